@@ -1,0 +1,238 @@
+"""What a body is: actions with units and limits, timestamped states and frames, and the arm, camera and clock protocols.
+
+NumPy only: this file is what the computer beside a robot imports.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from robo_dream.errors import ContractError
+
+ActionKind = Literal["tool_move", "joint_target"]
+
+TOOL_MOVE_NAMES = ("x", "y", "z", "yaw", "gripper")
+PROPRIO_NAMES = (
+    "tool_x", "tool_y", "tool_z", "tool_cos_yaw", "tool_sin_yaw", "gripper",
+    "lag_x", "lag_y", "lag_z", "lag_yaw", "lag_gripper",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """What one action means: a name, unit and range for each number, and how long it lasts.
+
+    `tool_move` is relative: metres and radians by which the commanded tool pose moves in the world frame during
+    `control_dt`, and the change of the gripper's closure (0 open, 1 closed); zeros hold still.
+    `joint_target` is absolute: radians for each joint, then the gripper's closure.
+    """
+
+    kind: ActionKind
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    low: Float[np.ndarray, " action"]
+    high: Float[np.ndarray, " action"]
+    control_dt: float  # seconds
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", np.asarray(self.low, np.float32))
+        object.__setattr__(self, "high", np.asarray(self.high, np.float32))
+        size = len(self.names)
+        if not (len(self.units) == size and self.low.shape == self.high.shape == (size,)):
+            raise ContractError(
+                f"action spec of {size} names has {len(self.units)} units, low {self.low.shape} and high {self.high.shape}; "
+                f"give one unit and one limit for each of {self.names}"
+            )
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
+            raise ContractError(f"action limits must be finite with low < high; got low {self.low}, high {self.high}")
+        if not self.control_dt > 0:
+            raise ContractError(f"control_dt is {self.control_dt} s; it must be positive")
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+    def clip(self, action: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:
+        return np.clip(action, self.low, self.high)
+
+    def check(self, action: np.ndarray) -> Float[np.ndarray, " action"]:
+        """`action` as float32 of shape (action,); raises `ContractError` when mis-shaped, not finite or out of range."""
+        action = np.asarray(action, np.float32)
+        if action.shape != (self.size,):
+            raise ContractError(f"action has shape {action.shape}; expected ({self.size},) for {self.names}")
+        if not np.isfinite(action).all():
+            raise ContractError(f"action {action} is not finite; expected numbers for {self.names}")
+        tolerance = 1e-4 * (self.high - self.low)  # float32 round trips
+        for i, name in enumerate(self.names):
+            if not self.low[i] - tolerance[i] <= action[i] <= self.high[i] + tolerance[i]:
+                raise ContractError(
+                    f"action {name} is {action[i]:.4g} {self.units[i]}; allowed {self.low[i]:.4g} to {self.high[i]:.4g}"
+                )
+        return self.clip(action)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "names": list(self.names),
+            "units": list(self.units),
+            "low": [float(x) for x in self.low],
+            "high": [float(x) for x in self.high],
+            "control_dt": self.control_dt,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ActionSpec":
+        return cls(
+            data["kind"], tuple(data["names"]), tuple(data["units"]),
+            np.asarray(data["low"], np.float32), np.asarray(data["high"], np.float32), float(data["control_dt"]),
+        )  # fmt: skip
+
+    def differences(self, other: "ActionSpec") -> list[str]:
+        """Sentences that say how `other` differs; empty when the two mean the same."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [
+            f"{key}: {mine[key]} against {theirs[key]}"
+            for key in mine
+            if (not np.allclose(mine[key], theirs[key], rtol=1e-5) if key in ("low", "high", "control_dt") else mine[key] != theirs[key])
+        ]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A pose in the world frame: position in metres, unit quaternion wxyz."""
+
+    pos: Float[np.ndarray, "3"]
+    quat: Float[np.ndarray, "4"]
+
+    @property
+    def yaw(self) -> float:
+        """Rotation about the world's vertical axis, radians in (-pi, pi]."""
+        w, x, y, z = self.quat
+        return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+
+@dataclass(frozen=True)
+class ArmState:
+    """What the arm says of itself at `time` (monotonic seconds of the arm).
+
+    `tool_yaw` turns about the world's vertical; `gripper` is the closure, 0 open and 1 closed.
+    `target_*` is where the arm was last told to be; an arm that does not know repeats what it measures.
+    """
+
+    time: float
+    joint_pos: Float[np.ndarray, " joint"]
+    joint_vel: Float[np.ndarray, " joint"]
+    tool_pos: Float[np.ndarray, "3"]
+    tool_quat: Float[np.ndarray, "4"]
+    tool_yaw: float
+    gripper: float
+    target_pos: Float[np.ndarray, "3"]
+    target_yaw: float
+    target_gripper: float
+    joint_target: Float[np.ndarray, " joint"] | None = None  # rad; None when the arm cannot tell
+
+    @property
+    def proprio(self) -> Float[np.ndarray, " proprio"]:
+        """`PROPRIO_NAMES` as one float32 vector: tool pose, closure and how far each lags behind its target."""
+        lag_yaw = (self.target_yaw - self.tool_yaw + np.pi) % (2 * np.pi) - np.pi
+        return np.concatenate([
+            self.tool_pos, [np.cos(self.tool_yaw), np.sin(self.tool_yaw), self.gripper],
+            self.target_pos - self.tool_pos, [lag_yaw, self.target_gripper - self.gripper],
+        ]).astype(np.float32)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole camera: focal lengths and principal point in pixels."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and when it was exposed (monotonic seconds of the camera's source)."""
+
+    time: float
+    image: UInt8[np.ndarray, "height width 3"]
+    number: int = 0  # counts up by one for each new exposure; the same number twice is the same picture
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What cameras and joints say at one moment; `frames` is keyed by camera name."""
+
+    time: float
+    frames: Mapping[str, Frame]
+    arm: ArmState
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Simulator state kept for labels and scores (such as `object_pose` (7,)); models and planners must never read it."""
+
+    def images(self, cameras: tuple[str, ...]) -> list[UInt8[np.ndarray, "height width 3"]]:
+        """The pictures of `cameras`, in that order; raises `ContractError` naming a camera that is missing."""
+        for name in cameras:
+            if name not in self.frames:
+                raise ContractError(f"no frame from camera {name!r}; the observation has {sorted(self.frames)}")
+        return [self.frames[name].image for name in cameras]
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Monotonic time. In simulation, sleeping is what moves the world."""
+
+    def now(self) -> float: ...
+
+    def sleep_until(self, time: float) -> None: ...
+
+
+@runtime_checkable
+class RobotArm(Protocol):
+    """An arm. Use it as a context manager: entering connects, leaving stops the arm first and then disconnects."""
+
+    @property
+    def action_spec(self) -> ActionSpec: ...
+
+    def __enter__(self) -> "RobotArm": ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def state(self) -> ArmState: ...
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        """Starts the action and returns at once with what was really applied after limits; refuses non-finite input."""
+        ...
+
+    def stop(self) -> None:
+        """Brings the arm to rest where it is; safe to call at any time and more than once."""
+        ...
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """A camera. Use it as a context manager."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def intrinsics(self) -> Intrinsics: ...
+
+    @property
+    def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
+        """Pose of the camera; x right, y down, z forward (OpenCV)."""
+        ...
+
+    def __enter__(self) -> "Camera": ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def read(self) -> Frame:
+        """The newest frame."""
+        ...

@@ -1,0 +1,36 @@
+"""The errors that robo_dream raises on purpose.
+
+Each message names the thing, its value, what was allowed and what to do next.
+"""
+
+
+class RoboDreamError(Exception):
+    """Base of every error that robo_dream raises on purpose."""
+
+
+class ConfigError(RoboDreamError):
+    """A configuration file or override that cannot be used as written."""
+
+
+class ContractError(RoboDreamError, ValueError):
+    """A value that breaks a documented contract: wrong shape, unit, range or missing part."""
+
+
+class DataError(RoboDreamError):
+    """A dataset, cache or record on disk that cannot be read as what it claims to be."""
+
+
+class CheckpointError(RoboDreamError):
+    """A checkpoint that is damaged, of another version, or does not fit the world it is used in."""
+
+
+class MissingExtraError(RoboDreamError, ImportError):
+    """An optional dependency or system library is not installed; the message says how to install it."""
+
+
+class StaleObservationError(RoboDreamError):
+    """A frame or joint state is too old to act on."""
+
+
+class SafetyStopError(RoboDreamError):
+    """A safety check refused to let the arm move."""

@@ -1,0 +1,209 @@
+"""What imagining is: belief, imagination, goal, plan, record, and the protocols of model, proposer, cost and planner.
+
+Axes: `batch` planning problems, `sample` candidates, `horizon` imagined steps, `time` control steps (`horizon` times the
+model's action block), `iteration` search iterations. Actions are in the physical units of the model's `ActionSpec`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robo_dream.embodiment import ActionSpec, Observation
+
+
+@dataclass(frozen=True)
+class Belief:
+    """The state of the world in the model's own words; planners never look inside."""
+
+    latent: Float[Tensor, "batch channel"]
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """What each candidate would lead to. Step h is the state after the h-th action block.
+
+    `disagreement` is the spread of the model's ensemble (0 where the model is sure); a model that cannot be unsure gives zeros.
+    """
+
+    latents: Float[Tensor, "batch sample horizon channel"]
+    disagreement: Float[Tensor, "batch sample horizon"]
+
+
+@dataclass(frozen=True)
+class ScenePose:
+    """Where things are: metres and radians in the world frame.
+
+    `object_turn` is (cos, sin) of the object's yaw times its symmetry (4 for a box), so that equal looks have equal numbers.
+    """
+
+    tool_pos: Float[Tensor, "*batch 3"]
+    tool_turn: Float[Tensor, "*batch 2"]  # cos, sin of yaw
+    gripper: Float[Tensor, "*batch"]  # 0 open, 1 closed
+    object_pos: Float[Tensor, "*batch 3"]
+    object_turn: Float[Tensor, "*batch 2"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What to reach: the belief one would have there (a goal picture, encoded), or poses given outright.
+
+    Given poses take precedence over what a pose head reads from `latent`.
+    """
+
+    latent: Float[Tensor, "batch channel"]
+    object_pos: Float[Tensor, "batch 3"] | None = None
+    tool_pos: Float[Tensor, "batch 3"] | None = None
+
+
+class PlanStatus(StrEnum):
+    """Why a plan is what it is. Everything but OK means: do not start new motion on it without thought."""
+
+    OK = "OK"
+    OUT_OF_TIME = "OUT_OF_TIME"  # best of what was scored before the deadline
+    NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # every candidate's cost was NaN or infinite
+    UNSURE = "UNSURE"  # the model does not know the futures of this plan
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    PlanStatus.OK: "The search ran to its end.",
+    PlanStatus.OUT_OF_TIME: "The deadline passed; this is the best candidate scored until then.",
+    PlanStatus.NO_FINITE_ROLLOUT: "No candidate had a finite cost; the arm should hold. Check the goal, the checkpoint and the frames.",
+    PlanStatus.UNSURE: "The model's heads disagree about where this plan leads; the arm should hold or move carefully.",
+}
+
+
+@dataclass(frozen=True)
+class SearchTrace:
+    """What the search looked at in its last iteration, and how it got there: enough to draw or question a decision.
+
+    `terms` are the parts of the per-step cost, already weighted; they sum to `costs`.
+    """
+
+    candidates: Float[Tensor, "batch sample time action"]
+    latents: Float[Tensor, "batch sample horizon channel"]
+    disagreement: Float[Tensor, "batch sample horizon"]
+    terms: Mapping[str, Float[Tensor, "batch sample horizon"]]
+    totals: Float[Tensor, "batch sample"]
+    elites: Int[Tensor, "batch elite"]
+    origins: Int[Tensor, "batch sample"]  # index into `origin_names`
+    origin_names: tuple[str, ...]
+    best_by_iteration: Float[Tensor, "batch iteration"]
+    num_not_finite: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chosen actions of each problem, what they should lead to, and how the choice was made."""
+
+    planner: str
+    actions: Float[Tensor, "batch time action"]
+    latents: Float[Tensor, "batch horizon channel"]
+    total: Float[Tensor, " batch"]
+    status: tuple[PlanStatus, ...]
+    seeds: tuple[int, ...]
+    trace: SearchTrace
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+
+
+@dataclass(frozen=True)
+class ImaginationRecord:
+    """One decision as it is kept: of a single problem, without the batch axis, on the CPU."""
+
+    step: int  # control step at which the decision was made
+    time: float  # monotonic seconds of the observation
+    planner: str
+    seed: int
+    status: PlanStatus
+    actions: Float[Tensor, "time action"]
+    latents: Float[Tensor, "horizon channel"]
+    belief: Float[Tensor, " channel"]
+    goal: Float[Tensor, " channel"]
+    candidates: Float[Tensor, "sample time action"]
+    candidate_latents: Float[Tensor, "sample horizon channel"]
+    terms: Mapping[str, Float[Tensor, "sample horizon"]]
+    totals: Float[Tensor, " sample"]
+    origins: Int[Tensor, " sample"]
+    origin_names: tuple[str, ...]
+    best_by_iteration: Float[Tensor, " iteration"]
+    disagreement: Float[Tensor, "sample horizon"]
+    seconds: Mapping[str, float]
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """Predicts. `imagine` is deterministic and treats every row on its own."""
+
+    @property
+    def action_spec(self) -> ActionSpec: ...
+
+    @property
+    def action_block(self) -> int:
+        """Control steps in one imagined step."""
+        ...
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
+        """One belief for each history (oldest observation first); raises `ContractError` for a missing camera."""
+        ...
+
+    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination: ...
+
+    def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose: ...
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Suggests action sequences worth imagining, within the action limits."""
+
+    @property
+    def name(self) -> str: ...
+
+    def propose(
+        self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]
+    ) -> Float[Tensor, "batch sample time action"]: ...
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """The parts of a cost, per imagined step, and the total by which candidates are ranked (lower is better)."""
+
+    terms: Mapping[str, Float[Tensor, "batch sample horizon"]]
+    total: Float[Tensor, "batch sample"]
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """Judges imagined futures. A value that is not finite is passed on as it is; the planner counts it."""
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts: ...
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Chooses. A pure function of its arguments: the same belief, goal, seed and previous plan give the same plan."""
+
+    @property
+    def name(self) -> str: ...
+
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """`deadline` is in seconds of the planner's clock; past it the best candidate so far is returned."""
+        ...
+
+
+def finite_or_inf(costs: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Bool[Tensor, "*batch"]]:
+    """`costs` with +inf where they are not finite, and the mask of those places."""
+    bad = ~torch.isfinite(costs)
+    return torch.where(bad, torch.full_like(costs, torch.inf), costs), bad
