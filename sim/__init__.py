@@ -1,0 +1,1 @@
+"""MuJoCo worlds that implement the protocols of `robo_dream.embodiment`."""

@@ -1,0 +1,63 @@
+"""The simulated arm and clock: a `RobotArm` that takes joint targets, moved along by a clock whose sleeping is physics."""
+
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.control.cartesian import CartesianArm
+from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.errors import ContractError
+from sim.world import CONTROL_DT, World
+
+_TURNS = 2 * np.pi  # limit of joints that have none
+
+
+class SimArm:
+    """The arm of a `World`. `send` sets the joint target; the world moves when its `SimClock` sleeps."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        low = np.append(np.maximum(world.kinematics.low, -_TURNS), 0.0)
+        high = np.append(np.minimum(world.kinematics.high, _TURNS), 1.0)
+        names = (*world.scene.joint_names, "gripper")
+        units = ("rad",) * len(world.scene.joint_names) + ("1",)
+        self.action_spec = ActionSpec("joint_target", names, units, low, high, CONTROL_DT)
+
+    def __enter__(self) -> "SimArm":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def state(self) -> ArmState:
+        return self._world.arm_state()
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        action = np.asarray(action, np.float64)
+        if action.shape != (self.action_spec.size,) or not np.isfinite(action).all():
+            raise ContractError(f"joint target {action} must be {self.action_spec.size} finite numbers {self.action_spec.names}")
+        self._world.pending_target = np.clip(action, self.action_spec.low, self.action_spec.high)
+        return self._world.pending_target
+
+    def stop(self) -> None:
+        self._world.pending_target = self._world.measured
+
+
+class SimClock:
+    """The world's own time. Sleeping advances physics, in whole control steps, toward the last joint target sent."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.time
+
+    def sleep_until(self, time: float) -> None:
+        while self._world.time < time - CONTROL_DT / 2:
+            self._world.step(self._world.pending_target)
+
+
+def tool_arm(world: World) -> CartesianArm:
+    """The world's arm, taking tool moves."""
+    return CartesianArm(SimArm(world), world.moves)

@@ -1,0 +1,1 @@
+"""Arms that a MuJoCo scene can hold, each described by an `ArmModel`."""

@@ -1,0 +1,109 @@
+"""Episodes of play: skills one after another, some clumsy, all shaken by noise, recorded as they happened."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robo_dream.data.episode import Episode
+from robo_dream.embodiment import Observation
+from robo_dream.errors import ConfigError
+from sim.behaviours import skills
+from sim.start import Look, LookConfig, StartConfig, draw_start
+from sim.world import World
+
+SKILLS = ("reach", "push", "drag", "lift", "wander", "plan")  # "plan" labels what a planner did
+
+
+@dataclass(frozen=True)
+class PlayConfig:
+    """How data is made. `mix` weighs the skills in the order of `SKILLS`; noise is a fraction of the action limits."""
+
+    num_steps: int = 100
+    mix: tuple[float, ...] = (0.15, 0.3, 0.2, 0.25, 0.1)
+    clumsy_fraction: float = 0.25  # of skills aim with an error
+    clumsy_std: float = 0.02  # m
+    noisy_fraction: float = 0.7  # of episodes carry action noise
+    max_noise: float = 0.35
+    start: StartConfig = field(default_factory=StartConfig)
+    look: LookConfig = field(default_factory=LookConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.mix) > len(SKILLS) or min(self.mix) < 0 or sum(self.mix) <= 0:
+            raise ConfigError(f"mix {self.mix} must give at most {len(SKILLS)} non-negative weights for {SKILLS}, not all zero")
+
+
+def play_episode(world: World, seed: int, config: PlayConfig, look: Look | None = None) -> Episode:
+    """One episode; the same seed gives the same episode."""
+    rng = np.random.default_rng(seed)
+    if look is not None:
+        look.draw(rng)
+    draw_start(world, rng, config.start)
+    noise_std = rng.uniform(0, config.max_noise) if rng.random() < config.noisy_fraction else 0.0
+    noise = np.zeros(world.moves.spec.size)
+    high = world.moves.spec.high
+    observations, actions, labels = [world.observe()], [], []
+    for label, move in _play(world, rng, config):
+        noise = 0.7 * noise + 0.7 * rng.normal(0, noise_std, noise.shape)
+        noise[4] = 0.0 if rng.random() < 0.95 else rng.normal(0, noise_std)  # a shaking hand drops everything
+        action = np.clip(move + noise * high, -high, high).astype(np.float32)
+        world.step_move(action)
+        actions.append(action)
+        labels.append(label)
+        observations.append(world.observe())
+        if len(actions) == config.num_steps:
+            break
+    return as_episode(world, observations, actions, [*labels, labels[-1]], "play with the box", seed, "play")
+
+
+def as_episode(
+    world: World, observations: list[Observation], actions: list[np.ndarray], labels: list[int], task: str, seed: int, behaviour: str
+) -> Episode:
+    """What was recorded, in the form in which datasets keep it."""
+    cameras = [camera.name for camera in world.scene.config.cameras]
+    return Episode(
+        images={name: np.stack([o.frames[name].image for o in observations]) for name in cameras},
+        proprio=np.stack([o.arm.proprio for o in observations]),
+        actions=np.stack(actions).astype(np.float32),
+        object_pose=np.stack([o.truth["object_pose"] for o in observations]).astype(np.float32),
+        sim_state=np.stack([o.truth["sim_state"] for o in observations]),
+        times=np.array([o.time for o in observations]),
+        skill=np.asarray(labels, np.int64),
+        task=task,
+        seed=seed,
+        behavior=behaviour,
+    )
+
+
+def _play(world: World, rng: np.random.Generator, config: PlayConfig) -> Iterator[tuple[int, np.ndarray]]:
+    mix = np.asarray(config.mix) / sum(config.mix)
+    while True:
+        label = int(rng.choice(len(mix), p=mix))
+        miss = config.clumsy_std if rng.random() < config.clumsy_fraction else 0.0
+        for move in _skill(label, world, rng, miss):
+            yield label, move
+        if _out_of_reach(world):
+            yield from ((label, move) for move in skills.squeeze(world, float(world.joint_target[-1]), config.num_steps))
+
+
+def _skill(label: int, world: World, rng: np.random.Generator, miss: float) -> skills.Moves:
+    match SKILLS[label]:
+        case "reach":
+            return skills.reach(world, rng)
+        case "push":
+            return skills.push(world, rng, miss)
+        case "drag":
+            return skills.drag(world, rng, miss)
+        case "lift":
+            return skills.lift(world, rng, miss)
+        case "wander":
+            return skills.wander(world, rng)
+    raise ConfigError(f"no script for skill {SKILLS[label]!r}; give it no weight in `mix`")
+
+
+def _out_of_reach(world: World) -> bool:
+    limits = world.scene.arm.limits
+    pos = world.object_poses[0, :3]
+    low = np.array(limits.workspace_low) - [0.02, 0.02, 0.1]
+    high = np.array(limits.workspace_high) + [0.02, 0.02, 0.1]
+    return bool((pos < low).any() or (pos > high).any())

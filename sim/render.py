@@ -1,0 +1,40 @@
+"""Pictures of a MuJoCo model, as cheap as they can be: no shadows, no reflections, no multisampling."""
+
+import os
+from types import TracebackType
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+from robo_dream.errors import MissingExtraError
+
+
+class SceneRenderer:
+    """An offscreen renderer of one picture size; keep one per process and size, and close it."""
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+        os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's software rasteriser is faster without its own threads here
+        try:
+            self._renderer = mujoco.Renderer(model, height, width)
+        except Exception as error:  # the back ends raise ImportError, AttributeError, RuntimeError and their own types
+            raise MissingExtraError(
+                f"MuJoCo cannot open an offscreen OpenGL context ({type(error).__name__}: {error}); on Debian run "
+                "`apt-get install libegl1 libgl1` and set MUJOCO_GL=egl, or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa"
+            ) from error
+        flags = self._renderer.scene.flags
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            flags[flag] = False
+
+    def __enter__(self) -> "SceneRenderer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
+        self._renderer.update_scene(data, camera)
+        return self._renderer.render()
