@@ -1,0 +1,1 @@
+"""What `robo-dream doctor` tries, one noun a file; each gives `checks()`."""

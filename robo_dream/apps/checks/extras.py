@@ -1,0 +1,54 @@
+"""Optional dependencies, what they are for and how to get them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from robo_dream.apps.checks.check import Check, Status
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of pyproject.toml: the distributions it brings and what one gets by it."""
+
+    name: str
+    distributions: tuple[str, ...]
+    purpose: str
+
+
+EXTRAS = (
+    Extra("gym", ("gymnasium",), "the worlds as Gymnasium environments"),
+    Extra("ogbench", ("ogbench",), "UR5e with Robotiq gripper"),
+    Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
+    Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),
+    Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),
+    Extra("tensorboard", ("tensorboard",), "training curves in a browser"),
+    Extra("realsense", ("pyrealsense2",), "RealSense cameras"),
+)
+_LEROBOT = (
+    "it pins an older torch, so give it an environment of its own: "
+    "python3 -m venv lerobot-env && lerobot-env/bin/pip install lerobot==0.4.4"
+)
+
+
+def checks() -> Iterator[Check]:
+    for extra in EXTRAS:
+        found = {name: _version(name) for name in extra.distributions}
+        if all(found.values()):
+            versions = ", ".join(f"{name} {version}" for name, version in found.items())
+            yield Check(f"extra {extra.name}", Status.OK, f"{versions}: {extra.purpose}")
+        else:
+            fix = f"pip install --constraint configs/constraints.txt --editable '.[{extra.name}]'"
+            yield Check(f"extra {extra.name}", Status.ABSENT, f"not installed: {extra.purpose}", fix)
+    lerobot = _version("lerobot")
+    if lerobot:
+        yield Check("lerobot", Status.OK, f"{lerobot}, beside this torch")
+    else:
+        yield Check("lerobot", Status.ABSENT, "not installed; datasets are read and written without it", _LEROBOT)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

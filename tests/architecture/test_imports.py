@@ -1,0 +1,106 @@
+"""What may import what, and what importing does: nothing but define names."""
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("robo_dream", "sim", "hardware")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+DISTRIBUTION = {  # import name: distribution, where they differ
+    "PIL": "pillow", "yaml": "pyyaml", "OpenGL": "mujoco", "dm_control": "dm-control", "dm_env": "dm-control", "glfw": "mujoco",
+    "fast_simplification": "fast-simplification", "mujoco_menagerie": "mujoco-menagerie",
+}  # fmt: skip
+OF_TESTS = {"pytest", "hypothesis", "beartype"}  # what robo_dream/testing may import: its users run it under pytest
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that the file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_imports_go_down_the_layers() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.apps.main"])
+def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
+    done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_configuration_needs_no_numpy() -> None:
+    assert python("import sys, robo_dream.config; print('numpy' in sys.modules)").stdout.strip() == "False"
+
+
+def test_importing_everything_prints_nothing_seeds_nothing_opens_nothing_and_changes_no_environment() -> None:
+    names = [module_name(path) for path in SOURCES]
+    done = python(f"""
+import os, random, socket, sys
+import numpy, torch
+import mujoco, dm_control  # what these do on import is theirs
+def refuse(*args, **kwargs): raise AssertionError("a module opens a connection on import")
+socket.socket.connect = refuse
+def global_state(): return random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), dict(os.environ), \
+    torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+before = global_state()
+import importlib
+for name in {names}:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError) or str(error.name).split(".")[0] in {PACKAGES}: raise
+assert global_state() == before, "importing changed the global state"
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
+    declared = {name.lower() for name in [*project["dependencies"], *extras]}
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in SOURCES
+        for name in imported(path) - set(sys.stdlib_module_names) - set(PACKAGES)
+        if DISTRIBUTION.get(name, name).lower() not in declared and not (name in OF_TESTS and "testing" in path.parts)
+    }
+    assert not undeclared
+
+
+def test_the_installed_versions_are_the_pinned_ones() -> None:
+    if os.environ.get("ROBO_DREAM_ANY_VERSIONS"):
+        pytest.skip("other versions than the tested ones are being tried")
+    pins = dict(line.strip().split("==") for line in (ROOT / "configs/constraints.txt").read_text().splitlines() if line[0] != "#")
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version.split("+")[0] for d in metadata.distributions()}
+    assert {name: installed[name] for name in pins if name in installed} == {name: pins[name] for name in pins if name in installed}
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {name.split("[")[0] for names in [project["dependencies"], *project["optional-dependencies"].values()] for name in names}
+    pinned = {line.split("==")[0] for line in (ROOT / "configs/constraints.txt").read_text().splitlines()}
+    assert wanted <= pinned
