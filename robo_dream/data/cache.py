@@ -1,0 +1,181 @@
+"""Every frame of a dataset, decoded once into memory-mapped arrays that training reads at random."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+
+from robo_dream.data import layout
+from robo_dream.data.reader import Dataset
+from robo_dream.data.shards import Datasets, Roots, open_dataset
+from robo_dream.data.spec import DatasetSpec
+from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError
+
+CACHE_VERSION = 1
+IN_MEMORY = ("proprio", "actions", "object_pose", "episode_starts", "is_train")
+
+
+@dataclass(frozen=True)
+class FrameCache:
+    """All frames of all episodes, one after the other; `actions[f]` was taken after frame f (zero after an episode's last).
+
+    `images` and `sim_state` are read-only memory maps. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
+    `object_pose` is xyz (metres) and wxyz, NaN where unknown. `sim_state` is (frame, 0) where there is none or where the
+    datasets' states differ in size. `dataset_id` changes with every committed episode.
+    """
+
+    cameras: tuple[str, ...]
+    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
+    proprio: Float32[np.ndarray, "frame proprio"]
+    actions: Float32[np.ndarray, "frame action"]
+    object_pose: Float32[np.ndarray, "frame 7"]
+    sim_state: Float[np.ndarray, "frame state"]
+    episode_starts: Int64[np.ndarray, " boundary"]
+    is_train: Bool[np.ndarray, " episode"]
+    action_spec: ActionSpec
+    control_dt: float
+    dataset_id: str
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.episode_starts[-1])
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.is_train)
+
+
+def build_cache(
+    data: Datasets | Dataset | Roots,
+    cache_dir: Path | str,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
+) -> FrameCache:
+    """The cache of `data` in `cache_dir`: the one that is there when the data has not changed, else a new one.
+
+    A new cache is built beside and renamed, with `workers` decoding threads; older ones are then removed (processes that
+    have them open keep them). `progress(done, total)` counts episodes. Raises `DataError` when the data does not read.
+    """
+    source = Datasets((data,)) if isinstance(data, Dataset) else data if isinstance(data, Datasets) else open_dataset(data)
+    fingerprint = source.fingerprint
+    folder = Path(cache_dir) / f"frames-{fingerprint[:16]}"
+    if not (folder / "cache.json").exists():
+        if not source.num_episodes:
+            raise DataError(f"{source.parts[0].root} has no episodes yet; collect some first")
+        beside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        try:
+            _build(source, beside, progress, workers)
+            layout.replace_file(beside / "cache.json", layout.json_bytes(_header(source, fingerprint)))
+            _publish(beside, folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        for other in folder.parent.glob("frames-*"):
+            if other != folder and ".tmp-" not in other.name:
+                shutil.rmtree(other, ignore_errors=True)
+    return load_cache(folder)
+
+
+def load_cache(folder: Path | str) -> FrameCache:
+    """The cache in one `frames-...` folder; raises `DataError` when it is incomplete or damaged."""
+    folder = Path(folder)
+    header = layout.read_json(folder / "cache.json")
+    if header.get("version") != CACHE_VERSION:
+        raise DataError(f"{folder} is a cache of version {header.get('version')}; this reads {CACHE_VERSION}: delete the folder")
+    spec = ActionSpec.from_json(header["action_spec"])
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in IN_MEMORY}
+        state_mode = "r" if header["sim_state_size"] else None  # an empty array cannot be mapped
+        arrays["sim_state"] = np.load(folder / "sim_state.npy", mmap_mode=state_mode, allow_pickle=False)
+        images = {name: np.load(folder / f"images-{name}.npy", mmap_mode="r", allow_pickle=False) for name in header["cameras"]}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is incomplete ({error}); delete the folder and it will be built again") from None
+    return FrameCache(
+        cameras=tuple(header["cameras"]),
+        images=images,
+        action_spec=spec,
+        control_dt=spec.control_dt,
+        dataset_id=header["dataset_id"],
+        **arrays,
+    )
+
+
+def _header(source: Datasets, fingerprint: str) -> dict[str, object]:
+    return {
+        "version": CACHE_VERSION,
+        "dataset_id": fingerprint,
+        "cameras": list(source.spec.camera_names),
+        "action_spec": source.spec.action_spec.to_json(),
+        "sim_state_size": _state_size(source),
+    }
+
+
+def _state_size(source: Datasets) -> int:
+    sizes = {part.spec.sim_state_size for part in source.parts}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape of one frame and dtype, for each array of the cache."""
+    shapes: dict[str, tuple[tuple[int, ...], type]] = {
+        "proprio": ((len(spec.proprio_names),), np.float32),
+        "actions": ((spec.action_spec.size,), np.float32),
+        "object_pose": ((7,), np.float32),
+        "sim_state": ((state_size,), np.float64),
+    }
+    return shapes | {f"images-{camera.name}": ((camera.height, camera.width, 3), np.uint8) for camera in spec.cameras}
+
+
+def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] | None, workers: int) -> None:
+    lengths = [source.length(i) for i in range(source.num_episodes)]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    np.save(folder / "episode_starts.npy", starts)
+    np.save(folder / "is_train.npy", np.array([source.is_train(i) for i in range(source.num_episodes)], bool))
+    shapes = _array_shapes(source.spec, _state_size(source))
+    arrays: dict[str, np.ndarray] = {}
+    for name, (shape, dtype) in shapes.items():
+        if 0 in shape:  # nothing to map
+            np.save(folder / f"{name}.npy", np.zeros((int(starts[-1]), *shape), dtype))
+        else:
+            arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (int(starts[-1]), *shape))
+
+    def fill(index: int) -> None:
+        episode = source.episode(index)
+        frames = slice(int(starts[index]), int(starts[index + 1]))
+        arrays["proprio"][frames] = episode.proprio
+        arrays["actions"][frames] = np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])])
+        arrays["object_pose"][frames] = episode.object_pose
+        if "sim_state" in arrays:
+            arrays["sim_state"][frames] = episode.sim_state
+        for name in source.spec.camera_names:
+            arrays[f"images-{name}"][frames] = episode.images[name]
+
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(fill, i) for i in range(source.num_episodes)]
+        try:
+            for done, job in enumerate(jobs, 1):
+                job.result()
+                if progress is not None:
+                    progress(done, len(jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for array in arrays.values():
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
+def _publish(beside: Path, folder: Path) -> None:
+    if folder.exists() and not (folder / "cache.json").exists():
+        shutil.rmtree(folder)
+    try:
+        os.rename(beside, folder)
+    except OSError:
+        if not (folder / "cache.json").exists():  # else another process built the same cache first
+            raise

@@ -1,0 +1,77 @@
+"""One episode: what was seen, felt and done, from the first observation to the last."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt8
+
+from robo_dream.data.spec import DatasetSpec
+from robo_dream.errors import ContractError
+
+
+@dataclass(frozen=True)
+class Episode:
+    """T actions and T+1 observations; action t takes observation t to t+1.
+
+    On disk it has T+1 rows; the last row's action is zero (nothing was done there) and its `next.done` is true.
+    `object_pose` is x, y, z (metres) and a wxyz quaternion, NaN where unknown. `times` are monotonic seconds of the source.
+    `skill` labels each observation with an index into `DatasetSpec.skills`. `info` is any JSON (success, camera jitter, ...).
+    """
+
+    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
+    proprio: Float32[np.ndarray, "frame proprio"]
+    actions: Float32[np.ndarray, "step action"]
+    object_pose: Float32[np.ndarray, "frame 7"]
+    sim_state: Float[np.ndarray, "frame state"]
+    times: Float[np.ndarray, " frame"]
+    skill: Int64[np.ndarray, " frame"]
+    task: str
+    seed: int = 0
+    behavior: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.times)
+
+    def check(self, spec: DatasetSpec) -> None:
+        """Raises `ContractError` naming the first part that does not fit `spec`."""
+        frames = self.num_frames
+        if frames < 2:
+            raise ContractError(f"episode has {frames} observations; at least 2 (one action) make an episode")
+        missing = [name for name in spec.camera_names if name not in self.images]
+        extra = sorted(set(self.images) - set(spec.camera_names))
+        if missing or extra:
+            raise ContractError(
+                f"episode has cameras {sorted(self.images)}, missing {missing}, unexpected {extra}; "
+                f"the dataset has {list(spec.camera_names)}"
+            )
+        shapes: dict[str, tuple[np.ndarray, tuple[int, ...], type]] = {
+            "proprio": (self.proprio, (frames, len(spec.proprio_names)), np.float32),
+            "actions": (self.actions, (frames - 1, spec.action_spec.size), np.float32),
+            "object_pose": (self.object_pose, (frames, 7), np.float32),
+            "sim_state": (self.sim_state, (frames, spec.sim_state_size), np.float64),
+            "times": (self.times, (frames,), np.float64),
+            "skill": (self.skill, (frames,), np.int64),
+        }
+        for camera in spec.cameras:
+            shapes[f"images[{camera.name!r}]"] = (self.images[camera.name], (frames, camera.height, camera.width, 3), np.uint8)
+        for name, (array, shape, dtype) in shapes.items():
+            if array.shape != shape or array.dtype != dtype:
+                raise ContractError(
+                    f"episode {name} is {array.dtype} {array.shape}; the dataset takes {np.dtype(dtype)} {shape} "
+                    f"({frames} observations, one action fewer)"
+                )
+        for name in ("proprio", "actions", "times"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ContractError(f"episode {name} holds values that are not finite; record numbers or drop the episode")
+        if not (np.diff(self.times) > 0).all():
+            raise ContractError("episode times do not increase; give monotonic seconds, one for each observation")
+        if self.skill.min() < 0 or self.skill.max() >= len(spec.skills):
+            raise ContractError(
+                f"episode skill labels run from {self.skill.min()} to {self.skill.max()}; the dataset has {dict(enumerate(spec.skills))}"
+            )
+        if not self.task:
+            raise ContractError("episode task is empty; say in words what was attempted")

@@ -1,0 +1,125 @@
+"""The columns of a dataset: LeRobot's feature table, and an episode as an Arrow table and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt8
+
+from robo_dream.data.episode import Episode
+from robo_dream.data.images import decode_png, encode_png
+from robo_dream.data.spec import DatasetSpec
+from robo_dream.errors import DataError
+
+INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
+
+
+def camera_key(features: Mapping[str, Any], camera: str) -> str:
+    """The feature that holds `camera`'s pictures; raises `DataError` naming the cameras there are."""
+    for key in (f"observation.images.{camera}", f"observation.{camera}"):
+        if features.get(key, {}).get("dtype") in ("image", "video"):
+            return key
+    raise DataError(f"no camera {camera!r} in the dataset; it has {sorted(camera_names(features))}")
+
+
+def camera_names(features: Mapping[str, Any]) -> tuple[str, ...]:
+    keys = [key for key, feature in features.items() if feature["dtype"] in ("image", "video")]
+    return tuple(key.removeprefix("observation.").removeprefix("images.") for key in keys)
+
+
+def lerobot_features(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
+    """The "features" entry of meta/info.json."""
+    features: dict[str, dict[str, Any]] = {}
+    for camera in spec.cameras:
+        shape = [camera.height, camera.width, 3]
+        feature: dict[str, Any] = {"dtype": spec.storage, "shape": shape, "names": ["height", "width", "channels"]}
+        if spec.storage == "video":
+            feature["info"] = {
+                "video.height": camera.height, "video.width": camera.width, "video.channels": 3, "video.fps": spec.fps,
+                "video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False,
+            }  # fmt: skip
+        features[f"observation.images.{camera.name}"] = feature
+    features["observation.state"] = _feature("float32", len(spec.proprio_names), list(spec.proprio_names))
+    features["action"] = _feature("float32", spec.action_spec.size, list(spec.action_spec.names))
+    features["observation.environment_state"] = _feature("float32", 7, list(POSE_NAMES))
+    if spec.sim_state_size:
+        features["observation.sim_state"] = _feature("float64", spec.sim_state_size)
+    features["source_time"] = _feature("float64", 1)
+    features["skill"] = _feature("int64", 1)
+    features["next.done"] = _feature("bool", 1)
+    features["timestamp"] = _feature("float32", 1)
+    features |= {key: _feature("int64", 1) for key in INDEX_COLUMNS[1:]}
+    return features
+
+
+def episode_arrays(episode: Episode) -> dict[str, np.ndarray]:
+    """The columns of `episode` that are numbers, one row an observation, without the indices."""
+    arrays = {
+        "observation.state": episode.proprio,
+        "action": np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
+        "observation.environment_state": episode.object_pose,
+        "observation.sim_state": episode.sim_state,
+        "source_time": episode.times,
+        "skill": episode.skill,
+        "next.done": np.arange(episode.num_frames) == episode.num_frames - 1,
+    }
+    return {key: array for key, array in arrays.items() if array.size}
+
+
+def episode_table(episode: Episode, spec: DatasetSpec) -> pa.Table:
+    """`episode` as rows of meta/info.json's features, without the index columns (and without video pictures)."""
+    columns: dict[str, pa.Array] = {}
+    if spec.storage == "image":
+        for name in spec.camera_names:
+            pictures = pa.array([encode_png(image) for image in episode.images[name]], pa.binary())
+            paths = pa.array([f"frame-{i:06d}.png" for i in range(episode.num_frames)], pa.string())
+            columns[f"observation.images.{name}"] = pa.StructArray.from_arrays([pictures, paths], names=["bytes", "path"])
+    columns |= {key: _arrow(array) for key, array in episode_arrays(episode).items()}
+    return pa.table(columns)
+
+
+def with_indices(table: pa.Table, episode_index: int, first_frame: int, task_index: int, fps: float) -> pa.Table:
+    """`table` with its place in the dataset: `timestamp` = `frame_index` / fps, as LeRobot needs to find video frames."""
+    frames = np.arange(table.num_rows)
+    columns = {
+        "timestamp": (frames / fps).astype(np.float32),
+        "frame_index": frames,
+        "episode_index": np.full_like(frames, episode_index),
+        "index": frames + first_frame,
+        "task_index": np.full_like(frames, task_index),
+    }
+    for key, array in columns.items():
+        table = table.append_column(key, pa.array(array))
+    return table
+
+
+def column(table: pa.Table, key: str, size: int, dtype: type) -> np.ndarray:
+    """Column `key` as (row, size), or (row,) for size 1; raises `DataError` when it is missing or of another size."""
+    if key not in table.column_names:
+        raise DataError(f"column {key!r} is missing; the data file has {table.column_names}")
+    chunk = table.column(key).combine_chunks()
+    flat = chunk.flatten() if pa.types.is_nested(chunk.type) else chunk
+    if len(flat) != size * table.num_rows:
+        found = len(flat) / max(table.num_rows, 1)
+        raise DataError(f"column {key!r} holds {found:g} numbers a row; expected {size}")
+    array = np.asarray(flat.to_numpy(zero_copy_only=False)).astype(dtype)
+    return array if size == 1 else array.reshape(table.num_rows, size)
+
+
+def pictures(table: pa.Table, key: str) -> UInt8[np.ndarray, "frame height width 3"]:
+    """The pictures stored in column `key`."""
+    if key not in table.column_names:
+        raise DataError(f"column {key!r} is missing; the data file has {table.column_names}")
+    return np.stack([decode_png(data.as_py()) for data in table.column(key).combine_chunks().field("bytes")])
+
+
+def _feature(dtype: str, size: int, names: list[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [size], "names": names}
+
+
+def _arrow(array: np.ndarray) -> pa.Array:
+    flat = pa.array(array.reshape(-1))
+    # LeRobot stores a feature of shape (1,) as a plain column.
+    return flat if array.ndim == 1 or array.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])

@@ -1,0 +1,65 @@
+"""Where things lie in a LeRobotDataset v3.0, and how files get there whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from robo_dream.errors import DataError
+
+CODEBASE_VERSION = "v3.0"
+FILES_PER_CHUNK = 1000
+EPISODE_ROWS_PER_FILE = 100  # each append rewrites one metadata file of at most this many rows
+
+INFO = "meta/info.json"
+STATS = "meta/stats.json"
+TASKS = "meta/tasks.parquet"
+SPEC = "meta/robo_dream.json"
+LOCK = "meta/.lock"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+
+def chunk_file(number: int) -> dict[str, int]:
+    """The chunk directory and the file in it that hold file `number`."""
+    return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` so that a crash at any byte leaves the old file or the new one, durable on return."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    with open(beside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def json_bytes(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of `path`; raises `DataError` when it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; the dataset was copied incompletely or damaged: copy it again") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; raises `DataError` when it is missing or not one."""
+    try:
+        value = json.loads(read_file(path))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); the file is truncated or damaged: restore it") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__}; expected a JSON object")
+    return value

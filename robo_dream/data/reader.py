@@ -1,0 +1,200 @@
+"""Reads a LeRobotDataset v3.0: ours in full, anybody's as far as images, state and actions go."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from robo_dream.data import layout, metadata
+from robo_dream.data.episode import Episode
+from robo_dream.data.features import INDEX_COLUMNS, camera_key, camera_names, column, pictures
+from robo_dream.data.images import decode_mp4
+from robo_dream.data.spec import CameraSpec, DatasetSpec
+from robo_dream.data.stats import stats_from_row
+from robo_dream.data.writer import EncodedEpisode
+from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset on disk as it was when opened; episodes appended later are seen by opening it again."""
+
+    root: Path
+    spec: DatasetSpec
+    info: Mapping[str, Any]
+    rows: tuple[Mapping[str, Any], ...]
+    tasks: tuple[str, ...]
+
+    @classmethod
+    def open(cls, root: Path | str, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None) -> "Dataset":
+        """The dataset in `root`; raises `DataError` saying what is missing, damaged or not what was asked for.
+
+        `cameras` and `action_spec` are what the caller needs. A dataset that robo_dream did not write opens only with an
+        `action_spec`, since the format does not say what its actions mean.
+        """
+        root = Path(root)
+        info = metadata.read_info(root)
+        features = info["features"]
+        if (root / layout.SPEC).exists():
+            spec = metadata.read_spec(root)
+        elif action_spec is not None:
+            spec = _foreign_spec(root, info, action_spec)
+        else:
+            raise DataError(f"{root} was not written by robo_dream ({layout.SPEC} is missing); pass the action_spec its actions have")
+        for name in dict.fromkeys([*(cameras or ()), *spec.camera_names]):
+            camera_key(features, name)
+        if abs(info["fps"] - spec.fps) > 1e-6 * spec.fps:
+            raise DataError(f"{root} is at {info['fps']} fps; a control period of {spec.action_spec.control_dt} s needs {spec.fps}")
+        size = features.get("action", {}).get("shape", [0])[0]
+        if size != spec.action_spec.size:
+            raise DataError(f"{root} has actions of {size} numbers; expected {spec.action_spec.size}: {spec.action_spec.names}")
+        differences = spec.action_spec.differences(action_spec) if action_spec is not None else []
+        if differences:
+            raise DataError(f"{root} has other actions than asked for: {'; '.join(differences)}; use data made with the same arm settings")
+        rows = metadata.read_episode_rows(root, info["total_episodes"]).to_pylist()
+        return cls(root, spec, info, tuple(rows), tuple(metadata.read_tasks(root)))
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.rows)
+
+    @property
+    def num_frames(self) -> int:
+        return sum(self.length(i) for i in range(self.num_episodes))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a committed episode does; costs nothing to compute."""
+        content = self.rows[-1].get("robo_dream/digest") if self.rows else ""
+        text = json.dumps([self.spec.to_json(), content or [dict(row) for row in self.rows]], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(i) for i in range(self.num_episodes))
+
+    def length(self, index: int) -> int:
+        """Observations in episode `index`."""
+        return int(self._row(index)["length"])
+
+    def is_train(self, index: int) -> bool:
+        split = self._row(index).get("robo_dream/split")
+        return self.spec.split_rule.is_train(index) if split is None else split == "train"
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index`; raises `DataError` naming the file when it is missing, damaged or disagrees with the metadata."""
+        row = self._row(index)
+        path = self._data_path(row)
+        try:
+            return self._parse(self._table(row), row)
+        except DataError as error:
+            raise DataError(f"episode {index} ({path}): {error}") from None
+
+    def encoded(self) -> Iterator[EncodedEpisode]:
+        """Every episode as it is stored, for copying without decoding pictures; only of data that robo_dream wrote."""
+        rows = metadata.read_episode_rows(self.root, self.num_episodes, with_stats=True)
+        for index, row in enumerate(self.rows):
+            stats = stats_from_row(rows.slice(index, 1).to_pylist()[0])
+            yield EncodedEpisode(
+                table=self._table(row).drop_columns(list(INDEX_COLUMNS)),
+                videos={key: self._video(row, key) for key in self._video_keys()},
+                stats={key: value for key, value in stats.items() if key not in INDEX_COLUMNS},
+                task=row["tasks"][0],
+                seed=row["robo_dream/seed"],
+                behavior=row["robo_dream/behavior"],
+                info=json.loads(row["robo_dream/info"]),
+                is_train=self.is_train(index),
+            )
+
+    def _row(self, index: int) -> Mapping[str, Any]:
+        if not 0 <= index < self.num_episodes:
+            raise IndexError(f"episode {index} of {self.num_episodes} in {self.root}")
+        return self.rows[index]
+
+    def _data_path(self, row: Mapping[str, Any]) -> Path:
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        return self.root / self.info["data_path"].format(**place)
+
+    def _table(self, row: Mapping[str, Any]) -> pa.Table:
+        path = self._data_path(row)
+        data = layout.read_file(path)
+        _check_sha256(path, data, row.get("robo_dream/data_sha256"))
+        table = metadata.parse_parquet(data, path)
+        if "episode_index" in table.column_names:  # many episodes may share a file
+            table = table.filter(pc.field("episode_index") == row["episode_index"])
+        if table.num_rows != row["length"]:
+            raise DataError(f"{path} has {table.num_rows} rows of episode {row['episode_index']}; its metadata says {row['length']}")
+        return table
+
+    def _video_keys(self) -> list[str]:
+        return [key for key, feature in self.info["features"].items() if feature["dtype"] == "video"]
+
+    def _video(self, row: Mapping[str, Any], key: str) -> bytes:
+        place = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
+        path = self.root / self.info["video_path"].format(video_key=key, **place)
+        data = layout.read_file(path)
+        _check_sha256(path, data, row.get(f"robo_dream/{key}/sha256"))
+        return data
+
+    def _images(self, table: pa.Table, row: Mapping[str, Any], camera: CameraSpec) -> np.ndarray:
+        key = camera_key(self.info["features"], camera.name)
+        if self.info["features"][key]["dtype"] == "video":
+            images = decode_mp4(self._video(row, key), float(row[f"videos/{key}/from_timestamp"]), table.num_rows)
+        else:
+            images = pictures(table, key)
+        if images.shape[1:3] != (camera.height, camera.width):
+            raise DataError(f"camera {camera.name!r} has pictures of {images.shape[1:3]}; expected {(camera.height, camera.width)}")
+        return images
+
+    def _parse(self, table: pa.Table, row: Mapping[str, Any]) -> Episode:
+        spec, frames = self.spec, table.num_rows
+        stamps = column(table, "timestamp", 1, np.float64)
+        if not np.allclose(stamps, np.arange(frames) / spec.fps, atol=0.1 / spec.fps):
+            raise DataError(f"timestamps step by {np.diff(stamps).mean():.4g} s; {spec.fps} fps needs {1 / spec.fps:.4g} s")
+        have = set(table.column_names)
+        pose_size = self.info["features"].get("observation.environment_state", {}).get("shape", [0])[0]
+        pose = column(table, "observation.environment_state", 7, np.float32) if pose_size == 7 else np.full((frames, 7), np.nan, np.float32)
+        state = column(table, "observation.sim_state", spec.sim_state_size, np.float64) if spec.sim_state_size else np.zeros((frames, 0))
+        return Episode(
+            images={camera.name: self._images(table, row, camera) for camera in spec.cameras},
+            proprio=column(table, "observation.state", len(spec.proprio_names), np.float32).reshape(frames, -1),
+            actions=column(table, "action", spec.action_spec.size, np.float32).reshape(frames, -1)[:-1],
+            object_pose=pose,
+            sim_state=state.reshape(frames, -1) if spec.sim_state_size else state,
+            times=column(table, "source_time", 1, np.float64) if "source_time" in have else stamps,
+            skill=column(table, "skill", 1, np.int64) if "skill" in have else np.zeros(frames, np.int64),
+            task=row["tasks"][0],
+            seed=row.get("robo_dream/seed", 0),
+            behavior=row.get("robo_dream/behavior", ""),
+            info=json.loads(row.get("robo_dream/info", "{}")),
+        )
+
+
+def _check_sha256(path: Path, data: bytes, sha256: str | None) -> None:
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise DataError(f"{path} ({len(data)} bytes) is not the file that was written; it is truncated or damaged: restore it")
+
+
+def _foreign_spec(root: Path, info: Mapping[str, Any], action_spec: ActionSpec) -> DatasetSpec:
+    features = info["features"]
+    cameras = []
+    for name in camera_names(features):
+        feature = features[camera_key(features, name)]
+        channels_last = feature["names"][2] in ("channel", "channels", "c")
+        height, width = feature["shape"][:2] if channels_last else feature["shape"][1:]
+        cameras.append(CameraSpec(name, height, width))
+    if "observation.state" not in features:
+        raise DataError(f"{root} has no observation.state; it has {sorted(features)}: a dataset without proprioception cannot be used")
+    size = features["observation.state"]["shape"][0]
+    names = features["observation.state"]["names"]
+    names = tuple(names) if isinstance(names, list) and len(names) == size else tuple(f"state_{i}" for i in range(size))
+    return DatasetSpec(action_spec, tuple(cameras), names, robot_type=str(info.get("robot_type")))

@@ -1,0 +1,121 @@
+"""Several datasets as one: parallel collectors write a shard each; read them together or merge them into one folder."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from robo_dream.data import layout
+from robo_dream.data.episode import Episode
+from robo_dream.data.reader import Dataset
+from robo_dream.data.spec import DatasetSpec
+from robo_dream.data.writer import DatasetWriter
+from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError
+
+Roots = Path | str | Sequence[Path | str]
+
+
+def shard_root(root: Path | str, shard: int) -> Path:
+    return Path(root) / f"shard-{shard:02d}"
+
+
+def shard_spec(spec: DatasetSpec, shard: int) -> DatasetSpec:
+    """`spec` with a seed of the shard's own, so that its episodes are held out independently of the other shards'."""
+    return replace(spec, seed=spec.seed + shard)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Datasets that fit together, numbered through as one: those of the first folder first."""
+
+    parts: tuple[Dataset, ...]
+
+    @property
+    def spec(self) -> DatasetSpec:
+        return self.parts[0].spec
+
+    @property
+    def num_episodes(self) -> int:
+        return sum(part.num_episodes for part in self.parts)
+
+    @property
+    def num_frames(self) -> int:
+        return sum(part.num_frames for part in self.parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a committed episode does."""
+        return hashlib.sha256(":".join(part.fingerprint for part in self.parts).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(i) for i in range(self.num_episodes))
+
+    def length(self, index: int) -> int:
+        part, place = self._find(index)
+        return part.length(place)
+
+    def is_train(self, index: int) -> bool:
+        part, place = self._find(index)
+        return part.is_train(place)
+
+    def episode(self, index: int) -> Episode:
+        part, place = self._find(index)
+        return part.episode(place)
+
+    def _find(self, index: int) -> tuple[Dataset, int]:
+        place = index
+        for part in self.parts:
+            if 0 <= place < part.num_episodes:
+                return part, place
+            place -= part.num_episodes
+        raise IndexError(f"episode {index} of {self.num_episodes}")
+
+
+def open_dataset(roots: Roots, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None) -> Datasets:
+    """The datasets in `roots` as one; a folder of shards (`shard-00/`, ...) stands for all of them.
+
+    Raises `DataError` when one does not open (see `Dataset.open`) or does not fit the first. Sets whose simulator states
+    differ in size fit together, since different scenes have different states.
+    """
+    roots = [roots] if isinstance(roots, (str, Path)) else roots
+    folders = [folder for root in roots for folder in _shards(Path(root))]
+    if not folders:
+        raise DataError("no dataset folder given; give at least one")
+    parts = [Dataset.open(folder, cameras, action_spec) for folder in folders]
+    for part in parts[1:]:
+        first = parts[0].spec
+        comparable = replace(part.spec, storage=first.storage, skills=first.skills, sim_state_size=first.sim_state_size)
+        differences = first.differences(comparable)
+        if differences:
+            raise DataError(f"{part.root} does not fit {parts[0].root}: {'; '.join(differences)}; use them one at a time")
+    return Datasets(tuple(parts))
+
+
+def merge(roots: Roots, out: Path | str, progress: Callable[[int, int], None] | None = None) -> Dataset:
+    """One dataset in `out` with the episodes of all `roots`, each in the split it had; pictures are copied as they are.
+
+    `out` must be new. Raises `DataError` when the datasets do not fit together.
+    """
+    source = open_dataset(roots)
+    done = 0
+    with DatasetWriter(out, source.spec, resume=False) as writer:
+        for part in source.parts:
+            differences = source.spec.differences(part.spec)
+            if differences:
+                raise DataError(f"{part.root} cannot be merged with {source.parts[0].root}: {'; '.join(differences)}; leave it out")
+            for encoded in part.encoded():
+                writer.append_encoded(encoded)
+                done += 1
+                if progress is not None:
+                    progress(done, source.num_episodes)
+    return Dataset.open(out)
+
+
+def _shards(root: Path) -> list[Path]:
+    if (root / layout.INFO).exists():
+        return [root]
+    return [folder for folder in sorted(root.glob("shard-*")) if (folder / layout.INFO).exists()] or [root]

@@ -1,0 +1,123 @@
+"""What every episode of one dataset has in common: actions, cameras, sizes, skills, storage and how it was made."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from robo_dream.data.split import SplitRule
+from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec, Intrinsics
+from robo_dream.errors import ContractError
+
+Storage = Literal["image", "video"]
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """One camera of a dataset: name, picture size in pixels, and where it looks when that is known.
+
+    `world_from_camera` is a 4x4 pose as nested tuples, camera axes x right, y down, z forward (OpenCV).
+    Poses that change from episode to episode belong in `Episode.info`.
+    """
+
+    name: str
+    height: int
+    width: int
+    intrinsics: Intrinsics | None = None
+    world_from_camera: tuple[tuple[float, ...], ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "CameraSpec":
+        intrinsics = Intrinsics(**data["intrinsics"]) if data["intrinsics"] else None
+        pose = tuple(tuple(float(x) for x in row) for row in data["world_from_camera"]) if data["world_from_camera"] else None
+        return cls(data["name"], int(data["height"]), int(data["width"]), intrinsics, pose)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The contract between a dataset and its episodes; it is written once, to meta/robo_dream.json.
+
+    `storage` "image" keeps each picture as a lossless PNG inside the parquet file, "video" as H.264 (lossy) beside it.
+    `skills` names the values of `Episode.skill`. `seed` and `test_fraction` fix which episodes are held out (split.py).
+    `recipe` is any JSON that says how the data was made.
+    """
+
+    action_spec: ActionSpec
+    cameras: tuple[CameraSpec, ...]
+    proprio_names: tuple[str, ...] = PROPRIO_NAMES
+    sim_state_size: int = 0
+    skills: tuple[str, ...] = ("unlabelled",)
+    robot_type: str = "unknown"
+    storage: Storage = "image"
+    seed: int = 0
+    test_fraction: float = 0.1
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = self.camera_names
+        if not names or len(set(names)) != len(names) or not all(name and "/" not in name for name in names):
+            raise ContractError(f"cameras are named {names}; give at least one, each with its own name and no '/' in it")
+        if not self.skills:
+            raise ContractError("a dataset needs at least one skill name; leave the default for unlabelled data")
+        if self.storage not in ("image", "video"):
+            raise ContractError(f"storage is {self.storage!r}; allowed: 'image' (lossless PNG) or 'video' (H.264)")
+        odd = [camera.name for camera in self.cameras if camera.height % 2 or camera.width % 2]
+        if self.storage == "video" and odd:
+            raise ContractError(f"H.264 needs even picture sizes, which {odd} lack; change the size or use storage 'image'")
+        self.split_rule.check()
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.cameras)
+
+    @property
+    def split_rule(self) -> SplitRule:
+        return SplitRule(self.seed, self.test_fraction)
+
+    @property
+    def fps(self) -> int | float:
+        """Control steps per second, an int when it is one (as LeRobot writes it)."""
+        fps = 1 / self.action_spec.control_dt
+        return round(fps) if abs(fps - round(fps)) < 1e-6 * fps else fps
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "action_spec": self.action_spec.to_json(),
+            "cameras": [camera.to_json() for camera in self.cameras],
+            "proprio_names": list(self.proprio_names),
+            "sim_state_size": self.sim_state_size,
+            "skills": list(self.skills),
+            "robot_type": self.robot_type,
+            "storage": self.storage,
+            "seed": self.seed,
+            "split_rule": self.split_rule.to_json(),
+            "recipe": dict(self.recipe),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "DatasetSpec":
+        return cls(
+            action_spec=ActionSpec.from_json(data["action_spec"]),
+            cameras=tuple(CameraSpec.from_json(camera) for camera in data["cameras"]),
+            proprio_names=tuple(data["proprio_names"]),
+            sim_state_size=int(data["sim_state_size"]),
+            skills=tuple(data["skills"]),
+            robot_type=data["robot_type"],
+            storage=data["storage"],
+            seed=int(data["seed"]),
+            test_fraction=float(data["split_rule"]["test_fraction"]),
+            recipe=data["recipe"],
+        )
+
+    def differences(self, other: "DatasetSpec") -> list[str]:
+        """Sentences that say why episodes of `other` cannot join this dataset; empty when they can. Recipes may differ."""
+        found = [f"action {sentence}" for sentence in self.action_spec.differences(other.action_spec)]
+        mine = {camera.name: (camera.height, camera.width) for camera in self.cameras}
+        theirs = {camera.name: (camera.height, camera.width) for camera in other.cameras}
+        if mine != theirs:
+            found.append(f"cameras (height, width): {mine} against {theirs}")
+        keys = ("proprio_names", "sim_state_size", "skills", "storage")
+        pairs = [(key, getattr(self, key), getattr(other, key)) for key in keys]
+        return found + [f"{key}: {mine} against {theirs}" for key, mine, theirs in pairs if mine != theirs]
