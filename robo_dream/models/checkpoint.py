@@ -1,0 +1,124 @@
+"""A model as one file: safetensors weights, with everything needed to use them as JSON in the header. Nothing is unpickled."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from robo_dream.errors import CheckpointError, RoboDreamError
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.world_model import LatentVideoModel
+
+FORMAT, VERSION = "robo_dream.latent_video_model", 1
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself."""
+
+    spec: ModelSpec
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    dataset_id: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    num_parameters: int = 0
+
+
+def save(
+    model: LatentVideoModel,
+    path: Path,
+    recipe: Mapping[str, Any] | None = None,
+    dataset_id: str = "",
+    metrics: Mapping[str, Any] | None = None,
+    half: bool = True,
+) -> Path:
+    """Writes the checkpoint atomically; `half` stores matrices as float16 (vectors and statistics stay float32)."""
+    weights = {name: _stored(value, half) for name, value in model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "spec": model.spec.to_json(),
+        "recipe": dict(recipe or {}),
+        "dataset_id": dataset_id,
+        "metrics": dict(metrics or {}),
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "weights_sha256": _digest(weights),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
+    with open(beside, "rb") as file:
+        os.fsync(file.fileno())
+    beside.chmod(0o644)  # safetensors writes for the owner alone
+    os.replace(beside, path)
+    return path
+
+
+def load(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoModel:
+    """The model, in evaluation mode and float32; raises `CheckpointError` for a damaged file or another version."""
+    header, weights = _read(Path(path), with_weights=True)
+    if _digest(weights) != header["weights_sha256"]:
+        raise CheckpointError(f"{path}: the weights do not match their checksum; the file is damaged, fetch or train it again")
+    model = LatentVideoModel(_info(Path(path), header).spec)
+    wanted = model.state_dict()
+    if set(wanted) != set(weights) or any(wanted[name].shape != weights[name].shape for name in wanted):
+        odd = sorted(set(wanted) ^ set(weights)) or [name for name in wanted if wanted[name].shape != weights[name].shape]
+        raise CheckpointError(f"{path}: weights {odd[:4]} do not fit the model it describes; another version of robo_dream wrote it")
+    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+    return model.to(device).eval().requires_grad_(False)
+
+
+def read_info(path: Path | str) -> CheckpointInfo:
+    """What the checkpoint says of itself, without reading its weights."""
+    return _info(Path(path), _read(Path(path), with_weights=False)[0])
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file, as records name their checkpoint."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.half() if half and value.is_floating_point() and value.ndim >= 2 else value.clone()
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}".encode())
+        digest.update(memoryview(weights[name].reshape(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]
+    return digest.hexdigest()
+
+
+def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}; train one with `robo-dream train` or give the path of one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("robo_dream")
+            weights = {name: file.get_tensor(name) for name in file.keys()} if with_weights else {}  # noqa: SIM118
+        header = json.loads(text) if text is not None else {}
+    except (SafetensorError, json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); fetch or train it again") from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} holds {header.get('format', 'no robo_dream header')!r}; expected {FORMAT!r}")
+    if header.get("version") != VERSION:
+        raise CheckpointError(f"{path} is version {header.get('version')}; this robo_dream reads {VERSION}: use the release that wrote it")
+    return header, weights
+
+
+def _info(path: Path, header: Mapping[str, Any]) -> CheckpointInfo:
+    try:
+        spec = ModelSpec.from_json(header["spec"])
+        return CheckpointInfo(spec, header["recipe"], header["dataset_id"], header["metrics"], header["num_parameters"])
+    except (KeyError, TypeError, ValueError, RoboDreamError) as error:
+        raise CheckpointError(f"{path}: its description cannot be read ({error}); another version of robo_dream wrote it") from error

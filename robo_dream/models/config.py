@@ -1,0 +1,122 @@
+"""What a model is: its size, and every number of the world that its checkpoint must carry."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec
+from robo_dream.errors import ConfigError
+
+Size = Literal["S", "B", "L"]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths and depths that a size letter stands for."""
+
+    latent: int
+    stem: int  # channels at 16 x 16
+    body: int  # channels at 8 x 8
+    body_layers: int
+    view: int  # numbers that one view contributes
+    fuse: int
+    decoder: int
+    decoder_layers: int
+    dynamics: int  # hidden width of the dynamics: imagining is what planning waits for
+    trunk: int  # hidden width of the inverse model
+    trunk_layers: int
+    head: int  # hidden width of one ensemble head
+    mlp: int  # hidden width of the small heads
+
+
+WIDTHS: Mapping[str, Widths] = {
+    "S": Widths(256, 48, 96, 1, 192, 512, 48, 1, 384, 512, 3, 96, 384),
+    "B": Widths(384, 96, 192, 2, 384, 1024, 96, 2, 1024, 1024, 4, 256, 512),
+    "L": Widths(768, 192, 384, 4, 768, 2048, 192, 4, 2048, 2048, 6, 512, 1024),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How the model is built. `latent_dim` 0 takes the size's own."""
+
+    size: Size = "S"
+    image_size: int = 64  # pixels; a multiple of 16
+    latent_dim: int = 0
+    num_heads: int = 4  # dynamics heads in the ensemble
+    action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
+    object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
+    num_modes: int = 6  # Gaussians of the inverse model
+    prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
+    distance_dim: int = 64
+    discount: float = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
+
+    def __post_init__(self) -> None:
+        if self.size not in WIDTHS:
+            raise ConfigError(f"model size is {self.size!r}; allowed: {', '.join(WIDTHS)}")
+        if self.image_size < 32 or self.image_size % 16:
+            raise ConfigError(f"image_size is {self.image_size} px; it must be a multiple of 16 and at least 32, such as 64, 96 or 128")
+        for name in ("num_heads", "action_block", "object_symmetry", "num_modes", "distance_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.discount < 1:
+            raise ConfigError(f"discount is {self.discount}; it must lie between 0 and 1")
+
+    @property
+    def widths(self) -> Widths:
+        return WIDTHS[self.size]
+
+    @property
+    def latent(self) -> int:
+        return self.latent_dim or self.widths.latent
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean and standard deviation of each number of a vector."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything needed to rebuild and use a model, weights aside."""
+
+    config: ModelConfig
+    cameras: tuple[str, ...]
+    action_spec: ActionSpec
+    proprio: Normaliser
+    pose: Normaliser  # of `pose_head.POSE_NAMES`
+    proprio_names: tuple[str, ...] = PROPRIO_NAMES
+
+    @property
+    def block_size(self) -> int:
+        """Numbers in one action block."""
+        return self.config.action_block * self.action_spec.size
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "config": asdict(self.config),
+            "cameras": list(self.cameras),
+            "action_spec": self.action_spec.to_json(),
+            "proprio": {"mean": list(self.proprio.mean), "std": list(self.proprio.std)},
+            "pose": {"mean": list(self.pose.mean), "std": list(self.pose.std)},
+            "proprio_names": list(self.proprio_names),
+            "history": 1,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
+        known = {field.name for field in fields(ModelConfig)}
+        unknown = set(data["config"]) - known
+        if unknown:
+            raise ConfigError(f"the model configuration has unknown keys {sorted(unknown)}; known: {sorted(known)}")
+        return cls(
+            ModelConfig(**data["config"]), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
+            _normaliser(data["proprio"]), _normaliser(data["pose"]), tuple(data["proprio_names"]),
+        )  # fmt: skip
+
+
+def _normaliser(data: Mapping[str, Any]) -> Normaliser:
+    return Normaliser(tuple(float(x) for x in data["mean"]), tuple(float(x) for x in data["std"]))

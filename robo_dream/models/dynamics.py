@@ -1,0 +1,71 @@
+"""Latent and action block to next latent: an ensemble of heads on a shared trunk, unrolled on its own mean."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.layers import ResidualMlp
+
+PRIOR_WIDTH = 32
+
+
+class Dynamics(nn.Module):
+    """Each head predicts the change of the latent over one action block; all heads are one batched product.
+
+    Heads differ by their start, by the data they are weighted on (the trainer's business) and by a fixed random prior
+    function each (Osband et al. 2018, "Randomized Prior Functions for Deep Reinforcement Learning"), which training cancels
+    where there is data and leaves where there is none.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        w, config = spec.config.widths, spec.config
+        heads, latent, num_in = config.num_heads, config.latent, config.latent + spec.block_size
+        self.num_heads = heads
+        self.trunk = ResidualMlp(latent, w.dynamics, w.trunk_layers)
+        self.actions = nn.Linear(spec.block_size, w.dynamics)
+        self.head_in = nn.Linear(w.dynamics, heads * w.head)
+        self.head_out = nn.Parameter(torch.randn(heads, w.head, latent) * (0.3 / math.sqrt(w.head)))
+        self.head_bias = nn.Parameter(torch.zeros(heads, 1, latent))
+        self.prior_scale = config.prior_scale
+        self.prior_in: Tensor
+        self.prior_out: Tensor
+        self.register_buffer("prior_in", torch.randn(num_in, heads * PRIOR_WIDTH) / math.sqrt(num_in))
+        self.register_buffer("prior_out", torch.randn(heads, PRIOR_WIDTH, latent) / math.sqrt(PRIOR_WIDTH))
+
+    def step(self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row block"]) -> Float[Tensor, "head row channel"]:
+        """Every head's next latent."""
+        hidden = self.trunk.residual(self.trunk.first(latents) + self.actions(blocks))
+        hidden = nn.functional.silu(self.head_in(hidden)).unflatten(1, (self.num_heads, -1)).transpose(0, 1)  # (E, R, W)
+        change = torch.baddbmm(self.head_bias, hidden, self.head_out)
+        if self.prior_scale > 0:
+            prior = torch.tanh(torch.cat([latents, blocks], -1) @ self.prior_in)
+            prior = prior.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
+            change = torch.baddbmm(change, prior, self.prior_out, alpha=self.prior_scale)
+        return latents + change
+
+    def unroll(
+        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+    ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "head row horizon channel"]]:
+        """Imagined latents (the mean of the heads, on which the next step stands) and what each head said."""
+        means, heads = [], []
+        for step in range(blocks.shape[1]):
+            heads.append(self.step(latents, blocks[:, step]))
+            latents = heads[-1].mean(0)
+            means.append(latents)
+        return torch.stack(means, 1), torch.stack(heads, 2)
+
+    def imagine(
+        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+    ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
+        """Imagined latents and disagreement: the heads' standard deviation averaged over channels, in latent units."""
+        means, spreads = [], []
+        for step in range(blocks.shape[1]):
+            heads = self.step(latents, blocks[:, step])
+            latents = heads.mean(0)
+            means.append(latents)
+            spreads.append(((heads - latents).square().mean(0)).sqrt().mean(-1))
+        return torch.stack(means, 1), torch.stack(spreads, 1)

@@ -1,0 +1,77 @@
+"""Camera views and proprioception into one latent of about zero mean and unit variance in every channel."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.models.config import ModelConfig, ModelSpec
+
+PROPRIO_WIDTH = 64
+
+
+class ViewEncoder(nn.Module):
+    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        w, factor = config.widths, config.image_size // 16
+        self.unshuffle = nn.PixelUnshuffle(factor)
+        self.stem = nn.Conv2d(3 * factor * factor, w.stem, 3, padding=1)
+        self.down = nn.Conv2d(w.stem, w.body, 3, stride=2, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(w.body, w.body, 3, padding=1) for _ in range(w.body_layers))
+        self.narrow = nn.Conv2d(w.body, w.body // 3, 1)
+        self.out = nn.Linear(w.body // 3 * 64, w.view)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel"]:
+        silu = nn.functional.silu
+        x = self.unshuffle(2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
+        x = silu(self.down(silu(self.stem(x))))
+        for layer in self.body:
+            x = x + silu(layer(x))
+        return self.out(self.narrow(x).flatten(1))
+
+
+class Encoder(nn.Module):
+    """All views, each with its own weights, in the order of the spec's cameras, and proprioception.
+
+    The last layer is a batch normalisation without parameters: batch statistics while the representation is learned,
+    stored statistics of the data afterwards, so that later stages see latents of unit scale and collapse is impossible.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        w = spec.config.widths
+        self.views = nn.ModuleList(ViewEncoder(spec.config) for _ in spec.cameras)
+        self.proprio = nn.Linear(len(spec.proprio.mean), PROPRIO_WIDTH)
+        self.norm = nn.LayerNorm(w.view * len(spec.cameras) + PROPRIO_WIDTH)
+        self.hidden = nn.Linear(w.view * len(spec.cameras) + PROPRIO_WIDTH, w.fuse)
+        self.out = nn.Linear(w.fuse, spec.config.latent)
+        self.scale = nn.BatchNorm1d(spec.config.latent, eps=1e-4, momentum=0.02, affine=False)
+        self.proprio_mean: Tensor
+        self.proprio_std: Tensor
+        self.register_buffer("proprio_mean", torch.tensor(spec.proprio.mean), persistent=False)
+        self.register_buffer("proprio_std", torch.tensor(spec.proprio.std), persistent=False)
+
+    def raw(
+        self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
+    ) -> Float[Tensor, "batch channel"]:
+        """The latent before normalisation."""
+        silu = nn.functional.silu
+        normal = ((proprio - self.proprio_mean) / self.proprio_std).clamp(-5.0, 5.0)
+        parts = [view(images) for view, images in zip(self.views, views, strict=True)]
+        joined = self.norm(torch.cat([*parts, silu(self.proprio(normal))], -1))
+        return self.out(silu(self.hidden(joined)))
+
+    def forward(
+        self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
+    ) -> Float[Tensor, "batch channel"]:
+        return self.scale(self.raw(views, proprio).float())
+
+    @torch.no_grad()
+    def set_scale(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:
+        """Stores the statistics with which latents are normalised from now on."""
+        assert self.scale.running_mean is not None and self.scale.running_var is not None
+        self.scale.running_mean.copy_(mean)
+        self.scale.running_var.copy_(variance)

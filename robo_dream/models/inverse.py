@@ -1,0 +1,81 @@
+"""From where we are and where we want to be to the next action block: the learned proposer, and the loss that shapes the encoder."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.layers import ResidualMlp, mlp
+
+LOG_STD_MIN, LOG_STD_MAX = -3.0, 0.7  # normalised units: 0.05 to 2 half ranges
+
+
+@dataclass(frozen=True)
+class ActionMixture:
+    """A mixture of diagonal Gaussians over the next action block, in normalised units (-1 and 1 are the action limits)."""
+
+    logits: Float[Tensor, "batch mode"]
+    means: Float[Tensor, "batch mode block"]
+    stds: Float[Tensor, "batch mode block"]
+
+    def mean(self) -> Float[Tensor, "batch block"]:
+        return (self.logits.softmax(-1)[..., None] * self.means).sum(1)
+
+    def mode(self) -> Float[Tensor, "batch block"]:
+        """The mean of the likeliest Gaussian."""
+        return self.means[torch.arange(len(self.means), device=self.means.device), self.logits.argmax(-1)]
+
+    def sample(
+        self, num_samples: int, generators: Sequence[torch.Generator], temperature: float = 1.0
+    ) -> Float[Tensor, "batch sample block"]:
+        """Draws for each row from its own generator, so that what else is in the batch changes nothing.
+
+        `temperature` scales the standard deviations; 0 draws only among the Gaussians' means.
+        """
+        draws = []
+        for row, generator in enumerate(generators):
+            weights = self.logits[row].float().softmax(-1)
+            modes = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
+            noise = torch.randn(num_samples, self.means.shape[-1], generator=generator, device=self.means.device, dtype=self.means.dtype)
+            draws.append(self.means[row, modes] + temperature * self.stds[row, modes] * noise)
+        return torch.stack(draws)
+
+    def log_density(self, blocks: Float[Tensor, "batch block"]) -> Float[Tensor, " batch"]:
+        """Natural logarithm of the density of each row's block."""
+        z = (blocks[:, None] - self.means) / self.stds
+        gaussians = (-0.5 * z.square() - self.stds.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+        return torch.logsumexp(self.logits.log_softmax(-1) + gaussians, -1)
+
+
+class InverseModel(nn.Module):
+    """Goal-conditioned inverse model (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
+        self.body = ResidualMlp(2 * spec.config.latent, w.trunk, w.trunk_layers)
+        self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
+
+    def forward(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
+        out = self.out(self.body(torch.cat([latents, goals], -1))).float()
+        logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.block_size], -1)
+        means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.block_size)).chunk(2, -1)
+        middle, half = 0.5 * (LOG_STD_MAX + LOG_STD_MIN), 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
+        return ActionMixture(logits, means, (middle + half * torch.tanh(log_stds)).exp())
+
+
+class AdjacentInverse(nn.Module):
+    """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.body = mlp(2 * spec.config.latent, spec.config.widths.mlp, spec.block_size)
+
+    def forward(
+        self, latents: Float[Tensor, "*batch channel"], following: Float[Tensor, "*batch channel"]
+    ) -> Float[Tensor, "*batch block"]:
+        return self.body(torch.cat([latents, following], -1))

@@ -1,0 +1,44 @@
+"""Where things are in a latent: tool and object pose, read by a small MLP."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.imagination import ScenePose
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.layers import mlp
+
+POSE_NAMES = (
+    "tool_x", "tool_y", "tool_z", "tool_cos_yaw", "tool_sin_yaw", "gripper",
+    "object_x", "object_y", "object_z", "object_cos_turn", "object_sin_turn",
+)  # fmt: skip
+OBJECT_START = 6  # the first number that needs a label
+
+
+class PoseHead(nn.Module):
+    """`POSE_NAMES` from a latent; normalised inside, metres and unit vectors outside."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.body = mlp(spec.config.latent, spec.config.widths.mlp, len(POSE_NAMES))
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(spec.pose.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.pose.std), persistent=False)
+
+    def normal(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch pose"]:
+        """In normalised units, for losses."""
+        return self.body(latents)
+
+    def normalise(self, poses: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
+        return (poses - self.mean) / self.std
+
+    def forward(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+        pose = self.body(latents).float() * self.std + self.mean
+        return ScenePose(
+            tool_pos=pose[..., :3],
+            tool_turn=nn.functional.normalize(pose[..., 3:5], dim=-1),
+            gripper=pose[..., 5],
+            object_pos=pose[..., 6:9],
+            object_turn=nn.functional.normalize(pose[..., 9:11], dim=-1),
+        )

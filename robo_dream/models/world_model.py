@@ -1,0 +1,159 @@
+"""The latent video model as planners see it: `believe`, `imagine` and `poses`, and as people see it: `decode`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from robo_dream.embodiment import ActionSpec, Observation
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Imagination, ScenePose
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.decoder import Decoder
+from robo_dream.models.distance import TemporalDistance
+from robo_dream.models.dynamics import Dynamics
+from robo_dream.models.encoder import Encoder
+from robo_dream.models.images import to_float, to_uint8
+from robo_dream.models.inverse import ActionMixture, AdjacentInverse, InverseModel
+from robo_dream.models.pose_head import PoseHead
+
+IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
+DECODE_ROWS = 512
+
+
+class LatentVideoModel(nn.Module):
+    """An action-conditioned latent video model; a `WorldModel`.
+
+    `seed` makes the first weights; the caller's random state is left as it was.
+    """
+
+    def __init__(self, spec: ModelSpec, seed: int = 0, imagine_rows: int = IMAGINE_ROWS) -> None:
+        super().__init__()
+        self.spec = spec
+        self.imagine_rows = imagine_rows
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.encoder = Encoder(spec)
+            self.decoder = Decoder(spec)
+            self.dynamics = Dynamics(spec)
+            self.inverse = InverseModel(spec)
+            self.adjacent_inverse = AdjacentInverse(spec)
+            self.temporal_distance = TemporalDistance(spec)
+            self.pose_head = PoseHead(spec)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
+        self.action_middle: Tensor
+        self.action_half: Tensor
+        self.register_buffer("action_middle", 0.5 * (low + high), persistent=False)
+        self.register_buffer("action_half", 0.5 * (high - low), persistent=False)
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        return self.spec.action_spec
+
+    @property
+    def action_block(self) -> int:
+        return self.spec.config.action_block
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return self.spec.cameras
+
+    @property
+    def device(self) -> torch.device:
+        return self.action_half.device
+
+    @torch.inference_mode()
+    def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
+        """The latent of the last observation of each history (proprioception carries the lag, so one frame is enough).
+
+        Raises `ContractError` for an empty history, a missing camera, another picture size or another proprioception.
+        """
+        if not histories:
+            raise ContractError("believe was given no history; give one sequence of observations for each planning problem")
+        views: list[list[np.ndarray]] = [[] for _ in self.cameras]
+        proprios = []
+        for row, history in enumerate(histories):
+            if not history:
+                raise ContractError(f"history {row} is empty; give at least one observation")
+            for view, image in zip(views, self._checked_images(history[-1]), strict=True):
+                view.append(image)
+            proprios.append(self._checked_proprio(history[-1]))
+        images = [torch.from_numpy(np.stack(view)).to(self.device) for view in views]
+        return Belief(self.encode(images, torch.from_numpy(np.stack(proprios)).to(self.device)))
+
+    @torch.inference_mode()
+    def encode(
+        self, views: Sequence[UInt8[Tensor, "batch height width 3"]], proprio: Float[Tensor, "batch proprio"]
+    ) -> Float[Tensor, "batch channel"]:
+        """Latents of pictures (one tensor for each camera, in the model's order) and proprioception."""
+        return self._evaluating().encoder([to_float(view) for view in views], proprio)
+
+    @torch.inference_mode()
+    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
+        """Unrolls every candidate on its own; `time` must be a whole number of action blocks."""
+        batch, samples, time, size = actions.shape
+        if size != self.action_spec.size or time % self.action_block or time == 0:
+            raise ContractError(
+                f"actions have {time} steps of {size} numbers; expected a multiple of the action block {self.action_block} "
+                f"with {self.action_spec.size} numbers {self.action_spec.names}"
+            )
+        blocks = self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
+        latents = belief.latent[:, None].expand(-1, samples, -1).reshape(batch * samples, -1)
+        parts = [
+            self.dynamics.imagine(some_latents, some_blocks)
+            for some_latents, some_blocks in zip(latents.split(self.imagine_rows), blocks.split(self.imagine_rows), strict=True)
+        ]
+        return Imagination(
+            torch.cat([part[0] for part in parts]).unflatten(0, (batch, samples)),
+            torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),
+        )
+
+    @torch.inference_mode()
+    def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+        return self.pose_head(latents)
+
+    @torch.inference_mode()
+    def distance(self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"]) -> Float[Tensor, "*batch"]:
+        """Learned temporal distance in control steps (symmetric)."""
+        return self.temporal_distance(latents, goals)
+
+    @torch.inference_mode()
+    def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
+        """What the data would do next to reach each goal, in normalised units; `block_actions` gives physical ones."""
+        return self.inverse(latents, goals)
+
+    def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
+        """Normalised blocks as actions in physical units, within the action limits."""
+        actions = blocks.unflatten(-1, (-1, self.action_spec.size)).clamp(-1.0, 1.0)
+        return actions * self.action_half + self.action_middle
+
+    def normalise_actions(self, actions: Float[Tensor, "*batch action"]) -> Float[Tensor, "*batch action"]:
+        """Actions with -1 and 1 at their limits."""
+        return (actions - self.action_middle) / self.action_half
+
+    @torch.inference_mode()
+    def decode(self, latents: Float[Tensor, "*batch channel"]) -> dict[str, UInt8[Tensor, "*batch height width 3"]]:
+        """Pictures of every camera."""
+        lead, rows = latents.shape[:-1], latents.reshape(-1, latents.shape[-1])
+        parts = [[to_uint8(view) for view in self.decoder(some)] for some in rows.split(DECODE_ROWS)]
+        views = [torch.cat(part) for part in zip(*parts, strict=True)]
+        return {name: view.reshape(*lead, *view.shape[1:]) for name, view in zip(self.cameras, views, strict=True)}
+
+    def _evaluating(self) -> "LatentVideoModel":
+        return self.eval() if self.training else self
+
+    def _checked_images(self, observation: Observation) -> list[np.ndarray]:
+        images, side = observation.images(self.cameras), self.spec.config.image_size
+        for name, image in zip(self.cameras, images, strict=True):
+            if image.shape != (side, side, 3):
+                raise ContractError(f"camera {name!r} gives {image.shape}; the model takes ({side}, {side}, 3): set the camera's size")
+        return images
+
+    def _checked_proprio(self, observation: Observation) -> np.ndarray:
+        proprio, names = observation.arm.proprio, self.spec.proprio_names
+        if proprio.shape != (len(names),) or not np.isfinite(proprio).all():
+            raise ContractError(f"proprioception is {proprio}; the model needs {len(names)} finite numbers: {', '.join(names)}")
+        return proprio
