@@ -1,0 +1,1 @@
+"""Episodes in, checkpoint out: the representation first, then the dream on its latents."""

@@ -1,0 +1,125 @@
+"""Stage 2: dynamics, inverse model, distance and pose head on frozen latents; then the decoder on imagined latents."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robo_dream.models import checkpoint
+from robo_dream.models.distance import TemporalDistance
+from robo_dream.models.images import to_float
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.config import TrainingConfig
+from robo_dream.training.dream_batches import DreamBatch, DreamBatches
+from robo_dream.training.frames import Frames, pictures
+from robo_dream.training.latents import encode_frames, mean_images
+from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
+from robo_dream.training.metrics import held_out_metrics
+from robo_dream.training.metrics_log import MetricsLog
+from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
+from robo_dream.training.stage import Progress, Stage, run_stage
+
+STAGE, DECODER_STAGE = "dream", "decoder"
+MODEL_FILE = "model.safetensors"
+
+
+def train_dream(
+    cache: Frames,
+    config: TrainingConfig,
+    run_dir: Path,
+    *,
+    progress: Progress | None = None,
+    resume: bool = True,
+    imitation_weight: np.ndarray | None = None,
+) -> LatentVideoModel:
+    """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
+
+    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. `progress` counts three times: frames
+    encoded, steps of the dream, steps of the decoder. `imitation_weight` (frame,) scales how much each action is imitated.
+    """
+    model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
+    latents = encode_frames(model, cache, progress=progress)
+    batches = DreamBatches(cache, config, latents, imitation_weight)
+    stage, parts = config.dream, nn.ModuleDict({"model": model, "target": copy.deepcopy(model.temporal_distance)})
+    target = parts["target"].requires_grad_(False)
+    assert isinstance(target, TemporalDistance)
+
+    def follow() -> None:
+        for slow, fast in zip(target.parameters(), model.temporal_distance.parameters(), strict=True):
+            slow.data.lerp_(fast.data, stage.target_rate)
+
+    def losses(step: int) -> Mapping[str, Tensor]:
+        return dream_losses(model, target, batches(step), config)
+
+    def decoder_losses(step: int) -> Mapping[str, Tensor]:
+        return _decoder_losses(model, cache, batches, config, variances, step)
+
+    with MetricsLog(run_dir, config.tensorboard) as log:
+        learned: list[nn.Module] = [model.dynamics, model.inverse, model.adjacent_inverse, model.temporal_distance, model.pose_head]
+        run_stage(
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.warmup, stage.weight_decay), config, parts, learned,
+            losses, follow, run_dir, cache.dataset_id, log, progress, resume,
+        )  # fmt: skip
+        if stage.decoder_steps > 0:
+            variances = mean_images(cache)[1]
+            run_stage(
+                Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, stage.warmup, stage.weight_decay), config, model,
+                [model.decoder], decoder_losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
+            )  # fmt: skip
+        model = model.eval().requires_grad_(False)
+        metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
+        log.write("held_out", stage.steps, metrics)
+    checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, metrics)
+    return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
+
+
+def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: DreamBatch, config: TrainingConfig) -> dict[str, Tensor]:
+    """Every weighted loss of one batch of latents."""
+    stage, block, discount = config.dream, config.model.action_block, config.model.discount
+    imagined, heads = model.dynamics.unroll(batch.latents[:, 0], batch.blocks)
+    following = batch.latents[:, 1:]
+    with torch.no_grad():
+        nearer = (1 - discount**block) + discount**block * target.discounted(batch.following, batch.distance_goals)
+        wanted = torch.where(batch.steps_to_goal <= block, 1 - discount**batch.steps_to_goal, nearer)
+    reached = model.temporal_distance.discounted(batch.distance_latents, batch.distance_goals)
+    density = model.inverse(batch.inverse_latents, batch.inverse_goals).log_density(batch.inverse_blocks)
+    neighbours = model.adjacent_inverse(batch.latents[:, 0], batch.latents[:, 1])
+    poses = torch.cat([batch.latents[:, 0], imagined[:, batch.pose_step].detach()])
+    return {
+        "dynamics": ensemble_loss(heads, following, batch.bootstrap),
+        "goal_inverse": -(density * batch.imitation).mean() / batch.inverse_blocks.shape[-1],
+        "adjacent_inverse": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
+        "distance": 10.0 * expectile_loss(reached, wanted, stage.expectile),
+        "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), batch.object_known),
+        "_first_step": (imagined[:, 0].float() - following[:, 0]).square().mean().detach(),
+        "_last_step": (imagined[:, -1].float() - following[:, -1]).square().mean().detach(),
+        "_copy_last": (following[:, -1] - batch.latents[:, 0]).square().mean().detach(),
+    }
+
+
+def _decoder_losses(
+    model: LatentVideoModel, cache: Frames, batches: DreamBatches, config: TrainingConfig, variances: list[float], step: int
+) -> dict[str, Tensor]:
+    """Pictures of real latents and of latents imagined some steps ahead, half and half."""
+    rng = np.random.default_rng((config.seed, 4, step))
+    first = rng.choice(batches.index.starts, config.dream.decoder_batch)
+    latents, blocks = batches.windows(first)
+    ahead = int(rng.integers(config.dream.unroll)) + 1
+    with torch.no_grad():
+        imagined, _ = model.dynamics.unroll(latents[:, 0], blocks[:, :ahead])
+        half = len(first) // 2
+        shown = torch.cat([latents[:half, ahead], imagined[half:, -1].float()])
+    frames = first + ahead * config.model.action_block
+    losses = []
+    for name, view, picture, variance in zip(model.cameras, model.decoder.views, model.decoder(shown), variances, strict=True):
+        pixels = to_float(torch.from_numpy(pictures(cache.images[name], frames)).to(model.device))
+        losses.append(pixel_loss(picture, pixels, view.get_buffer("mean_image"), variance, config.representation.pixel_focus))
+    return {"pictures": torch.stack(losses).mean()}
+
+
+def _nothing() -> None:
+    """The decoder's stage does nothing after a step."""

@@ -1,0 +1,123 @@
+"""The frames that training reads, and which of them may begin a window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError
+
+Split = Literal["train", "test"]
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """What training needs of `robo_dream.data.cache.FrameCache`: all frames of all episodes, one after the other."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    @property
+    def images(self) -> Mapping[str, np.ndarray]:
+        """uint8 (frame, height, width, 3) of each camera."""
+        ...
+
+    @property
+    def proprio(self) -> np.ndarray: ...
+
+    @property
+    def actions(self) -> np.ndarray:
+        """The action taken after each frame; zeros at an episode's last."""
+        ...
+
+    @property
+    def object_pose(self) -> np.ndarray:
+        """(frame, 7): metres and wxyz, NaN where unknown."""
+        ...
+
+    @property
+    def episode_starts(self) -> np.ndarray: ...
+
+    @property
+    def is_train(self) -> np.ndarray: ...
+
+    @property
+    def action_spec(self) -> ActionSpec: ...
+
+    @property
+    def dataset_id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Where windows may begin, and where each frame's episode ends."""
+
+    starts: Int[np.ndarray, " window"]  # first frames of windows inside one episode
+    frames: Int[np.ndarray, " some_frame"]  # every frame of the split
+    last: Int[np.ndarray, " frame"]  # the last frame of each frame's episode
+
+
+def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> FrameIndex:
+    """Windows of `num_frames` successive control steps in the episodes of `split`; raises `DataError` when there is none."""
+    bounds = np.asarray(cache.episode_starts, np.int64)
+    chosen = np.asarray(cache.is_train, bool) == (split == "train")
+    last = np.repeat(bounds[1:] - 1, np.diff(bounds))
+    inside = np.repeat(chosen, np.diff(bounds))
+    frames = np.arange(bounds[-1])
+    starts = frames[inside & (frames + num_frames - 1 <= last)]
+    if len(starts) == 0:
+        longest = int(np.diff(bounds)[chosen].max(initial=0))
+        raise DataError(
+            f"no {split} window of {num_frames} frames in {cache.dataset_id}: it has {int(chosen.sum())} {split} episodes, "
+            f"the longest of {longest} frames; record longer or more episodes, or shorten the unroll"
+        )
+    return FrameIndex(starts, frames[inside], last)
+
+
+def goal_frames(
+    rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " frame"], shortest: int, longest: int
+) -> Int[np.ndarray, " batch"]:
+    """Hindsight goals: frames `shortest` to `longest` control steps later (log-uniform), at most the end of the episode."""
+    ahead = np.exp(rng.uniform(np.log(shortest), np.log(longest + 1), len(first))).astype(np.int64)
+    return np.minimum(first + ahead, last[first])
+
+
+def blocks_after(
+    actions: Float[np.ndarray, "frame action"], first: Int[np.ndarray, " batch"], num_blocks: int, block: int
+) -> Float[np.ndarray, "batch horizon time action"]:
+    """The actions of `num_blocks` blocks that follow each first frame."""
+    steps = first[:, None] + np.arange(num_blocks * block)
+    return actions[steps].reshape(len(first), num_blocks, block, -1)
+
+
+def pictures(
+    images: UInt8[np.ndarray, "frame height width 3"], frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None
+) -> UInt8[np.ndarray, "*batch height width 3"]:
+    """Copies of the chosen pictures, moved by `shifts` (down, right) pixels with their edges repeated."""
+    if shifts is None:
+        return np.asarray(images[frames])
+    height, width = images.shape[1:3]
+    rows = np.clip(np.arange(height) - shifts[..., :1], 0, height - 1)
+    columns = np.clip(np.arange(width) - shifts[..., 1:], 0, width - 1)
+    return np.asarray(images[frames[..., None, None], rows[..., :, None], columns[..., None, :]])
+
+
+def bootstrap_weights(windows: Int[np.ndarray, " batch"], num_heads: int, fraction: float, seed: int) -> Float[np.ndarray, "head batch"]:
+    """Which windows each head learns from, with mean weight 1: a hash of window and head, the same at every visit.
+
+    Windows whose first frames lie within the same 16 share their weight, because they tell nearly the same story.
+    """
+    key = (windows // 16).astype(np.uint64)[None] * np.uint64(0x9E3779B97F4A7C15)
+    key = key + np.arange(1, num_heads + 1, dtype=np.uint64)[:, None] * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
+        key = (key ^ (key >> np.uint64(shift))) * np.uint64(factor)
+    uniform = ((key ^ (key >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return ((uniform < fraction) / fraction).astype(np.float32)
+
+
+def known(values: Float[np.ndarray, "*batch number"]) -> Bool[np.ndarray, "*batch"]:
+    """Where every number is finite."""
+    return np.asarray(np.isfinite(values).all(-1))

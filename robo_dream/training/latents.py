@@ -1,0 +1,60 @@
+"""Statistics of pictures and latents over a whole cache."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.models.images import to_float
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.frames import Frames, frame_index, pictures
+from robo_dream.training.stage import Progress
+
+MAX_PICTURES = 2000  # for the mean picture
+MAX_SCALE_FRAMES = 8000  # for the latents' mean and variance
+ENCODE_ROWS = 256
+
+
+def mean_images(cache: Frames) -> tuple[list[Float[np.ndarray, "3 height width"]], list[float]]:
+    """For each camera the mean training picture in [0, 1] and the variance of the pictures around it."""
+    frames = frame_index(cache, 1).frames
+    chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), MAX_PICTURES)).astype(np.int64)]
+    means, variances = [], []
+    for name in cache.cameras:
+        pixels = pictures(cache.images[name], chosen).astype(np.float32) / 255.0
+        mean = pixels.mean(0)
+        means.append(np.ascontiguousarray(mean.transpose(2, 0, 1)))
+        variances.append(max(float(np.square(pixels - mean).mean()), 1e-6))
+    return means, variances
+
+
+@torch.no_grad()
+def measure_scale(model: LatentVideoModel, cache: Frames, seed: int) -> None:
+    """Stores in the encoder the mean and variance of its latents over training frames."""
+    frames = frame_index(cache, 1).frames
+    frames = np.sort(np.random.default_rng((seed, 3)).permutation(frames)[:MAX_SCALE_FRAMES])
+    model.eval()
+    chunks = np.array_split(frames, -(-len(frames) // ENCODE_ROWS))
+    raw = torch.cat([model.encoder.raw(*_inputs(model, cache, some)).double() for some in chunks])
+    model.encoder.set_scale(raw.mean(0).float(), raw.var(0, correction=0).float())
+
+
+@torch.no_grad()
+def encode_frames(
+    model: LatentVideoModel, cache: Frames, frames: np.ndarray | None = None, progress: Progress | None = None
+) -> Float[Tensor, "frame channel"]:
+    """Latents of the given frames (default: all of the cache), on the model's device."""
+    frames = np.arange(int(cache.episode_starts[-1])) if frames is None else frames
+    model.eval()
+    parts, done = [], 0
+    for some in np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS))):
+        parts.append(model.encoder(*_inputs(model, cache, some)))
+        done += len(some)
+        if progress is not None:
+            progress(done, len(frames))
+    return torch.cat(parts)
+
+
+def _inputs(model: LatentVideoModel, cache: Frames, frames: np.ndarray) -> tuple[list[Tensor], Tensor]:
+    views = [to_float(torch.from_numpy(pictures(cache.images[name], frames)).to(model.device)) for name in model.cameras]
+    return views, torch.from_numpy(np.asarray(cache.proprio[frames], np.float32)).to(model.device)

@@ -1,0 +1,53 @@
+"""The losses that both stages share, each in units of the variance of what it predicts."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from robo_dream.models.pose_head import OBJECT_START
+
+
+def ensemble_loss(
+    heads: Float[Tensor, "head batch horizon channel"],
+    targets: Float[Tensor, "batch horizon channel"],
+    weights: Float[Tensor, "head batch"],
+) -> Float[Tensor, ""]:
+    """Squared error of every head against the same targets, each on its own bootstrap of the windows."""
+    errors = (heads.float() - targets).square().mean((-1, -2))  # (head, batch)
+    return (errors * weights).mean()
+
+
+def pose_loss(
+    predicted: Float[Tensor, "batch pose"], wanted: Float[Tensor, "batch pose"], is_known: Bool[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Huber loss in normalised units; the object's part counts only where its pose is known."""
+    mask = torch.ones_like(wanted)
+    mask[:, OBJECT_START:] = is_known[:, None].to(mask.dtype)
+    errors = torch.nn.functional.smooth_l1_loss(predicted.float(), torch.nan_to_num(wanted), beta=0.5, reduction="none")
+    return (errors * mask).sum() / mask.sum()
+
+
+def pixel_loss(
+    predicted: Float[Tensor, "batch 3 height width"],
+    wanted: Float[Tensor, "batch 3 height width"],
+    mean_image: Float[Tensor, "3 height width"],
+    variance: float,
+    focus: float,
+) -> Float[Tensor, ""]:
+    """Squared error over the variance of the data, heavier by up to `focus` where a picture is unlike the mean one."""
+    unlike = (wanted - mean_image).abs().amax(1, keepdim=True).mul(5.0).clamp_max(1.0)
+    weights = 1.0 + focus * unlike
+    return ((predicted.float() - wanted).square() * weights).sum() / (3.0 * weights.sum() * variance)
+
+
+def covariance_loss(latents: Float[Tensor, "batch channel"]) -> Float[Tensor, ""]:
+    """VICReg's covariance term: mean square of a latent's off-diagonal covariances, summed over a row (arXiv 2105.04906)."""
+    centred = latents - latents.mean(0)
+    covariance = centred.T @ centred / (len(latents) - 1)
+    return (covariance.square().sum() - covariance.diagonal().square().sum()) / latents.shape[1]
+
+
+def expectile_loss(predicted: Float[Tensor, " batch"], wanted: Float[Tensor, " batch"], expectile: float) -> Float[Tensor, ""]:
+    """Asymmetric squared error of discounted distances: a shorter way that was seen counts `expectile`, a longer 1 - `expectile`."""
+    weights = torch.where(wanted < predicted, expectile, 1.0 - expectile)
+    return (weights * (predicted - wanted).square()).mean()

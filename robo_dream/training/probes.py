@@ -1,0 +1,59 @@
+"""What a latent holds: how well object and tool pose can be read from it, by a linear map and by a small MLP."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.models.layers import mlp
+from robo_dream.models.pose_head import OBJECT_START
+
+RIDGE = 1e-3
+MLP_STEPS, MLP_BATCH = 600, 256
+
+
+def probe_errors(predicted: Float[Tensor, "frame pose"], wanted: Float[Tensor, "frame pose"], symmetry: int) -> dict[str, float]:
+    """Median errors of positions in millimetres and of the object's yaw in degrees (within its symmetry)."""
+    object_turn, wanted_turn = predicted[:, OBJECT_START + 3 :], wanted[:, OBJECT_START + 3 :]
+    angle = torch.atan2(object_turn[:, 1], object_turn[:, 0]) - torch.atan2(wanted_turn[:, 1], wanted_turn[:, 0])
+    yaw = torch.atan2(angle.sin(), angle.cos()).abs() / symmetry
+    distance = (predicted - wanted)[:, : OBJECT_START + 3]
+    return {
+        "object_mm": 1e3 * float(distance[:, OBJECT_START:].norm(dim=-1).median()),
+        "object_yaw_deg": math.degrees(float(yaw.median())),
+        "tool_mm": 1e3 * float(distance[:, :3].norm(dim=-1).median()),
+    }
+
+
+def linear_probe(
+    train: Float[Tensor, "frame channel"], labels: Float[Tensor, "frame pose"], test: Float[Tensor, "other channel"]
+) -> Float[Tensor, "other pose"]:
+    """Ridge regression, fitted on one set of latents and applied to the other."""
+    x, y = torch.nn.functional.pad(train, (0, 1), value=1.0).double(), labels.double()
+    gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    return (torch.nn.functional.pad(test, (0, 1), value=1.0).double() @ torch.linalg.solve(gram, x.T @ y)).float()
+
+
+def mlp_probe(
+    train: Float[Tensor, "frame channel"], labels: Float[Tensor, "frame pose"], test: Float[Tensor, "other channel"], seed: int
+) -> Float[Tensor, "other pose"]:
+    """A two-layer MLP, fitted on one set of latents and applied to the other."""
+    mean, std = labels.mean(0), labels.std(0).clamp_min(1e-3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        probe: nn.Module = mlp(train.shape[1], 256, labels.shape[1]).to(train.device)
+    optimiser = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, MLP_STEPS)
+    rng = np.random.default_rng((seed, 6))
+    with torch.enable_grad():
+        for _ in range(MLP_STEPS):
+            rows = torch.from_numpy(rng.integers(len(train), size=MLP_BATCH)).to(train.device)
+            loss = (probe(train[rows]) - (labels[rows] - mean) / std).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    with torch.no_grad():
+        return probe(test) * std + mean

@@ -1,0 +1,152 @@
+"""Stage 1: the encoder and decoder, from windows of frames one action block apart."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from robo_dream.models import checkpoint
+from robo_dream.models.images import to_float
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.config import TrainingConfig
+from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, pictures
+from robo_dream.training.labels import model_spec, pose_labels
+from robo_dream.training.latents import mean_images, measure_scale
+from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
+from robo_dream.training.metrics_log import MetricsLog
+from robo_dream.training.stage import Progress, Stage, run_stage
+
+STAGE = "representation"
+MODEL_FILE = "representation.safetensors"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of `frame` = unroll + 2 frames: the start, the frame after each action block, and a hindsight goal."""
+
+    views: list[UInt8[Tensor, "batch frame height width 3"]]
+    proprio: Float[Tensor, "batch frame proprio"]
+    blocks: Float[Tensor, "batch horizon time action"]
+    poses: Float[Tensor, "batch frame pose"]
+    object_known: Bool[Tensor, "batch frame"]
+    imitation: Float[Tensor, " batch"]
+    bootstrap: Float[Tensor, "head batch"]
+    jitter: Float[Tensor, "view batch 2"]  # gain and offset
+
+
+def train_representation(
+    cache: Frames,
+    config: TrainingConfig,
+    run_dir: Path,
+    *,
+    progress: Progress | None = None,
+    resume: bool = True,
+    imitation_weight: np.ndarray | None = None,
+) -> LatentVideoModel:
+    """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors.
+
+    `imitation_weight` (frame,) scales how much each frame's action is imitated (default: all alike).
+    """
+    torch_device, stage = torch.device(config.device), config.representation
+    model = LatentVideoModel(model_spec(cache, config.model), config.seed)
+    means, variances = mean_images(cache)
+    for view, mean in zip(model.decoder.views, means, strict=True):
+        view.get_buffer("mean_image").copy_(torch.from_numpy(mean))
+    model = model.to(torch_device).train()
+    batches = Batches(cache, config, imitation_weight)
+
+    def losses(step: int) -> Mapping[str, Tensor]:
+        return representation_losses(model, batches(step), config, variances, np.random.default_rng((config.seed, 10, step)))
+
+    with MetricsLog(run_dir, config.tensorboard) as log:
+        run_stage(
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.warmup, stage.weight_decay), config, model, [model],
+            losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
+        )  # fmt: skip
+    measure_scale(model, cache, config.seed)
+    checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, half=False)
+    return model.eval()
+
+
+class Batches:
+    """The batch of any step, as a function of the step alone."""
+
+    def __init__(self, cache: Frames, config: TrainingConfig, imitation_weight: np.ndarray | None) -> None:
+        self.cache, self.config = cache, config
+        self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
+        self.poses = pose_labels(cache, config.model.object_symmetry)
+        self.imitation = np.ones(len(self.poses), np.float32) if imitation_weight is None else np.asarray(imitation_weight, np.float32)
+
+    def __call__(self, step: int) -> Batch:
+        stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
+        rng = np.random.default_rng((self.config.seed, 1, step))
+        first = rng.choice(self.index.starts, stage.batch_windows)
+        goals = goal_frames(rng, first, self.index.last, max(block, dream.shortest_goal), dream.longest_goal)
+        frames = np.concatenate([first[:, None] + block * np.arange(stage.unroll + 1), goals[:, None]], 1)
+        shifts = rng.integers(-stage.shift, stage.shift + 1, (len(self.cache.cameras), len(first), 1, 2)) if stage.shift else None
+        jitter = rng.uniform(-1, 1, (len(self.cache.cameras), len(first), 2)) * stage.color_jitter + (1.0, 0.0)
+        device = self.config.device
+        views = [
+            torch.from_numpy(pictures(self.cache.images[name], frames, None if shifts is None else shifts[i].repeat(frames.shape[1], 1)))
+            for i, name in enumerate(self.cache.cameras)
+        ]
+        poses = self.poses[frames]
+        return Batch(
+            [view.to(device) for view in views],
+            torch.from_numpy(np.asarray(self.cache.proprio, np.float32)[frames]).to(device),
+            torch.from_numpy(blocks_after(self.cache.actions, first, stage.unroll, block).astype(np.float32)).to(device),
+            torch.from_numpy(poses).to(device),
+            torch.from_numpy(known(poses)).to(device),
+            torch.from_numpy(self.imitation[first]).to(device),
+            torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
+            torch.from_numpy(jitter.astype(np.float32)).to(device),
+        )
+
+
+def representation_losses(
+    model: LatentVideoModel, batch: Batch, config: TrainingConfig, variances: list[float], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Every weighted loss of one batch."""
+    stage, horizon = config.representation, config.representation.unroll
+    clean = [to_float(view) for view in batch.views]  # (B, F, 3, H, W)
+    jittered = [
+        (view * jitter[:, :1, None, None, None] + jitter[:, 1:, None, None, None]).flatten(0, 1)
+        for view, jitter in zip(clean, batch.jitter, strict=True)
+    ]
+    latents = model.encoder(jittered, batch.proprio.flatten(0, 1)).unflatten(0, batch.proprio.shape[:2])  # (B, F, C)
+    blocks = model.normalise_actions(batch.blocks).flatten(-2)  # (B, H, block)
+    imagined, heads = model.dynamics.unroll(latents[:, 0], blocks)
+    here, following = latents[:, :horizon], latents[:, 1 : horizon + 1]
+
+    shown = np.sort(rng.choice(latents.shape[1], min(stage.decoded_frames, latents.shape[1]), replace=False))
+    ahead = int(rng.integers(horizon))
+    drawn = model.decoder(torch.cat([latents[:, shown].flatten(0, 1), imagined[:, ahead]]))
+    real, dreamt = [], []
+    num_real = len(shown) * len(latents)
+    for view, picture, pixels, variance in zip(model.decoder.views, drawn, clean, variances, strict=True):
+        mean = view.get_buffer("mean_image")
+        real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus))
+        dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus))
+
+    density = model.inverse(latents[:, 0], latents[:, -1]).log_density(blocks[:, 0])
+    losses = {
+        "reconstruction": stage.reconstruction * torch.stack(real).mean(),
+        "prediction": stage.prediction * torch.stack(dreamt).mean(),
+        "latent": stage.latent * ensemble_loss(heads, following, batch.bootstrap),
+        "adjacent_inverse": stage.adjacent_inverse * (model.adjacent_inverse(here, following).float() - blocks).square().mean(),
+        "goal_inverse": stage.goal_inverse * -(density * batch.imitation).mean() / blocks.shape[-1],
+        "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
+        "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
+    }
+    if stage.pose > 0:
+        wanted = model.pose_head.normalise(batch.poses).flatten(0, 1)
+        losses["pose"] = stage.pose * pose_loss(model.pose_head.normal(latents.flatten(0, 1)), wanted, batch.object_known.flatten())
+    return losses
+
+
+def _nothing() -> None:
+    """This stage does nothing after a step."""
