@@ -1,0 +1,100 @@
+"""The cross-entropy method: fit a Gaussian to the best candidates, draw again."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.candidates import MEAN, NOISE, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.search import Search
+from robo_dream.planning.warm_start import start_mean
+
+
+@dataclass(frozen=True)
+class CemConfig:
+    """300 samples, 30 elites and blocks of 5 as in DINO-WM and LeWM; 10 iterations score as well as their 30 (94.7 against 94.0 on PushT).
+
+    `*_std` are fractions of half the action range. `returns`: "mean" is the centre of the last elites, as DINO-WM and LeWM
+    execute it, and does not chase the model's luckiest error; "best" is the lowest total seen. Whichever is chosen has been imagined.
+    """
+
+    kind: Literal["cem"] = "cem"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 300
+    num_iterations: int = 10
+    num_elites: int = 30
+    initial_std: float = 0.5
+    min_std: float = 0.02
+    momentum: float = 0.0  # share of the old mean and std kept at each iteration
+    colour: float = 0.0  # of the noise; 0 is white
+    num_proposals: int = 64  # of the first iteration's samples, when there are proposers
+    returns: Literal["best", "mean"] = "mean"
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
+        require_between(self, 4, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples, "num_elites")
+        require_between(self, 0, self.num_samples - 3, "num_proposals")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, 1, "momentum")
+
+
+@dataclass(frozen=True)
+class CemPlanner:
+    """Rubinstein and Kroese, The Cross-Entropy Method, 2004, over imagined futures."""
+
+    model: WorldModel
+    cost: Cost
+    config: CemConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        return "cem"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`."""
+        config, block = self.config, self.model.action_block
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, previous,
+            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        bounds, names = search.bounds, origin_names(self.proposers)
+        noise = NoiseStreams(seeds, self.name, bounds.low)
+        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        std = (config.initial_std * bounds.half_range).expand_as(mean)
+        scored, elites = None, None
+        for i in search.iterations(config.num_iterations):
+            with search.watch.stage("propose"):
+                parts = []
+                if i == 0:
+                    parts.append(
+                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    )
+                num_drawn = config.num_samples - sum(p.origins.shape[1] for p in parts)
+                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
+                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+            scored = search.score(join_candidates(parts))
+            with search.watch.stage("update"):
+                elites = scored.best(config.num_elites)
+                new_mean, new_std = elite_moments(scored.take(elites), mean, std)
+                mean = config.momentum * mean + (1 - config.momentum) * new_mean
+                std = config.momentum * std + (1 - config.momentum) * new_std
+                std = torch.maximum(std, config.min_std * bounds.half_range)
+            search.end_iteration()
+        assert scored is not None and elites is not None
+        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)

@@ -1,0 +1,1 @@
+"""Judges of imagined futures: what each costs per imagined step, in parts."""

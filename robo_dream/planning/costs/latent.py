@@ -1,0 +1,18 @@
+"""How far a future is from the goal in the latents themselves."""
+
+from dataclasses import dataclass
+
+from robo_dream.imagination import Goal, Imagination, StepCosts
+
+
+@dataclass(frozen=True)
+class LatentCost:
+    """Euclidean distance to the goal's latent over the root of the number of channels: the typical difference of one channel.
+
+    Misguides beyond a few steps (a latent far away is not a state far away); `DistanceCost` is learned to mean time.
+    """
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        difference = imagination.latents - goal.latent[:, None, None]
+        distance = difference.square().mean(dim=-1).sqrt()
+        return StepCosts({"latent": distance}, distance.sum(dim=-1))

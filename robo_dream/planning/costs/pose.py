@@ -1,0 +1,81 @@
+"""How far object and tool are from where they should be, read from imagined states by the model's pose head."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Goal, Imagination, ScenePose, StepCosts, WorldModel
+from robo_dream.planning.ranges import require_between
+
+
+@dataclass(frozen=True)
+class PoseCostConfig:
+    """Weights: what one metre, one unit of turn or one full closure costs. A part with weight 0 is not computed.
+
+    Turns are compared as (cos, sin) vectors of the symmetric angle: 0 when equal looks, 2 when as different as can be.
+    `tool_to_object` draws the tool towards the object, without which moving an object out of reach has no first step.
+    """
+
+    object_pos: float = 1.0
+    object_turn: float = 0.0
+    tool_pos: float = 0.0
+    tool_turn: float = 0.0
+    gripper: float = 0.0
+    tool_to_object: float = 0.0
+
+    def __post_init__(self) -> None:
+        names = ("object_pos", "object_turn", "tool_pos", "tool_turn", "gripper", "tool_to_object")
+        require_between(self, 0, math.inf, *names)
+        if not any(getattr(self, name) for name in names):
+            raise ConfigError(f"all weights of PoseCostConfig are 0; give at least one of {names} a positive weight")
+
+
+@dataclass(frozen=True)
+class PoseCost:
+    """Weighted distances between imagined poses and the goal's: those given in the goal, else those read from its latent."""
+
+    model: WorldModel
+    config: PoseCostConfig
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        weights = self.config
+        pose = self.model.poses(imagination.latents)
+        wanted = self._wanted(goal)
+        terms = {}
+        if weights.object_pos:
+            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos)
+        if weights.object_turn:
+            terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn))
+        if weights.tool_pos:
+            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos)
+        if weights.tool_turn:
+            terms["tool_turn"] = weights.tool_turn * _distance(_unit(pose.tool_turn), _unit(wanted.tool_turn))
+        if weights.gripper:
+            terms["gripper"] = weights.gripper * (pose.gripper - wanted.gripper[:, None, None]).abs()
+        if weights.tool_to_object:
+            terms["tool_to_object"] = weights.tool_to_object * (pose.tool_pos - pose.object_pos).norm(dim=-1)
+        return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
+
+    def _wanted(self, goal: Goal) -> ScenePose:
+        seen = self.model.poses(goal.latent)
+        return ScenePose(
+            tool_pos=seen.tool_pos if goal.tool_pos is None else goal.tool_pos,
+            tool_turn=seen.tool_turn,
+            gripper=seen.gripper,
+            object_pos=seen.object_pos if goal.object_pos is None else goal.object_pos,
+            object_turn=seen.object_turn,
+        )
+
+
+def _distance(
+    imagined: Float[Tensor, "batch sample horizon part"], wanted: Float[Tensor, "batch part"]
+) -> Float[Tensor, "batch sample horizon"]:
+    return (imagined - wanted[:, None, None]).norm(dim=-1)
+
+
+def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    return turn / turn.norm(dim=-1, keepdim=True).clamp(min=1e-6)

@@ -1,0 +1,65 @@
+"""Executes a proposer's single suggestion without searching: the "inverse model alone" row of a table."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.candidates import of_origin, origin_names
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.search import Search
+
+
+@dataclass(frozen=True)
+class DirectConfig:
+    """One suggestion; whether it is the most likely or a sampled one is the proposer's setting."""
+
+    kind: Literal["direct"] = "direct"
+    horizon: int = 5  # imagined steps, for the record; only the proposer decides
+    unsure_above: float = math.inf  # disagreement of the suggestion beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon")
+        require_between(self, 0, math.inf, "unsure_above")
+
+
+@dataclass(frozen=True)
+class DirectPlanner:
+    """The first suggestion of its one proposer, imagined once so that the record shows what was expected of it."""
+
+    model: WorldModel
+    cost: Cost
+    config: DirectConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        if len(self.proposers) != 1:
+            raise ContractError(
+                f"the direct planner was given {len(self.proposers)} proposers {[p.name for p in self.proposers]}; give it exactly one"
+            )
+
+    @property
+    def name(self) -> str:
+        return "direct"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`; `previous` and `deadline` change nothing."""
+        proposer, names = self.proposers[0], origin_names(self.proposers)
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, None,
+            horizon=self.config.horizon, sample_budget=len(seeds), clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        with search.watch.stage("propose"):
+            actions = search.bounds.clip(proposer.propose(belief, goal, 1, search.num_steps, seeds).to(search.bounds.low))
+        scored = search.score(of_origin(actions, proposer.name, names))
+        search.end_iteration()
+        return search.plan(self.name, scored, scored.best(1), names, self.config.unsure_above)

@@ -1,0 +1,128 @@
+"""The default planner: learned suggestions and a small search compete on what imagination confirms."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.bounds import Bounds
+from robo_dream.planning.candidates import (
+    MEAN,
+    NOISE,
+    REFINED,
+    gather_samples,
+    join_candidates,
+    of_origin,
+    opening,
+    origin_names,
+)
+from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.scoring import Scored, join_scored
+from robo_dream.planning.search import Search
+from robo_dream.planning.warm_start import shifted_plan
+
+
+@dataclass(frozen=True)
+class GuardedConfig:
+    """128 x 3 as INTACT's guarded search; coloured noise as iCEM's.
+
+    A suggestion is worth only its imagined cost, so the cost should contain disagreement: otherwise a suggestion is believed
+    where the model does not know. `*_std` are fractions of half the action range. `returns`: "best" is the lowest total seen,
+    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites.
+    """
+
+    kind: Literal["guarded"] = "guarded"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 128  # imagined in each iteration
+    num_iterations: int = 3
+    num_elites: int = 12
+    num_proposals: int = 48  # of the first iteration's samples, shared among the proposers
+    initial_std: float = 0.5  # of the noise around holding still and around the previous plan
+    min_std: float = 0.05
+    max_std: float = 0.3  # of the refinement around each elite
+    colour: float = 2.0
+    returns: Literal["best", "mean"] = "best"
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
+        require_between(self, 6, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples, "num_elites")
+        require_between(self, 0, self.num_samples - 4, "num_proposals")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, self.min_std, math.inf, "max_std")
+
+
+@dataclass(frozen=True)
+class GuardedPlanner:
+    """Proposals, the previous plan, holding still and noise compete; each elite is refined by noise of its own."""
+
+    model: WorldModel
+    cost: Cost
+    config: GuardedConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        return "guarded"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`."""
+        config, block = self.config, self.model.action_block
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, previous,
+            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        bounds, names = search.bounds, origin_names(self.proposers)
+        noise = NoiseStreams(seeds, self.name, bounds.low)
+        hold = bounds.held(len(seeds), 1, search.num_steps)[:, 0]
+        scored, elites = None, None
+        for _ in search.iterations(config.num_iterations):
+            kept = None if scored is None or elites is None else scored.take(elites)
+            with search.watch.stage("propose"):
+                if kept is None:
+                    first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
+                    centres = hold[:, None].expand_as(drawn).clone()
+                    if previous is not None:  # every second one
+                        centres[:, ::2] = shifted_plan(previous, block, bounds)
+                    around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
+                    candidates = join_candidates([first, of_origin(around, NOISE, names)])
+                else:
+                    mean, std = elite_moments(kept, hold, (config.initial_std * bounds.half_range).expand_as(hold))
+                    std = torch.maximum(std, config.min_std * bounds.half_range)
+                    std = torch.minimum(std, config.max_std * bounds.half_range)
+                    drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
+                    around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
+                    candidates = join_candidates([of_origin(mean[:, None], MEAN, names), of_origin(around, REFINED, names)])
+            scored = search.score(candidates)
+            if kept is not None:
+                scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
+            elites = scored.best(config.num_elites)
+            search.end_iteration()
+        assert scored is not None and elites is not None
+        chosen = None
+        if config.returns == "mean":
+            mean, _ = elite_moments(scored.take(elites), hold, hold)
+            chosen = search.score(of_origin(mean[:, None], MEAN, names))
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
+
+
+def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:
+    """The elites with finite totals, taken in turn, best first, until there are `num_samples`; holding still when there is none."""
+    num_finite = torch.isfinite(elites.totals).sum(dim=1, keepdim=True)
+    turn = torch.arange(num_samples, device=elites.totals.device)[None] % num_finite.clamp(min=1)
+    return torch.where((num_finite > 0)[:, :, None, None], gather_samples(elites.actions, turn), bounds.hold)

@@ -1,0 +1,112 @@
+"""iCEM: the cross-entropy method with coloured noise, remembered elites and a shrinking population."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.scoring import join_scored
+from robo_dream.planning.search import Search
+from robo_dream.planning.warm_start import shifted_elites, start_mean
+
+
+@dataclass(frozen=True)
+class IcemConfig:
+    """Defaults of Pinneri et al., Sample-efficient Cross-Entropy Method for Real-time Planning, 2020, where they give one.
+
+    Theirs: elites 10, momentum 0.1, decay 1.25, kept elites 0.3, initial std 0.5, colour 2 to 4 by task, best action returned.
+    `*_std` are fractions of half the action range. `returns`: see `CemConfig`.
+    """
+
+    kind: Literal["icem"] = "icem"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 128  # in the first iteration
+    num_iterations: int = 5
+    num_elites: int = 10
+    kept_elites: float = 0.3  # share of the elites that stay candidates at the next iteration and the next decision
+    decay: float = 1.25  # each iteration draws this many times fewer
+    initial_std: float = 0.5
+    min_std: float = 0.0
+    momentum: float = 0.1
+    colour: float = 2.0
+    num_proposals: int = 48  # of the first iteration's samples, when there are proposers
+    returns: Literal["best", "mean"] = "best"
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget", "decay")
+        require_between(self, 4, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples / 2, "num_elites")
+        require_between(self, 0, self.num_samples - 3 - self.num_elites, "num_proposals")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, 1, "momentum", "kept_elites")
+
+
+@dataclass(frozen=True)
+class IcemPlanner:
+    """Pinneri et al. 2020 over imagined futures. Elites of the last decision come from `previous.trace`, not from memory."""
+
+    model: WorldModel
+    cost: Cost
+    config: IcemConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        return "icem"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`."""
+        config, block = self.config, self.model.action_block
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, previous,
+            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        bounds, names = search.bounds, origin_names(self.proposers)
+        noise = NoiseStreams(seeds, self.name, bounds.low)
+        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        std = (config.initial_std * bounds.half_range).expand_as(mean)
+        num_kept = math.ceil(config.kept_elites * config.num_elites)
+        scored, elites = None, None
+        for i in search.iterations(config.num_iterations):
+            with search.watch.stage("propose"):
+                num_drawn = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites)
+                parts = []
+                if i == 0:
+                    parts.append(
+                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    )
+                    if previous is not None and num_kept:
+                        parts.append(of_origin(shifted_elites(previous, block, bounds, num_kept), PREVIOUS, names))
+                    num_drawn = max(1, num_drawn - sum(p.origins.shape[1] for p in parts))
+                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
+                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+                if i == config.num_iterations - 1:
+                    parts.append(of_origin(mean[:, None], MEAN, names))
+            kept = scored.take(elites[:, :num_kept]) if scored is not None and elites is not None and num_kept else None
+            scored = search.score(join_candidates(parts))
+            if kept is not None:
+                scored = join_scored(kept, scored)  # imagining is deterministic: kept elites keep their score
+            with search.watch.stage("update"):
+                elites = scored.best(config.num_elites)
+                new_mean, new_std = elite_moments(scored.take(elites), mean, std)
+                mean = config.momentum * mean + (1 - config.momentum) * new_mean
+                std = config.momentum * std + (1 - config.momentum) * new_std
+                std = torch.maximum(std, config.min_std * bounds.half_range)
+            search.end_iteration()
+        assert scored is not None and elites is not None
+        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)

@@ -1,0 +1,57 @@
+"""Planners by the configuration that describes them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
+from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.cem import CemConfig, CemPlanner
+from robo_dream.planning.direct import DirectConfig, DirectPlanner
+from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.icem import IcemConfig, IcemPlanner
+from robo_dream.planning.mppi import MppiConfig, MppiPlanner
+from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
+
+PlannerConfig = (
+    GuardedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | DirectConfig | RandomConfig | DoNothingConfig
+)
+
+PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
+    "guarded": GuardedConfig,
+    "cem": CemConfig,
+    "icem": IcemConfig,
+    "mppi": MppiConfig,
+    "predictive": PredictiveConfig,
+    "direct": DirectConfig,
+    "random": RandomConfig,
+    "do_nothing": DoNothingConfig,
+}
+
+
+def build_planner(
+    config: PlannerConfig,
+    model: WorldModel,
+    cost: Cost,
+    proposers: Sequence[Proposer] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Planner:
+    """The planner that `config` describes; `clock` is what deadlines and timings are measured with."""
+    match config:
+        case GuardedConfig():
+            return GuardedPlanner(model, cost, config, proposers, clock)
+        case CemConfig():
+            return CemPlanner(model, cost, config, proposers, clock)
+        case IcemConfig():
+            return IcemPlanner(model, cost, config, proposers, clock)
+        case MppiConfig():
+            return MppiPlanner(model, cost, config, proposers, clock)
+        case PredictiveConfig():
+            return PredictivePlanner(model, cost, config, proposers, clock)
+        case DirectConfig():
+            return DirectPlanner(model, cost, config, proposers, clock)
+        case RandomConfig():
+            return RandomPlanner(model, cost, config, proposers, clock)
+        case DoNothingConfig():
+            return DoNothingPlanner(model, cost, config, proposers, clock)
+    raise ConfigError(f"no planner for {type(config).__name__}; there are {sorted(PLANNER_CONFIGS)}")

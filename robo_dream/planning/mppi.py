@@ -1,0 +1,111 @@
+"""Model-predictive path integral control: average the candidates, each weighted by how good it is."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.candidates import MEAN, NOISE, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.distribution import weighted_moments
+from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.search import Search
+from robo_dream.planning.warm_start import start_mean
+
+
+@dataclass(frozen=True)
+class MppiConfig:
+    """Williams et al., Information Theoretic MPC, 2017; several iterations and re-fitted spread as in TD-MPC2 (512 x 6 there).
+
+    `temperature` is in standard deviations of the totals of one iteration, so that it does not depend on the cost's unit.
+    `*_std` are fractions of half the action range. `returns`: "mean" is MPPI's own weighted mean; "best" the lowest total seen.
+    """
+
+    kind: Literal["mppi"] = "mppi"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 256
+    num_iterations: int = 4
+    temperature: float = 0.2
+    initial_std: float = 0.5
+    min_std: float = 0.05
+    colour: float = 1.0
+    num_elites: int = 32  # only noted in the trace: the candidates with the largest weights
+    num_proposals: int = 64  # of the first iteration's samples, when there are proposers
+    returns: Literal["best", "mean"] = "mean"
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
+        require_between(self, 4, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples, "num_elites")
+        require_between(self, 0, self.num_samples - 3, "num_proposals")
+        require_between(self, 1e-6, math.inf, "temperature")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+
+
+@dataclass(frozen=True)
+class MppiPlanner:
+    """Williams et al. 2017 over imagined futures."""
+
+    model: WorldModel
+    cost: Cost
+    config: MppiConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        return "mppi"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`."""
+        config, block = self.config, self.model.action_block
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, previous,
+            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        bounds, names = search.bounds, origin_names(self.proposers)
+        noise = NoiseStreams(seeds, self.name, bounds.low)
+        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        widest = (config.initial_std * bounds.half_range).expand_as(mean)
+        std = widest
+        scored = None
+        for i in search.iterations(config.num_iterations):
+            with search.watch.stage("propose"):
+                parts = [of_origin(mean[:, None], MEAN, names)]
+                if i == 0:
+                    parts = [
+                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    ]
+                num_drawn = config.num_samples - sum(p.origins.shape[1] for p in parts)
+                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
+                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+            scored = search.score(join_candidates(parts))
+            with search.watch.stage("update"):
+                mean, std = weighted_moments(scored, path_weights(scored.totals, config.temperature), mean, std)
+                std = torch.minimum(torch.maximum(std, config.min_std * bounds.half_range), widest)
+            search.end_iteration()
+        assert scored is not None
+        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
+        return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above, chosen)
+
+
+def path_weights(totals: Float[Tensor, "batch sample"], temperature: float) -> Float[Tensor, "batch sample"]:
+    """exp(-(total - lowest) / (temperature * std of the finite totals)); 0 where the total is infinite."""
+    finite = torch.isfinite(totals)
+    count = finite.sum(dim=1, keepdim=True).clamp(min=1)
+    centre = torch.where(finite, totals, 0.0).sum(dim=1, keepdim=True) / count
+    spread = (torch.where(finite, totals - centre, 0.0).square().sum(dim=1, keepdim=True) / count).sqrt()
+    above_lowest = totals - totals.min(dim=1, keepdim=True).values
+    smallest = torch.finfo(totals.dtype).tiny
+    return torch.where(finite, torch.exp(-above_lowest / (temperature * spread).clamp(min=smallest)), 0.0)

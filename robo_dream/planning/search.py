@@ -1,0 +1,108 @@
+"""The accounts of one call to a planner: iterations until the deadline, the best so far, and the plan with its trace."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, SearchTrace, WorldModel
+from robo_dream.planning.bounds import Bounds, bounds_of
+from robo_dream.planning.candidates import Candidates
+from robo_dream.planning.scoring import Scored, join_scored, score
+from robo_dream.planning.stopwatch import Stopwatch
+from robo_dream.planning.warm_start import check_previous
+
+
+class Search:
+    """One search over a batch of problems. Made and forgotten inside `plan`, so planners stay pure functions."""
+
+    def __init__(
+        self,
+        model: WorldModel,
+        cost: Cost,
+        belief: Belief,
+        goal: Goal,
+        seeds: Sequence[int],
+        previous: Plan | None,
+        *,
+        horizon: int,
+        sample_budget: int,
+        clock: Callable[[], float],
+        deadline: float | None,
+    ) -> None:
+        num_problems = len(belief.latent)
+        if not len(goal.latent) == len(seeds) == num_problems:
+            raise ContractError(
+                f"{num_problems} beliefs, {len(goal.latent)} goals and {len(seeds)} seeds were given; give one of each for every problem"
+            )
+        self.bounds: Bounds = bounds_of(model.action_spec, belief.latent)
+        self.num_steps = horizon * model.action_block
+        if previous is not None:
+            check_previous(previous, num_problems, self.num_steps, model.action_spec.size)
+        self.watch = Stopwatch(clock)
+        self._model, self._cost, self._belief, self._goal, self._seeds = model, cost, belief, goal, tuple(seeds)
+        self._sample_budget, self._clock, self._deadline = sample_budget, clock, deadline
+        self._out_of_time = False
+        self._best: Scored | None = None
+        self._best_by_iteration: list[Float[Tensor, " batch"]] = []
+        self._num_not_finite = torch.zeros(num_problems, dtype=torch.int64, device=belief.latent.device)
+
+    def iterations(self, count: int) -> Iterator[int]:
+        """0, 1, ... `count` - 1, ending early before an iteration that would outlast the deadline (the first always runs)."""
+        longest = 0.0
+        for i in range(count):
+            start = self._clock()
+            if i and self._deadline is not None and start + longest > self._deadline:
+                self._out_of_time = True
+                return
+            yield i
+            longest = max(longest, self._clock() - start)
+
+    def score(self, candidates: Candidates) -> Scored:
+        """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted."""
+        scored = score(self._model, self._cost, self._belief, self._goal, candidates, self._sample_budget, self.watch)
+        self._num_not_finite = self._num_not_finite + torch.isinf(scored.totals).sum(dim=1)
+        both = scored if self._best is None else join_scored(self._best, scored)
+        self._best = both.take(both.best(1))
+        return scored
+
+    def end_iteration(self) -> None:
+        """Notes the best total reached so far."""
+        assert self._best is not None, "score before ending an iteration"
+        self._best_by_iteration.append(self._best.totals[:, 0])
+
+    def plan(
+        self,
+        name: str,
+        last: Scored,
+        elites: Int[Tensor, "batch elite"],
+        names: tuple[str, ...],
+        unsure_above: float,
+        chosen: Scored | None = None,
+    ) -> Plan:
+        """The plan: `chosen` (one candidate a problem) where its cost is finite, otherwise the best seen, otherwise holding still."""
+        assert self._best is not None, "score before planning"
+        best = self._best
+        if chosen is not None:
+            both = join_scored(chosen, best)
+            best = both.take(torch.isinf(chosen.totals).long())
+        status = self._status(best, unsure_above)
+        lost = torch.isinf(best.totals)  # (batch, 1)
+        actions = torch.where(lost[:, :, None, None], self.bounds.hold, best.actions)
+        latents = torch.where(lost[:, :, None, None], torch.nan, best.latents)  # nothing finite was imagined
+        trace = SearchTrace(
+            last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, names,
+            torch.stack(self._best_by_iteration, dim=1), self._num_not_finite,
+        )  # fmt: skip
+        return Plan(name, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
+
+    def _status(self, best: Scored, unsure_above: float) -> tuple[PlanStatus, ...]:
+        lost = torch.isinf(best.totals[:, 0]).tolist()
+        sure = (best.disagreement[:, 0] <= unsure_above).all(dim=1).tolist()  # NaN is not sure
+        otherwise = PlanStatus.OUT_OF_TIME if self._out_of_time else PlanStatus.OK
+        return tuple(
+            PlanStatus.NO_FINITE_ROLLOUT if is_lost else otherwise if is_sure else PlanStatus.UNSURE
+            for is_lost, is_sure in zip(lost, sure, strict=True)
+        )
