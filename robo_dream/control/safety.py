@@ -1,0 +1,97 @@
+"""When not to move: limits, and checks that say why. The same for simulation and hardware; none of them keeps state."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from robo_dream.embodiment import ActionSpec, ArmState, Observation
+from robo_dream.errors import ConfigError
+
+_CLOCK_TOLERANCE = 0.01  # s; a stamp this far in the future is rounding, more is another clock
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """How old things may be and how often they may fail before the arm is stopped. Seconds and counts."""
+
+    max_frame_age: float = 0.2  # s; two frames of a 10 Hz camera
+    max_state_age: float = 0.05  # s; half a control step at 10 Hz (MoveIt Servo stops at 0.1 s)
+    max_repeated_frames: int = 3  # control steps in a row that show the same exposure; then the camera is frozen
+    max_plan_age: float = 0.5  # s from observation to first action; older plans are not started
+    max_consecutive_holds: int = 5  # decisions in a row without a plan to trust
+
+    def __post_init__(self) -> None:
+        for name in ("max_frame_age", "max_state_age", "max_plan_age"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"SafetyLimits.{name} is {value} s; allowed is any positive number of seconds")
+        for name in ("max_repeated_frames", "max_consecutive_holds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)}; allowed is 1 or more")
+
+
+def stale_reasons(observation: Observation, now: float, limits: SafetyLimits) -> tuple[str, ...]:
+    """Why `observation` is too old (or not of this clock) to act on at `now`; empty when it is fresh."""
+    reasons = [
+        _age_reason(f"frame of camera {name!r}", now - frame.time, limits.max_frame_age) for name, frame in observation.frames.items()
+    ]
+    reasons.append(_age_reason("arm state", now - observation.arm.time, limits.max_state_age))
+    return tuple(reason for reason in reasons if reason)
+
+
+def state_reasons(state: ArmState) -> tuple[str, ...]:
+    """Why the arm's own word cannot be trusted; empty when every number of it is finite."""
+    values = {
+        "joint_pos": state.joint_pos, "joint_vel": state.joint_vel, "tool_pos": state.tool_pos, "tool_quat": state.tool_quat,
+        "tool_yaw": state.tool_yaw, "gripper": state.gripper,
+    }  # fmt: skip
+    return tuple(f"arm state {name} is {value}; expected finite numbers" for name, value in values.items() if not np.isfinite(value).all())
+
+
+def repeated_frames(counts: Mapping[str, int], before: Observation, after: Observation) -> dict[str, int]:
+    """For each camera, how many control steps in a row have shown the same exposure, given the `counts` at `before`."""
+    return {
+        name: counts.get(name, 0) + 1 if name in before.frames and before.frames[name].number == frame.number else 0
+        for name, frame in after.frames.items()
+    }
+
+
+def frozen_reasons(counts: Mapping[str, int], limits: SafetyLimits) -> tuple[str, ...]:
+    """Which cameras have shown the same exposure for too long."""
+    return tuple(
+        f"camera {name!r} has shown the same exposure for {count} control steps; allowed {limits.max_repeated_frames}"
+        for name, count in counts.items()
+        if count > limits.max_repeated_frames
+    )
+
+
+def action_reasons(spec: ActionSpec, action: np.ndarray) -> tuple[str, ...]:
+    """Why `action` must not be sent; empty when it has the right shape, is finite and lies within the limits."""
+    action = np.asarray(action)
+    if action.shape != (spec.size,):
+        return (f"action has shape {action.shape}; expected ({spec.size},) for {spec.names}",)
+    tolerance = 1e-4 * (spec.high - spec.low)  # float32 round trips
+    return tuple(
+        f"action {name} is {action[i]:.4g} {spec.units[i]}; allowed {spec.low[i]:.4g} to {spec.high[i]:.4g}"
+        for i, name in enumerate(spec.names)
+        if not spec.low[i] - tolerance[i] <= action[i] <= spec.high[i] + tolerance[i]  # NaN fails both
+    )
+
+
+def plan_age_reasons(age: float, limits: SafetyLimits) -> tuple[str, ...]:
+    """Why a plan made from an observation `age` seconds ago must not be started."""
+    if age <= limits.max_plan_age:
+        return ()
+    return (f"the plan is made from an observation {age:.3f} s old; allowed {limits.max_plan_age} s. Shorten the search or its deadline.",)
+
+
+def _age_reason(thing: str, age: float, limit: float) -> str:
+    if age > limit:
+        return f"{thing} is {age:.3f} s old; allowed {limit} s"
+    if age < -_CLOCK_TOLERANCE:
+        return f"{thing} is {-age:.3f} s in the future; it is stamped by another clock"
+    if math.isnan(age):
+        return f"{thing} has no time"
+    return ""
