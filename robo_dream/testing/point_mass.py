@@ -1,0 +1,121 @@
+"""Analytic world models: a tool that goes exactly where it is told, and one that fails for some candidates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, Observation
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Goal, Imagination, ScenePose, WorldModel
+
+TOOL_MOVE_LIMITS = np.array([0.025, 0.025, 0.025, 0.08, 0.2], np.float32)  # m, m, m, rad, closure; each control step
+
+
+def point_action_spec(control_dt: float = 0.1) -> ActionSpec:
+    """Tool moves with the limits of the default arm."""
+    return ActionSpec("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"), -TOOL_MOVE_LIMITS, TOOL_MOVE_LIMITS, control_dt)
+
+
+@dataclass(frozen=True)
+class PointMassModel:
+    """Exact linear dynamics. Latent: tool x y z, yaw, gripper, then object x y z, which never moves.
+
+    Disagreement is the tool's distance from the origin beyond `known_radius`, as of a model trained only near the origin.
+    """
+
+    action_spec: ActionSpec
+    action_block: int = 5
+    cameras: tuple[str, ...] = ("front",)
+    known_radius: float = float("inf")
+
+    def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
+        """Reads the arm of the last observation; the picture is only asked for."""
+        rows = []
+        for history in histories:
+            if not history:
+                raise ContractError("a history is empty; give at least one observation for each problem")
+            last = history[-1]
+            last.images(self.cameras)
+            rows.append(np.concatenate([last.arm.tool_pos, [last.arm.tool_yaw, last.arm.gripper], np.zeros(3)]))
+        return Belief(torch.as_tensor(np.stack(rows), dtype=torch.float32))
+
+    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
+        moves = actions.cumsum(dim=2)[:, :, self.action_block - 1 :: self.action_block]
+        start = belief.latent[:, None, None]
+        tool = start[..., :5] + moves
+        latents = torch.cat([tool, start[..., 5:].expand(*tool.shape[:-1], -1)], dim=-1)
+        beyond = (latents[..., :3].norm(dim=-1) - self.known_radius).clamp(min=0)
+        return Imagination(latents, beyond)
+
+    def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+        yaw = latents[..., 3]
+        still = torch.stack([torch.ones_like(yaw), torch.zeros_like(yaw)], dim=-1)
+        return ScenePose(latents[..., :3], torch.stack([yaw.cos(), yaw.sin()], dim=-1), latents[..., 4], latents[..., 5:8], still)
+
+
+@dataclass(frozen=True)
+class FailingModel:
+    """`inner`, but NaN for every candidate whose first action is above `fails_above` in its first number."""
+
+    inner: WorldModel
+    fails_above: float
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        return self.inner.action_spec
+
+    @property
+    def action_block(self) -> int:
+        return self.inner.action_block
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return self.inner.cameras
+
+    def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
+        return self.inner.believe(histories)
+
+    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
+        imagined = self.inner.imagine(belief, actions)
+        fails = actions[:, :, 0, 0] > self.fails_above
+        return Imagination(torch.where(fails[:, :, None, None], torch.nan, imagined.latents), imagined.disagreement)
+
+    def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+        return self.inner.poses(latents)
+
+
+def point_problems(num_problems: int, distance: float, seed: int) -> tuple[Belief, Goal]:
+    """Tools near the origin, and goals `distance` metres from each in random directions (all else as it is)."""
+    generator = torch.Generator().manual_seed(seed)
+    latents = 0.02 * torch.randn(num_problems, 8, generator=generator)
+    direction = torch.randn(num_problems, 3, generator=generator)
+    goals = latents.clone()
+    goals[:, :3] += distance * direction / direction.norm(dim=-1, keepdim=True)
+    return Belief(latents), Goal(goals)
+
+
+@dataclass(frozen=True)
+class PointMassInverse:
+    """The exact inverse model of `PointMassModel`: straight to the goal as fast as the limits allow, or with noise of `std`."""
+
+    model: PointMassModel
+    std: float = 0.3  # fraction of the limits
+
+    def most_likely(
+        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]
+    ) -> Float[Tensor, "row block_action"]:
+        limits = torch.as_tensor(self.model.action_spec.high)
+        action = ((goals - latents)[:, :5] / self.model.action_block).clamp(-limits, limits)
+        return action.repeat(1, self.model.action_block)
+
+    def sample(
+        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], seeds: Sequence[int]
+    ) -> Float[Tensor, "row block_action"]:
+        likely = self.most_likely(latents, goals)
+        size = len(latents) // len(seeds)
+        noise = torch.cat([torch.randn(size, likely.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        return likely + self.std * noise * torch.as_tensor(self.model.action_spec.high).repeat(self.model.action_block)

@@ -1,0 +1,93 @@
+"""Every planner of the package, by the suites that ship with it."""
+
+from collections.abc import Callable
+
+from robo_dream.imagination import Cost, Planner, WorldModel
+from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.cem import CemConfig, CemPlanner
+from robo_dream.planning.direct import DirectConfig, DirectPlanner
+from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.icem import IcemConfig, IcemPlanner
+from robo_dream.planning.mppi import MppiConfig, MppiPlanner
+from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
+from robo_dream.planning.proposals import InverseProposer
+from robo_dream.testing.planner_suite import PlannerSuite
+from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec
+from robo_dream.testing.search_planner_suite import SearchPlannerSuite
+
+Clock = Callable[[], float]
+
+
+def inverse_proposer(model: WorldModel, sampled_only: bool = False) -> InverseProposer:
+    return InverseProposer(model, PointMassInverse(PointMassModel(point_action_spec())), sampled_only)
+
+
+class TestGuarded(SearchPlannerSuite):
+    final_distance = 0.001
+    opens_with_the_optimum = True
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GuardedPlanner(model, cost, GuardedConfig(), (inverse_proposer(model),), clock)
+
+
+class TestGuardedWithoutProposers(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GuardedPlanner(model, cost, GuardedConfig(), (), clock)
+
+
+class TestGuardedMean(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GuardedPlanner(model, cost, GuardedConfig(returns="mean"), (), clock)
+
+
+class TestCem(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return CemPlanner(model, cost, CemConfig(num_iterations=5), (), clock)
+
+
+class TestCemBest(SearchPlannerSuite):
+    opens_with_the_optimum = True
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return CemPlanner(model, cost, CemConfig(num_iterations=5, returns="best", sample_budget=100), (inverse_proposer(model),), clock)
+
+
+class TestIcem(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return IcemPlanner(model, cost, IcemConfig(), (), clock)
+
+
+class TestMppi(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return MppiPlanner(model, cost, MppiConfig(), (), clock)
+
+
+class TestPredictive(SearchPlannerSuite):
+    iterates = False
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return PredictivePlanner(model, cost, PredictiveConfig(), (), clock)
+
+
+class TestDirectMostLikely(PlannerSuite):
+    is_random = False
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return DirectPlanner(model, cost, DirectConfig(), (inverse_proposer(model),), clock)
+
+
+class TestDirectSampled(PlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return DirectPlanner(model, cost, DirectConfig(), (inverse_proposer(model, sampled_only=True),), clock)
+
+
+class TestRandom(PlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return RandomPlanner(model, cost, RandomConfig(), (), clock)
+
+
+class TestDoNothing(PlannerSuite):
+    is_random = False
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return DoNothingPlanner(model, cost, DoNothingConfig(), (), clock)

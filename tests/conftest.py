@@ -1,0 +1,9 @@
+"""The test run checks every annotated shape and type of robo_dream while it runs."""
+
+from jaxtyping import install_import_hook
+
+install_import_hook("robo_dream", "beartype_with_tower.check")
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)  # tests are small; threads only fight with each other
