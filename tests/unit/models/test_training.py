@@ -1,0 +1,111 @@
+"""Training as a whole, on a world of squares."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from squares import SquareFrames, square_frames
+
+from robo_dream.errors import CheckpointError
+from robo_dream.models import checkpoint
+from robo_dream.models.config import ModelConfig
+from robo_dream.training.config import DreamConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.dream import train_dream
+from robo_dream.training.dream_batches import DreamBatches
+from robo_dream.training.open_loop import open_loop, strips
+from robo_dream.training.representation import train_representation
+
+CONFIG = TrainingConfig(
+    model=ModelConfig(image_size=32),
+    representation=RepresentationConfig(steps=4, batch_windows=4),
+    dream=DreamConfig(steps=4, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
+    evaluation_windows=4,
+    log_steps=2,
+)
+
+
+class StoppedError(Exception):
+    """A killed training."""
+
+
+@pytest.fixture(scope="module")
+def cache() -> SquareFrames:
+    return square_frames(4, 24)
+
+
+@pytest.fixture(scope="module")
+def finished(cache: SquareFrames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("finished")
+    train_representation(cache, CONFIG, run_dir)
+    train_dream(cache, CONFIG, run_dir)
+    return run_dir
+
+
+def stop_after(steps: int, total: int) -> Callable[[int, int], None]:
+    def progress(done: int, of: int) -> None:
+        if of == total and done == steps:
+            raise StoppedError
+
+    return progress
+
+
+def test_resumed_training_ends_bitwise_where_an_uninterrupted_one_does(cache: SquareFrames, finished: Path, tmp_path: Path) -> None:
+    eager = dataclasses.replace(CONFIG, save_seconds=1e-9)
+    for train in (train_representation, train_dream):
+        with pytest.raises(StoppedError):
+            train(cache, eager, tmp_path, progress=stop_after(3, 4))
+        train(cache, eager, tmp_path)
+    for name in ("representation.safetensors", "model.safetensors"):
+        one, two = checkpoint.load(finished / name).state_dict(), checkpoint.load(tmp_path / name).state_dict()
+        assert [key for key in one if not torch.equal(one[key], two[key])] == []
+
+
+def test_another_configuration_does_not_continue_a_training(cache: SquareFrames, finished: Path) -> None:
+    with pytest.raises(CheckpointError, match="another config"):
+        train_representation(cache, dataclasses.replace(CONFIG, seed=1), finished)
+
+
+def test_the_finished_checkpoint_says_where_it_comes_from_and_how_good_it_is(finished: Path) -> None:
+    info = checkpoint.read_info(finished / "model.safetensors")
+    assert info.dataset_id == "squares" and info.recipe["representation"]["steps"] == 4
+    assert len(info.metrics["open_loop"]["imagined_mse"]) == 4  # 24 frames hold four blocks of five
+    assert set(info.metrics["pose"]) == {"head", "linear", "mlp"}
+
+
+def test_the_dream_leaves_the_encoder_as_it_was(finished: Path) -> None:
+    before, after = checkpoint.load(finished / "representation.safetensors"), checkpoint.load(finished / "model.safetensors")
+    for name, value in before.encoder.state_dict().items():
+        torch.testing.assert_close(after.encoder.state_dict()[name], value, atol=1e-3, rtol=1e-3)  # float16
+    assert not torch.equal(before.dynamics.head_bias, after.dynamics.head_bias)
+
+
+def test_true_latents_have_no_error_and_strips_show_the_real_frames(cache: SquareFrames, finished: Path) -> None:
+    model = checkpoint.load(finished / "model.safetensors")
+    result = open_loop(model, cache, np.array([72, 75]), horizon=3)
+    assert result.imagined_mse.shape == result.disagreement.shape == (2, 3)
+    expected = np.square((cache.images["front"][77].astype(float) - cache.images["front"][72]) / 255).mean()
+    other = np.square((cache.images["side"][77].astype(float) - cache.images["side"][72]) / 255).mean()
+    assert result.copy_mse[0, 0] == pytest.approx((expected + other) / 2, rel=1e-4)
+    picture = strips(model, cache, 72, horizon=3)["side"]
+    assert picture.shape == (64, 128, 3)
+    np.testing.assert_array_equal(picture[:32, 32:64], cache.images["side"][77])
+
+
+def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> None:
+    frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]  # each latent is its frame's number
+    config = dataclasses.replace(CONFIG, dream=dataclasses.replace(CONFIG.dream, batch=256))
+    batch = DreamBatches(cache, config, frames, None)(0)
+    known = batch.steps_to_goal < 1000
+    assert torch.equal((batch.distance_goals - batch.distance_latents)[known, 0], batch.steps_to_goal[known])
+    assert (batch.following - batch.distance_latents == 5).all()
+    assert 0.2 < float((~known).float().mean()) < 0.4
+    assert torch.equal(batch.latents[:, 1:, 0] - batch.latents[:, :-1, 0], torch.full((256, 2), 5.0))
+
+
+def test_imitation_weights_of_zero_teach_the_inverse_model_nothing(cache: SquareFrames) -> None:
+    weights = np.zeros(len(cache.actions), np.float32)
+    batch = DreamBatches(cache, CONFIG, torch.zeros(len(cache.actions), 1), weights)(0)
+    assert (batch.imitation == 0).all()
