@@ -43,7 +43,7 @@ def play_episode(world: World, seed: int, config: PlayConfig, look: Look | None 
     noise = np.zeros(world.moves.spec.size)
     high = world.moves.spec.high
     observations, actions, labels = [world.observe()], [], []
-    for label, move in _play(world, rng, config):
+    for label, move in play_moves(world, rng, config):
         noise = 0.7 * noise + 0.7 * rng.normal(0, noise_std, noise.shape)
         noise[4] = 0.0 if rng.random() < 0.95 else rng.normal(0, noise_std)  # a shaking hand drops everything
         action = np.clip(move + noise * high, -high, high).astype(np.float32)
@@ -75,7 +75,8 @@ def as_episode(
     )
 
 
-def _play(world: World, rng: np.random.Generator, config: PlayConfig) -> Iterator[tuple[int, np.ndarray]]:
+def play_moves(world: World, rng: np.random.Generator, config: PlayConfig) -> Iterator[tuple[int, np.ndarray]]:
+    """Skill after skill without end: label and tool move of each control step."""
     mix = np.asarray(config.mix) / sum(config.mix)
     while True:
         label = int(rng.choice(len(mix), p=mix))

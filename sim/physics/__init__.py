@@ -1,0 +1,1 @@
+"""World models whose imagination is true physics: the ceiling that every learned model is measured against."""

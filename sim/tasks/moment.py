@@ -1,0 +1,100 @@
+"""What success is judged by: the true state of tool and object at one moment."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.embodiment import Pose
+from sim.world import World
+
+@dataclass(frozen=True)
+class Moment:
+    """True state of the tool and the first object. Metres, seconds, world frame; the table's top is at z = 0."""
+
+    tool_pos: Float[np.ndarray, "3"]
+    object_pose: Float[np.ndarray, "7"]  # xyz, wxyz
+    half_size: tuple[float, float, float]
+    gripper: float  # 0 open, 1 closed
+    touched: bool  # some part of arm or hand is in contact with the object
+    object_speed: float = 0.0  # m/s
+    object_spin: float = 0.0  # rad/s
+
+    @property
+    def clearance(self) -> float:
+        """Height of the object's lowest corner above the table."""
+        rot = np.empty(9)
+        mujoco.mju_quat2Mat(rot, np.asarray(self.object_pose[3:], np.float64))
+        return float(self.object_pose[2] - np.abs(rot[6:]) @ np.asarray(self.half_size))
+
+    @property
+    def in_hand(self) -> bool:
+        """Touched, within a hand's reach of the point between the fingertips, and with a hand that is neither open nor shut on air."""
+        return self.touched and float(np.linalg.norm(self.object_pose[:3] - self.tool_pos)) < 0.06 and 0.1 < self.gripper < 0.95
+
+    @property
+    def released(self) -> bool:
+        return not self.touched
+
+    @property
+    def at_rest(self) -> bool:
+        return self.object_speed < 0.01 and self.object_spin < 0.2
+
+
+def moment_of(world: World) -> Moment:
+    """The moment that `world` is in."""
+    model, data, box = world.model, world.data, world.scene.config.objects[0]
+    dof = int(model.joint(box.name).dofadr[0])
+    measured = world.measured
+    tool: Pose = world.kinematics.forward(measured[:-1])
+    return Moment(
+        tool_pos=tool.pos,
+        object_pose=world.object_poses[0].copy(),
+        half_size=box.half_size,
+        gripper=float(measured[-1]),
+        touched=_touched(world),
+        object_speed=float(np.linalg.norm(data.qvel[dof : dof + 3])),
+        object_spin=float(np.linalg.norm(data.qvel[dof + 3 : dof + 6])),
+    )
+
+
+def _touched(world: World) -> bool:
+    """Whether a contact joins the first object with anything but the table and the other objects."""
+    model, data = world.model, world.data
+    names = [box.name for box in world.scene.config.objects]
+    body = model.body(names[0]).id
+    others = {0, *(model.body(name).id for name in names)}  # body 0 carries the table
+    for contact in data.contact[: data.ncon]:
+        first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
+        if body in (first, second) and ({first, second} - others):
+            return True
+    return False
+
+
+def turn_between(first: Float[np.ndarray, "4"], second: Float[np.ndarray, "4"], half_size: tuple[float, float, float]) -> float:
+    """The smallest rotation (rad) that makes a box at orientation `first` look like one at `second` (quaternions wxyz).
+
+    A cube looks the same in 24 orientations, a square block in 8, any other box in 4.
+    """
+    rotations = []
+    for quat in (first, second):
+        rot = np.empty(9)
+        mujoco.mju_quat2Mat(rot, np.asarray(quat, np.float64))
+        rotations.append(rot.reshape(3, 3))
+    between = rotations[0].T @ rotations[1]
+    traces = np.einsum("nij,ij->n", _symmetries(half_size), between)
+    return float(np.arccos(np.clip((traces.max() - 1) / 2, -1, 1)))
+
+
+@lru_cache(maxsize=32)
+def _symmetries(half_size: tuple[float, float, float]) -> Float[np.ndarray, "turn 3 3"]:
+    """Rotations that map a box onto itself: signed permutations of its axes that keep its size."""
+    size, found = np.asarray(half_size), []
+    for order in ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]):
+        for signs in np.ndindex(2, 2, 2):
+            rot = np.eye(3)[order] * (1 - 2 * np.asarray(signs))[:, None]
+            if np.linalg.det(rot) > 0 and np.allclose(np.abs(rot) @ size, size):
+                found.append(rot)
+    return np.stack(found)
