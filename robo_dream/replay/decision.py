@@ -1,0 +1,42 @@
+"""One decision of a stored run, as NumPy arrays: what was imagined, what it cost, what was chosen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The stored form of `robo_dream.imagination.ImaginationRecord`; reading it needs no torch."""
+
+    step: int  # control step at which the decision was made
+    time: float  # monotonic seconds of the observation
+    planner: str
+    seed: int
+    status: str  # a `PlanStatus`
+    actions: Float[np.ndarray, "time action"]
+    latents: Float[np.ndarray, "horizon channel"]
+    belief: Float[np.ndarray, " channel"]
+    goal: Float[np.ndarray, " channel"]
+    candidates: Float[np.ndarray, "sample time action"]
+    candidate_latents: Float[np.ndarray, "sample horizon channel"]
+    terms: Mapping[str, Float[np.ndarray, "sample horizon"]]
+    totals: Float[np.ndarray, " sample"]
+    origins: Int[np.ndarray, " sample"]  # index into `origin_names`
+    origin_names: tuple[str, ...]
+    best_by_iteration: Float[np.ndarray, " iteration"]
+    disagreement: Float[np.ndarray, "sample horizon"]
+    seconds: Mapping[str, float]
+
+    @property
+    def cost(self) -> float:
+        """The least total that was imagined; infinite when no candidate had a finite one."""
+        finite = self.totals[np.isfinite(self.totals)]
+        return float(finite.min()) if len(finite) else float("inf")
+
+    @property
+    def action_block(self) -> int:
+        """Control steps in one imagined step."""
+        return len(self.actions) // len(self.latents)

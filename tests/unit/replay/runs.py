@@ -1,0 +1,75 @@
+"""A small made-up run, for the tests of this folder."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robo_dream.embodiment import ArmState, Frame, Observation
+from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
+from robo_dream.replay.writer import RunWriter
+
+SIDE, CHANNELS, BLOCK, HORIZON, SAMPLES = 16, 4, 5, 3, 7
+CAMERAS = ("front", "side")
+
+
+def observation(step: int) -> Observation:
+    rng = np.random.default_rng(step)
+    frames = {name: Frame(0.1 * step, rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8), 25 * step) for name in CAMERAS}
+    arm = ArmState(
+        0.1 * step, rng.normal(size=6), rng.normal(size=6), rng.normal(size=3), np.array([0.0, 1, 0, 0]), 0.3, 0.5,
+        rng.normal(size=3), 0.4, 0.6, rng.normal(size=6) if step % 2 else None,
+    )  # fmt: skip
+    return Observation(0.1 * step, frames, arm, {"object_pose": rng.normal(size=7)})
+
+
+def decision(step: int) -> ImaginationRecord:
+    draw = torch.Generator().manual_seed(step)
+    totals = torch.rand(SAMPLES, generator=draw)
+    totals[0] = torch.inf
+    return ImaginationRecord(
+        step=step, time=0.1 * step, planner="guarded", seed=step + 2**40, status=PlanStatus.OK,
+        actions=torch.randn(BLOCK * HORIZON, 5, generator=draw), latents=torch.randn(HORIZON, CHANNELS, generator=draw),
+        belief=torch.randn(CHANNELS, generator=draw), goal=torch.zeros(CHANNELS),
+        candidates=torch.randn(SAMPLES, BLOCK * HORIZON, 5, generator=draw),
+        candidate_latents=torch.randn(SAMPLES, HORIZON, CHANNELS, generator=draw),
+        terms={"distance": torch.rand(SAMPLES, HORIZON, generator=draw), "pose.object_pos": torch.rand(SAMPLES, HORIZON, generator=draw)},
+        totals=totals, origins=torch.arange(SAMPLES), origin_names=("noise", "inverse"),
+        best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
+        seconds={"imagine": 0.02},
+    )  # fmt: skip
+
+
+def action(step: int) -> np.ndarray:
+    return np.full(5, 0.01 * step, np.float32)
+
+
+def new_writer(root: Path) -> RunWriter:
+    pictures = {name: np.full((SIDE, SIDE, 3), 200, np.uint8) for name in CAMERAS}
+    return RunWriter(root, {"task": "push", "seed": 3}, Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[0.4, 0.0, 0.03]])), pictures)
+
+
+def write_run(root: Path, num_steps: int = 12) -> None:
+    """`num_steps` actions, a decision at every fifth, as the loop would have reported them."""
+    writer = new_writer(root)
+    for step in range(num_steps):
+        if step % BLOCK == 0:
+            writer.on_decision(decision(step))
+        writer.on_step(observation(step), action(step), action(step) / 2)
+    writer.finish(observation(num_steps), {"moderate": True, "distances": [0.1] * (num_steps + 1)})
+
+
+def draw(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """A decoder whose brightness is the first channel: 50 for each imagined step."""
+    shades = 50 * (1 + np.arange(len(latents)))
+    return {name: np.broadcast_to(shades[:, None, None, None], (len(latents), SIDE, SIDE, 3)).astype(np.uint8) for name in CAMERAS}
+
+
+if __name__ == "__main__":  # writes for ever and says what is done, until it is killed
+    import sys
+
+    forever = new_writer(Path(sys.argv[1]))
+    for number in range(10**6):
+        forever.on_decision(decision(number))
+        forever.on_step(observation(number), action(number), action(number))
+        print(number, flush=True)

@@ -1,0 +1,101 @@
+"""A run reads back as it was written, whenever its writer died, and without torch."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import action, decision, new_writer, observation, write_run
+
+from robo_dream.errors import DataError
+from robo_dream.replay.decision import Decision
+from robo_dream.replay.record import read_run
+
+
+def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    run = read_run(tmp_path)
+    assert run.about["task"] == "push" and run.result is not None and run.result["moderate"]
+    assert run.goal.object_pos is not None and run.goal.object_pos.tolist() == pytest.approx([0.4, 0.0, 0.03]) and run.goal.tool_pos is None
+    assert set(run.goal.pictures) == {"front", "side"}
+    assert [step.sent is None for step in run.steps] == [False] * 12 + [True]
+    for number, step in enumerate(run.steps):
+        wanted, got = observation(number), step.observation
+        assert got.time == wanted.time and np.array_equal(got.arm.proprio, wanted.arm.proprio)
+        assert (got.arm.joint_target is None) == (wanted.arm.joint_target is None)
+        assert np.array_equal(got.truth["object_pose"], wanted.truth["object_pose"])
+        for name, frame in wanted.frames.items():
+            assert np.array_equal(got.frames[name].image, frame.image) and got.frames[name].number == frame.number
+    assert run.steps[3].sent is not None and np.array_equal(run.steps[3].sent, action(3))
+
+
+def test_every_number_of_a_decision_is_kept(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    run = read_run(tmp_path)
+    assert [kept.step for kept in run.decisions] == [0, 5, 10]
+    for kept in run.decisions:
+        wanted = decision(kept.step)
+        for field in fields(Decision):
+            value, want = getattr(kept, field.name), getattr(wanted, field.name)
+            if field.name == "terms":
+                assert {name: term.tolist() for name, term in value.items()} == {name: term.tolist() for name, term in want.items()}
+            else:
+                assert np.array_equal(value, want.numpy()) if isinstance(value, np.ndarray) else value == want, field.name
+        assert kept.cost == pytest.approx(min(wanted.totals.tolist())) and kept.action_block == 5
+
+
+def test_the_newest_decision_of_a_step_is_the_one_in_force(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    run = read_run(tmp_path)
+    in_force = [run.decision_at(step) for step in (0, 4, 5, 11)]
+    assert [kept.step if kept else None for kept in in_force] == [0, 0, 5, 10]
+
+
+def test_reading_needs_no_torch(tmp_path: Path) -> None:
+    write_run(tmp_path, 2)
+    code = f"import sys; from robo_dream.replay.record import read_run; print(len(read_run({str(tmp_path)!r}).steps), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "False"]
+
+
+def test_a_killed_writer_loses_nothing_that_it_had_written(tmp_path: Path) -> None:
+    writing = subprocess.Popen([sys.executable, str(Path(__file__).with_name("runs.py")), str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert writing.stdout is not None
+    said = -1
+    while said < 20:
+        said = int(writing.stdout.readline())
+    writing.kill()
+    said = max([said, *map(int, writing.stdout.read().split())])
+    writing.wait()
+    run = read_run(tmp_path)
+    assert len(run.steps) >= said + 1 and len(run.decisions) >= said + 1
+    assert [kept.step for kept in run.decisions] == list(range(len(run.decisions))) and run.result is None
+
+
+def test_what_a_killed_writer_left_beside_is_ignored(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    (tmp_path / "decisions" / "000011.npz.tmp-17").write_bytes(b"half a file")
+    assert len(read_run(tmp_path).decisions) == 3
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    path = tmp_path / "decisions" / "000005.npz"
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="000005"):
+            read_run(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run\.json is missing"):
+        read_run(tmp_path)
+
+
+def test_a_run_is_never_written_over_another(tmp_path: Path) -> None:
+    write_run(tmp_path, 2)
+    with pytest.raises(DataError, match="already holds a run"):
+        new_writer(tmp_path)
