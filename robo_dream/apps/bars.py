@@ -1,0 +1,32 @@
+"""Progress bars for library functions that report `progress(done, total)`, one bar after another."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Bars:
+    """A new bar whenever the total changes or the count starts over; `names` by total, `name` for all others."""
+
+    def __init__(self, names: Mapping[int, str], name: str, unit: str) -> None:
+        self._names, self._name, self._unit = dict(names), name, unit
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None or self._bar.total != total or done < self._bar.n:
+            self._close()
+            # a resumed stage begins where it was, which must not count as speed
+            self._bar = tqdm(total=total, initial=done - 1 if done > 1 else 0, desc=self._names.get(total, self._name), unit=self._unit)
+        self._bar.update(done - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,115 @@
+"""Where configuration becomes objects: the world, the model of a checkpoint, and the planner with its cost and proposers."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Planner, Proposer, WorldModel
+from robo_dream.models import checkpoint
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning import kinds
+from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
+from robo_dream.planning.costs.build import CostConfig, build_cost
+from robo_dream.planning.direct import DirectConfig
+from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.icem import IcemConfig
+from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.mixture_inverse import MixtureInverse
+from robo_dream.planning.predictive import PredictiveConfig
+from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
+from sim.camera import SimCamera
+from sim.scene import SceneConfig
+from sim.world import World
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """What the learned inverse model suggests to a search. `temperature` scales its spread; 0 draws among its modes only."""
+
+    inverse: bool = True  # suggestions closed over the model's own imagination
+    repeated: bool = False  # the first suggestion held over the horizon
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise ConfigError(f"proposals.temperature is {self.temperature}; allowed is 0 to 10")
+
+
+@dataclass(frozen=True)
+class PlanningConfig:
+    """How decisions are made: the search, what it judges by and what it is suggested."""
+
+    planner: PlannerConfig = field(default_factory=GuardedConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+
+
+def build_world(scene: SceneConfig | None = None) -> World:
+    """The world of `scene`, the default one without; close it when done."""
+    return World(scene or SceneConfig())
+
+
+def build_cameras(world: World, model: WorldModel) -> list[SimCamera]:
+    """The cameras that `model` looks through; raises `ContractError` for one that the scene lacks."""
+    return [SimCamera(world, name) for name in model.cameras]
+
+
+def load_checkpoint_model(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoModel:
+    """The model in a checkpoint, ready to use; raises `CheckpointError`, or `ConfigError` for a device that is not here."""
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {device!r}; allowed are cpu, cuda and cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {device}, but this PyTorch sees no CUDA device; set device=cpu, or see `robo-dream doctor`")
+    return checkpoint.load(path, device)
+
+
+def build_planner(
+    planner: PlannerConfig,
+    model: WorldModel,
+    cost: CostConfig | None = None,
+    proposals: ProposalConfig | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Planner:
+    """The planner that `planner` describes, judging by `cost`. Raises `ConfigError` for a cost that the model cannot give.
+
+    A model that has learned neither an inverse model nor a temporal distance (true physics) gets no proposers.
+    """
+    learned = isinstance(model, LatentVideoModel)
+    judge = build_cost(cost or CostConfig(), model, model.distance if learned else None)
+    proposers = _proposers(model, proposals or ProposalConfig()) if isinstance(model, LatentVideoModel) else []
+    if isinstance(planner, DirectConfig):
+        proposers = proposers[:1]
+        if not proposers:
+            raise ConfigError("the direct planner executes an inverse model's suggestion: set proposals.inverse=true and use a learned model")
+    elif isinstance(planner, DoNothingConfig | RandomConfig):
+        proposers = []
+    return kinds.build_planner(planner, model, judge, proposers, clock)
+
+
+def rollouts_a_decision(planner: PlannerConfig) -> int:
+    """How many futures a decision of `planner` imagines, about: the chosen one that is imagined once more left out."""
+    match planner:
+        case DirectConfig() | DoNothingConfig() | RandomConfig():
+            return 0
+        case PredictiveConfig():
+            return planner.num_samples
+        case IcemConfig():
+            return sum(max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations))
+        case _:
+            return planner.num_samples * planner.num_iterations
+
+
+def _proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
+    inverse = MixtureInverse(model, config.temperature)
+    proposers: list[Proposer] = []
+    if config.inverse:
+        proposers.append(InverseProposer(model, inverse))
+    if config.repeated:
+        proposers.append(RepeatedInverseProposer(model, inverse))
+    return proposers

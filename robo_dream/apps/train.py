@@ -1,0 +1,142 @@
+"""`robo-dream train`: from datasets to a checkpoint that plans, in two stages, resumable at any moment."""
+
+import argparse
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from robo_dream import config
+from robo_dream.apps.bars import Bars
+from robo_dream.apps.config_arguments import add_config_arguments, load_config
+from robo_dream.data.shards import open_dataset
+from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.training.config import TrainingConfig
+
+_DESCRIPTION = """\
+Trains the world model on collected episodes: first the representation (what the cameras show, as a latent), then the dream (how the
+latent moves on, how far goals are, what to do next). Kill it whenever you like: the same command goes on where it was, to the same
+result. At the end it is measured on held-out episodes and writes one checkpoint file with everything needed to use it."""
+
+_EPILOG = """\
+example:
+  robo-dream train --config configs/train/jaco_s.yaml
+  robo-dream train --config configs/train/jaco_s.yaml training.device=cuda out=runs/train/gpu
+  robo-dream train --config configs/train/jaco_s.yaml stage=dream init=runs/train/jaco_s/representation.safetensors out=runs/train/again
+
+Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is learned from, where results go, and how it is trained."""
+
+    out: Path = Path("runs/train/jaco_s")
+    datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
+    cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
+    stage: Literal["all", "representation", "dream"] = "all"
+    init: Path | None = None  # checkpoint whose encoder stage=dream keeps; without it, the one in `out`
+    release: Path | None = None  # where a copy of the finished checkpoint goes
+    strips: int = 10  # held-out windows that are drawn
+    workers: int = 2  # threads that decode pictures
+    resume: bool = True
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise ConfigError("datasets is empty; name at least one folder that `robo-dream collect` wrote")
+        if self.init is not None and self.stage != "dream":
+            raise ConfigError(f"init is given with stage={self.stage}; it is where stage=dream begins, so add stage=dream or leave it out")
+        if self.strips < 0 or self.workers < 1:
+            raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
+
+
+CONFIG = TrainConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    add_config_arguments(parser, "train")
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted = load_config(TrainConfig, args)
+    from robo_dream.apps import train_results as results
+    from robo_dream.data.cache import build_cache
+    from robo_dream.training import dream, representation
+
+    device_is_there(wanted.training.device)
+    source = open_dataset(wanted.datasets)
+    with Bars({}, "frames into the cache", unit="episode") as bars:
+        cache = build_cache(source, wanted.cache, bars, wanted.workers)
+    num_test = int((~cache.is_train).sum())
+    print(f"{cache.num_episodes} episodes, {num_test} of them held out, {cache.num_frames} frames of {' and '.join(cache.cameras)}.")
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    (wanted.out / "config.yaml").write_text(config.to_yaml(wanted))
+
+    training, steps = wanted.training, wanted.training.dream
+    if wanted.stage != "dream":
+        with Bars({}, "representation", unit="step") as bars:
+            representation.train_representation(cache, training, wanted.out, progress=bars, resume=wanted.resume)
+        if wanted.stage == "representation":
+            print(f"{wanted.out / representation.MODEL_FILE}: go on with stage=dream init={wanted.out / representation.MODEL_FILE}")
+            return 0
+    begin_from(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
+    with Bars({steps.steps: "dream", steps.decoder_steps: "decoder"}, "frames into latents", unit="step") as bars:
+        model = dream.train_dream(cache, training, wanted.out, progress=bars, resume=wanted.resume)
+
+    written = wanted.out / dream.MODEL_FILE
+    seconds = results.training_seconds(wanted.out / "metrics.jsonl")
+    metrics = results.release(model, written, wanted.release or written, recipe(wanted, source.parts[0].spec.recipe, seconds))
+    sheet = results.draw_strips(model, cache, wanted.out / "strips", wanted.strips, training.seed)
+    for line in results.figures(metrics):
+        print(line)
+    print(f"Trained in {seconds / 60:.1f} minutes. Checkpoint: {wanted.release or written}")
+    if sheet is not None:
+        print(f"Imagined against real: {sheet}")
+    return 0
+
+
+def device_is_there(device: str) -> None:
+    """Raises `ConfigError` for a device that this machine does not have."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"training.device is {device}, but this PyTorch sees no CUDA device; set it to cpu, or see `robo-dream doctor`")
+
+
+def begin_from(wanted: TrainConfig, representation: Path, state: Path) -> None:
+    """Puts the checkpoint `init` where the dream begins; raises `CheckpointError` when a dream of another one is under way there."""
+    from robo_dream.models import checkpoint
+
+    if wanted.init is not None:
+        checkpoint.read_info(wanted.init)  # a checkpoint at all?
+        if representation.exists() and checkpoint.sha256(representation) == checkpoint.sha256(wanted.init):
+            return
+        if state.exists():
+            raise CheckpointError(
+                f"{wanted.out} holds a dream begun from another representation than {wanted.init}; give another folder with out=..."
+            )
+        beside = representation.with_name(f"{representation.name}.tmp{os.getpid()}")
+        shutil.copyfile(wanted.init, beside)
+        os.replace(beside, representation)
+    elif not representation.exists():
+        raise CheckpointError(f"no representation at {representation}; run stage=representation first, or name one with init=...")
+
+
+def recipe(wanted: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """How to make this checkpoint again: commands, configuration, data, and what it took."""
+    return {
+        "commands": ["robo-dream collect", "robo-dream train"],
+        "data": dict(data),
+        "train": config.dump(wanted),
+        "training_minutes": round(seconds / 60, 1),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": wanted.training.device},
+        "versions": {name: metadata.version(name) for name in ("robo-dream", "torch", "numpy")},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
