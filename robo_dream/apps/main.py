@@ -23,7 +23,13 @@ class Verb:
     sentence: str
 
 
-VERBS = (Verb("doctor", "say what works on this machine and how to fix what does not"),)
+VERBS = (
+    Verb("collect", "play in simulation and keep the episodes as a dataset"),
+    Verb("train", "learn a world model from a dataset"),
+    Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
+    Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
+    Verb("doctor", "say what works on this machine and how to fix what does not"),
+)
 
 _EXAMPLE = """\
 example:

@@ -1,0 +1,182 @@
+"""`robo-dream evaluate`: how often planning succeeds, on frozen held-out pairs, beside the rows that give the figures meaning."""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from robo_dream import config
+from robo_dream.apps.compose import PlanningConfig, rollouts_a_decision
+from robo_dream.apps.config_arguments import add_config_arguments, load_config
+from robo_dream.errors import ConfigError
+from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manifest
+from robo_dream.evaluation.results import Result, ResultFile
+from robo_dream.evaluation.table import markdown_table
+from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
+from robo_dream.planning.costs.build import CostConfig
+from robo_dream.planning.direct import DirectConfig
+from sim.scene import SceneConfig
+
+Row = Literal["nothing", "random", "inverse", "planner", "physics"]
+
+_DESCRIPTION = """\
+Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
+alone, no search), `planner` (what `planning` configures) and `physics` (the search on the true simulator: the ceiling). A pair's outcome
+depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
+
+_EPILOG = """\
+example:
+  robo-dream evaluate --config configs/evaluate/jaco.yaml
+  robo-dream evaluate --config configs/evaluate/jaco.yaml tasks='[push]' rows='[planner]' num_pairs=20 out=runs/quick
+  robo-dream evaluate --config configs/evaluate/jaco.yaml --make-manifests    (held-out pairs anew; the same seeds give the same file)
+
+Results go to `out`: results.jsonl (a line a pair and row) and table.md."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics."""
+
+    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    manifests: Path = Path("configs/manifests")
+    out: Path = Path("runs/evaluate")
+    tasks: tuple[str, ...] = ("reach", "push", "lift")
+    rows: tuple[Row, ...] = ("nothing", "random", "inverse", "planner", "physics")
+    num_pairs: int = 200
+    physics_pairs: int = 20
+    seed: int = 0
+    workers: int = 2  # processes, one thread each; they change no outcome
+    planning: PlanningConfig = field(default_factory=PlanningConfig)
+    physics: PlanningConfig = field(default_factory=lambda: PlanningConfig(cost=CostConfig(distance=0.0, pose=1.0)))
+    scene: SceneConfig = field(default_factory=SceneConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("num_pairs", "physics_pairs", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.tasks or not self.rows:
+            raise ConfigError("name at least one task and one row, such as tasks='[push]' rows='[planner]'")
+
+    def planning_of(self, row: Row) -> PlanningConfig:
+        """How decisions are made in a row."""
+        match row:
+            case "nothing":
+                return PlanningConfig(DoNothingConfig(), self.planning.cost)
+            case "random":
+                return PlanningConfig(RandomConfig(), self.planning.cost)
+            case "inverse":
+                return PlanningConfig(DirectConfig(), self.planning.cost, self.planning.proposals)
+            case "planner":
+                return self.planning
+            case "physics":
+                return self.physics
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt: everything that decides its outcome."""
+
+    task: str
+    row: Row
+    pair: int
+    seed: int
+
+
+CONFIG = EvaluateConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument("--make-manifests", action="store_true", help="make the pairs of `tasks` anew and stop")
+    add_config_arguments(parser, "evaluate")
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted = load_config(EvaluateConfig, args)
+    if args.make_manifests:
+        return _make_manifests(wanted)
+    manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
+    jobs = list(_jobs(wanted, manifests))
+    file = ResultFile(wanted.out / "results.jsonl", _identity(wanted, manifests))
+    left = [job for job in jobs if (job.task, job.row, job.pair) not in file.results]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
+        for result in _attempts(wanted, left):
+            file.add(result)
+            bar.update()
+            rates = [other.moderate for other in file.results.values() if (other.task, other.row) == (result.task, result.row)]
+            bar.set_postfix_str(f"{result.task} {result.row} {100 * sum(rates) / len(rates):.0f} %")
+    asked = {(job.task, job.row, job.pair) for job in jobs}
+    results = sorted((result for key, result in file.results.items() if key in asked), key=lambda result: result.key)
+    results.sort(key=lambda result: wanted.tasks.index(result.task))
+    rollouts = {row: rollouts_a_decision(wanted.planning_of(row).planner) for row in wanted.rows}
+    table = markdown_table(results, wanted.rows, rollouts)
+    where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
+    (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
+    print(f"{table}\n\n{where}\nresults: {wanted.out}")
+    return 0
+
+
+def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
+    """The seed of one attempt; it depends on no order and no other pair."""
+    return int.from_bytes(hashlib.sha256(f"{manifest_hash}/{task}/{pair}/{seed}".encode()).digest()[:4])
+
+
+def _path(wanted: EvaluateConfig, task: str) -> Path:
+    return wanted.manifests / f"{task}.safetensors"
+
+
+def _jobs(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> Iterator[Job]:
+    for task, manifest in manifests.items():
+        for row in wanted.rows:
+            asked = wanted.physics_pairs if row == "physics" else wanted.num_pairs
+            if asked > len(manifest):
+                raise ConfigError(f"{asked} pairs were asked for; the manifest of {task} has {len(manifest)}")
+            yield from (Job(task, row, pair, pair_seed(manifest.sha256, task, pair, wanted.seed)) for pair in range(asked))
+
+
+def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
+    from robo_dream.apps import evaluate_worker as worker
+
+    if not jobs:
+        return
+    if wanted.workers == 1:
+        worker.start(wanted)
+        yield from map(worker.attempt, jobs)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with multiprocessing.get_context("spawn").Pool(wanted.workers, worker.start, (wanted,)) as pool:
+        yield from pool.imap_unordered(worker.attempt, jobs)
+
+
+def _identity(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> dict[str, Any]:
+    """What two runs must share for their results to stand in one file."""
+    settings = config.dump(wanted)
+    kept = {name: settings[name] for name in ("seed", "planning", "physics", "scene")}
+    learned = [row for row in wanted.rows if row in ("inverse", "planner", "nothing", "random")]
+    digest = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest() if learned and wanted.checkpoint.is_file() else ""
+    hashes = {task: manifest.sha256 for task, manifest in manifests.items()}
+    return json.loads(json.dumps({**kept, "checkpoint": digest, "manifests": hashes}, default=str))
+
+
+def _make_manifests(wanted: EvaluateConfig) -> int:
+    from robo_dream.apps.compose import build_world
+    from sim.tasks.catalogue import task_named
+    from sim.tasks.pairs import PairRule, build_manifest
+
+    with build_world(wanted.scene) as world:
+        for name in wanted.tasks:
+            rule = PairRule(farthest=60) if name == "place" else PairRule()
+            with tqdm(total=wanted.num_pairs, desc=name, unit="pair") as bar:
+                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, lambda done, _, bar=bar: bar.update(done - bar.n))
+            write_manifest(_path(wanted, name), manifest)
+            print(f"{_path(wanted, name)}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
+    return 0

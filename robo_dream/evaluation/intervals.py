@@ -1,0 +1,27 @@
+"""How sure a success rate is."""
+
+import numpy as np
+from jaxtyping import Bool
+
+Z95 = 1.959964  # of a standard normal, two-sided 95 %
+
+
+def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a rate (Wilson 1927); (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    centre = rate + z * z / (2 * trials)
+    spread = z * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
+
+
+def paired_difference(
+    first: Bool[np.ndarray, " pair"], second: Bool[np.ndarray, " pair"], seed: int = 0, num_draws: int = 10_000
+) -> tuple[float, float, float]:
+    """Difference of two rates on the same pairs, and its 95 % bootstrap interval over pairs (Efron 1979)."""
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    draws = np.random.default_rng(seed).integers(0, len(difference), (num_draws, len(difference)))
+    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)

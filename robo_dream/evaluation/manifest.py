@@ -1,0 +1,84 @@
+"""Frozen start-goal pairs of one task, with a hash, so that a table says exactly what it was measured on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from robo_dream.errors import DataError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Pairs of simulator states from held-out episodes; `steps` is how many control steps the episode took between them."""
+
+    task: str
+    starts: Float64[np.ndarray, "pair state"]
+    goals: Float64[np.ndarray, "pair state"]
+    steps: Int64[np.ndarray, " pair"]
+    episodes: Int64[np.ndarray, " pair"]  # seed of the episode that the pair was cut from
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of task and contents."""
+        digest = hashlib.sha256(self.task.encode())
+        for array in (self.starts, self.goals, self.steps, self.episodes):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def budget(self, pair: int) -> int:
+        """Control steps allowed: 2.5 times the steps that the goal was away, at least 25."""
+        return max(25, int(2.5 * int(self.steps[pair])))
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes beside, then renames."""
+    header = {"version": str(VERSION), "task": manifest.task, "sha256": manifest.sha256}
+    arrays = {name: np.ascontiguousarray(getattr(manifest, name)) for name in ("starts", "goals", "steps", "episodes")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    beside.write_bytes(save(arrays, metadata={"robo_dream": json.dumps(header)}))
+    os.replace(beside, path)
+
+
+def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
+    """Raises `DataError` for a file that is missing, damaged, changed since it was made, or made for another scene."""
+    if not path.is_file():
+        raise DataError(f"no manifest at {path}; make it with `robo-dream evaluate --make-manifests`")
+    try:
+        with safe_open(path, "numpy") as file:
+            header = json.loads((file.metadata() or {}).get("robo_dream", "{}"))
+            manifest = Manifest(header.get("task", ""), *(file.get_tensor(name) for name in ("starts", "goals", "steps", "episodes")))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is not a manifest: {error}; restore it from git") from error
+    if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:
+        raise DataError(f"{path} does not match its own hash {str(header.get('sha256'))[:12]}...; it was changed: restore it from git")
+    if state_size is not None and manifest.starts.shape[1] != state_size:
+        raise DataError(f"{path} holds states of {manifest.starts.shape[1]} numbers, the scene has {state_size}; it was made for another scene")
+    return manifest
+
+
+def choose_pairs(
+    candidates: Sequence[tuple[int, int]], rng: np.random.Generator, most: int, apart: int = 10
+) -> list[tuple[int, int]]:
+    """At most `most` of an episode's (start, goal) frames, at random, whose starts lie `apart` frames from each other."""
+    chosen: list[tuple[int, int]] = []
+    for place in rng.permutation(len(candidates)):
+        start, goal = candidates[int(place)]
+        if all(abs(start - other) >= apart for other, _ in chosen):
+            chosen.append((start, goal))
+        if len(chosen) == most:
+            break
+    return chosen
