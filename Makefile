@@ -6,8 +6,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-# More arguments for pip, such as an index: PyTorch's own CPU builds spare a download of several GB of CUDA packages on a machine without
-# a GPU: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# More arguments for pip, such as an index that has PyTorch's CPU builds, which spare several GB of CUDA packages on a machine without
+# a GPU: make demo PIP_ARGS="--extra-index-url ..."
 PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt $(PIP_ARGS)
 TEST_ARGS ?=
