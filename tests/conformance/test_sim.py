@@ -1,0 +1,32 @@
+"""The simulated arm, its tool-move view and its cameras keep the contracts of every arm and camera."""
+
+from robo_dream.embodiment import Camera, Clock, RobotArm
+from robo_dream.testing.arm_suite import RobotArmSuite
+from robo_dream.testing.camera_suite import CameraSuite
+from sim.arm import SimArm, SimClock, tool_arm
+from sim.camera import SimCamera
+from sim.world import World
+
+
+class TestSimArm(RobotArmSuite):
+    def make(self) -> RobotArm:
+        self.world = World()
+        return SimArm(self.world)
+
+    def make_clock(self, arm: RobotArm) -> Clock:
+        return SimClock(self.world)
+
+
+class TestToolMoves(TestSimArm):
+    def make(self) -> RobotArm:
+        self.world = World()
+        return tool_arm(self.world)
+
+
+class TestSimCamera(CameraSuite):
+    def make(self) -> Camera:
+        self.world = World()
+        return SimCamera(self.world, "front")
+
+    def make_clock(self, camera: Camera) -> Clock:
+        return SimClock(self.world)

@@ -1,0 +1,217 @@
+"""The receding-horizon loop, in a world without physics."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from robo_dream.control.clock import WallClock
+from robo_dream.control.episode import Episode, EpisodeEnd
+from robo_dream.control.loop import LoopConfig, hold_action, run_episode
+from robo_dream.control.safety import SafetyLimits
+from robo_dream.embodiment import ActionSpec, Frame, Observation
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus
+from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.goals import goal_from_observation
+from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.testing.clocks import ManualClock
+from robo_dream.testing.point_mass import PointMassModel, point_action_spec
+from robo_dream.testing.point_world import PointArm, PointCamera
+
+MODEL = PointMassModel(point_action_spec())
+COST = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
+PLANNER = GuardedPlanner(MODEL, COST, GuardedConfig(num_samples=64))
+FAR = Goal(torch.tensor([[0.1, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]))
+
+
+@dataclass
+class Spy:
+    """A planner that notes how it was asked, and may change the answer."""
+
+    calls: list[tuple[Plan | None, float | None, int]] = field(default_factory=list)
+    change: Callable[[Plan], Plan] = lambda plan: plan
+    plans: list[Plan] = field(default_factory=list)
+    name: str = "spy"
+
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        self.calls.append((previous, deadline, seeds[0]))
+        self.plans.append(self.change(PLANNER.plan(belief, goal, seeds, previous, deadline)))
+        return self.plans[-1]
+
+
+def with_status(status: PlanStatus) -> Callable[[Plan], Plan]:
+    return lambda plan: replace(plan, status=(status,))
+
+
+def run(planner: Planner = PLANNER, arm: PointArm | None = None, config: LoopConfig | None = None, **callbacks: object) -> Episode:
+    arm = PointArm(ManualClock()) if arm is None else arm
+    config = LoopConfig(max_steps=30) if config is None else config
+    return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner, FAR, config, 7, **callbacks)  # type: ignore[arg-type]
+
+
+def test_arm_gets_to_the_goal_and_the_record_is_complete() -> None:
+    arm = PointArm(ManualClock())
+    episode = run(arm=arm)
+    assert episode.end == EpisodeEnd.BUDGET and episode.reasons == ()
+    assert np.linalg.norm(arm.tool[:3] - [0.1, 0.05, 0.0]) < 0.02
+    assert len(episode.observations) == 31 and episode.sent.shape == episode.applied.shape == (30, 5)
+    assert [record.step for record in episode.records] == [0, 5, 10, 15, 20, 25]
+    assert len(episode.decision_seconds) == 6 and not any(episode.holds)
+
+
+def test_each_action_lasts_a_control_step_of_the_given_clock() -> None:
+    times = np.array([observation.time for observation in run().observations])
+    np.testing.assert_allclose(np.diff(times), 0.1, atol=1e-9)
+
+
+def test_first_block_of_each_plan_is_what_is_sent() -> None:
+    episode = run()
+    for i, record in enumerate(episode.records):
+        np.testing.assert_array_equal(episode.sent[5 * i : 5 * i + 5], record.actions[:5].numpy())
+
+
+def test_next_search_starts_from_the_last_plan_with_another_seed() -> None:
+    spy = Spy()
+    run(spy)
+    assert spy.calls[0][0] is None
+    assert all(call[0] is plan for call, plan in zip(spy.calls[1:], spy.plans, strict=False))
+    assert len({call[2] for call in spy.calls}) == len(spy.calls)
+
+
+def test_executing_two_blocks_moves_the_last_plan_on_by_two() -> None:
+    spy = Spy()
+    run(spy, config=LoopConfig(max_steps=20, execute_steps=10))
+    previous = spy.calls[1][0]
+    assert previous is not None
+    torch.testing.assert_close(previous.actions[0, :20], spy.plans[0].actions[0, 5:])  # the planner moves it by the other block
+
+
+def test_deadline_is_counted_from_the_observation_by_the_clock_of_the_planner() -> None:
+    spy = Spy()
+    run(spy, config=LoopConfig(max_steps=5, decision_seconds=0.25), planner_clock=lambda: 100.0)
+    assert spy.calls[0][1] == pytest.approx(100.25)
+
+
+def test_done_ends_the_episode_at_that_step() -> None:
+    episode = run(is_done=lambda observation: observation.time > 0.65)
+    assert episode.end == EpisodeEnd.DONE and len(episode.sent) == 7
+
+
+def test_recorder_sees_decisions_before_and_steps_as_they_are_made() -> None:
+    seen: list[str] = []
+    episode = run(on_decision=lambda record: seen.append("decision"), on_step=lambda before, sent, applied: seen.append("step"))
+    assert seen[:7] == ["decision", *["step"] * 5, "decision"] and seen.count("step") == len(episode.sent)
+
+
+def test_truth_is_kept_with_the_observations() -> None:
+    episode = run(truth=lambda: {"object_pose": np.arange(7.0)})
+    assert all((o.truth["object_pose"] == np.arange(7.0)).all() for o in episode.observations)
+
+
+@pytest.mark.parametrize("status", [PlanStatus.UNSURE, PlanStatus.NO_FINITE_ROLLOUT])
+def test_without_a_plan_to_trust_the_arm_holds_and_then_stops(status: PlanStatus) -> None:
+    arm, spy = PointArm(ManualClock()), Spy(change=with_status(status))
+    episode = run(spy, arm, LoopConfig(limits=SafetyLimits(max_consecutive_holds=3)))
+    assert episode.end == EpisodeEnd.SAFETY and status in " ".join(episode.reasons)
+    assert (arm.tool == 0).all() and episode.holds == (True, True, True) and arm.num_stops == 1
+    assert all(call[0] is None for call in spy.calls)  # a plan that was not executed starts nothing
+
+
+def test_plan_that_is_not_finite_is_refused() -> None:
+    arm = PointArm(ManualClock())
+    spy = Spy(change=lambda plan: replace(plan, actions=torch.full_like(plan.actions, torch.nan)))
+    episode = run(spy, arm)
+    assert episode.end == EpisodeEnd.SAFETY and "action x is nan m" in episode.reasons[0]
+    assert arm.sent == [] and arm.num_stops == 1
+
+
+def test_plan_beyond_the_limits_is_refused() -> None:
+    spy = Spy(change=lambda plan: replace(plan, actions=plan.actions + 1.0))
+    assert "allowed -0.025 to 0.025" in run(spy).reasons[0]
+
+
+@dataclass
+class FrozenCamera(PointCamera):
+    """Shows its first three exposures and then the third for ever."""
+
+    last: Frame | None = None
+
+    def read(self) -> Frame:
+        if self.last is None or self.last.number < 3:
+            self.last = super().read()
+        return self.last
+
+
+def test_stale_frame_stops_the_arm_and_is_named() -> None:
+    arm = PointArm(ManualClock())
+    episode = run_episode(arm, [FrozenCamera(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
+    assert episode.end == EpisodeEnd.SAFETY and arm.num_stops == 1
+    assert episode.reasons == ("frame of camera 'front' is 0.300 s old; allowed 0.2 s",)
+    assert len(episode.sent) == 5
+
+
+def test_exposure_that_repeats_with_new_stamps_stops_the_arm() -> None:
+    class Restamping(FrozenCamera):
+        def read(self) -> Frame:
+            return replace(super().read(), time=self.arm.clock.now())
+
+    arm = PointArm(ManualClock())
+    episode = run_episode(arm, [Restamping(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
+    assert "same exposure for 4 control steps" in episode.reasons[0]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_arm_is_stopped_whatever_goes_wrong(error: type[BaseException]) -> None:
+    def fail(before: Observation, sent: np.ndarray, applied: np.ndarray) -> None:
+        raise error
+
+    arm = PointArm(ManualClock())
+    with pytest.raises(error):
+        run(arm=arm, on_step=fail)
+    assert arm.num_stops == 1
+
+
+def test_plan_that_took_too_long_is_not_started() -> None:
+    arm = PointArm(ManualClock())
+
+    def slow(plan: Plan) -> Plan:
+        arm.clock.sleep_until(arm.clock.now() + 1.0)
+        return plan
+
+    episode = run(Spy(change=slow), arm, LoopConfig(limits=SafetyLimits(max_consecutive_holds=1)))
+    assert episode.end == EpisodeEnd.SAFETY and "1.000 s old; allowed 0.5 s" in " ".join(episode.reasons)
+    assert (arm.tool == 0).all()
+
+
+def test_arm_with_other_actions_than_the_model_is_an_error_before_anything_moves() -> None:
+    arm = PointArm(ManualClock(), action_spec=point_action_spec(control_dt=0.05))
+    with pytest.raises(ContractError, match="control_dt"):
+        run(arm=arm)
+    assert arm.sent == []
+
+
+def test_goal_of_an_observation_is_what_one_would_believe_there() -> None:
+    arm = PointArm(ManualClock(), tool=np.array([0.1, 0.0, 0.2, 0.0, 0.5]))
+    observation = Observation(0.0, {"front": PointCamera(arm).read()}, arm.state())
+    assert torch.equal(goal_from_observation(MODEL, observation).latent, MODEL.believe([[observation]]).latent)
+
+
+def test_holding_joints_means_where_they_are() -> None:
+    arm = PointArm(ManualClock(), tool=np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    names = ("a", "b", "c", "d", "gripper")
+    spec = ActionSpec("joint_target", names, ("rad",) * 4 + ("1",), -np.ones(5, np.float32), np.ones(5, np.float32), 0.1)
+    np.testing.assert_allclose(hold_action(spec, arm.state()), [0.1, 0.2, 0.3, 0.4, 0.5], atol=1e-6)
+    assert (hold_action(arm.action_spec, arm.state()) == 0).all()
+
+
+def test_wall_clock_sleeps_what_is_left_and_never_backwards() -> None:
+    slept: list[float] = []
+    clock = WallClock(read=lambda: 10.0, sleep=slept.append)
+    clock.sleep_until(10.5)
+    clock.sleep_until(9.0)
+    assert clock.now() == 10.0 and slept == [0.5]
