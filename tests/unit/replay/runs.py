@@ -46,7 +46,8 @@ def action(step: int) -> np.ndarray:
 
 def new_writer(root: Path) -> RunWriter:
     pictures = {name: np.full((SIDE, SIDE, 3), 200, np.uint8) for name in CAMERAS}
-    return RunWriter(root, {"task": "push", "seed": 3}, Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[0.4, 0.0, 0.03]])), pictures)
+    goal = Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[0.4, 0.0, 0.03]]))
+    return RunWriter(root, {"task": "push", "seed": 3}, goal, pictures)
 
 
 def write_run(root: Path, num_steps: int = 12) -> None:

@@ -55,7 +55,8 @@ def test_the_newest_decision_of_a_step_is_the_one_in_force(tmp_path: Path) -> No
 
 def test_reading_needs_no_torch(tmp_path: Path) -> None:
     write_run(tmp_path, 2)
-    code = f"import sys; from robo_dream.replay.record import read_run; print(len(read_run({str(tmp_path)!r}).steps), 'torch' in sys.modules)"
+    reading = f"print(len(read_run({str(tmp_path)!r}).steps), 'torch' in sys.modules)"
+    code = f"import sys; from robo_dream.replay.record import read_run; {reading}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3", "False"]
 
