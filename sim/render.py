@@ -1,6 +1,7 @@
 """Pictures of a MuJoCo model, as cheap as they can be: no shadows, no reflections, no multisampling."""
 
 import os
+import weakref
 from types import TracebackType
 
 import mujoco
@@ -22,6 +23,7 @@ class SceneRenderer:
                 f"MuJoCo cannot open an offscreen OpenGL context ({type(error).__name__}: {error}); on Debian run "
                 "`apt-get install libegl1 libgl1` and set MUJOCO_GL=egl, or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa"
             ) from error
+        self._close = weakref.finalize(self, self._renderer.close)  # also at exit, before OpenGL is unloaded
         flags = self._renderer.scene.flags
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             flags[flag] = False
@@ -33,7 +35,7 @@ class SceneRenderer:
         self.close()
 
     def close(self) -> None:
-        self._renderer.close()
+        self._close()
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         self._renderer.update_scene(data, camera)

@@ -7,10 +7,10 @@ import numpy as np
 from dm_control import mjcf
 
 from robo_dream.errors import ConfigError
-from sim.arms import jaco
+from sim.arms import jaco, ur5e
 from sim.arms.model import ArmModel
 
-ARMS = {"jaco": jaco.build}
+ARMS = {"jaco": jaco.build, "ur5e": ur5e.build}
 TIMESTEP = 0.004  # s; contacts of hand and box stay stable, twice dm_control's step
 
 
@@ -69,6 +69,7 @@ class Scene:
     object_qpos: tuple[int, ...]  # start of each object's (xyz, wxyz) in qpos
     servos: np.ndarray  # actuator of each joint
     finger_servos: np.ndarray
+    passive_joints: tuple[tuple[str, float], ...] = ()  # and their angle as a multiple of the fingers'
 
 
 def build_scene(config: SceneConfig) -> Scene:
@@ -77,6 +78,7 @@ def build_scene(config: SceneConfig) -> Scene:
         raise ConfigError(f"no arm named {config.arm!r}; known: {', '.join(sorted(ARMS))}")
     arm = ARMS[config.arm]()
     root = _table()
+    root.option.integrator = arm.integrator
     root.attach(arm.root)
     for box in config.objects:
         body = root.worldbody.add("body", name=box.name, pos=(0.43, 0, box.half_size[2]))
@@ -99,6 +101,7 @@ def build_scene(config: SceneConfig) -> Scene:
         object_qpos=tuple(int(model.joint(box.name).qposadr[0]) for box in config.objects),
         servos=np.array([model.actuator(servo.full_identifier).id for servo in arm.servos]),
         finger_servos=np.array([model.actuator(servo.full_identifier).id for servo in arm.finger_servos]),
+        passive_joints=tuple((joint.full_identifier, ratio) for joint, ratio in arm.passive_joints),
     )
 
 

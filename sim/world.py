@@ -56,6 +56,8 @@ class World:
         """Places the arm, at rest and with its servos there."""
         self.data.qpos[self._qpos] = joint_pos
         self.data.qpos[self._fingers] = self._finger_angle(gripper)
+        for name, ratio in self.scene.passive_joints:
+            self.data.joint(name).qpos[0] = ratio * self._finger_angle(gripper)
         self.data.qvel[:] = 0
         self._set_servos(np.append(joint_pos, gripper))
         mujoco.mj_forward(self.model, self.data)
@@ -101,7 +103,7 @@ class World:
         """Restores a stored state; raises `ContractError` when it belongs to another scene."""
         size = mujoco.mj_stateSize(self.model, STATE_PARTS)
         if np.shape(state) != (size,):
-            raise ContractError(f"the stored state has shape {np.shape(state)}; this scene needs ({size},). Was it made with another scene?")
+            raise ContractError(f"the stored state has shape {np.shape(state)}; this scene needs ({size},): made with another scene?")
         mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)
         mujoco.mj_forward(self.model, self.data)
         mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)  # forward moved the warm start

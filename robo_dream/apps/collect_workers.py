@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from robo_dream.data import layout
@@ -30,7 +31,7 @@ def collect(
 ) -> Iterator[int]:
     """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails."""
     context = mp.get_context("spawn")  # a forked GL context is broken
-    crew: dict[connection.Connection, mp.process.BaseProcess] = {}
+    crew: dict[connection.Connection, BaseProcess] = {}
     try:
         for worker in range(min(workers, len(seeds))):
             ours, theirs = context.Pipe(duplex=False)

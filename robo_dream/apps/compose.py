@@ -86,7 +86,7 @@ def build_planner(
     if isinstance(planner, DirectConfig):
         proposers = proposers[:1]
         if not proposers:
-            raise ConfigError("the direct planner executes an inverse model's suggestion: set proposals.inverse=true and use a learned model")
+            raise ConfigError("the direct planner executes an inverse model's suggestion: set proposals.inverse=true, use a learned model")
     elif isinstance(planner, DoNothingConfig | RandomConfig):
         proposers = []
     return kinds.build_planner(planner, model, judge, proposers, clock)

@@ -176,7 +176,9 @@ def _make_manifests(wanted: EvaluateConfig) -> int:
         for name in wanted.tasks:
             rule = PairRule(farthest=60) if name == "place" else PairRule()
             with tqdm(total=wanted.num_pairs, desc=name, unit="pair") as bar:
-                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, lambda done, _, bar=bar: bar.update(done - bar.n))
-            write_manifest(_path(wanted, name), manifest)
-            print(f"{_path(wanted, name)}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
+                count = lambda done, _, bar=bar: bar.update(done - bar.n)  # noqa: E731
+                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, count)
+            path = _path(wanted, name)
+            write_manifest(path, manifest)
+            print(f"{path}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
     return 0

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
@@ -14,8 +15,9 @@ from robo_dream.replay.video import VideoConfig
 from sim.scene import SceneConfig
 
 _DESCRIPTION = """\
-Draws a start and a goal for each task, shows the arm a picture of the goal, and lets it plan: it imagines many short futures, does the
-first moves of the best one, and looks again. Nothing but the cameras and the arm's own joints is used."""
+Takes a start and a goal for each task, shows the arm a picture of the goal, and lets it plan: it imagines many short futures, does the
+first moves of the best one, and looks again. Nothing but the cameras and the arm's own joints is used. Starts and goals are held-out
+pairs, as in `robo-dream evaluate`, or drawn freely (goals=drawn)."""
 
 _EPILOG = """\
 example:
@@ -23,8 +25,8 @@ example:
   robo-dream plan --config configs/plan/demo.yaml task=push seed=3
   robo-dream plan --config configs/plan/demo.yaml task=lift planning.planner.num_samples=512
 
-Results go to a new folder in `out` for each run: video.mp4 (goal, reality and imagination side by side), decisions.png, and record/,
-from which every decision can be looked at again (see robo_dream/replay)."""
+Each run leaves a new folder in `out`, with video.mp4 (goal, reality and imagination side by side), decisions.png, and record/, from
+which every decision can be looked at again (see robo_dream/replay)."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class PlanConfig:
     checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
     out: Path = Path("runs/plan")
     task: str | tuple[str, ...] = ("reach", "push", "lift")  # one name or several
-    seed: int = 3  # of starts, goals and searches
+    goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely
+    manifests: Path = Path("configs/manifests")
+    seed: int = 3  # which pair, or what is drawn; and of every search
     device: str = "cpu"
     planning: PlanningConfig = field(default_factory=PlanningConfig)
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
     video: VideoConfig = field(default_factory=VideoConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
 

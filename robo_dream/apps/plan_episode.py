@@ -1,6 +1,6 @@
 """One planned episode: a start and a goal are drawn, the loop runs, and record, video and pictures are kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from robo_dream import config
 from robo_dream.apps import compose
 from robo_dream.apps.plan import PlanConfig
 from robo_dream.control.episode import Episode
-from robo_dream.control.loop import run_episode
+from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import Observation
 from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
@@ -56,8 +57,8 @@ class Referee:
 
 
 def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: PlanConfig, folder: Path) -> Outcome:
-    """Plans `task` once from the start and goal that `wanted.seed` draws; keeps record/, video.mp4 and decisions.png in `folder`."""
-    attempt = drawn_attempt(world, task, wanted.seed)
+    """Plans `task` once, from the start and goal of `wanted.seed`; keeps record/, video.mp4 and decisions.png in `folder`."""
+    attempt, loop = begun_attempt(world, task, wanted)
     seen = attempt.goal_observation(world)
     goal = goal_from_observation(model, seen)
     planner = compose.build_planner(wanted.planning.planner, model, wanted.planning.cost, wanted.planning.proposals)
@@ -75,7 +76,7 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
     writer = RunWriter(folder / "record", about, goal, pictures)
     referee = Referee(attempt, world)
     episode = run_episode(
-        tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal, wanted.loop, wanted.seed,
+        tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
         truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
     )  # fmt: skip
     referee(episode.observations[-1])
@@ -94,6 +95,17 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
     video = write_video(folder / "video.mp4", frames, wanted.video.fps, wanted.video.crf)
     sheet = write_png(folder / "decisions.png", run_sheet(run, draw))
     return Outcome(moderate, strict, _sentence(task, episode, attempt, referee.distances, video, sheet))
+
+
+def begun_attempt(world: World, task: Task, wanted: PlanConfig) -> tuple[Attempt, LoopConfig]:
+    """An attempt at whose start `world` stands, and the loop with the steps that it is allowed."""
+    if wanted.goals == "drawn":
+        return drawn_attempt(world, task, wanted.seed), wanted.loop
+    manifest = read_manifest(wanted.manifests / f"{task.name}.safetensors", len(world.state))
+    pair, attempt = wanted.seed % len(manifest), Attempt(task)
+    world.set_state(manifest.starts[pair])
+    attempt.begin(world, manifest.goals[pair])
+    return attempt, replace(wanted.loop, max_steps=manifest.budget(pair))
 
 
 def drawn_attempt(world: World, task: Task, seed: int) -> Attempt:

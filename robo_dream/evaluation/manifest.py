@@ -66,7 +66,8 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:
         raise DataError(f"{path} does not match its own hash {str(header.get('sha256'))[:12]}...; it was changed: restore it from git")
     if state_size is not None and manifest.starts.shape[1] != state_size:
-        raise DataError(f"{path} holds states of {manifest.starts.shape[1]} numbers, the scene has {state_size}; it was made for another scene")
+        size = manifest.starts.shape[1]
+        raise DataError(f"{path} holds states of {size} numbers, the scene has {state_size}; it was made for another scene")
     return manifest
 
 

@@ -61,11 +61,15 @@ class Dynamics(nn.Module):
     def imagine(
         self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
-        """Imagined latents and disagreement: the heads' standard deviation averaged over channels, in latent units."""
+        """Imagined latents and disagreement, in latent units.
+
+        A step's spread is the heads' standard deviation averaged over channels. Doubts add up on the way: disagreement at step h
+        is the root of the sum of squared spreads up to h, as for errors of independent steps.
+        """
         means, spreads = [], []
         for step in range(blocks.shape[1]):
             heads = self.step(latents, blocks[:, step])
             latents = heads.mean(0)
             means.append(latents)
             spreads.append(((heads - latents).square().mean(0)).sqrt().mean(-1))
-        return torch.stack(means, 1), torch.stack(spreads, 1)
+        return torch.stack(means, 1), torch.stack(spreads, 1).square().cumsum(1).sqrt()

@@ -12,7 +12,8 @@ class ArmModel:
     """An arm with its hand, ready to be attached to a scene at its base.
 
     Joints and actuators are listed from base to tool. The actuators are position servos: their control is the joint's target.
-    `fingers` maps each finger actuator to its (open, closed) joint angle.
+    All finger joints share one angle, which closure takes from `finger_range`'s first to its second number.
+    `passive_joints` follow the fingers through linkages: each with its angle as a multiple of theirs.
     """
 
     name: str
@@ -25,3 +26,5 @@ class ArmModel:
     finger_range: tuple[float, float]  # rad, open and closed
     home: tuple[float, ...]  # rad; tool pointing down above the middle of the workspace
     limits: MoveLimits
+    passive_joints: tuple[tuple[mjcf.Element, float], ...] = ()
+    integrator: str = "Euler"  # MuJoCo's name of the integrator that the arm's servos need

@@ -81,8 +81,8 @@ class PhysicsOracle:
         batch, sample, time, size = actions.shape
         if size != self._spec.size or time % self._block or len(belief.latent) != batch:
             raise ContractError(
-                f"actions of shape {tuple(actions.shape)} for {len(belief.latent)} beliefs; expected (batch, sample, time, {self._spec.size}) "
-                f"with as many batches as beliefs and time a multiple of the action block, {self._block}"
+                f"actions of shape {tuple(actions.shape)} for {len(belief.latent)} beliefs; expected (batch, sample, time, "
+                f"{self._spec.size}) with as many batches as beliefs and time a multiple of the action block, {self._block}"
             )
         states = belief.latent.detach().cpu().numpy().astype(np.float64).repeat(sample, axis=0)
         moves = actions.detach().cpu().numpy().reshape(batch * sample, time, size)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from robo_dream.embodiment import Pose
 from sim.world import World
 
+
 @dataclass(frozen=True)
 class Moment:
     """True state of the tool and the first object. Metres, seconds, world frame; the table's top is at z = 0."""

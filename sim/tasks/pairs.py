@@ -29,7 +29,9 @@ class PairRule:
     num_steps: int = 100  # of an episode
 
 
-def build_manifest(world: World, task: Task, num_pairs: int, rule: PairRule, progress: Callable[[int, int], None] | None = None) -> Manifest:
+def build_manifest(
+    world: World, task: Task, num_pairs: int, rule: PairRule, progress: Callable[[int, int], None] | None = None
+) -> Manifest:
     """`num_pairs` pairs, none of them solved at its start; the same arguments give the same manifest."""
     starts, goals, steps, episodes = [], [], [], []
     for seed in count(FIRST_SEED):
@@ -44,7 +46,8 @@ def build_manifest(world: World, task: Task, num_pairs: int, rule: PairRule, pro
             progress(min(len(starts), num_pairs), num_pairs)
         if len(starts) >= num_pairs:
             break
-    return Manifest(task.name, *(np.stack(part[:num_pairs]) for part in (starts, goals)), *(np.asarray(p[:num_pairs], np.int64) for p in (steps, episodes)))
+    ways, seeds = np.asarray(steps[:num_pairs], np.int64), np.asarray(episodes[:num_pairs], np.int64)
+    return Manifest(task.name, np.stack(starts[:num_pairs]), np.stack(goals[:num_pairs]), ways, seeds)
 
 
 def _episode(world: World, task: Task, seed: int, rule: PairRule) -> tuple[list[Moment], list[Float[np.ndarray, " state"]]]:

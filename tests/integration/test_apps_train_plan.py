@@ -1,0 +1,123 @@
+"""From a dataset to a checkpoint to a video, by the commands a newcomer types, with the tiny configurations."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from robo_dream.apps.bars import Bars
+from robo_dream.apps.train_results import figures, training_seconds
+from robo_dream.models import checkpoint
+from robo_dream.replay.record import read_run
+
+ROOT = Path(__file__).parents[2]
+COLLECT = ("--config=configs/collect/jaco_tiny.yaml", "num_episodes=4", "play.num_steps=45", "workers=1", "test_fraction=0.5")
+TRAIN = (
+    "--config=configs/train/jaco_tiny.yaml", "training.representation.steps=4", "training.representation.batch_windows=2",
+    "training.dream.steps=4", "training.dream.batch=8", "training.dream.unroll=4", "training.dream.decoder_steps=2",
+    "training.dream.decoder_batch=4", "training.log_steps=2", "training.evaluation_windows=2", "strips=1",
+)  # fmt: skip
+
+
+def robo_dream(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "robo_dream.apps.main", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/, cache/ and run/, in which a tiny model was trained."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for words in (("collect", *COLLECT, f"out={folder}/data"), train_words(folder)):
+        done = robo_dream(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def train_words(folder: Path, out: str = "run") -> tuple[str, ...]:
+    return ("train", *TRAIN, f"datasets=[{folder}/data]", f"cache={folder}/cache", f"out={folder}/{out}")
+
+
+def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Path) -> None:
+    info = checkpoint.read_info(trained / "run/model.safetensors")
+    assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["scene"]["arm"] == "jaco"
+    assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
+    stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["representation", "dream", "decoder", "held_out"]
+
+
+def test_training_again_goes_on_where_it_was_and_gives_the_same_weights(trained: Path) -> None:
+    model = checkpoint.load(trained / "run/model.safetensors").state_dict()
+    done = robo_dream(*train_words(trained))
+    assert done.returncode == 0, done.stderr
+    again = checkpoint.load(trained / "run/model.safetensors").state_dict()
+    assert all(np.array_equal(value.numpy(), again[name].numpy()) for name, value in model.items())
+
+
+def test_the_dream_can_begin_from_another_representation(trained: Path) -> None:
+    first = trained / "run/representation.safetensors"
+    done = robo_dream(*train_words(trained, "second"), "stage=dream", f"init={first}", "training.seed=1")
+    assert done.returncode == 0, done.stderr
+    encoders = [checkpoint.load(path).encoder.state_dict() for path in (first, trained / "second/representation.safetensors")]
+    assert all(np.array_equal(value.numpy(), encoders[1][name].numpy()) for name, value in encoders[0].items())
+    alone = robo_dream(*train_words(trained, "third"), "stage=dream")
+    assert alone.returncode == 2 and "stage=representation" in alone.stderr
+
+
+def test_a_plan_leaves_a_video_a_record_and_pictures(trained: Path) -> None:
+    words = ("--config=configs/plan/tiny.yaml", f"checkpoint={trained}/run/model.safetensors", "task=[reach, push]", "loop.max_steps=6")
+    done = robo_dream("plan", *words, f"out={trained}/plan")
+    assert done.returncode == 0, done.stderr
+    folders = sorted((trained / "plan").glob("*/*"))
+    assert [folder.name for folder in folders] == ["push-3", "reach-3"]
+    for folder in folders:
+        assert str(folder / "video.mp4") in done.stdout and (folder / "decisions.png").stat().st_size > 1000
+        run = read_run(folder / "record")
+        assert len(run.steps) == 7 and [kept.step for kept in run.decisions] == [0, 5] and run.cameras == ("front", "side")
+        assert run.about["checkpoint_sha256"] == checkpoint.sha256(trained / "run/model.safetensors")
+        assert run.result is not None and run.result["end"] == "BUDGET" and len(run.result["distances"]) == 7
+        with av.open(str(folder / "video.mp4")) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 7 + 10  # the end stays for two seconds
+
+
+def test_a_checkpoint_of_another_scene_is_refused_by_name(trained: Path) -> None:
+    top = "{name: top, pos: [0.9, 0, 0.6], look_at: [0.4, 0, 0]}"
+    side = "{name: side, pos: [0.4, 0.6, 0.4], look_at: [0.4, 0, 0], width: 96}"
+    cameras = f"scene.cameras=[{top}, {side}]"
+    done = robo_dream("plan", "--config=configs/plan/tiny.yaml", f"checkpoint={trained}/run/model.safetensors", cameras)
+    assert done.returncode == 2 and "'front' is missing" in done.stderr and "96 x 64" in done.stderr
+
+
+def test_a_missing_checkpoint_says_how_to_get_one() -> None:
+    done = robo_dream("plan", "checkpoint=nowhere.safetensors")
+    assert done.returncode == 2 and "robo-dream train" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_training_time_leaves_interruptions_out(tmp_path: Path) -> None:
+    lines = [
+        {"stage": "dream", "step": 50, "time": 0, "steps_per_second": 10.0},
+        {"stage": "dream", "step": 100, "time": 9e5, "steps_per_second": 5.0},  # a night later
+        {"stage": "decoder", "step": 20, "time": 9e5, "steps_per_second": 2.0},
+        {"stage": "held_out", "step": 20, "time": 9e5},
+    ]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    assert training_seconds(tmp_path / "log") == pytest.approx(50 / 10 + 50 / 5 + 20 / 2)
+
+
+def test_the_figures_are_the_metrics_own() -> None:
+    open_loop = {"copy_over_imagined": [1.0, 2.0, 3.0, 4.0, 5.25], "spearman": 0.5}
+    said = list(figures({"open_loop": open_loop, "pose": {"head": {"tool_mm": 4.0}}}))
+    assert any("5 steps ahead" in line and "5.25" in line for line in said) and not any("10 steps" in line for line in said)
+
+
+def test_a_new_count_gets_a_new_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars({3: "dream"}, "frames", "step") as bars:
+        for total in (2, 3):
+            for done in range(1, total + 1):
+                bars(done, total)
+    shown = capsys.readouterr().err
+    assert "frames: 100%" in shown and "dream: 100%" in shown
