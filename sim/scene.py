@@ -7,8 +7,9 @@ import numpy as np
 from dm_control import mjcf
 
 from robo_dream.errors import ConfigError
-from sim.arms import jaco, ur5e
+from sim.arms import jaco, menagerie, ur5e
 from sim.arms.model import ArmModel
+from sim.decimate import compile_decimated
 
 ARMS = {"jaco": jaco.build, "ur5e": ur5e.build}
 TIMESTEP = 0.004  # s; contacts of hand and box stay stable, twice dm_control's step
@@ -42,11 +43,15 @@ SIDE = CameraConfig("side", (0.43, 0.62, 0.42), (0.43, 0.0, 0.07))
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What stands in the world. The first object is the one that tasks move."""
+    """What stands in the world. The first object is the one that tasks move.
+
+    `decimate` is the fraction of each mesh's triangles that is left out of the pictures; physics keeps them all.
+    """
 
     arm: str = "jaco"
     cameras: tuple[CameraConfig, ...] = (FRONT, SIDE)
     objects: tuple[BoxConfig, ...] = field(default_factory=lambda: (BoxConfig(),))
+    decimate: float = 0.0
 
     def __post_init__(self) -> None:
         names = [camera.name for camera in self.cameras]
@@ -54,6 +59,8 @@ class SceneConfig:
             raise ConfigError(f"camera names must differ; got {names}")
         if not self.objects:
             raise ConfigError("a scene needs at least one object; add one to `objects`")
+        if not 0 <= self.decimate < 1:
+            raise ConfigError(f"SceneConfig.decimate is {self.decimate}; allowed is 0 (all triangles are drawn) to just under 1")
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,8 @@ class Scene:
 
 
 def build_scene(config: SceneConfig) -> Scene:
-    """Raises `ConfigError` for an arm that is not known."""
-    if config.arm not in ARMS:
-        raise ConfigError(f"no arm named {config.arm!r}; known: {', '.join(sorted(ARMS))}")
-    arm = ARMS[config.arm]()
+    """Raises `ConfigError` for an arm that is not known, `MissingExtraError` for one that an optional package brings."""
+    arm = _arm(config.arm)
     root = _table()
     root.option.integrator = arm.integrator
     root.attach(arm.root)
@@ -89,7 +94,8 @@ def build_scene(config: SceneConfig) -> Scene:
         )  # fmt: skip
     for camera in config.cameras:
         root.worldbody.add("camera", name=camera.name, pos=camera.pos, xyaxes=_axes(camera), fovy=camera.fovy)
-    model = mujoco.MjModel.from_xml_string(root.to_xml_string(), root.get_assets())
+    xml, assets = root.to_xml_string(), root.get_assets()
+    model = compile_decimated(xml, assets, config.decimate) if config.decimate else mujoco.MjModel.from_xml_string(xml, assets)
     joint_names = tuple(joint.full_identifier for joint in arm.joints)
     return Scene(
         config=config,
@@ -100,9 +106,18 @@ def build_scene(config: SceneConfig) -> Scene:
         tool_site=arm.tool_site.full_identifier,
         object_qpos=tuple(int(model.joint(box.name).qposadr[0]) for box in config.objects),
         servos=np.array([model.actuator(servo.full_identifier).id for servo in arm.servos]),
-        finger_servos=np.array([model.actuator(servo.full_identifier).id for servo in arm.finger_servos]),
+        finger_servos=np.array([model.actuator(servo.full_identifier).id for servo in arm.finger_servos], np.int64),
         passive_joints=tuple((joint.full_identifier, ratio) for joint, ratio in arm.passive_joints),
     )
+
+
+def _arm(name: str) -> ArmModel:
+    kind, _, source = name.partition(":")
+    if kind == "menagerie" and source:
+        return menagerie.build(source)
+    if name not in ARMS:
+        raise ConfigError(f"no arm named {name!r}; known: {', '.join(sorted(ARMS))}, menagerie:FOLDER and menagerie:NAME")
+    return ARMS[name]()
 
 
 def _table() -> mjcf.RootElement:

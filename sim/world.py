@@ -30,7 +30,7 @@ class World:
         self._substeps = round(CONTROL_DT / SERVO_UPDATES / self.model.opt.timestep)
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in self.scene.joint_names])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.joint_names])
-        self._fingers = np.array([self.model.joint(name).qposadr[0] for name in self.scene.finger_names])
+        self._fingers = np.array([self.model.joint(name).qposadr[0] for name in self.scene.finger_names], np.int64)
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._cameras = {camera.name: camera for camera in self.scene.config.cameras}
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
@@ -78,15 +78,12 @@ class World:
     def joint_target(self) -> Float[np.ndarray, " joint_and_gripper"]:
         """Where the servos are told to be: joints in radians, then the gripper's closure."""
         ctrl = self.data.ctrl
-        opened, closed = self.scene.arm.finger_range
-        return np.append(ctrl[self.scene.servos], (ctrl[self.scene.finger_servos].mean() - opened) / (closed - opened))
+        return np.append(ctrl[self.scene.servos], self._closure(ctrl[self.scene.finger_servos]))
 
     @property
     def measured(self) -> Float[np.ndarray, " joint_and_gripper"]:
         """Where the joints are, and the hand's closure."""
-        opened, closed = self.scene.arm.finger_range
-        grip = (self.data.qpos[self._fingers].mean() - opened) / (closed - opened)
-        return np.append(self.data.qpos[self._qpos], grip)
+        return np.append(self.data.qpos[self._qpos], self._closure(self.data.qpos[self._fingers]))
 
     @property
     def object_poses(self) -> Float[np.ndarray, "object 7"]:
@@ -169,6 +166,10 @@ class World:
         matrix[:3, :3] = data.xmat.reshape(3, 3) * [1, -1, -1]
         matrix[:3, 3] = data.xpos
         return matrix
+
+    def _closure(self, angles: Float[np.ndarray, " finger"]) -> float:
+        opened, closed = self.scene.arm.finger_range
+        return (angles.mean() - opened) / (closed - opened) if len(angles) else 0.0
 
     def _finger_angle(self, closure: float) -> float:
         opened, closed = self.scene.arm.finger_range

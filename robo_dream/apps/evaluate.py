@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -56,6 +56,7 @@ class EvaluateConfig:
     seed: int = 0
     workers: int = 2  # processes, one thread each; they change no outcome
     planning: PlanningConfig = field(default_factory=PlanningConfig)
+    by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     physics: PlanningConfig = field(default_factory=lambda: PlanningConfig(cost=CostConfig(distance=0.0, pose=1.0)))
     scene: SceneConfig = field(default_factory=SceneConfig)
 
@@ -66,17 +67,18 @@ class EvaluateConfig:
         if not self.tasks or not self.rows:
             raise ConfigError("name at least one task and one row, such as tasks='[push]' rows='[planner]'")
 
-    def planning_of(self, row: Row) -> PlanningConfig:
-        """How decisions are made in a row."""
+    def planning_of(self, row: Row, task: str) -> PlanningConfig:
+        """How decisions are made in a row of a task."""
+        planning = self.by_task.get(task, self.planning)
         match row:
             case "nothing":
-                return PlanningConfig(DoNothingConfig(), self.planning.cost)
+                return PlanningConfig(DoNothingConfig(), planning.cost)
             case "random":
-                return PlanningConfig(RandomConfig(), self.planning.cost)
+                return PlanningConfig(RandomConfig(), planning.cost)
             case "inverse":
-                return PlanningConfig(DirectConfig(), self.planning.cost, self.planning.proposals)
+                return PlanningConfig(DirectConfig(), planning.cost, planning.proposals)
             case "planner":
-                return self.planning
+                return planning
             case "physics":
                 return self.physics
 
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     asked = {(job.task, job.row, job.pair) for job in jobs}
     results = sorted((result for key, result in file.results.items() if key in asked), key=lambda result: result.key)
     results.sort(key=lambda result: wanted.tasks.index(result.task))
-    rollouts = {row: rollouts_a_decision(wanted.planning_of(row).planner) for row in wanted.rows}
+    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in wanted.rows}
     table = markdown_table(results, wanted.rows, rollouts)
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
     (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
@@ -160,7 +162,7 @@ def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
 def _identity(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> dict[str, Any]:
     """What two runs must share for their results to stand in one file."""
     settings = config.dump(wanted)
-    kept = {name: settings[name] for name in ("seed", "planning", "physics", "scene")}
+    kept = {name: settings[name] for name in ("seed", "planning", "by_task", "physics", "scene")}
     learned = [row for row in wanted.rows if row in ("inverse", "planner", "nothing", "random")]
     digest = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest() if learned and wanted.checkpoint.is_file() else ""
     hashes = {task: manifest.sha256 for task, manifest in manifests.items()}

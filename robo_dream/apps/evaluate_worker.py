@@ -30,7 +30,7 @@ class Worker:
 
     def attempt(self, job: Job) -> Result:
         """One pair, from its start until the strict condition was held or the budget is used."""
-        manifest, planning = self.manifests[job.task], self.wanted.planning_of(job.row)
+        manifest, planning = self.manifests[job.task], self.wanted.planning_of(job.row, job.task)
         world, attempt = self.world, Attempt(task_named(job.task))
         model = self._model(job)
         world.set_state(manifest.starts[job.pair])

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ class PlanConfig:
     seed: int = 3  # which pair, or what is drawn; and of every search
     device: str = "cpu"
     planning: PlanningConfig = field(default_factory=PlanningConfig)
+    by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
     video: VideoConfig = field(default_factory=VideoConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)

@@ -61,7 +61,8 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
     attempt, loop = begun_attempt(world, task, wanted)
     seen = attempt.goal_observation(world)
     goal = goal_from_observation(model, seen)
-    planner = compose.build_planner(wanted.planning.planner, model, wanted.planning.cost, wanted.planning.proposals)
+    planning = wanted.by_task.get(task.name, wanted.planning)
+    planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
     about = {
         "task": task.name,
         "seed": wanted.seed,

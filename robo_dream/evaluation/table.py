@@ -8,7 +8,7 @@ from robo_dream.evaluation.intervals import wilson
 from robo_dream.evaluation.results import Result
 
 
-def markdown_table(results: Sequence[Result], rows: Sequence[str], rollouts: Mapping[str, int]) -> str:
+def markdown_table(results: Sequence[Result], rows: Sequence[str], rollouts: Mapping[tuple[str, str], int]) -> str:
     """One line for each task and row that has results: rates with Wilson's 95 % intervals in percent, and decision times."""
     lines = [
         "| task | row | pairs | moderate % | strict % | rollouts a decision | decision p50 / p95 / p99 ms |",
@@ -19,7 +19,7 @@ def markdown_table(results: Sequence[Result], rows: Sequence[str], rollouts: Map
             some = [result for result in results if result.task == task and result.row == row]
             if some:
                 rates = " | ".join(_rate([getattr(result, kind) for result in some]) for kind in ("moderate", "strict"))
-                lines.append(f"| {task} | {row} | {len(some)} | {rates} | {rollouts.get(row, 0)} | {_times(some)} |")
+                lines.append(f"| {task} | {row} | {len(some)} | {rates} | {rollouts.get((task, row), 0)} | {_times(some)} |")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ _LARGEST = 128  # px a side of a picture on a sheet
 
 
 def contact_sheet(
-    strips: Sequence[tuple[str, UInt8[np.ndarray, "height width 3"]]], factor: int = 1
+    strips: Sequence[tuple[str, UInt8[np.ndarray, "_ _ 3"]]], factor: int = 1
 ) -> UInt8[np.ndarray, "tall wide 3"]:
     """Titled pictures from top to bottom, each pixel enlarged `factor` times."""
     parts = []

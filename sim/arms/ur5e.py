@@ -10,7 +10,7 @@ from robo_dream.control.cartesian import MoveLimits
 from robo_dream.errors import MissingExtraError
 from sim.arms.model import ArmModel
 
-_HOME = (0.0, -1.5708, 1.5708, -1.5708, -1.5708, 0.0)
+_HOME = (-1.8879, -1.7509, 1.9445, -1.7643, -1.5708, -0.3171)
 _FINGER_KP = 100.0  # that of the gripper's actuator, whose control is rescaled here from 0..255 to the driver's angle
 
 

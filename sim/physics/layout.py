@@ -45,6 +45,6 @@ def layout_of(world: World) -> StateLayout:
         ctrl=places(mujoco.mjtState.mjSTATE_CTRL),
         warm_start=places(mujoco.mjtState.mjSTATE_WARMSTART),
         joints=qpos[[int(model.joint(name).qposadr[0]) for name in scene.joint_names]],
-        fingers=qpos[[int(model.joint(name).qposadr[0]) for name in scene.finger_names]],
+        fingers=qpos[np.array([model.joint(name).qposadr[0] for name in scene.finger_names], np.int64)],
         object_pose=qpos[start : start + 7],
     )

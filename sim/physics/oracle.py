@@ -139,6 +139,8 @@ class PhysicsOracle:
         return ScenePose(*shaped)
 
     def _closure(self, angles: np.ndarray) -> np.ndarray:
+        if not angles.shape[1]:
+            return np.zeros((len(angles), 1))  # an arm without a hand
         return (angles.mean(axis=1, keepdims=True) - self._opened) / (self._closed - self._opened)
 
 

@@ -27,5 +27,5 @@ def test_results_of_another_evaluation_are_not_mixed(tmp_path):
 
 
 def test_the_table_counts_what_happened():
-    table = markdown_table([result(i, moderate=i < 3) for i in range(4)], ["planner"], {"planner": 384})
+    table = markdown_table([result(i, moderate=i < 3) for i in range(4)], ["planner"], {("push", "planner"): 384})
     assert "| push | planner | 4 | 75.0 (30 to 95) | 0.0 (0 to 49) | 384 | 150 / 200 / 200 |" in table

@@ -1,0 +1,64 @@
+"""Meshes with fewer triangles for the pictures; bodies collide and weigh as before."""
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from robo_dream.errors import MissingExtraError
+
+_HIDDEN_GROUP = 3  # MuJoCo draws groups 0 to 2
+_FEWEST = 60  # triangles that a mesh is left with
+
+
+def compile_decimated(xml: str, assets: Mapping[str, bytes], removed: float) -> mujoco.MjModel:
+    """The model of `xml` with the fraction `removed` of each drawn mesh's triangles gone.
+
+    Each drawn mesh geom stays, with all its physics, in a group that is not drawn; a copy without mass or collisions stands in its
+    place. Meshes whose material has a texture are left alone, as their texture coordinates would be lost. Raises `MissingExtraError`
+    when fast-simplification is not installed.
+    """
+    try:
+        import fast_simplification
+    except ImportError as error:
+        raise MissingExtraError("decimating meshes needs fast-simplification; run `pip install 'robo-dream[decimate]'`") from error
+    whole = mujoco.MjModel.from_xml_string(xml, dict(assets))
+    spec = mujoco.MjSpec.from_string(xml, assets=dict(assets))
+    light: dict[int, str] = {}
+    for index, geom in enumerate(_in_model_order(spec)):
+        mesh = int(whole.geom_dataid[index])
+        if mesh < 0 or not _is_drawn(whole, index) or whole.mesh_facenum[mesh] <= _FEWEST:
+            continue
+        if mesh not in light:
+            points, faces = _triangles(whole, mesh)
+            target = min(removed, 1 - _FEWEST / len(faces))
+            points, faces = fast_simplification.simplify(points, faces, target)
+            light[mesh] = f"{whole.mesh(mesh).name}/decimated"
+            spec.add_mesh(
+                name=light[mesh], uservert=np.ravel(points).tolist(), userface=np.ravel(faces).tolist(),
+                inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,  # it has no weight, and may be flat or open
+            )  # fmt: skip
+        geom.parent.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_MESH, meshname=light[mesh], pos=whole.geom_pos[index], quat=whole.geom_quat[index],
+            material=geom.material, rgba=whole.geom_rgba[index], group=int(whole.geom_group[index]), contype=0, conaffinity=0, mass=0,
+        )  # fmt: skip
+        geom.group = _HIDDEN_GROUP
+    return spec.compile()
+
+
+def _in_model_order(spec: mujoco.MjSpec) -> list[mujoco.MjsGeom]:
+    return sorted((geom for body in spec.bodies for geom in body.geoms), key=lambda geom: geom.id)
+
+
+def _is_drawn(model: mujoco.MjModel, geom: int) -> bool:
+    material = int(model.geom_matid[geom])
+    has_texture = material >= 0 and (model.mat_texid[material] >= 0).any()
+    return model.geom_group[geom] < _HIDDEN_GROUP and model.geom_rgba[geom, 3] > 0 and not has_texture
+
+
+def _triangles(model: mujoco.MjModel, mesh: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (m) and triangles of a compiled mesh, with points that coincide made one, so that the surface is connected."""
+    first, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+    points, place = np.unique(model.mesh_vert[first : first + count], axis=0, return_inverse=True)
+    first, count = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
+    return np.ascontiguousarray(points), np.ascontiguousarray(place.reshape(-1)[model.mesh_face[first : first + count]].astype(np.int32))
