@@ -76,17 +76,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=8.0, help="a kill comes at most this long after the first new episode")
-    parser.add_argument("--episodes-a-kill", type=int, default=6, help="episodes asked for, for each kill")
     parser.add_argument("--steps", type=int, default=20, help="control steps of an episode")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    draw, num_episodes = random.Random(args.seed), args.kills * args.episodes_a_kill
+    draw = random.Random(args.seed)
     lost, early, history = 0, 0, [0]
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "data", Path(folder) / "log"
         before: Finished = {}
         for number in range(args.kills):
-            process = start(out, num_episodes, args.steps, log)
+            process = start(out, len(before) + 10_000, args.steps, log)  # more than it can finish
             if number % 4:  # every fourth kill may come while processes are still starting
                 while process.poll() is None and counted(log) <= len(before):
                     time.sleep(0.02)
@@ -97,6 +96,7 @@ def main() -> int:
             lost += sum(after.get(seed) != digest for seed, digest in before.items()) + max(0, counted(log) - len(after))
             before = after
             history.append(len(after))
+        num_episodes = max(before, default=0) + 3  # the holes that kills left among the seeds, and two more
         assert start(out, num_episodes, args.steps, log).wait() == 0, log.read_text()
         done = finished(out)
         lost += sum(done.get(seed) != digest for seed, digest in before.items())

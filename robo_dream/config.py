@@ -298,7 +298,7 @@ def _describe(expected: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _adapter(expected: Any) -> TypeAdapter[Any]:
+def _adapter(expected: Any) -> TypeAdapter:
     # JSON mode of strict pydantic: a list becomes a tuple and text a path or enum, but "1" never becomes 1, nor 1.0 or true.
     return TypeAdapter(expected, config=ConfigDict(strict=True, extra="forbid"))
 

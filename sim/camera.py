@@ -1,7 +1,5 @@
 """A camera of a MuJoCo world, behind the same protocol as a real one."""
 
-from types import TracebackType
-
 import numpy as np
 from jaxtyping import Float
 
@@ -20,7 +18,7 @@ class SimCamera:
     def __enter__(self) -> "SimCamera":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         return None
 
     @property

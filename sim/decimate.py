@@ -32,7 +32,7 @@ def compile_decimated(xml: str, assets: Mapping[str, bytes], removed: float) -> 
         if mesh not in light:
             points, faces = _triangles(whole, mesh)
             target = min(removed, 1 - _FEWEST / len(faces))
-            points, faces = fast_simplification.simplify(points, faces, target)
+            points, faces = fast_simplification.simplify(points, faces, target)[:2]
             light[mesh] = f"{whole.mesh(mesh).name}/decimated"
             spec.add_mesh(
                 name=light[mesh], uservert=np.ravel(points).tolist(), userface=np.ravel(faces).tolist(),

@@ -1,5 +1,6 @@
 """Pictures of a MuJoCo model, as cheap as they can be: no shadows, no reflections, no multisampling."""
 
+import atexit
 import os
 import weakref
 from types import TracebackType
@@ -23,7 +24,8 @@ class SceneRenderer:
                 f"MuJoCo cannot open an offscreen OpenGL context ({type(error).__name__}: {error}); on Debian run "
                 "`apt-get install libegl1 libgl1` and set MUJOCO_GL=egl, or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa"
             ) from error
-        self._close = weakref.finalize(self, self._renderer.close)  # also at exit, before OpenGL is unloaded
+        self._close = weakref.finalize(self, self._renderer.close)
+        atexit.register(self._close)  # registered after MuJoCo's own hook, so that it runs before OpenGL is shut down
         flags = self._renderer.scene.flags
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             flags[flag] = False
@@ -36,6 +38,7 @@ class SceneRenderer:
 
     def close(self) -> None:
         self._close()
+        atexit.unregister(self._close)
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         self._renderer.update_scene(data, camera)

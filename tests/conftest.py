@@ -1,7 +1,11 @@
 """The test run checks every annotated shape and type of robo_dream while it runs."""
 
+import os
+
 from jaxtyping import install_import_hook
 
+os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported; there is no screen
+os.environ.setdefault("LP_NUM_THREADS", "0")
 install_import_hook("robo_dream", "beartype_with_tower.check")
 
 import torch  # noqa: E402

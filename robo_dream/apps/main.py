@@ -42,11 +42,11 @@ An error is one line on stderr and exit code 2; --debug shows where it came from
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and gives its exit code: 0 done, 1 something is broken, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = parse(argv)
-    _set_up_logging(args.debug)
-    if sys.platform == "linux":  # headless rendering; without LP_NUM_THREADS=0 Mesa starts threads that slow small pictures down
+    if sys.platform == "linux":  # headless rendering, decided when mujoco is imported; Mesa draws small pictures faster without threads
         os.environ.setdefault("MUJOCO_GL", "egl")
         os.environ.setdefault("LP_NUM_THREADS", "0")
+    args = parse(argv)
+    _set_up_logging(args.debug)
     try:
         return importlib.import_module(f"robo_dream.apps.{args.verb}").run(args)
     except RoboDreamError as error:

@@ -84,8 +84,8 @@ def _downloaded(name: str) -> Path:
         import mujoco_menagerie
     except ImportError as error:
         raise MissingExtraError(
-            f"{name!r} is no folder here, and names need mujoco-menagerie, which is not installed; run `pip install 'robo-dream[menagerie]'` "
-            "or give the folder of an arm in a copy of https://github.com/google-deepmind/mujoco_menagerie"
+            f"{name!r} is no folder here, and names need mujoco-menagerie, which is not installed; run "
+            "`pip install 'robo-dream[menagerie]'` or give the folder of an arm in a copy of https://github.com/google-deepmind/mujoco_menagerie"
         ) from error
     try:
         return Path(mujoco_menagerie.get(name).path(progress=None))

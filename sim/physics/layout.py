@@ -16,6 +16,7 @@ class StateLayout:
     """Positions in `World.state`, by part; `joints`, `fingers` and `object_pose` (xyz, wxyz of the first object) lie within `qpos`."""
 
     size: int
+    time: Int[np.ndarray, "1"]
     physics: Int[np.ndarray, " physics"]  # what `mujoco.rollout` calls the state
     qpos: Int[np.ndarray, " qpos"]
     qvel: Int[np.ndarray, " dof"]
@@ -39,6 +40,7 @@ def layout_of(world: World) -> StateLayout:
     start = scene.object_qpos[0]
     return StateLayout(
         size=size,
+        time=places(mujoco.mjtState.mjSTATE_TIME),
         physics=places(_PHYSICS),
         qpos=qpos,
         qvel=places(mujoco.mjtState.mjSTATE_QVEL),

@@ -1,5 +1,6 @@
 """Slide the object somewhere on the table."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class Push:
     hold_steps: int = 5
     moderate_radius: float = 0.03  # m
     strict_radius: float = 0.02
-    strict_turn: float = np.deg2rad(15)
+    strict_turn: float = math.radians(15)
     least_motion: float = 0.06
 
     def draw_start(self, world: World, rng: np.random.Generator) -> None:

@@ -30,10 +30,11 @@ class GymEnvironment(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.render_mode = render_mode
         spec = self._view.action_spec
         self.action_space = spaces.Box(spec.low, spec.high, dtype=np.float32)
-        self.observation_space = spaces.Dict({
+        arrays: dict[str, spaces.Space[Any]] = {
             name: spaces.Box(0, 255, shape, np.uint8) if len(shape) == 3 else spaces.Box(-np.inf, np.inf, shape, np.float32)
             for name, shape in self._view.shapes.items()
-        })  # fmt: skip
+        }
+        self.observation_space = spaces.Dict(arrays)  # pyright: ignore[reportAttributeAccessIssue]  (Gymnasium's types)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=seed)

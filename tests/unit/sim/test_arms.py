@@ -25,7 +25,8 @@ _ARM = """
       <geom type="cylinder" size=".06 .05" mass="2"/>
       <body name="link1" pos="0 0 .25"><joint name="joint1" axis="0 0 1"/><geom type="sphere" size=".05" mass="2"/>
         <body name="link2"><joint name="joint2" axis="0 1 0"/><geom type="capsule" fromto="0 0 0 0 0 .4" size=".04" mass="3"/>
-          <body name="link3" pos="0 0 .4"><joint name="joint3" axis="0 1 0"/><geom type="capsule" fromto="0 0 0 .4 0 0" size=".03" mass="2"/>
+          <body name="link3" pos="0 0 .4"><joint name="joint3" axis="0 1 0"/>
+            <geom type="capsule" fromto="0 0 0 .4 0 0" size=".03" mass="2"/>
             <body name="link4" pos=".4 0 0"><joint name="joint4" axis="0 1 0"/><geom type="sphere" size=".03" mass=".5"/>
               <body name="link5" pos="0 0 -.05"><joint name="joint5" axis="1 0 0"/><geom type="sphere" size=".03" mass=".5"/>
                 <body name="link6" pos="0 0 -.05"><joint name="joint6" axis="0 0 1"/><geom type="box" size=".02 .05 .015" mass=".3"/>

@@ -1,0 +1,72 @@
+"""Pictures: fewer triangles change nothing but the picture, and renderers go away quietly."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from robo_dream.errors import ConfigError
+from sim.scene import SceneConfig
+from sim.start import draw_start
+from sim.world import World
+
+MAX_DIFFERENCE = 3.0  # of 255, mean over a 64 px picture
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    screen = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM")
+    kept = {name: value for name, value in os.environ.items() if name not in screen}
+    return subprocess.run([sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=False)
+
+
+def drawn_faces(world: World) -> int:
+    model = world.model
+    drawn = (model.geom_dataid >= 0) & (model.geom_group < 3)
+    return int(model.mesh_facenum[model.geom_dataid[drawn]].sum())
+
+
+def test_decimated_meshes_change_the_picture_a_little_and_physics_not_at_all():
+    pytest.importorskip("fast_simplification")
+    with World() as whole, World(SceneConfig(decimate=0.8)) as light:
+        for world in (whole, light):
+            draw_start(world, np.random.default_rng(0))
+        np.testing.assert_array_equal(light.model.body_mass, whole.model.body_mass)
+        np.testing.assert_array_equal(light.model.body_inertia, whole.model.body_inertia)
+        start, contacts = whole.object_poses[0].copy(), 0
+        for _ in range(30):  # onto the box and through it
+            down = np.append(np.clip(start[:3] - [0, 0, 0.01] - whole.arm_state().tool_pos, -0.02, 0.02), [0.0, 0.1])
+            whole.step_move(down)
+            light.step_move(down)
+            np.testing.assert_array_equal(light.state, whole.state)
+            contacts = max(contacts, whole.data.ncon)
+        assert contacts > 4  # more than the box on the table: meshes collided
+        assert drawn_faces(light) < 0.3 * drawn_faces(whole)
+        difference = np.abs(light.frame("front").image.astype(int) - whole.frame("front").image)
+        assert 0 < difference.mean() < MAX_DIFFERENCE
+
+
+def test_a_fraction_that_leaves_nothing_is_refused():
+    with pytest.raises(ConfigError, match="decimate"):
+        SceneConfig(decimate=1.0)
+
+
+def test_decimating_without_its_package_says_what_to_install():
+    done = run(
+        "import sys; sys.modules['fast_simplification'] = None\nfrom sim.scene import *\nbuild_scene(SceneConfig(decimate=0.5))",
+        MUJOCO_GL="egl",
+    )
+    assert "MissingExtraError" in done.stderr and "pip install 'robo-dream[decimate]'" in done.stderr
+
+
+def test_a_world_that_nobody_closed_ends_quietly():
+    done = run("from sim.world import World; a, b = World(), World(); a.frame('front'); b.frame('side')", MUJOCO_GL="egl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("backend", ["glfw", "bogus"])
+def test_without_a_gl_the_error_names_the_debian_packages(backend):
+    done = run("from sim.world import World; World().frame('front')", MUJOCO_GL=backend)
+    assert "MissingExtraError" in done.stderr
+    assert "libegl1" in done.stderr and "libosmesa6" in done.stderr
