@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from robo_dream import config
+from robo_dream.apps.bars import Bars
 from robo_dream.apps.compose import PlanningConfig, rollouts_a_decision
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
 from robo_dream.errors import ConfigError
@@ -177,9 +178,8 @@ def _make_manifests(wanted: EvaluateConfig) -> int:
     with build_world(wanted.scene) as world:
         for name in wanted.tasks:
             rule = PairRule(farthest=60) if name == "place" else PairRule()
-            with tqdm(total=wanted.num_pairs, desc=name, unit="pair") as bar:
-                count = lambda done, _, bar=bar: bar.update(done - bar.n)  # noqa: E731
-                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, count)
+            with Bars({}, name, unit="pair") as bars:
+                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, bars)
             path = _path(wanted, name)
             write_manifest(path, manifest)
             print(f"{path}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")

@@ -81,7 +81,7 @@ def _model_file(place: str) -> Path:
 
 def _downloaded(name: str) -> Path:
     try:
-        import mujoco_menagerie
+        import mujoco_menagerie  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError(
             f"{name!r} is no folder here, and names need mujoco-menagerie, which is not installed; run "

@@ -92,7 +92,7 @@ def stepper(model: mujoco.MjModel) -> Callable[..., tuple[np.ndarray, ...]]:
 
 def _packages() -> tuple[ModuleType, ModuleType]:
     try:
-        import jax
+        import jax  # pyright: ignore[reportMissingImports]
         from mujoco import mjx
     except ImportError as error:
         raise MissingExtraError(f"MJX needs jax and mujoco-mjx ({error}); run `pip install 'robo-dream[mjx]'`") from error
