@@ -61,7 +61,7 @@ def test_importing_everything_prints_nothing_seeds_nothing_opens_nothing_and_cha
     done = python(f"""
 import os, random, socket, sys
 import numpy, torch
-import mujoco, dm_control  # what these do on import is theirs
+import mujoco, dm_control, gymnasium  # what these do on import is theirs
 def refuse(*args, **kwargs): raise AssertionError("a module opens a connection on import")
 socket.socket.connect = refuse
 def global_state(): return random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), dict(os.environ), \
