@@ -1,8 +1,8 @@
 """True physics on an accelerator: the same imagination as `PhysicsOracle`, stepped by MJX for all candidates at once.
 
 MJX collides no cylinders with boxes and is slow with detailed meshes, so it runs a model in which of the arm only the hand collides, each
-of its meshes as the box around it: `with_box_hand`. Free motion is that of the scene; a grasp is near it, not equal. Float32 unless
-JAX's 64-bit mode is on.
+of its meshes as the box around it: `with_box_hand`. Float32 unless JAX's 64-bit mode is on. Experimental: free motion equals C MuJoCo's
+on the same model to 5e-7 rad after 125 physics steps; a push by the hand does not yet (a box pushed 6 cm ended 3.5 cm away).
 """
 
 import copy
@@ -63,6 +63,7 @@ def with_box_hand(world: World) -> mujoco.MjModel:
             model.geom_size[geom] = model.geom_aabb[geom, 3:]
             model.geom_aabb[geom, :3] = 0
             model.geom_type[geom], model.geom_dataid[geom] = _BOX, -1
+            model.geom_contype[geom], model.geom_conaffinity[geom] = 1, 0  # with table and objects; boxes of one hand overlap
         elif not is_box:
             model.geom_contype[geom] = model.geom_conaffinity[geom] = 0
     return model

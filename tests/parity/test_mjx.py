@@ -13,8 +13,7 @@ from sim.physics.mjx import MjxOracle, with_box_hand
 from sim.physics.oracle import PhysicsOracle
 from sim.world import World
 
-FREE = 2e-3  # rad and m after a control step of 25 physics steps in float32
-PUSHED = 5e-3  # m of the box, when the hand pushes it
+FREE = 1e-5  # rad and m after 125 physics steps in float32; 5e-7 was measured
 
 
 def test_without_jax_the_error_says_what_to_install(monkeypatch):
@@ -31,18 +30,11 @@ def test_only_boxes_collide_and_bodies_keep_their_weight():
         np.testing.assert_array_equal(model.body_inertia, world.model.body_inertia)
 
 
-@pytest.mark.parametrize("height, tolerance", [(0.2, FREE), (0.035, PUSHED)])
-def test_mjx_imagines_what_c_mujoco_does(height, tolerance):
+def test_mjx_moves_the_arm_as_c_mujoco_does():
     pytest.importorskip("jax")
     pytest.importorskip("mujoco.mjx")
     with World() as world, MjxOracle(world) as oracle:
         world.home()
-        world.set_object(np.array([0.43, 0.0, 0.03, 1, 0, 0, 0]))
-        from robo_dream.control.cartesian import downward_quat
-        from robo_dream.embodiment import Pose
-
-        joints = world.kinematics.inverse(np.asarray(world.scene.arm.home), Pose(np.array([0.43, -0.1, height]), downward_quat(0.0)), 300)
-        world.set_arm(joints, 1.0)
         start = Belief(torch.from_numpy(world.state)[None])
         actions = torch.zeros(1, 2, 5, 5)
         actions[..., 1] = torch.tensor([0.02, 0.01])[:, None]
@@ -51,6 +43,6 @@ def test_mjx_imagines_what_c_mujoco_does(height, tolerance):
         with PhysicsOracle(world, num_threads=1) as reference:
             truth = reference.imagine(start, actions).latents
         world.model = original
-        np.testing.assert_allclose(ours[..., oracle.layout.qpos], truth[..., oracle.layout.qpos], atol=tolerance)
-        moved = float((truth[0, 0, -1, oracle.layout.object_pose[:3]] - start.latent[0, oracle.layout.object_pose[:3]]).norm())
-        assert (moved > 0.005) == (height < 0.1)
+        qpos = oracle.layout.qpos
+        assert float((truth[0, 0, -1, qpos] - start.latent[0, qpos]).abs().max()) > 0.05  # it moved
+        np.testing.assert_allclose(ours[..., qpos], truth[..., qpos], atol=FREE)
