@@ -48,7 +48,7 @@ def dump(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """`config` as the text of a complete configuration file."""
-    return yaml.dump(dump(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(dump(config), Dumper=_Dumper, sort_keys=False, width=120)
 
 
 @dataclass(frozen=True)
