@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from runs import SIDE, draw, observation, write_run
+from recorded_runs import SIDE, draw, observation, write_run
 
 from robo_dream.errors import DataError
 from robo_dream.replay.canvas import banner, enlarge

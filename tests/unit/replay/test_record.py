@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import action, decision, new_writer, observation, write_run
+from recorded_runs import action, decision, new_writer, observation, write_run
 
 from robo_dream.errors import DataError
 from robo_dream.replay.decision import Decision
