@@ -62,7 +62,8 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
 
 
 def test_a_killed_writer_loses_nothing_that_it_had_written(tmp_path: Path) -> None:
-    writing = subprocess.Popen([sys.executable, str(Path(__file__).with_name("recorded_runs.py")), str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = Path(__file__).with_name("recorded_runs.py")
+    writing = subprocess.Popen([sys.executable, str(child), str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert writing.stdout is not None
     said = -1
     while said < 20:
