@@ -1,6 +1,6 @@
 """Episodes of play: skills one after another, some clumsy, all shaken by noise, recorded as they happened."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,28 +9,33 @@ from robo_dream.data.episode import Episode
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
 from sim.behaviours import skills
+from sim.behaviours.arrange import arrange
 from sim.start import Look, LookConfig, StartConfig, draw_start
 from sim.world import World
 
-SKILLS = ("reach", "push", "drag", "lift", "wander", "plan")  # "plan" labels what a planner did
+SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange")  # "plan" labels what a planner did
+_SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
 
 
 @dataclass(frozen=True)
 class PlayConfig:
-    """How data is made. `mix` weighs the skills in the order of `SKILLS`; noise is a fraction of the action limits."""
+    """How data is made. `mix` weighs skills by name; noise is a fraction of the action limits."""
 
-    num_steps: int = 100
-    mix: tuple[float, ...] = (0.15, 0.3, 0.2, 0.25, 0.1)
+    num_steps: int = 130
+    mix: Mapping[str, float] = field(
+        default_factory=lambda: {"reach": 0.2, "push": 0.2, "drag": 0.1, "lift": 0.2, "wander": 0.1, "arrange": 0.25}
+    )
     clumsy_fraction: float = 0.25  # of skills aim with an error
     clumsy_std: float = 0.02  # m
-    noisy_fraction: float = 0.7  # of episodes carry action noise
-    max_noise: float = 0.35
+    noisy_fraction: float = 0.5  # of episodes carry action noise
+    max_noise: float = 0.3
     start: StartConfig = field(default_factory=StartConfig)
     look: LookConfig = field(default_factory=LookConfig)
 
     def __post_init__(self) -> None:
-        if len(self.mix) > len(SKILLS) or min(self.mix) < 0 or sum(self.mix) <= 0:
-            raise ConfigError(f"mix {self.mix} must give at most {len(SKILLS)} non-negative weights for {SKILLS}, not all zero")
+        unknown = sorted(set(self.mix) - set(_SCRIPTED))
+        if unknown or min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
+            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(_SCRIPTED)}")
 
 
 def play_episode(world: World, seed: int, config: PlayConfig, look: Look | None = None) -> Episode:
@@ -77,9 +82,9 @@ def as_episode(
 
 def play_moves(world: World, rng: np.random.Generator, config: PlayConfig) -> Iterator[tuple[int, np.ndarray]]:
     """Skill after skill without end: label and tool move of each control step."""
-    mix = np.asarray(config.mix) / sum(config.mix)
+    weights = np.array([config.mix.get(skill, 0.0) for skill in SKILLS])
     while True:
-        label = int(rng.choice(len(mix), p=mix))
+        label = int(rng.choice(len(SKILLS), p=weights / weights.sum()))
         miss = config.clumsy_std if rng.random() < config.clumsy_fraction else 0.0
         for move in _skill(label, world, rng, miss):
             yield label, move
@@ -99,7 +104,9 @@ def _skill(label: int, world: World, rng: np.random.Generator, miss: float) -> s
             return skills.lift(world, rng, miss)
         case "wander":
             return skills.wander(world, rng)
-    raise ConfigError(f"no script for skill {SKILLS[label]!r}; give it no weight in `mix`")
+        case "arrange":
+            return arrange(world, rng, miss)
+    raise AssertionError(f"no script for skill {SKILLS[label]!r}")
 
 
 def _out_of_reach(world: World) -> bool:

@@ -1,6 +1,6 @@
 """Skills as generators of tool moves: each `yield` is one control step, after which the world has moved on."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -55,11 +55,25 @@ def reach(world: World, rng: np.random.Generator) -> Moves:
 def push(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Pushes the object with the closed hand to a random spot, correcting sideways, then stops and often lets go of it."""
     seen = world.object_poses[0, :2] + rng.normal(0, miss, 2)
-    spot = _table_spot(world, rng, away_from=seen, least=0.06, most=0.2)
+    spot = table_spot(world, rng, away_from=seen, least=0.06, most=0.2)
     heading = (spot - seen) / np.linalg.norm(spot - seen)
     side = np.array([-heading[1], heading[0]]) * rng.normal(0, 0.008)
     yaw = float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
     behind = seen - heading * rng.uniform(0.075, 0.095) + side
+    heading = yield from push_from(world, rng, behind, spot, yaw, side, miss)
+    yield from squeeze(world, CLOSED, int(rng.integers(2, 8)))
+    if rng.random() < 0.7:
+        tool = world.kinematics.forward(world.joint_target[:-1]).pos
+        back = tool[:2] - heading * 0.03
+        yield from go(world, np.array([*back, PUSH_Z + 0.01]), yaw, CLOSED, max_steps=5)
+        yield from go(world, np.array([*back, TRAVEL_Z]), yaw, CLOSED)
+
+
+def push_from(
+    world: World, rng: np.random.Generator, behind: np.ndarray, spot: np.ndarray, yaw: float, side: np.ndarray, miss: float = 0.0
+) -> Generator[Float[np.ndarray, " action"], None, Float[np.ndarray, "2"]]:
+    """Goes down at `behind` and pushes the object to `spot`, `side` metres off its middle; returns the last heading."""
+    heading = spot - behind
     yield from go(world, np.array([*behind, TRAVEL_Z]), yaw, CLOSED)
     yield from go(world, np.array([*behind, PUSH_Z]), yaw, CLOSED)
     for _ in range(30):
@@ -72,42 +86,37 @@ def push(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
         off = (seen - tool) - ((seen - tool) @ heading) * heading  # how far the object lies to the side of the push
         aim = tool + heading * min(0.025, float(np.linalg.norm(left)) + 0.004) + 0.4 * off + 0.2 * side
         yield toward(world, np.array([*aim, PUSH_Z]), yaw, CLOSED)
-    yield from squeeze(world, CLOSED, int(rng.integers(2, 8)))
-    if rng.random() < 0.7:
-        tool = world.kinematics.forward(world.joint_target[:-1]).pos
-        back = tool[:2] - heading * 0.03
-        yield from go(world, np.array([*back, PUSH_Z + 0.01]), yaw, CLOSED, max_steps=5)
-        yield from go(world, np.array([*back, TRAVEL_Z]), yaw, CLOSED)
+    return heading
 
 
 def drag(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Grasps the object, slides and turns it on the table to a random pose, lets go and rises."""
-    yield from _grasp(world, rng, miss)
-    spot = _table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.05, most=0.25)
+    yield from grasp(world, rng, miss)
+    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.05, most=0.25)
     yaw = float(rng.uniform(-0.8, 0.8))
     yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.006)]), yaw, CLOSED, tolerance=0.008)
     yield from squeeze(world, CLOSED, int(rng.integers(1, 6)))
     if rng.random() < 0.8:
-        yield from _let_go(world, rng)
+        yield from let_go(world, rng)
 
 
 def lift(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Grasps the object, lifts it, holds it, often carries it elsewhere; then places, drops or keeps it."""
-    yield from _grasp(world, rng, miss)
+    yield from grasp(world, rng, miss)
     at = world.kinematics.forward(world.joint_target[:-1])
     height = rng.uniform(0.1, 0.24)
     yaw = float(np.clip(downward_yaw(at.quat) + rng.normal(0, 0.3), -0.8, 0.8))
     yield from go(world, np.array([*at.pos[:2], height]), yaw, CLOSED)
     yield from squeeze(world, CLOSED, int(rng.integers(3, 14)))
     if rng.random() < 0.6:
-        spot = _table_spot(world, rng, away_from=at.pos[:2], least=0.05, most=0.3)
+        spot = table_spot(world, rng, away_from=at.pos[:2], least=0.05, most=0.3)
         yield from go(world, np.array([*spot, rng.uniform(0.08, 0.2)]), yaw, CLOSED)
         at = world.kinematics.forward(world.joint_target[:-1])
     if rng.random() < 0.15:
         yield from squeeze(world, OPEN, 6)  # dropped
     elif rng.random() < 0.8:
         yield from go(world, np.array([*at.pos[:2], GRASP_Z + 0.006]), yaw, CLOSED, tolerance=0.008)
-        yield from _let_go(world, rng)
+        yield from let_go(world, rng)
 
 
 def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves:
@@ -125,30 +134,30 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
         yield np.clip(move, -high, high)
 
 
-def _grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
+def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     seen = world.object_poses[0]
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
-    yaw = _nearest_face_yaw(world, seen) + rng.normal(0, 0.1)
+    yaw = nearest_face_yaw(seen) + rng.normal(0, 0.1)
     yaw = float(np.clip(yaw, -0.85, 0.85))
     yield from go(world, np.array([*spot, TRAVEL_Z]), yaw, OPEN)
     yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008)
     yield from squeeze(world, CLOSED, int(rng.integers(6, 11)))
 
 
-def _let_go(world: World, rng: np.random.Generator) -> Moves:
+def let_go(world: World, rng: np.random.Generator) -> Moves:
     yield from squeeze(world, OPEN, int(rng.integers(4, 7)))
     at = world.kinematics.forward(world.joint_target[:-1])
     yield from go(world, np.array([*at.pos[:2], TRAVEL_Z + rng.uniform(0, 0.08)]), downward_yaw(at.quat), OPEN)
 
 
-def _nearest_face_yaw(world: World, pose: np.ndarray) -> float:
+def nearest_face_yaw(pose: np.ndarray) -> float:
     """The turn in [-45, 45] degrees at which the hand is square to the box."""
     w, x, y, z = pose[3:]
     yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
     return float((yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 
-def _table_spot(world: World, rng: np.random.Generator, away_from: np.ndarray, least: float, most: float) -> np.ndarray:
+def table_spot(world: World, rng: np.random.Generator, away_from: np.ndarray, least: float, most: float) -> np.ndarray:
     limits = world.scene.arm.limits
     low = np.array(limits.workspace_low[:2]) + 0.05
     high = np.array(limits.workspace_high[:2]) - 0.05

@@ -15,7 +15,7 @@ from sim.tasks.task import Task
 from sim.world import World
 
 FIRST_SEED = 1_000_000  # datasets count their seeds from 0
-MIX = {"reach": (1.0,), "push": (0, 0.7, 0.3), "lift": (0, 0, 0, 1.0), "place": (0, 0, 0.3, 0.7)}
+MIX = {"reach": {"reach": 1.0}, "push": {"push": 0.7, "drag": 0.3}, "lift": {"lift": 1.0}, "place": {"drag": 0.3, "lift": 0.7}}
 _PAIRS_AN_EPISODE = 2
 _STILL = 0.002  # m that the object may have moved in the two steps before the goal
 

@@ -1,0 +1,114 @@
+"""Putting the object just so, and trying again when it did not work: what planning from pictures keeps having to do."""
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.control.cartesian import downward_yaw
+from sim.behaviours.skills import (
+    CLOSED,
+    GRASP_Z,
+    OPEN,
+    PUSH_Z,
+    TRAVEL_Z,
+    Moves,
+    go,
+    grasp,
+    let_go,
+    nearest_face_yaw,
+    push_from,
+    squeeze,
+    table_spot,
+)
+from sim.world import World
+
+MAX_TRIES = 3
+NEAR, SQUARE = 0.012, 0.15  # m and rad within which the object lies well
+QUARTER = np.pi / 2
+CARRY_Z = 0.06  # m
+
+
+def arrange(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
+    """Brings the object to a random place and turn and the hand to a random pose beside it; tries again until it lies well.
+
+    The first try is often a poor one or none at all: then the hand is where it should end and the object is not, a state
+    that single skills never leave with the same goal, and from which a planner must know the way.
+    """
+    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.04, most=0.22)
+    turn = float(rng.uniform(-np.pi / 4, np.pi / 4))
+    ending = _ending(world, rng, spot)
+    first = rng.choice(["none", "poor", "good"], p=[0.2, 0.4, 0.4])
+    for number in range(MAX_TRIES):
+        poor = number == 0 and first == "poor"
+        if number > 0 or first != "none":
+            aim = spot + rng.normal(0, 0.035, 2) * poor
+            if number == 0 and rng.random() < 0.5 and np.linalg.norm(aim - world.object_poses[0, :2]) > 0.025:
+                yield from _push(world, rng, aim, miss)
+            else:
+                yield from _carry(world, rng, aim, turn + rng.normal(0, 0.3) * poor, miss)
+        yield from _end(world, *ending)
+        yield from squeeze(world, ending[2], int(rng.integers(1, 4)))
+        if _lies_well(world, spot, turn):
+            break
+    yield from squeeze(world, ending[2], int(rng.integers(2, 7)))
+
+
+def _ending(world: World, rng: np.random.Generator, spot: np.ndarray) -> tuple[Float[np.ndarray, "3"], float, float]:
+    """Position, yaw and closure of the hand when all is done: a fist beside the object, or above it or near it."""
+    away, yaw = rng.uniform(-np.pi, np.pi), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
+    beside = np.array([np.cos(away), np.sin(away)])
+    limits = world.scene.arm.limits
+    low, high = np.array(limits.workspace_low) + 0.005, np.array(limits.workspace_high) - 0.005
+    if rng.random() < 0.5:
+        pos = np.array([*(spot + beside * rng.uniform(0.065, 0.11)), rng.uniform(PUSH_Z, PUSH_Z + 0.02)])
+        return np.clip(pos, low, high), yaw, CLOSED
+    height = rng.uniform(TRAVEL_Z, TRAVEL_Z + 0.08)
+    pos = np.array([*(spot + beside * rng.uniform(0.0, 0.12)), height])
+    return np.clip(pos, low, high), yaw, float(rng.choice([OPEN, CLOSED]))
+
+
+def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
+    """Over everything to above the last pose, then down."""
+    at = world.kinematics.forward(world.joint_target[:-1])
+    if np.linalg.norm(at.pos - pos) > 0.04:
+        if at.pos[2] < TRAVEL_Z - 0.02:
+            yield from go(world, np.array([*at.pos[:2], TRAVEL_Z]), downward_yaw(at.quat), float(world.joint_target[-1]), tolerance=0.03)
+        yield from go(world, np.array([*pos[:2], max(TRAVEL_Z, pos[2])]), yaw, grip, tolerance=0.02, max_steps=_patience(world, pos))
+    yield from go(world, pos, yaw, grip, max_steps=_patience(world, pos))
+
+
+def _push(world: World, rng: np.random.Generator, spot: np.ndarray, miss: float) -> Moves:
+    seen = world.object_poses[0, :2] + rng.normal(0, miss, 2)
+    heading = (spot - seen) / np.linalg.norm(spot - seen)
+    side = np.array([-heading[1], heading[0]]) * rng.normal(0, 0.008)
+    yaw = float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
+    heading = yield from push_from(world, rng, seen - heading * rng.uniform(0.075, 0.095) + side, spot, yaw, side, miss)
+    back = world.kinematics.forward(world.joint_target[:-1]).pos[:2] - heading * 0.03
+    yield from go(world, np.array([*back, PUSH_Z + 0.01]), yaw, CLOSED, max_steps=5)
+
+
+def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float, miss: float) -> Moves:
+    """Grasps the object, carries it just over the table, turned as it should be, puts it down where it then hangs right, and lets go."""
+    yield from grasp(world, rng, miss)
+    for height in (CARRY_Z, GRASP_Z + rng.uniform(0, 0.006)):
+        for _ in range(2):  # the object slips in the hand on the way: look again
+            at = world.kinematics.forward(world.joint_target[:-1])
+            slip = world.object_poses[0, :2] - at.pos[:2]
+            held = nearest_face_yaw(world.object_poses[0]) - downward_yaw(at.quat)
+            yaw = float(np.clip((turn - held + np.pi / 4) % QUARTER - np.pi / 4, -0.85, 0.85))
+            there = np.array([*(spot - slip), height])
+            at = world.kinematics.forward(world.measured[:-1])
+            if at.pos[2] < CARRY_Z - 0.01 < height:
+                yield from go(world, np.array([*at.pos[:2], height]), downward_yaw(at.quat), CLOSED, tolerance=0.015, max_steps=4)
+            yield from go(world, there, yaw, CLOSED, tolerance=0.008, max_steps=_patience(world, there))
+    yield from let_go(world, rng)
+
+
+def _patience(world: World, pos: np.ndarray) -> int:
+    """Steps that going there should take at most."""
+    return 4 + int(np.abs(pos - world.kinematics.forward(world.joint_target[:-1]).pos).max() / 0.02)
+
+
+def _lies_well(world: World, spot: np.ndarray, turn: float) -> bool:
+    pose = world.object_poses[0]
+    off = (nearest_face_yaw(pose) - turn + np.pi / 4) % QUARTER - np.pi / 4
+    return bool(np.linalg.norm(pose[:2] - spot) < NEAR and abs(off) < SQUARE)
