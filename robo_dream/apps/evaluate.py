@@ -92,6 +92,7 @@ class Job:
     row: Row
     pair: int
     seed: int
+    settings: str  # hash of what else decides it
 
 
 CONFIG = EvaluateConfig
@@ -109,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
         return _make_manifests(wanted)
     manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
     jobs = list(_jobs(wanted, manifests))
-    file = ResultFile(wanted.out / "results.jsonl", _identity(wanted, manifests))
+    file = ResultFile(wanted.out / "results.jsonl", {(job.task, job.row): job.settings for job in jobs})
+    if file.num_other:
+        print(f"{file.path} has {file.num_other} results of other settings; they are kept there and left out here.")
     left = [job for job in jobs if (job.task, job.row, job.pair) not in file.results]
     with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
         for result in _attempts(wanted, left):
@@ -143,7 +146,8 @@ def _jobs(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> Iterator[Jo
             asked = wanted.physics_pairs if row == "physics" else wanted.num_pairs
             if asked > len(manifest):
                 raise ConfigError(f"{asked} pairs were asked for; the manifest of {task} has {len(manifest)}")
-            yield from (Job(task, row, pair, pair_seed(manifest.sha256, task, pair, wanted.seed)) for pair in range(asked))
+            settings = settings_hash(wanted, row, task, manifest)
+            yield from (Job(task, row, pair, pair_seed(manifest.sha256, task, pair, wanted.seed), settings) for pair in range(asked))
 
 
 def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
@@ -160,14 +164,14 @@ def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
         yield from pool.imap_unordered(worker.attempt, jobs)
 
 
-def _identity(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> dict[str, Any]:
-    """What two runs must share for their results to stand in one file."""
-    settings = config.dump(wanted)
-    kept = {name: settings[name] for name in ("seed", "planning", "by_task", "physics", "scene")}
-    learned = [row for row in wanted.rows if row in ("inverse", "planner", "nothing", "random")]
-    digest = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest() if learned and wanted.checkpoint.is_file() else ""
-    hashes = {task: manifest.sha256 for task, manifest in manifests.items()}
-    return json.loads(json.dumps({**kept, "checkpoint": digest, "manifests": hashes}, default=str))
+def settings_hash(wanted: EvaluateConfig, row: Row, task: str, manifest: Manifest) -> str:
+    """What decides the outcomes of a row besides pair and seed; a checkpoint or a cost that a row does not use changes nothing."""
+    decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "scene": config.dump(wanted.scene), "manifest": manifest.sha256}
+    if row not in ("nothing", "random"):
+        decides["planning"] = config.dump(wanted.planning_of(row, task))
+    if row in ("inverse", "planner") and wanted.checkpoint.is_file():
+        decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _make_manifests(wanted: EvaluateConfig) -> int:

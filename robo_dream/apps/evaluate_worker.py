@@ -54,7 +54,7 @@ class Worker:
         held(None)
         progress = attempt.progress
         return Result(
-            job.task, job.row, job.pair, progress.moderate_step is not None, progress.strict_step is not None, len(episode.sent),
+            job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None, len(episode.sent),
             attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
         )  # fmt: skip
 

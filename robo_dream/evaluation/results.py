@@ -12,11 +12,15 @@ from robo_dream.errors import DataError
 
 @dataclass(frozen=True)
 class Result:
-    """One attempt at one pair. Distances in metres, times in seconds."""
+    """One attempt at one pair. Distances in metres, times in seconds.
+
+    `settings` is a hash of all that decides the outcome: what was measured with other settings never stands in the same row.
+    """
 
     task: str
     row: str
     pair: int
+    settings: str
     moderate: bool
     strict: bool
     steps: int
@@ -30,37 +34,31 @@ class Result:
 
 
 class ResultFile:
-    """Appends results to a file that begins with a line saying what is measured."""
+    """Appends results to a file. `results` holds those whose settings are as `settings` says, by (task, row), today."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        """Raises `DataError` when the file belongs to another evaluation."""
-        self.path, self.results = path, {}
+    def __init__(self, path: Path, settings: Mapping[tuple[str, str], str]) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            header, results = read_results(path)
-            different = sorted(key for key in about if header.get("identity", {}).get(key) != about[key])
-            if different:
-                raise DataError(f"{path} was measured with other {', '.join(different)}; choose another `out`, or remove the file")
-            self.results = {result.key: result for result in results}
-            _drop_torn_line(path)
-        else:
-            _append(path, {"identity": dict(about)})
+        known = read_results(path) if path.exists() else []
+        self.results = {result.key: result for result in known if settings.get((result.task, result.row)) == result.settings}
+        self.num_other = len(known) - len(self.results)
+        _drop_torn_line(path)
 
     def add(self, result: Result) -> None:
         _append(self.path, asdict(result))
         self.results[result.key] = result
 
 
-def read_results(path: Path) -> tuple[dict[str, Any], list[Result]]:
-    """The header and every complete result; a last line cut short by a crash is left out."""
-    lines = path.read_bytes().split(b"\n")[:-1]
-    try:
-        rows = [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} holds a damaged line: {error}; remove that line, its pair is then run again") from error
-    if not rows:
-        return {}, []
-    return rows[0], [Result(**{**row, "decision_seconds": tuple(row["decision_seconds"])}) for row in rows[1:]]
+def read_results(path: Path) -> list[Result]:
+    """Every complete result; a last line cut short by a crash is left out. Raises `DataError` for a damaged line."""
+    results = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            results.append(Result(**{**row, "decision_seconds": tuple(row["decision_seconds"])}))
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"{path}, line {number} is no result ({error}); remove that line, its pair is then run again") from None
+    return results
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
@@ -71,7 +69,7 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def _drop_torn_line(path: Path) -> None:
-    data = path.read_bytes()
+    data = path.read_bytes() if path.exists() else b""
     if data and not data.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)
