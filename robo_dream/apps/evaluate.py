@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
@@ -28,6 +28,7 @@ from robo_dream.planning.direct import DirectConfig
 from sim.scene import SceneConfig
 
 Row = Literal["nothing", "random", "inverse", "planner", "physics"]
+ROWS: tuple[Row, ...] = get_args(Row)
 
 _DESCRIPTION = """\
 Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
@@ -40,7 +41,7 @@ example:
   robo-dream evaluate --config configs/evaluate/jaco.yaml tasks='[push]' rows='[planner]' num_pairs=20 out=runs/quick
   robo-dream evaluate --config configs/evaluate/jaco.yaml --make-manifests    (held-out pairs anew; the same seeds give the same file)
 
-Results go to `out`: results.jsonl (a line a pair and row) and table.md."""
+Results go to `out`: results.jsonl (a line a pair and row) and table.md, which shows all that was measured there with these settings."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class EvaluateConfig:
     manifests: Path = Path("configs/manifests")
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] = ("reach", "push", "lift")
-    rows: tuple[Row, ...] = ("nothing", "random", "inverse", "planner", "physics")
+    rows: tuple[Row, ...] = ROWS
     num_pairs: int = 200
     physics_pairs: int = 20
     seed: int = 0
@@ -110,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
         return _make_manifests(wanted)
     manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
     jobs = list(_jobs(wanted, manifests))
-    file = ResultFile(wanted.out / "results.jsonl", {(job.task, job.row): job.settings for job in jobs})
+    settings = {(task, str(row)): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in ROWS}
+    file = ResultFile(wanted.out / "results.jsonl", settings)
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings; they are kept there and left out here.")
     left = [job for job in jobs if (job.task, job.row, job.pair) not in file.results]
@@ -120,11 +122,9 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
             rates = [other.moderate for other in file.results.values() if (other.task, other.row) == (result.task, result.row)]
             bar.set_postfix_str(f"{result.task} {result.row} {100 * sum(rates) / len(rates):.0f} %")
-    asked = {(job.task, job.row, job.pair) for job in jobs}
-    results = sorted((result for key, result in file.results.items() if key in asked), key=lambda result: result.key)
-    results.sort(key=lambda result: wanted.tasks.index(result.task))
-    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in wanted.rows}
-    table = markdown_table(results, wanted.rows, rollouts)
+    results = sorted(file.results.values(), key=lambda result: (wanted.tasks.index(result.task), result.key))
+    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in ROWS}
+    table = markdown_table(results, ROWS, rollouts)  # of all that was measured with these settings, in this call or before
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
     (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
     print(f"{table}\n\n{where}\nresults: {wanted.out}")

@@ -54,8 +54,8 @@ class Worker:
         held(None)
         progress = attempt.progress
         return Result(
-            job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None, len(episode.sent),
-            attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
+            job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
+            len(episode.sent), attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
         )  # fmt: skip
 
     def _model(self, job: Job) -> WorldModel:

@@ -17,7 +17,7 @@ def markdown_table(results: Sequence[Result], rows: Sequence[str], rollouts: Map
     interval, in percent; then decision times.
     """
     lines = [
-        "| task | row | pairs | moderate % | strict % | planner against it, moderate | strict | rollouts a decision | decision p50 / p95 / p99 ms |",
+        "| task | row | pairs | moderate % | strict % | planner minus it, moderate | strict | rollouts | decision p50 / p95 / p99 ms |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for task in dict.fromkeys(result.task for result in results):
