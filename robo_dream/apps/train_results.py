@@ -18,10 +18,15 @@ HORIZON = 10  # imagined steps of a strip
 
 
 def release(model: LatentVideoModel, written: Path, released: Path, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Writes the finished checkpoint `written` again with its whole `recipe`, to both places, and gives its held-out metrics."""
+    """Writes the finished checkpoint `written` again with its whole `recipe`, to both places, and gives its held-out metrics.
+
+    Beside each lies a JSON file of the same name with recipe, metrics and hash, for people.
+    """
     info = checkpoint.read_info(written)
     for path in dict.fromkeys((written, released)):
         checkpoint.save(model, path, recipe, info.dataset_id, info.metrics)
+        about = {"recipe": recipe, "metrics": info.metrics, "dataset": info.dataset_id, "sha256": checkpoint.sha256(path)}
+        path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
     return info.metrics
 
 

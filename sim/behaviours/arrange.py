@@ -1,5 +1,7 @@
 """Putting the object just so, and trying again when it did not work: what planning from pictures keeps having to do."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
@@ -27,43 +29,64 @@ QUARTER = np.pi / 2
 CARRY_Z = 0.06  # m
 
 
-def arrange(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
-    """Brings the object to a random place and turn and the hand to a random pose beside it; tries again until it lies well.
+@dataclass(frozen=True)
+class Arrangement:
+    """How things should lie in the end: the object's place and turn, the hand's position, yaw and closure."""
 
-    The first try is often a poor one or none at all: then the hand is where it should end and the object is not, a state
-    that single skills never leave with the same goal, and from which a planner must know the way.
-    """
+    spot: Float[np.ndarray, "2"]
+    turn: float  # rad in [-pi / 4, pi / 4]; a box looks the same at every quarter
+    hand: Float[np.ndarray, "3"]
+    hand_yaw: float
+    grip: float
+
+    def lies_well(self, world: World) -> bool:
+        pose = world.object_poses[0]
+        off = (nearest_face_yaw(pose) - self.turn + np.pi / 4) % QUARTER - np.pi / 4
+        return bool(np.linalg.norm(pose[:2] - self.spot) < NEAR and abs(off) < SQUARE)
+
+
+def arrange(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
+    """Brings the object to a random place and turn and the hand to a random pose near it; tries again until it lies well."""
+    wanted = draw_arrangement(world, rng)
+    first = rng.choice(["none", "poor", "good"], p=[0.2, 0.4, 0.4])
+    yield from bring(world, rng, wanted, first, miss)
+
+
+def draw_arrangement(world: World, rng: np.random.Generator) -> Arrangement:
+    """The object somewhere else on the table; the hand as a fist beside it, or somewhere above."""
     spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.04, most=0.22)
     turn = float(rng.uniform(-np.pi / 4, np.pi / 4))
-    ending = _ending(world, rng, spot)
-    first = rng.choice(["none", "poor", "good"], p=[0.2, 0.4, 0.4])
-    for number in range(MAX_TRIES):
-        poor = number == 0 and first == "poor"
-        if number > 0 or first != "none":
-            aim = spot + rng.normal(0, 0.035, 2) * poor
-            if number == 0 and rng.random() < 0.5 and np.linalg.norm(aim - world.object_poses[0, :2]) > 0.025:
-                yield from _push(world, rng, aim, miss)
-            else:
-                yield from _carry(world, rng, aim, turn + rng.normal(0, 0.3) * poor, miss)
-        yield from _end(world, *ending)
-        yield from squeeze(world, ending[2], int(rng.integers(1, 4)))
-        if _lies_well(world, spot, turn):
-            break
-    yield from squeeze(world, ending[2], int(rng.integers(2, 7)))
-
-
-def _ending(world: World, rng: np.random.Generator, spot: np.ndarray) -> tuple[Float[np.ndarray, "3"], float, float]:
-    """Position, yaw and closure of the hand when all is done: a fist beside the object, or above it or near it."""
     away, yaw = rng.uniform(-np.pi, np.pi), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
     beside = np.array([np.cos(away), np.sin(away)])
     limits = world.scene.arm.limits
     low, high = np.array(limits.workspace_low) + 0.005, np.array(limits.workspace_high) - 0.005
     if rng.random() < 0.5:
-        pos = np.array([*(spot + beside * rng.uniform(0.065, 0.11)), rng.uniform(PUSH_Z, PUSH_Z + 0.02)])
-        return np.clip(pos, low, high), yaw, CLOSED
+        hand = np.array([*(spot + beside * rng.uniform(0.065, 0.11)), rng.uniform(PUSH_Z, PUSH_Z + 0.02)])
+        return Arrangement(spot, turn, np.clip(hand, low, high), yaw, CLOSED)
     height = rng.uniform(TRAVEL_Z, TRAVEL_Z + 0.08)
-    pos = np.array([*(spot + beside * rng.uniform(0.0, 0.12)), height])
-    return np.clip(pos, low, high), yaw, float(rng.choice([OPEN, CLOSED]))
+    hand = np.array([*(spot + beside * rng.uniform(0.0, 0.12)), height])
+    return Arrangement(spot, turn, np.clip(hand, low, high), yaw, float(rng.choice([OPEN, CLOSED])))
+
+
+def bring(world: World, rng: np.random.Generator, wanted: Arrangement, first: str = "good", miss: float = 0.0) -> Moves:
+    """Arranges things as wanted. The `first` try can be "poor" or "none" at all.
+
+    Then the hand is where it should end and the object is not, a state from which single skills never go on to the same goal,
+    and from which a planner must know the way.
+    """
+    for number in range(MAX_TRIES):
+        poor = number == 0 and first == "poor"
+        if number > 0 or first != "none":
+            aim = wanted.spot + rng.normal(0, 0.035, 2) * poor
+            if number == 0 and rng.random() < 0.5 and np.linalg.norm(aim - world.object_poses[0, :2]) > 0.025:
+                yield from _push(world, rng, aim, miss)
+            else:
+                yield from _carry(world, rng, aim, wanted.turn + rng.normal(0, 0.3) * poor, miss)
+        yield from _end(world, wanted.hand, wanted.hand_yaw, wanted.grip)
+        yield from squeeze(world, wanted.grip, int(rng.integers(1, 4)))
+        if wanted.lies_well(world):
+            break
+    yield from squeeze(world, wanted.grip, int(rng.integers(2, 7)))
 
 
 def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
@@ -106,9 +129,3 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
 def _patience(world: World, pos: np.ndarray) -> int:
     """Steps that going there should take at most."""
     return 4 + int(np.abs(pos - world.kinematics.forward(world.joint_target[:-1]).pos).max() / 0.02)
-
-
-def _lies_well(world: World, spot: np.ndarray, turn: float) -> bool:
-    pose = world.object_poses[0]
-    off = (nearest_face_yaw(pose) - turn + np.pi / 4) % QUARTER - np.pi / 4
-    return bool(np.linalg.norm(pose[:2] - spot) < NEAR and abs(off) < SQUARE)
