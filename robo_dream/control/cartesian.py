@@ -69,7 +69,8 @@ class CartesianMoves:
         at = self.kinematics.forward(measured[:-1]).pos
         pos = np.clip(pose.pos + move[:3], limits.workspace_low, limits.workspace_high)
         lead = pos - at
-        pos = at + lead * min(1.0, limits.max_lag / max(float(np.linalg.norm(lead)), 1e-9))
+        allowed = max(limits.max_lag, float(np.linalg.norm(pose.pos - at)))  # never dragged along by an arm that strays
+        pos = at + lead * min(1.0, allowed / max(float(np.linalg.norm(lead)), 1e-9))
         yaw = np.clip(downward_yaw(pose.quat) + move[3], limits.yaw_low, limits.yaw_high)
         joints = self.kinematics.inverse(target[:-1], Pose(pos, downward_quat(yaw)))
         step = joints - target[:-1]

@@ -7,6 +7,7 @@ from robo_dream.errors import DataError
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
 from robo_dream.models.pose_head import OBJECT_START, POSE_NAMES
 from robo_dream.training.frames import Frames
+from robo_dream.turns import upright_turn
 
 SMALLEST_STD = {"proprio": 1e-3, "pose": 5e-3}  # numbers that hardly vary are not blown up
 
@@ -14,8 +15,7 @@ SMALLEST_STD = {"proprio": 1e-3, "pose": 5e-3}  # numbers that hardly vary are n
 def pose_labels(cache: Frames, symmetry: int) -> Float[np.ndarray, "frame pose"]:
     """`POSE_NAMES` of every frame: the tool's from proprioception, the object's from its recorded pose (NaN where unknown)."""
     pose = np.asarray(cache.object_pose, np.float64)
-    w, x, y, z = pose[:, 3:].T
-    turn = symmetry * np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    turn = symmetry * upright_turn(pose[:, 3:], symmetry)
     object_part = np.concatenate([pose[:, :3], np.cos(turn)[:, None], np.sin(turn)[:, None]], -1)
     return np.concatenate([np.asarray(cache.proprio)[:, :OBJECT_START], object_part], -1).astype(np.float32)
 

@@ -10,7 +10,7 @@ from sim.arms.model import ArmModel
 # Joint position servos. Torque limits are dm_control's, from Kinova's actuator data sheet; the gains give a critically
 # damped response of about 0.1 s against the rotor inertias of dm_control's model (4 and 2 kg m^2).
 _LARGE = {"kp": 5000.0, "kv": 300.0, "torque": 30.5, "speed": np.deg2rad(36.0)}
-_SMALL = {"kp": 2500.0, "kv": 150.0, "torque": 6.8, "speed": np.deg2rad(48.0)}
+_SMALL = {"kp": 1000.0, "kv": 150.0, "torque": 6.8, "speed": np.deg2rad(48.0)}
 _FINGER = {"kp": 10.0, "kv": 1.0, "torque": 1.0}  # 1 N m is dm_control's value for the hand's 25 N grip
 _HOME = (-2.9865, 3.6569, 1.4240, -2.8557, -1.0629, 2.0117)
 

@@ -18,6 +18,7 @@ from sim.behaviours.skills import (
     let_go,
     nearest_face_yaw,
     push_from,
+    rise,
     squeeze,
     table_spot,
 )
@@ -27,6 +28,8 @@ MAX_TRIES = 3
 NEAR, SQUARE = 0.012, 0.15  # m and rad within which the object lies well
 QUARTER = np.pi / 2
 CARRY_Z = 0.06  # m
+LOST = 0.05  # m from the hand's middle at which the object is not in it
+MAX_YAW = 0.85  # rad, of the hand; more than an eighth of a turn, so that it can be square to any box
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,9 @@ def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
     """Over everything to above the last pose, then down."""
     at = world.kinematics.forward(world.joint_target[:-1])
     if np.linalg.norm(at.pos - pos) > 0.04:
-        if at.pos[2] < TRAVEL_Z - 0.02:
-            yield from go(world, np.array([*at.pos[:2], TRAVEL_Z]), downward_yaw(at.quat), float(world.joint_target[-1]), tolerance=0.03)
-        yield from go(world, np.array([*pos[:2], max(TRAVEL_Z, pos[2])]), yaw, grip, tolerance=0.02, max_steps=_patience(world, pos))
-    yield from go(world, pos, yaw, grip, max_steps=_patience(world, pos))
+        yield from rise(world)
+        yield from go(world, np.array([*pos[:2], max(TRAVEL_Z, pos[2])]), yaw, grip, tolerance=0.02, max_steps=_patience(world, pos, yaw))
+    yield from go(world, pos, yaw, grip, max_steps=_patience(world, pos, yaw))
 
 
 def _push(world: World, rng: np.random.Generator, spot: np.ndarray, miss: float) -> Moves:
@@ -116,16 +118,24 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
         for _ in range(2):  # the object slips in the hand on the way: look again
             at = world.kinematics.forward(world.joint_target[:-1])
             slip = world.object_poses[0, :2] - at.pos[:2]
+            if np.linalg.norm(slip) > LOST:
+                break
             held = nearest_face_yaw(world.object_poses[0]) - downward_yaw(at.quat)
-            yaw = float(np.clip((turn - held + np.pi / 4) % QUARTER - np.pi / 4, -0.85, 0.85))
+            yaw = _nearest_yaw(turn - held, downward_yaw(at.quat))
             there = np.array([*(spot - slip), height])
-            at = world.kinematics.forward(world.measured[:-1])
             if at.pos[2] < CARRY_Z - 0.01 < height:
                 yield from go(world, np.array([*at.pos[:2], height]), downward_yaw(at.quat), CLOSED, tolerance=0.015, max_steps=4)
-            yield from go(world, there, yaw, CLOSED, tolerance=0.008, max_steps=_patience(world, there))
+            yield from go(world, there, yaw, CLOSED, tolerance=0.008, max_steps=_patience(world, there, yaw))
     yield from let_go(world, rng)
 
 
-def _patience(world: World, pos: np.ndarray) -> int:
+def _nearest_yaw(yaw: float, now: float) -> float:
+    """The yaw of the hand nearest to `now` at which a box looks as at `yaw`, within the hand's limits."""
+    options = [option for option in yaw + QUARTER * np.arange(-4, 5) if abs(option) <= MAX_YAW]
+    return float(min(options, key=lambda option: abs(option - now)))
+
+
+def _patience(world: World, pos: np.ndarray, yaw: float) -> int:
     """Steps that going there should take at most."""
-    return 4 + int(np.abs(pos - world.kinematics.forward(world.joint_target[:-1]).pos).max() / 0.02)
+    at = world.kinematics.forward(world.joint_target[:-1])
+    return 4 + int(max(np.abs(pos - at.pos).max() / 0.02, abs(yaw - downward_yaw(at.quat)) / 0.07))

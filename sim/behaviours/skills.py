@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_yaw
+from robo_dream.turns import BOX, upright_turn
 from sim.world import World
 
 Moves = Iterator[Float[np.ndarray, " action"]]
@@ -134,14 +135,29 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
         yield np.clip(move, -high, high)
 
 
+def rise(world: World) -> Moves:
+    """Lifts a low hand straight up, so that its way to the side sweeps nothing off the table."""
+    at = world.kinematics.forward(world.joint_target[:-1])
+    if at.pos[2] < TRAVEL_Z - 0.02:
+        there = np.array([*at.pos[:2], TRAVEL_Z])
+        yield from go(world, there, downward_yaw(at.quat), float(world.joint_target[-1]), tolerance=0.03, max_steps=10)
+
+
 def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     seen = world.object_poses[0]
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
     yaw = nearest_face_yaw(seen) + rng.normal(0, 0.1)
     yaw = float(np.clip(yaw, -0.85, 0.85))
+    yield from rise(world)
     yield from go(world, np.array([*spot, TRAVEL_Z]), yaw, OPEN)
     yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008)
-    yield from squeeze(world, CLOSED, int(rng.integers(6, 11)))
+    yield from squeeze(world, CLOSED, 4)
+    for _ in range(14):  # until the fingers stand
+        before = world.measured[-1]
+        yield from squeeze(world, CLOSED, 1)
+        if world.measured[-1] - before < 0.02:
+            break
+    yield from squeeze(world, CLOSED, int(rng.integers(0, 3)))
 
 
 def let_go(world: World, rng: np.random.Generator) -> Moves:
@@ -152,9 +168,7 @@ def let_go(world: World, rng: np.random.Generator) -> Moves:
 
 def nearest_face_yaw(pose: np.ndarray) -> float:
     """The turn in [-45, 45] degrees at which the hand is square to the box."""
-    w, x, y, z = pose[3:]
-    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-    return float((yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+    return float((upright_turn(pose[3:], BOX) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 
 def table_spot(world: World, rng: np.random.Generator, away_from: np.ndarray, least: float, most: float) -> np.ndarray:

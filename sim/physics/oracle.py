@@ -15,6 +15,7 @@ from torch import Tensor
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
+from robo_dream.turns import BOX, upright_turn
 from sim.physics.chain import Chain, ChainMoves
 from sim.physics.layout import StateLayout, layout_of
 from sim.world import CONTROL_DT, SERVO_UPDATES, World
@@ -136,13 +137,12 @@ class PhysicsOracle:
         return controls.repeat(self._substeps, axis=1)
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
-        """Where tool and first object are in these states; the object's turn is given for a square symmetry (4)."""
+        """Where tool and first object are in these states; the object's turn is that of a box."""
         states = latents.detach().cpu().numpy().reshape(-1, self.layout.size)
         tool_pos, tool_rot = self._chain.forward(states[:, self.layout.joints])
         heading = tool_rot[:, :2, 0] / np.linalg.norm(tool_rot[:, :2, 0], axis=1, keepdims=True)
         pose = states[:, self.layout.object_pose]
-        w, x, y, z = pose[:, 3:].T
-        turn = 4 * np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+        turn = BOX * upright_turn(pose[:, 3:], BOX)
         parts = (
             tool_pos, heading, self._closure(states[:, self.layout.fingers])[:, 0], pose[:, :3], np.stack([np.cos(turn), np.sin(turn)], 1),
         )  # fmt: skip

@@ -26,9 +26,19 @@ class Moment:
     @property
     def clearance(self) -> float:
         """Height of the object's lowest corner above the table."""
+        return float(self.object_pose[2] - self._up @ np.asarray(self.half_size))
+
+    @property
+    def lies_flat(self) -> bool:
+        """On the table, on one of its faces within 5 degrees."""
+        return abs(self.clearance) < 0.01 and float(self._up.max()) > np.cos(np.deg2rad(5))
+
+    @property
+    def _up(self) -> Float[np.ndarray, "3"]:
+        """How upright each of the object's axes stands, 0 to 1."""
         rot = np.empty(9)
         mujoco.mju_quat2Mat(rot, np.asarray(self.object_pose[3:], np.float64))
-        return float(self.object_pose[2] - np.abs(rot[6:]) @ np.asarray(self.half_size))
+        return np.abs(rot[6:])
 
     @property
     def in_hand(self) -> bool:

@@ -67,15 +67,11 @@ def _candidates(task: Task, moments: list[Moment], rule: PairRule) -> Iterator[t
     for goal in range(rule.nearest, len(moments)):
         there = moments[goal]
         shift = np.linalg.norm(there.object_pose[:3] - moments[goal - 2].object_pose[:3])
-        lies = _on_table(there) or task.name == "lift"
+        lies = there.lies_flat or task.name == "lift"
         if shift > _STILL or not lies or not task.moderate(there, there):
             continue
         for start in range(max(0, goal - rule.farthest), goal - rule.nearest + 1):
             here = moments[start]
-            free = _on_table(here) and not here.in_hand
+            free = here.lies_flat and not here.in_hand
             if free and task.moved(here, there) >= task.least_motion and not task.moderate(here, there):
                 yield start, goal
-
-
-def _on_table(moment: Moment) -> bool:
-    return abs(moment.clearance) < 0.01
