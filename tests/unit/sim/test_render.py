@@ -34,14 +34,13 @@ def test_decimated_meshes_change_the_picture_a_little_and_physics_not_at_all():
             draw_start(world, np.random.default_rng(0))
         np.testing.assert_array_equal(light.model.body_mass, whole.model.body_mass)
         np.testing.assert_array_equal(light.model.body_inertia, whole.model.body_inertia)
-        start, contacts = whole.object_poses[0].copy(), 0
+        start = whole.object_poses[0].copy()
         for _ in range(30):  # onto the box and through it
             down = np.append(np.clip(start[:3] - [0, 0, 0.01] - whole.arm_state().tool_pos, -0.02, 0.02), [0.0, 0.1])
             whole.step_move(down)
             light.step_move(down)
             np.testing.assert_array_equal(light.state, whole.state)
-            contacts = max(contacts, whole.data.ncon)
-        assert contacts > 4  # more than the box on the table: meshes collided
+        assert np.linalg.norm(whole.object_poses[0, :2] - start[:2]) > 0.02  # meshes collided
         assert drawn_faces(light) < 0.3 * drawn_faces(whole)
         difference = np.abs(light.frame("front").image.astype(int) - whole.frame("front").image)
         assert 0 < difference.mean() < MAX_DIFFERENCE
