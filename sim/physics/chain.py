@@ -110,7 +110,8 @@ class ChainMoves:
         at, _ = self._chain.forward(measured[:, :-1])
         pos = np.clip(start + move[:, :3], limits.workspace_low, limits.workspace_high)
         lead = pos - at
-        pos = at + lead * np.minimum(1.0, limits.max_lag / np.maximum(np.sqrt(np.einsum("ri,ri->r", lead, lead)), 1e-9))[:, None]
+        allowed = np.maximum(limits.max_lag, np.linalg.norm(start - at, axis=1))
+        pos = at + lead * np.minimum(1.0, allowed / np.maximum(np.linalg.norm(lead, axis=1), 1e-9))[:, None]
         yaw = np.clip(_downward_yaws(start_rot) + move[:, 3], limits.yaw_low, limits.yaw_high)
         joints = self._chain.inverse(target[:, :-1], pos, np.stack([downward_quat(turn) for turn in yaw]))
         step = joints - target[:, :-1]
