@@ -93,11 +93,13 @@ class ActionSpec:
     def differences(self, other: "ActionSpec") -> list[str]:
         """Sentences that say how `other` differs; empty when the two mean the same."""
         mine, theirs = self.to_json(), other.to_json()
-        return [
-            f"{key}: {mine[key]} against {theirs[key]}"
-            for key in mine
-            if (not np.allclose(mine[key], theirs[key], rtol=1e-5) if key in ("low", "high", "control_dt") else mine[key] != theirs[key])
-        ]
+
+        def same(key: str) -> bool:
+            if key in ("low", "high", "control_dt"):
+                return np.shape(mine[key]) == np.shape(theirs[key]) and np.allclose(mine[key], theirs[key], rtol=1e-5)
+            return mine[key] == theirs[key]
+
+        return [f"{key}: {mine[key]} against {theirs[key]}" for key in mine if not same(key)]
 
 
 @dataclass(frozen=True)
