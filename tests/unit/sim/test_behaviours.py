@@ -24,7 +24,7 @@ def test_arranging_tries_until_the_object_lies_well(world: World, first: str) ->
 
 @pytest.mark.parametrize("mix", [{}, {"reach": 0.0}, {"reach": -1.0, "push": 2.0}, {"juggle": 1.0}, {"plan": 1.0}])
 def test_a_mix_that_cannot_be_played_is_refused(mix: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="give non-negative weights.*arrange"):
+    with pytest.raises(ConfigError, match=r"give non-negative weights.*arrange"):
         PlayConfig(mix=mix)
 
 
