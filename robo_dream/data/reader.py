@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
-from robo_dream.data.features import INDEX_COLUMNS, camera_key, camera_names, column, pictures
+from robo_dream.data.features import camera_key, camera_names, column, pictures
 from robo_dream.data.images import decode_mp4
 from robo_dream.data.spec import CameraSpec, DatasetSpec
-from robo_dream.data.stats import stats_from_row
-from robo_dream.data.writer import EncodedEpisode
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
 
@@ -98,22 +96,6 @@ class Dataset:
             return self._parse(self._table(row), row)
         except DataError as error:
             raise DataError(f"episode {index} ({path}): {error}") from None
-
-    def encoded(self) -> Iterator[EncodedEpisode]:
-        """Every episode as it is stored, for copying without decoding pictures; only of data that robo_dream wrote."""
-        rows = metadata.read_episode_rows(self.root, self.num_episodes, with_stats=True)
-        for index, row in enumerate(self.rows):
-            stats = stats_from_row(rows.slice(index, 1).to_pylist()[0])
-            yield EncodedEpisode(
-                table=self._table(row).drop_columns(list(INDEX_COLUMNS)),
-                videos={key: self._video(row, key) for key in self._video_keys()},
-                stats={key: value for key, value in stats.items() if key not in INDEX_COLUMNS},
-                task=row["tasks"][0],
-                seed=row["robo_dream/seed"],
-                behavior=row["robo_dream/behavior"],
-                info=json.loads(row["robo_dream/info"]),
-                is_train=self.is_train(index),
-            )
 
     def _row(self, index: int) -> Mapping[str, Any]:
         if not 0 <= index < self.num_episodes:

@@ -1,7 +1,7 @@
-"""Several datasets as one: parallel collectors write a shard each; read them together or merge them into one folder."""
+"""Several datasets as one: parallel collectors write a shard each, and training reads them together."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from robo_dream.data import layout
 from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
-from robo_dream.data.writer import DatasetWriter
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
 
@@ -18,11 +17,6 @@ Roots = Path | str | Sequence[Path | str]
 
 def shard_root(root: Path | str, shard: int) -> Path:
     return Path(root) / f"shard-{shard:02d}"
-
-
-def shard_spec(spec: DatasetSpec, shard: int) -> DatasetSpec:
-    """`spec` with a seed of the shard's own, so that its episodes are held out independently of the other shards'."""
-    return replace(spec, seed=spec.seed + shard)
 
 
 @dataclass(frozen=True)
@@ -93,26 +87,6 @@ def open_dataset(roots: Roots, cameras: tuple[str, ...] | None = None, action_sp
         if differences:
             raise DataError(f"{part.root} does not fit {parts[0].root}: {'; '.join(differences)}; use them one at a time")
     return Datasets(tuple(parts))
-
-
-def merge(roots: Roots, out: Path | str, progress: Callable[[int, int], None] | None = None) -> Dataset:
-    """One dataset in `out` with the episodes of all `roots`, each in the split it had; pictures are copied as they are.
-
-    `out` must be new. Raises `DataError` when the datasets do not fit together.
-    """
-    source = open_dataset(roots)
-    done = 0
-    with DatasetWriter(out, source.spec, resume=False) as writer:
-        for part in source.parts:
-            differences = source.spec.differences(part.spec)
-            if differences:
-                raise DataError(f"{part.root} cannot be merged with {source.parts[0].root}: {'; '.join(differences)}; leave it out")
-            for encoded in part.encoded():
-                writer.append_encoded(encoded)
-                done += 1
-                if progress is not None:
-                    progress(done, source.num_episodes)
-    return Dataset.open(out)
 
 
 def _shards(root: Path) -> list[Path]:
