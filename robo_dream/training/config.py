@@ -51,6 +51,7 @@ class DreamConfig:
     bootstrap: float = 0.5  # fraction of the windows that a head is weighted on
     shortest_goal: int = 5  # control steps
     longest_goal: int = 60
+    returns: float = 0.15  # fraction of the goals at which the tool is where it started and the object is not
     expectile: float = 0.9  # HILP (arXiv 2402.15567) takes 0.9 to 0.95
     target_rate: float = 0.005
     random_goals: float = 0.3  # fractions of the distance's goals

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robo_dream.models.pose_head import OBJECT_START
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known
+from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, returns
 from robo_dream.training.labels import pose_labels
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
@@ -47,7 +48,13 @@ class DreamBatches:
         half, middle = 0.5 * (spec.high - spec.low), 0.5 * (spec.high + spec.low)
         self.actions = ((np.asarray(cache.actions, np.float32) - middle) / half).astype(np.float32)
         self.poses = pose_labels(cache, config.model.object_symmetry)
+        self.returns = returns(cache, self.poses[:, :3], self.poses[:, OBJECT_START : OBJECT_START + 3], 2 * block)
         self.imitation = np.ones(len(self.poses), np.float32) if imitation_weight is None else np.asarray(imitation_weight, np.float32)
+
+    @property
+    def num_returns(self) -> int:
+        """How many of a batch's goals are ones to which the hand returns; 0 where the data has none."""
+        return round(self.config.dream.returns * self.config.dream.batch) if len(self.returns) else 0
 
     def windows(
         self, first: Int[np.ndarray, " batch"]
@@ -67,6 +74,9 @@ class DreamBatches:
         start = rng.choice(self.short.starts, stage.batch)
         goals = goal_frames(rng, start, self.index.last, max(block, stage.shortest_goal), stage.longest_goal)
         here, aims, steps = self._distances(rng)
+        for starts, ends in ((start, goals), (here, aims)) if self.num_returns else ():
+            starts[: self.num_returns], ends[: self.num_returns] = self.returns[rng.integers(len(self.returns), size=self.num_returns)].T
+        steps[: self.num_returns] = aims[: self.num_returns] - here[: self.num_returns]
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(start), self._at(goals), self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),

@@ -93,6 +93,24 @@ def blocks_after(
     return actions[steps].reshape(len(first), num_blocks, block, -1)
 
 
+def returns(
+    cache: Frames, tool_pos: Float[np.ndarray, "frame 3"], object_pos: Float[np.ndarray, "frame 3"], shortest: int
+) -> Int[np.ndarray, "pair 2"]:
+    """Training frames and later ones of the same episode at which the tool is where it was (3 cm) and the object is not (2 cm).
+
+    As start and goal they are rare in play; without them a model takes "the hand is there" for "all is done". None where the
+    object's position is unknown.
+    """
+    found = [np.zeros((0, 2), np.int64)]
+    bounds = np.asarray(cache.episode_starts, np.int64)
+    for first, end in zip(bounds[:-1][cache.is_train], bounds[1:][cache.is_train], strict=True):
+        tool, thing = tool_pos[first:end], object_pos[first:end]
+        is_back = np.linalg.norm(tool[:, None] - tool, axis=-1) < 0.03
+        is_moved = np.linalg.norm(thing[:, None] - thing, axis=-1) > 0.02
+        found.append(first + np.argwhere(np.triu(is_back & is_moved, shortest)))
+    return np.concatenate(found)
+
+
 def pictures(
     images: UInt8[np.ndarray, "frame height width 3"], frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None
 ) -> UInt8[np.ndarray, "*batch height width 3"]:
