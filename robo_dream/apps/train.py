@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{wanted.out / representation.MODEL_FILE}: go on with stage=dream init={wanted.out / representation.MODEL_FILE}")
             return 0
     begin_from(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
-    with Bars({steps.steps: "dream", steps.decoder_steps: "decoder"}, "frames into latents", unit="step") as bars:
+    names = {steps.steps: "dream", training.inverse.steps: "inverse model", steps.decoder_steps: "decoder"}
+    with Bars(names, "frames into latents", unit="step") as bars:
         model = dream.train_dream(cache, training, wanted.out, progress=bars, resume=wanted.resume)
 
     written = wanted.out / dream.MODEL_FILE

@@ -17,8 +17,8 @@ from robo_dream.data.spec import DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
 
-CACHE_VERSION = 1
-IN_MEMORY = ("proprio", "actions", "object_pose", "episode_starts", "is_train")
+CACHE_VERSION = 2
+IN_MEMORY = ("proprio", "actions", "object_pose", "skill", "episode_starts", "is_train")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class FrameCache:
     """All frames of all episodes, one after the other; `actions[f]` was taken after frame f (zero after an episode's last).
 
     `images` and `sim_state` are read-only memory maps. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
-    `object_pose` is xyz (metres) and wxyz, NaN where unknown. `sim_state` is (frame, 0) where there is none or where the
-    datasets' states differ in size. `dataset_id` changes with every committed episode.
+    `object_pose` is xyz (metres) and wxyz, NaN where unknown. `skill` numbers the names in `skills`. `sim_state` is (frame, 0)
+    where there is none or where the datasets' states differ in size. `dataset_id` changes with every committed episode.
     """
 
     cameras: tuple[str, ...]
@@ -35,9 +35,11 @@ class FrameCache:
     proprio: Float32[np.ndarray, "frame proprio"]
     actions: Float32[np.ndarray, "frame action"]
     object_pose: Float32[np.ndarray, "frame 7"]
+    skill: Int64[np.ndarray, " frame"]
     sim_state: Float[np.ndarray, "frame state"]
     episode_starts: Int64[np.ndarray, " boundary"]
     is_train: Bool[np.ndarray, " episode"]
+    skills: tuple[str, ...]
     action_spec: ActionSpec
     control_dt: float
     dataset_id: str
@@ -64,7 +66,7 @@ def build_cache(
     """
     source = Datasets((data,)) if isinstance(data, Dataset) else data if isinstance(data, Datasets) else open_dataset(data)
     fingerprint = source.fingerprint
-    folder = Path(cache_dir) / f"frames-{fingerprint[:16]}"
+    folder = Path(cache_dir) / f"frames-v{CACHE_VERSION}-{fingerprint[:16]}"
     if not (folder / "cache.json").exists():
         if not source.num_episodes:
             raise DataError(f"{source.parts[0].root} has no episodes yet; collect some first")
@@ -100,6 +102,7 @@ def load_cache(folder: Path | str) -> FrameCache:
     return FrameCache(
         cameras=tuple(header["cameras"]),
         images=images,
+        skills=tuple(header["skills"]),
         action_spec=spec,
         control_dt=spec.control_dt,
         dataset_id=header["dataset_id"],
@@ -112,6 +115,7 @@ def _header(source: Datasets, fingerprint: str) -> dict[str, object]:
         "version": CACHE_VERSION,
         "dataset_id": fingerprint,
         "cameras": list(source.spec.camera_names),
+        "skills": list(source.spec.skills),
         "action_spec": source.spec.action_spec.to_json(),
         "sim_state_size": _state_size(source),
     }
@@ -128,6 +132,7 @@ def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[i
         "proprio": ((len(spec.proprio_names),), np.float32),
         "actions": ((spec.action_spec.size,), np.float32),
         "object_pose": ((7,), np.float32),
+        "skill": ((), np.int64),
         "sim_state": ((state_size,), np.float64),
     }
     return shapes | {f"images-{camera.name}": ((camera.height, camera.width, 3), np.uint8) for camera in spec.cameras}
@@ -152,6 +157,7 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
         arrays["proprio"][frames] = episode.proprio
         arrays["actions"][frames] = np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])])
         arrays["object_pose"][frames] = episode.object_pose
+        arrays["skill"][frames] = episode.skill
         if "sim_state" in arrays:
             arrays["sim_state"][frames] = episode.sim_state
         for name in source.spec.camera_names:

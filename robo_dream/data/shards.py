@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from robo_dream.data import layout
 from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
@@ -27,7 +29,8 @@ class Datasets:
 
     @property
     def spec(self) -> DatasetSpec:
-        return self.parts[0].spec
+        """The first one's, with the skills of all."""
+        return replace(self.parts[0].spec, skills=tuple(dict.fromkeys(skill for part in self.parts for skill in part.spec.skills)))
 
     @property
     def num_episodes(self) -> int:
@@ -58,7 +61,9 @@ class Datasets:
 
     def episode(self, index: int) -> Episode:
         part, place = self._find(index)
-        return part.episode(place)
+        episode = part.episode(place)
+        names = self.spec.skills
+        return replace(episode, skill=np.array([names.index(skill) for skill in part.spec.skills])[episode.skill])
 
     def _find(self, index: int) -> tuple[Dataset, int]:
         place = index

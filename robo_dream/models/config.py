@@ -41,12 +41,13 @@ class ModelConfig:
     """How the model is built. `latent_dim` 0 takes the size's own."""
 
     size: Size = "S"
-    image_size: int = 64  # pixels; a multiple of 16
+    image_size: int = 96  # pixels; a multiple of 16
     latent_dim: int = 0
     num_heads: int = 4  # dynamics heads in the ensemble
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
     num_modes: int = 6  # Gaussians of the inverse model
+    inverse_sees: Literal["poses", "latents"] = "poses"  # poses need labels, and know less that misleads: see `InverseModel`
     prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
     distance_dim: int = 64
     discount: float = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
@@ -59,6 +60,8 @@ class ModelConfig:
         for name in ("num_heads", "action_block", "object_symmetry", "num_modes", "distance_dim"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.inverse_sees not in ("poses", "latents"):
+            raise ConfigError(f"inverse_sees is {self.inverse_sees!r}; allowed: poses, latents")
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount is {self.discount}; it must lie between 0 and 1")
 

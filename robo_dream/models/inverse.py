@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.layers import ResidualMlp, mlp
+from robo_dream.models.pose_head import POSE_NAMES
 
+APART = 3.0  # weight of the difference between here and the goal: small ones matter
 LOG_STD_MIN, LOG_STD_MAX = -3.0, 0.7  # normalised units: 0.05 to 2 half ranges
 
 
@@ -52,16 +54,24 @@ class ActionMixture:
 
 
 class InverseModel(nn.Module):
-    """Goal-conditioned inverse model (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal."""
+    """Goal-conditioned inverse model (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
+
+    It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Whole latents also
+    hold what misleads an imitator: how far the arm lags behind its target tells the action before, which it then repeats for ever
+    (de Haan et al. 2019, "Causal Confusion in Imitation Learning"). Executed alone on 24 pushes of the default scene, poses solved
+    88 %, latents 58 %, though latents predict held-out actions better.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
-        self.body = ResidualMlp(2 * spec.config.latent, w.trunk, w.trunk_layers)
+        num_seen = len(POSE_NAMES) if spec.config.inverse_sees == "poses" else spec.config.latent
+        self.body = ResidualMlp(3 * num_seen, w.trunk, w.trunk_layers)
         self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
 
-    def forward(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
-        out = self.out(self.body(torch.cat([latents, goals], -1))).float()
+    def forward(self, seen: Float[Tensor, "batch number"], goals: Float[Tensor, "batch number"]) -> ActionMixture:
+        """`seen` is `LatentVideoModel.seen` of where we are, `goals` of where we want to be."""
+        out = self.out(self.body(torch.cat([seen, goals, APART * (goals - seen)], -1))).float()
         logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.block_size], -1)
         means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.block_size)).chunk(2, -1)
         middle, half = 0.5 * (LOG_STD_MAX + LOG_STD_MIN), 0.5 * (LOG_STD_MAX - LOG_STD_MIN)

@@ -123,7 +123,11 @@ class LatentVideoModel(nn.Module):
     @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """What the data would do next to reach each goal, in normalised units; `block_actions` gives physical ones."""
-        return self.inverse(latents, goals)
+        return self.inverse(self.seen(latents), self.seen(goals))
+
+    def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
+        """What the inverse model sees of latents: all of them, or normalised poses (`ModelConfig.inverse_sees`)."""
+        return self.pose_head.normal(latents) if self.spec.config.inverse_sees == "poses" else latents
 
     def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
         """Normalised blocks as actions in physical units, within the action limits."""

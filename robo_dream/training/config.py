@@ -40,7 +40,7 @@ class RepresentationConfig:
 
 @dataclass(frozen=True)
 class DreamConfig:
-    """Stage 2: dynamics, inverse model, distance and pose head on frozen latents, and the decoder on imagined ones."""
+    """Stage 2: dynamics, distance and pose head on frozen latents, and the decoder on imagined ones."""
 
     steps: int = 4000
     batch: int = 512
@@ -50,7 +50,7 @@ class DreamConfig:
     weight_decay: float = 1e-2
     bootstrap: float = 0.5  # fraction of the windows that a head is weighted on
     shortest_goal: int = 5  # control steps
-    longest_goal: int = 60
+    longest_goal: int = 80  # trying again takes long
     returns: float = 0.15  # fraction of the goals at which the tool is where it started and the object is not
     expectile: float = 0.9  # HILP (arXiv 2402.15567) takes 0.9 to 0.95
     target_rate: float = 0.005
@@ -72,12 +72,37 @@ class DreamConfig:
 
 
 @dataclass(frozen=True)
+class InverseConfig:
+    """Within stage 2: the inverse model on what it sees of frozen latents."""
+
+    steps: int = 6000
+    batch: int = 384
+    learning_rate: float = 1e-3
+    warmup: float = 0.03
+    weight_decay: float = 1e-3
+    skills: tuple[str, ...] = ()  # whose actions are imitated; none named: all
+    within_skill: float = 0.9  # fraction of the goals that the skill under way reaches; the others are of the whole episode
+    at_end: float = 0.4  # fraction of the goals at the very end of the skill (or of the episode)
+    shortest_goal: int = 5  # control steps
+    longest_goal: int = 100
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch", "learning_rate", "shortest_goal")
+        if self.longest_goal <= self.shortest_goal:
+            raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
+        for name in ("within_skill", "at_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"InverseConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Both stages and what they share."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
+    inverse: InverseConfig = field(default_factory=InverseConfig)
     seed: int = 0
     device: str = "cpu"
     precision: Precision = "auto"  # bf16 on CUDA, fp32 elsewhere

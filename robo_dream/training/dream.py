@@ -1,4 +1,4 @@
-"""Stage 2: dynamics, inverse model, distance and pose head on frozen latents; then the decoder on imagined latents."""
+"""Stage 2: dynamics, distance and pose head on frozen latents; then the inverse model on what it sees, and the decoder."""
 
 import copy
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.dream_batches import DreamBatch, DreamBatches
 from robo_dream.training.frames import Frames, pictures
+from robo_dream.training.inverse_batches import InverseBatch, InverseBatches
 from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
 from robo_dream.training.metrics import held_out_metrics
@@ -23,8 +24,9 @@ from robo_dream.training.metrics_log import MetricsLog
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
 from robo_dream.training.stage import Progress, Stage, run_stage
 
-STAGE, DECODER_STAGE = "dream", "decoder"
+STAGE, INVERSE_STAGE, DECODER_STAGE = "dream", "inverse", "decoder"
 MODEL_FILE = "model.safetensors"
+SEEN_ROWS = 8192
 
 
 def train_dream(
@@ -34,16 +36,15 @@ def train_dream(
     *,
     progress: Progress | None = None,
     resume: bool = True,
-    imitation_weight: np.ndarray | None = None,
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
-    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. `progress` counts three times: frames
-    encoded, steps of the dream, steps of the decoder. `imitation_weight` (frame,) scales how much each action is imitated.
+    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. `progress` counts four times: frames
+    encoded, steps of the dream, of the inverse model, of the decoder.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress)
-    batches = DreamBatches(cache, config, latents, imitation_weight)
+    batches = DreamBatches(cache, config, latents)
     stage, parts = config.dream, nn.ModuleDict({"model": model, "target": copy.deepcopy(model.temporal_distance)})
     target = parts["target"].requires_grad_(False)
     assert isinstance(target, TemporalDistance)
@@ -59,10 +60,17 @@ def train_dream(
         return _decoder_losses(model, cache, batches, config, variances, step)
 
     with MetricsLog(run_dir, config.tensorboard) as log:
-        learned: list[nn.Module] = [model.dynamics, model.inverse, model.adjacent_inverse, model.temporal_distance, model.pose_head]
+        learned: list[nn.Module] = [model.dynamics, model.adjacent_inverse, model.temporal_distance, model.pose_head]
         run_stage(
             Stage(STAGE, stage.steps, stage.learning_rate, stage.warmup, stage.weight_decay), config, parts, learned,
             losses, follow, run_dir, cache.dataset_id, log, progress, resume,
+        )  # fmt: skip
+        with torch.no_grad():
+            seen = torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)])
+        pairs, inverse = InverseBatches(cache, config, seen), config.inverse
+        run_stage(
+            Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.warmup, inverse.weight_decay), config, model,
+            [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
@@ -86,12 +94,10 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
         nearer = (1 - discount**block) + discount**block * target.discounted(batch.following, batch.distance_goals)
         wanted = torch.where(batch.steps_to_goal <= block, 1 - discount**batch.steps_to_goal, nearer)
     reached = model.temporal_distance.discounted(batch.distance_latents, batch.distance_goals)
-    density = model.inverse(batch.inverse_latents, batch.inverse_goals).log_density(batch.inverse_blocks)
     neighbours = model.adjacent_inverse(batch.latents[:, 0], batch.latents[:, 1])
     poses = torch.cat([batch.latents[:, 0], imagined[:, batch.pose_step].detach()])
     return {
         "dynamics": ensemble_loss(heads, following, batch.bootstrap),
-        "goal_inverse": -(density * batch.imitation).mean() / batch.inverse_blocks.shape[-1],
         "adjacent_inverse": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
         "distance": 10.0 * expectile_loss(reached, wanted, stage.expectile),
         "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), batch.object_known),
@@ -99,6 +105,12 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
         "_last_step": (imagined[:, -1].float() - following[:, -1]).square().mean().detach(),
         "_copy_last": (following[:, -1] - batch.latents[:, 0]).square().mean().detach(),
     }
+
+
+def inverse_losses(model: LatentVideoModel, batch: InverseBatch) -> dict[str, Tensor]:
+    """Nats for each number of the action block."""
+    density = model.inverse(batch.seen, batch.goals).log_density(batch.blocks)
+    return {"goal_inverse": -(density * batch.weights).sum() / (batch.weights.sum().clamp(min=1.0) * batch.blocks.shape[-1])}
 
 
 def _decoder_losses(

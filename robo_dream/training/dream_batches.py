@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robo_dream.models.pose_head import OBJECT_START
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, returns
+from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, normalised_actions, returns
 from robo_dream.training.labels import pose_labels
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
@@ -17,15 +17,11 @@ NEVER = 10**6  # control steps to a goal that this episode does not reach
 
 @dataclass(frozen=True)
 class DreamBatch:
-    """Windows for the dynamics, pairs for the inverse model and triples for the distance, all in latents."""
+    """Windows for the dynamics and triples for the distance, all in latents."""
 
     latents: Float[Tensor, "batch frame channel"]  # the start and the frame after each action block
     blocks: Float[Tensor, "batch horizon block"]
     bootstrap: Float[Tensor, "head batch"]
-    inverse_latents: Float[Tensor, "batch channel"]
-    inverse_goals: Float[Tensor, "batch channel"]
-    inverse_blocks: Float[Tensor, "batch block"]
-    imitation: Float[Tensor, " batch"]
     distance_latents: Float[Tensor, "batch channel"]
     following: Float[Tensor, "batch channel"]  # one action block after `distance_latents`
     distance_goals: Float[Tensor, "batch channel"]
@@ -38,18 +34,13 @@ class DreamBatch:
 class DreamBatches:
     """The batch of any step, gathered from latents of the whole cache."""
 
-    def __init__(
-        self, cache: Frames, config: TrainingConfig, latents: Float[Tensor, "frame channel"], imitation_weight: np.ndarray | None
-    ) -> None:
+    def __init__(self, cache: Frames, config: TrainingConfig, latents: Float[Tensor, "frame channel"]) -> None:
         self.config, self.latents, block = config, latents, config.model.action_block
         self.index = frame_index(cache, config.dream.unroll * block + 1)
         self.short = frame_index(cache, block + 1)
-        spec = cache.action_spec
-        half, middle = 0.5 * (spec.high - spec.low), 0.5 * (spec.high + spec.low)
-        self.actions = ((np.asarray(cache.actions, np.float32) - middle) / half).astype(np.float32)
+        self.actions = normalised_actions(cache)
         self.poses = pose_labels(cache, config.model.object_symmetry)
         self.returns = returns(cache, self.poses[:, :3], self.poses[:, OBJECT_START : OBJECT_START + 3], 2 * block)
-        self.imitation = np.ones(len(self.poses), np.float32) if imitation_weight is None else np.asarray(imitation_weight, np.float32)
 
     @property
     def num_returns(self) -> int:
@@ -71,16 +62,9 @@ class DreamBatches:
         latents, blocks = self.windows(first)
         pose_step = int(rng.integers(stage.unroll))
         posed = np.concatenate([first, first + block * (pose_step + 1)])
-        start = rng.choice(self.short.starts, stage.batch)
-        goals = goal_frames(rng, start, self.index.last, max(block, stage.shortest_goal), stage.longest_goal)
         here, aims, steps = self._distances(rng)
-        for starts, ends in ((start, goals), (here, aims)) if self.num_returns else ():
-            starts[: self.num_returns], ends[: self.num_returns] = self.returns[rng.integers(len(self.returns), size=self.num_returns)].T
-        steps[: self.num_returns] = aims[: self.num_returns] - here[: self.num_returns]
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
-            self._at(start), self._at(goals), self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
-            self._tensor(self.imitation[start]),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
             pose_step, self._tensor(self.poses[posed]), torch.from_numpy(known(self.poses[posed])).to(self.latents.device),
         )  # fmt: skip
@@ -89,11 +73,14 @@ class DreamBatches:
         """Starts, goal frames (later ones of the episode, random ones, the start itself) and the steps between them."""
         stage = self.config.dream
         here = rng.choice(self.short.starts, stage.batch)
-        later = goal_frames(rng, here, self.index.last, 1, 2 * stage.longest_goal)
+        later = goal_frames(rng, here, self.index.last[here], 1, 2 * stage.longest_goal)
         kind, anywhere = rng.random(len(here)), rng.choice(self.short.frames, len(here))
         is_random, is_same = kind < stage.random_goals, kind > 1 - stage.same_goals
         goals = np.where(is_random, anywhere, np.where(is_same, here, later))
         steps = np.where(is_random, NEVER, goals - here).astype(np.float32)
+        if count := self.num_returns:
+            here[:count], goals[:count] = self.returns[rng.integers(len(self.returns), size=count)].T
+            steps[:count] = goals[:count] - here[:count]
         return here, goals, steps
 
     def _at(self, frames: np.ndarray) -> Tensor:

@@ -39,6 +39,14 @@ class Frames(Protocol):
         ...
 
     @property
+    def skill(self) -> np.ndarray:
+        """What was being done at each frame, as a place in `skills`."""
+        ...
+
+    @property
+    def skills(self) -> tuple[str, ...]: ...
+
+    @property
     def episode_starts(self) -> np.ndarray: ...
 
     @property
@@ -78,11 +86,27 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
 
 
 def goal_frames(
-    rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " frame"], shortest: int, longest: int
+    rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " batch"], shortest: int, longest: int
 ) -> Int[np.ndarray, " batch"]:
-    """Hindsight goals: frames `shortest` to `longest` control steps later (log-uniform), at most the end of the episode."""
+    """Hindsight goals: frames `shortest` to `longest` control steps later (log-uniform), at most `last`."""
     ahead = np.exp(rng.uniform(np.log(shortest), np.log(longest + 1), len(first))).astype(np.int64)
-    return np.minimum(first + ahead, last[first])
+    return np.minimum(first + ahead, last)
+
+
+def skill_ends(cache: Frames) -> Int[np.ndarray, " frame"]:
+    """The frame at which the skill under way at each frame is done: where the next one begins, or the episode ends."""
+    bounds = np.asarray(cache.episode_starts, np.int64)
+    frames, skill = np.arange(bounds[-1]), np.asarray(cache.skill)
+    begins = np.union1d(bounds, 1 + np.flatnonzero(np.diff(skill)))
+    ends = begins[np.searchsorted(begins, frames, side="right")]
+    return np.minimum(ends, bounds[np.searchsorted(bounds, frames, side="right")] - 1)
+
+
+def normalised_actions(cache: Frames) -> Float[np.ndarray, "frame action"]:
+    """Actions with -1 and 1 at their limits."""
+    spec = cache.action_spec
+    half, middle = 0.5 * (spec.high - spec.low), 0.5 * (spec.high + spec.low)
+    return ((np.asarray(cache.actions, np.float32) - middle) / half).astype(np.float32)
 
 
 def blocks_after(

@@ -33,7 +33,6 @@ class Batch:
     blocks: Float[Tensor, "batch horizon time action"]
     poses: Float[Tensor, "batch frame pose"]
     object_known: Bool[Tensor, "batch frame"]
-    imitation: Float[Tensor, " batch"]
     bootstrap: Float[Tensor, "head batch"]
     jitter: Float[Tensor, "view batch 2"]  # gain and offset
 
@@ -45,19 +44,15 @@ def train_representation(
     *,
     progress: Progress | None = None,
     resume: bool = True,
-    imitation_weight: np.ndarray | None = None,
 ) -> LatentVideoModel:
-    """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors.
-
-    `imitation_weight` (frame,) scales how much each frame's action is imitated (default: all alike).
-    """
+    """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors."""
     torch_device, stage = torch.device(config.device), config.representation
     model = LatentVideoModel(model_spec(cache, config.model), config.seed)
     means, variances = mean_images(cache)
     for view, mean in zip(model.decoder.views, means, strict=True):
         view.get_buffer("mean_image").copy_(torch.from_numpy(mean))
     model = model.to(torch_device).train()
-    batches = Batches(cache, config, imitation_weight)
+    batches = Batches(cache, config)
 
     def losses(step: int) -> Mapping[str, Tensor]:
         return representation_losses(model, batches(step), config, variances, np.random.default_rng((config.seed, 10, step)))
@@ -75,17 +70,16 @@ def train_representation(
 class Batches:
     """The batch of any step, as a function of the step alone."""
 
-    def __init__(self, cache: Frames, config: TrainingConfig, imitation_weight: np.ndarray | None) -> None:
+    def __init__(self, cache: Frames, config: TrainingConfig) -> None:
         self.cache, self.config = cache, config
         self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
         self.poses = pose_labels(cache, config.model.object_symmetry)
-        self.imitation = np.ones(len(self.poses), np.float32) if imitation_weight is None else np.asarray(imitation_weight, np.float32)
 
     def __call__(self, step: int) -> Batch:
         stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
         rng = np.random.default_rng((self.config.seed, 1, step))
         first = rng.choice(self.index.starts, stage.batch_windows)
-        goals = goal_frames(rng, first, self.index.last, max(block, dream.shortest_goal), dream.longest_goal)
+        goals = goal_frames(rng, first, self.index.last[first], max(block, dream.shortest_goal), dream.longest_goal)
         frames = np.concatenate([first[:, None] + block * np.arange(stage.unroll + 1), goals[:, None]], 1)
         shifts = rng.integers(-stage.shift, stage.shift + 1, (len(self.cache.cameras), len(first), 1, 2)) if stage.shift else None
         jitter = rng.uniform(-1, 1, (len(self.cache.cameras), len(first), 2)) * stage.color_jitter + (1.0, 0.0)
@@ -101,7 +95,6 @@ class Batches:
             torch.from_numpy(blocks_after(self.cache.actions, first, stage.unroll, block).astype(np.float32)).to(device),
             torch.from_numpy(poses).to(device),
             torch.from_numpy(known(poses)).to(device),
-            torch.from_numpy(self.imitation[first]).to(device),
             torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
             torch.from_numpy(jitter.astype(np.float32)).to(device),
         )
@@ -132,13 +125,13 @@ def representation_losses(
         real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus))
         dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus))
 
-    density = model.inverse(latents[:, 0], latents[:, -1]).log_density(blocks[:, 0])
+    density = model.inverse(model.seen(latents[:, 0]), model.seen(latents[:, -1])).log_density(blocks[:, 0])
     losses = {
         "reconstruction": stage.reconstruction * torch.stack(real).mean(),
         "prediction": stage.prediction * torch.stack(dreamt).mean(),
         "latent": stage.latent * ensemble_loss(heads, following, batch.bootstrap),
         "adjacent_inverse": stage.adjacent_inverse * (model.adjacent_inverse(here, following).float() - blocks).square().mean(),
-        "goal_inverse": stage.goal_inverse * -(density * batch.imitation).mean() / blocks.shape[-1],
+        "goal_inverse": stage.goal_inverse * -density.mean() / blocks.shape[-1],
         "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
         "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
     }

@@ -47,7 +47,7 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
     assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["scene"]["arm"] == "jaco"
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
-    assert list(dict.fromkeys(stages)) == ["representation", "dream", "decoder", "held_out"]
+    assert list(dict.fromkeys(stages)) == ["representation", "dream", "inverse", "decoder", "held_out"]
 
 
 def test_training_again_goes_on_where_it_was_and_gives_the_same_weights(trained: Path) -> None:
@@ -86,10 +86,10 @@ def test_a_plan_leaves_a_video_a_record_and_pictures(trained: Path) -> None:
 
 def test_a_checkpoint_of_another_scene_is_refused_by_name(trained: Path) -> None:
     top = "{name: top, pos: [0.9, 0, 0.6], look_at: [0.4, 0, 0]}"
-    side = "{name: side, pos: [0.4, 0.6, 0.4], look_at: [0.4, 0, 0], width: 96}"
+    side = "{name: side, pos: [0.4, 0.6, 0.4], look_at: [0.4, 0, 0], width: 128}"
     cameras = f"scene.cameras=[{top}, {side}]"
     done = robo_dream("plan", "--config=configs/plan/tiny.yaml", f"checkpoint={trained}/run/model.safetensors", cameras)
-    assert done.returncode == 2 and "'front' is missing" in done.stderr and "96 x 64" in done.stderr
+    assert done.returncode == 2 and "'front' is missing" in done.stderr and "128 x 96" in done.stderr
 
 
 def test_a_missing_checkpoint_says_how_to_get_one() -> None:

@@ -17,15 +17,17 @@ class SquareFrames:
     proprio: np.ndarray
     actions: np.ndarray
     object_pose: np.ndarray
+    skill: np.ndarray
     episode_starts: np.ndarray
     is_train: np.ndarray
     action_spec: ActionSpec
+    skills: tuple[str, ...] = ("push", "rest")
     control_dt: float = 0.1
     dataset_id: str = "squares"
 
 
 def square_frames(num_episodes: int = 8, length: int = 40, side: int = 32, seed: int = 0) -> SquareFrames:
-    """Random pushes; the last quarter of the episodes is held out."""
+    """Random pushes, labelled as two skills in turn, 8 steps each; the last quarter of the episodes is held out."""
     rng = np.random.default_rng(seed)
     limit = np.array([0.025, 0.025, 0.025, 0.08, 0.2], np.float32)
     spec = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", "1"), -limit, limit, 0.1)
@@ -53,8 +55,8 @@ def square_frames(num_episodes: int = 8, length: int = 40, side: int = 32, seed:
     pose[:, :2], pose[:, 3] = thing_xy, 1.0
     images = {"front": _draw(tool_xy, thing_xy, side), "side": _draw(tool_xy[:, ::-1], thing_xy[:, ::-1], side)}
     return SquareFrames(
-        ("front", "side"), images, proprio, np.array(actions, np.float32), pose, np.arange(num_episodes + 1) * length,
-        np.arange(num_episodes) < 0.75 * num_episodes, spec,
+        ("front", "side"), images, proprio, np.array(actions, np.float32), pose,
+        np.arange(count) % length // 8 % 2, np.arange(num_episodes + 1) * length, np.arange(num_episodes) < 0.75 * num_episodes, spec,
     )  # fmt: skip
 
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from squares import SquareFrames, square_frames
 
-from robo_dream.errors import CheckpointError
+from robo_dream.errors import CheckpointError, DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.training.config import DreamConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
 from robo_dream.training.dream_batches import DreamBatches
+from robo_dream.training.inverse_batches import InverseBatches
 from robo_dream.training.open_loop import open_loop, strips
 from robo_dream.training.representation import train_representation
 
@@ -22,6 +23,7 @@ CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
     representation=RepresentationConfig(steps=4, batch_windows=4),
     dream=DreamConfig(steps=4, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
+    inverse=InverseConfig(steps=4, batch=8),
     evaluation_windows=4,
     log_steps=2,
 )
@@ -97,7 +99,7 @@ def test_true_latents_have_no_error_and_strips_show_the_real_frames(cache: Squar
 def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> None:
     frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]  # each latent is its frame's number
     config = dataclasses.replace(CONFIG, dream=dataclasses.replace(CONFIG.dream, batch=256))
-    batch = DreamBatches(cache, config, frames, None)(0)
+    batch = DreamBatches(cache, config, frames)(0)
     known = batch.steps_to_goal < 1000
     assert torch.equal((batch.distance_goals - batch.distance_latents)[known, 0], batch.steps_to_goal[known])
     assert (batch.following - batch.distance_latents == 5).all()
@@ -105,7 +107,29 @@ def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> N
     assert torch.equal(batch.latents[:, 1:, 0] - batch.latents[:, :-1, 0], torch.full((256, 2), 5.0))
 
 
-def test_imitation_weights_of_zero_teach_the_inverse_model_nothing(cache: SquareFrames) -> None:
-    weights = np.zeros(len(cache.actions), np.float32)
-    batch = DreamBatches(cache, CONFIG, torch.zeros(len(cache.actions), 1), weights)(0)
-    assert (batch.imitation == 0).all()
+def test_the_inverse_model_imitates_the_chosen_skills_and_mostly_what_they_led_to(cache: SquareFrames) -> None:
+    frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]
+    inverse = InverseConfig(batch=256, skills=("rest",), within_skill=1.0, at_end=0.5)
+    batch = InverseBatches(cache, dataclasses.replace(CONFIG, inverse=inverse), frames)(0)
+    start, goal = batch.seen[:, 0].long().numpy(), batch.goals[:, 0].long().numpy()
+    assert (cache.skill[start] == 1).all()
+    assert (goal > start).all() and (goal <= 24 * (start // 24) + 16).all()  # rest is the steps from 8 to 16 of 24
+    assert 0.5 < (goal % 24 == 16).mean() < 1.0
+    assert torch.equal(batch.blocks[:, :2], torch.from_numpy(cache.actions[start][:, :2] / 0.025))
+
+
+def test_doing_nothing_on_the_way_to_a_goal_is_not_imitated(cache: SquareFrames) -> None:
+    frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]
+    still = dataclasses.replace(cache, proprio=np.repeat(cache.proprio[::8], 8, 0), object_pose=cache.object_pose * 0 + 1.0)
+    batch = InverseBatches(still, dataclasses.replace(CONFIG, inverse=InverseConfig(batch=256)), frames)(0)
+    start, goal = batch.seen[:, 0].long().numpy(), batch.goals[:, 0].long().numpy()
+    is_idle = start // 8 == (start + 5) // 8
+    is_there = start // 8 == goal // 8
+    assert torch.equal(batch.weights == 0, torch.from_numpy(is_idle & ~is_there))
+    assert 0.1 < float((batch.weights == 0).float().mean()) < 0.9
+
+
+def test_a_skill_that_the_data_lacks_is_named(cache: SquareFrames) -> None:
+    config = dataclasses.replace(CONFIG, inverse=InverseConfig(skills=("juggle",)))
+    with pytest.raises(DataError, match=r"juggle.*it has \['push', 'rest'\]"):
+        InverseBatches(cache, config, torch.zeros(len(cache.actions), 1))

@@ -40,7 +40,7 @@ def test_windows_and_goals_never_cross_an_episode() -> None:
     assert (episode[index.starts] == episode[index.starts + 10]).all()
     assert cache.is_train[episode[index.starts]].all()
     assert len(index.starts) == 10 * int(cache.is_train.sum())
-    goals = goal_frames(np.random.default_rng(0), index.starts, index.last, 5, 60)
+    goals = goal_frames(np.random.default_rng(0), index.starts, index.last[index.starts], 5, 60)
     assert (episode[goals] == episode[index.starts]).all() and (goals >= index.starts + 5).all()
 
 

@@ -1,0 +1,73 @@
+"""Starts and hindsight goals for the inverse model: what was done there was meant to lead where it led."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robo_dream.errors import DataError
+from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.training.config import TrainingConfig
+from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, normalised_actions, skill_ends
+from robo_dream.training.labels import pose_labels
+
+
+@dataclass(frozen=True)
+class InverseBatch:
+    """Pairs and the action block between them."""
+
+    seen: Float[Tensor, "batch number"]
+    goals: Float[Tensor, "batch number"]
+    blocks: Float[Tensor, "batch block"]  # normalised, from `seen` on
+    weights: Float[Tensor, " batch"]  # 0 where nothing was done though the goal was not reached
+
+
+class InverseBatches:
+    """The batch of any step, a function of the step alone.
+
+    Hindsight (Andrychowicz et al. 2017) calls every later frame a goal. Where skills follow one another at random most of those
+    have little to do with what was done, so most goals are taken from within the skill under way, many from its very end: the
+    one that was meant.
+    """
+
+    def __init__(self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"]) -> None:
+        self.config, self.seen, block = config, seen, config.model.action_block
+        stage, index = config.inverse, frame_index(cache, block + 1)
+        unknown = sorted(set(stage.skills) - set(cache.skills))
+        if unknown:
+            raise DataError(f"inverse.skills names {unknown}, which {cache.dataset_id} does not have; it has {list(cache.skills)}")
+        wanted = [cache.skills.index(skill) for skill in stage.skills or cache.skills]
+        self.starts = index.starts[np.isin(np.asarray(cache.skill)[index.starts], wanted)]
+        if not len(self.starts):
+            raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(stage.skills)}; record some")
+        self.last, self.ends = index.last, skill_ends(cache)
+        self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
+
+    def __call__(self, step: int) -> InverseBatch:
+        stage, block = self.config.inverse, self.config.model.action_block
+        rng = np.random.default_rng((self.config.seed, 6, step))
+        start = rng.choice(self.starts, stage.batch)
+        last = np.where(rng.random(len(start)) < stage.within_skill, self.ends[start], self.last[start])
+        goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal)
+        goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
+        is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
+        return InverseBatch(
+            self._at(start), self._at(goals), self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
+            self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)),
+        )  # fmt: skip
+
+    def _differ(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
+        """Whether tool, hand or object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
+        apart = np.abs(self.poses[one] - self.poses[other])
+        tool, turn = np.linalg.norm(apart[:, :3], axis=-1), np.linalg.norm(apart[:, 3:5], axis=-1)
+        thing, face = apart[:, OBJECT_START : OBJECT_START + 3], apart[:, OBJECT_START + 3 :]
+        moved = (np.linalg.norm(thing, axis=-1) > 0.01) | (np.linalg.norm(face, axis=-1) > 0.6)  # NaN is no move
+        return np.asarray((tool > 0.01) | (turn > 0.1) | (apart[:, 5] > 0.1) | moved)
+
+    def _at(self, frames: np.ndarray) -> Tensor:
+        return self.seen[torch.from_numpy(frames).to(self.seen.device)]
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.seen.device)
