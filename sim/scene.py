@@ -22,9 +22,9 @@ class CameraConfig:
     name: str
     pos: tuple[float, float, float]
     look_at: tuple[float, float, float]
-    fovy: float = 38.0
-    width: int = 64
-    height: int = 64
+    fovy: float = 35.0
+    width: int = 96
+    height: int = 96
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class BoxConfig:
     colour: tuple[float, float, float] = (0.85, 0.15, 0.1)
 
 
-FRONT = CameraConfig("front", (0.95, 0.0, 0.58), (0.42, 0.0, 0.07))
-SIDE = CameraConfig("side", (0.43, 0.62, 0.42), (0.43, 0.0, 0.07))
+FRONT = CameraConfig("front", (0.95, 0.0, 0.58), (0.43, 0.0, 0.08))
+SIDE = CameraConfig("side", (0.43, 0.62, 0.42), (0.43, 0.0, 0.09))
 
 
 @dataclass(frozen=True)

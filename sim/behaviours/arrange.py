@@ -51,13 +51,14 @@ class Arrangement:
 def arrange(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Brings the object to a random place and turn and the hand to a random pose near it; tries again until it lies well."""
     wanted = draw_arrangement(world, rng)
-    first = rng.choice(["none", "poor", "good"], p=[0.2, 0.4, 0.4])
+    first = rng.choice(["none", "poor", "good"], p=[0.25, 0.4, 0.35])
     yield from bring(world, rng, wanted, first, miss)
 
 
 def draw_arrangement(world: World, rng: np.random.Generator) -> Arrangement:
-    """The object somewhere else on the table; the hand as a fist beside it, or somewhere above."""
-    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.04, most=0.22)
+    """The object somewhere else on the table, or near by and turned; the hand as a fist beside it, or somewhere above."""
+    least, most = (0.0, 0.04) if rng.random() < 0.3 else (0.04, 0.22)
+    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=least, most=most)
     turn = float(rng.uniform(-np.pi / 4, np.pi / 4))
     away, yaw = rng.uniform(-np.pi, np.pi), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
     beside = np.array([np.cos(away), np.sin(away)])
@@ -84,7 +85,7 @@ def bring(world: World, rng: np.random.Generator, wanted: Arrangement, first: st
             if number == 0 and rng.random() < 0.5 and np.linalg.norm(aim - world.object_poses[0, :2]) > 0.025:
                 yield from _push(world, rng, aim, miss)
             else:
-                yield from _carry(world, rng, aim, wanted.turn + rng.normal(0, 0.3) * poor, miss)
+                yield from _carry(world, rng, aim, wanted.turn + rng.normal(0, 0.4) * poor, miss)
         yield from _end(world, wanted.hand, wanted.hand_yaw, wanted.grip)
         yield from squeeze(world, wanted.grip, int(rng.integers(1, 4)))
         if wanted.lies_well(world):
