@@ -47,7 +47,7 @@ class ModelConfig:
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
     num_modes: int = 6  # Gaussians of the inverse model
-    inverse_sees: Literal["poses", "latents"] = "poses"  # poses need labels, and know less that misleads: see `InverseModel`
+    inverse_sees: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
     prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
     distance_dim: int = 64
     discount: float = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)

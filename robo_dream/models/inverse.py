@@ -56,10 +56,9 @@ class ActionMixture:
 class InverseModel(nn.Module):
     """Goal-conditioned inverse model (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
 
-    It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Whole latents also
-    hold what misleads an imitator: how far the arm lags behind its target tells the action before, which it then repeats for ever
-    (de Haan et al. 2019, "Causal Confusion in Imitation Learning"). Executed alone on 24 pushes of the default scene, poses solved
-    88 %, latents 58 %, though latents predict held-out actions better.
+    It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Poses are few numbers,
+    and what is learned from some hundred thousand frames generalises: executed alone on 24 pushes of the default scene, poses solved
+    88 %, latents 58 %, whose held-out loss rose again after 3,000 steps. Without labels of poses it has to be latents.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
