@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from robo_dream.apps import train_results as results
     from robo_dream.data.cache import build_cache
     from robo_dream.training import dream, representation
+    from robo_dream.training.inverse_batches import imitated_frames
 
     device_is_there(wanted.training.device)
     source = open_dataset(wanted.datasets)
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         cache = build_cache(source, wanted.cache, bars, wanted.workers)
     num_test = int((~cache.is_train).sum())
     print(f"{cache.num_episodes} episodes, {num_test} of them held out, {cache.num_frames} frames of {' and '.join(cache.cameras)}.")
+    imitated_frames(cache, wanted.training)  # what it cannot learn from is said now, not after the first stages
     wanted.out.mkdir(parents=True, exist_ok=True)
     (wanted.out / "config.yaml").write_text(config.to_yaml(wanted))
 

@@ -1,5 +1,6 @@
 """Every frame of a dataset, decoded once into memory-mapped arrays that training reads at random."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -144,6 +145,13 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
     np.save(folder / "episode_starts.npy", starts)
     np.save(folder / "is_train.npy", np.array([source.is_train(i) for i in range(source.num_episodes)], bool))
     shapes = _array_shapes(source.spec, _state_size(source))
+    needed = int(starts[-1]) * sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes.values())
+    free = shutil.disk_usage(folder).free
+    if needed > free:  # a memory map on a full disk kills the process without a word
+        raise DataError(
+            f"the cache of {int(starts[-1])} frames needs {needed / 1e9:.1f} GB in {folder.parent}, where {free / 1e9:.1f} GB are free; "
+            f"make room, or put it elsewhere with cache=..."
+        )
     arrays: dict[str, np.ndarray] = {}
     for name, (shape, dtype) in shapes.items():
         if 0 in shape:  # nothing to map

@@ -65,6 +65,8 @@ class DreamConfig:
         _positive(self, "steps", "batch", "unroll", "learning_rate", "shortest_goal")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
+        if not 0 <= self.returns <= 1:
+            raise ConfigError(f"returns is {self.returns}; it is a fraction, from 0 to 1")
         if not 0 < self.bootstrap <= 1:
             raise ConfigError(f"bootstrap is {self.bootstrap}; it must be a fraction above 0 and at most 1")
         if not 0.5 <= self.expectile < 1:
@@ -113,6 +115,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "save_seconds", "log_steps", "evaluation_windows")
+        if self.model.inverse_sees == "poses" and self.dream.pose == 0:
+            raise ConfigError(
+                "dream.pose is 0, so nothing reads poses, but model.inverse_sees is poses; set it to latents, or dream.pose above 0"
+            )
 
     @property
     def autocast(self) -> bool:

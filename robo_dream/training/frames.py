@@ -94,7 +94,7 @@ def goal_frames(
 
 
 def skill_ends(cache: Frames) -> Int[np.ndarray, " frame"]:
-    """The frame at which the skill under way at each frame is done: where the next one begins, or the episode ends."""
+    """The frame at which the skill under way at each frame is done: where another one begins, or the episode ends."""
     bounds = np.asarray(cache.episode_starts, np.int64)
     frames, skill = np.arange(bounds[-1]), np.asarray(cache.skill)
     begins = np.union1d(bounds, 1 + np.flatnonzero(np.diff(skill)))

@@ -10,7 +10,7 @@ from torch import Tensor
 from robo_dream.errors import DataError
 from robo_dream.models.pose_head import OBJECT_START
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, normalised_actions, skill_ends
+from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, known, normalised_actions, skill_ends
 from robo_dream.training.labels import pose_labels
 
 
@@ -24,6 +24,29 @@ class InverseBatch:
     weights: Float[Tensor, " batch"]  # 0 where nothing was done though the goal was not reached
 
 
+def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
+    """Training frames whose actions are imitated; raises `DataError` where the inverse model could not learn from this data.
+
+    Cheap, so that a long training can ask before it begins.
+    """
+    skills, starts = config.inverse.skills, frame_index(cache, config.model.action_block + 1).starts
+    unknown = sorted(set(skills) - set(cache.skills))
+    if unknown:
+        raise DataError(
+            f"training.inverse.skills names {unknown}, which {cache.dataset_id} does not have; it has {list(cache.skills)}: "
+            f"name some of these, or none to imitate all"
+        )
+    chosen = starts[np.isin(np.asarray(cache.skill)[starts], [cache.skills.index(skill) for skill in skills or cache.skills])]
+    if not len(chosen):
+        raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(skills)}; record some, or name others")
+    if config.model.inverse_sees == "poses" and not known(np.asarray(cache.object_pose)[chosen]).any():
+        raise DataError(
+            f"no frame of {cache.dataset_id} says where the object is, so the inverse model cannot learn from poses; "
+            f"set training.model.inverse_sees=latents"
+        )
+    return chosen
+
+
 class InverseBatches:
     """The batch of any step, a function of the step alone.
 
@@ -34,15 +57,8 @@ class InverseBatches:
 
     def __init__(self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"]) -> None:
         self.config, self.seen, block = config, seen, config.model.action_block
-        stage, index = config.inverse, frame_index(cache, block + 1)
-        unknown = sorted(set(stage.skills) - set(cache.skills))
-        if unknown:
-            raise DataError(f"inverse.skills names {unknown}, which {cache.dataset_id} does not have; it has {list(cache.skills)}")
-        wanted = [cache.skills.index(skill) for skill in stage.skills or cache.skills]
-        self.starts = index.starts[np.isin(np.asarray(cache.skill)[index.starts], wanted)]
-        if not len(self.starts):
-            raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(stage.skills)}; record some")
-        self.last, self.ends = index.last, skill_ends(cache)
+        self.starts = imitated_frames(cache, config)
+        self.last, self.ends = frame_index(cache, block + 1).last, skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
 
     def __call__(self, step: int) -> InverseBatch:

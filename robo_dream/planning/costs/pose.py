@@ -18,8 +18,6 @@ class PoseCostConfig:
 
     Turns are compared as (cos, sin) vectors of the symmetric angle: 0 when equal looks, 2 when as different as can be.
     `tool_to_object` draws the tool towards the object, without which moving an object out of reach has no first step.
-    Beyond `saturation` metres a position costs no more: far from the goal the straight way is often not the way, and another
-    cost (the learned temporal distance) should say where to go.
     """
 
     object_pos: float = 1.0
@@ -28,13 +26,10 @@ class PoseCostConfig:
     tool_turn: float = 0.0
     gripper: float = 0.0
     tool_to_object: float = 0.0
-    saturation: float = math.inf
 
     def __post_init__(self) -> None:
         names = ("object_pos", "object_turn", "tool_pos", "tool_turn", "gripper", "tool_to_object")
         require_between(self, 0, math.inf, *names)
-        if not self.saturation > 0:
-            raise ConfigError(f"PoseCostConfig.saturation is {self.saturation} m; allowed is any positive number, or .inf")
         if not any(getattr(self, name) for name in names):
             raise ConfigError(f"all weights of PoseCostConfig are 0; give at least one of {names} a positive weight")
 
@@ -52,11 +47,11 @@ class PoseCost:
         wanted = self._wanted(goal)
         terms = {}
         if weights.object_pos:
-            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos).clamp(max=weights.saturation)
+            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos)
         if weights.object_turn:
             terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn))
         if weights.tool_pos:
-            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos).clamp(max=weights.saturation)
+            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos)
         if weights.tool_turn:
             terms["tool_turn"] = weights.tool_turn * _distance(_unit(pose.tool_turn), _unit(wanted.tool_turn))
         if weights.gripper:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from squares import SquareFrames, square_frames
 
-from robo_dream.errors import CheckpointError, DataError
+from robo_dream.errors import CheckpointError, ConfigError, DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
 from robo_dream.training.dream_batches import DreamBatches
-from robo_dream.training.inverse_batches import InverseBatches
+from robo_dream.training.inverse_batches import InverseBatches, imitated_frames
 from robo_dream.training.open_loop import open_loop, strips
 from robo_dream.training.representation import train_representation
 
@@ -23,7 +23,7 @@ CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
     representation=RepresentationConfig(steps=4, batch_windows=4),
     dream=DreamConfig(steps=4, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
-    inverse=InverseConfig(steps=4, batch=8),
+    inverse=InverseConfig(steps=5, batch=8),
     evaluation_windows=4,
     log_steps=2,
 )
@@ -56,10 +56,13 @@ def stop_after(steps: int, total: int) -> Callable[[int, int], None]:
 
 def test_resumed_training_ends_bitwise_where_an_uninterrupted_one_does(cache: SquareFrames, finished: Path, tmp_path: Path) -> None:
     eager = dataclasses.replace(CONFIG, save_seconds=1e-9)
-    for train in (train_representation, train_dream):
+    with pytest.raises(StoppedError):
+        train_representation(cache, eager, tmp_path, progress=stop_after(3, 4))
+    train_representation(cache, eager, tmp_path)
+    for total in (4, 5):  # the dream, then the inverse model
         with pytest.raises(StoppedError):
-            train(cache, eager, tmp_path, progress=stop_after(3, 4))
-        train(cache, eager, tmp_path)
+            train_dream(cache, eager, tmp_path, progress=stop_after(3, total))
+    train_dream(cache, eager, tmp_path)
     for name in ("representation.safetensors", "model.safetensors"):
         one, two = checkpoint.load(finished / name).state_dict(), checkpoint.load(tmp_path / name).state_dict()
         assert [key for key in one if not torch.equal(one[key], two[key])] == []
@@ -133,3 +136,18 @@ def test_a_skill_that_the_data_lacks_is_named(cache: SquareFrames) -> None:
     config = dataclasses.replace(CONFIG, inverse=InverseConfig(skills=("juggle",)))
     with pytest.raises(DataError, match=r"juggle.*it has \['push', 'rest'\]"):
         InverseBatches(cache, config, torch.zeros(len(cache.actions), 1))
+
+
+def test_without_a_pose_of_the_object_the_inverse_model_learns_from_latents_only(cache: SquareFrames) -> None:
+    unlabelled = dataclasses.replace(cache, object_pose=np.full_like(cache.object_pose, np.nan))
+    with pytest.raises(DataError, match=r"where the object is.*inverse_sees=latents"):
+        imitated_frames(unlabelled, CONFIG)
+    latents = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, inverse_sees="latents"))
+    assert len(imitated_frames(unlabelled, latents)) == len(imitated_frames(cache, CONFIG)) > 0
+
+
+def test_what_the_configuration_makes_impossible_is_refused_before_any_data_is_read() -> None:
+    with pytest.raises(ConfigError, match=r"dream\.pose is 0.*inverse_sees"):
+        dataclasses.replace(CONFIG, dream=dataclasses.replace(CONFIG.dream, pose=0.0))
+    with pytest.raises(ConfigError, match=r"returns is 1\.5"):
+        DreamConfig(returns=1.5)

@@ -49,14 +49,6 @@ def test_steps_count_as_weighted_whatever_the_horizon() -> None:
     assert cost(future([0.1]), goal).total.item() == pytest.approx(1.0)
 
 
-def test_beyond_saturation_a_position_costs_no_more() -> None:
-    cost = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=2, saturation=0.05))
-    terms = cost(future([0.3, 0.1, 0.02]), Goal(torch.zeros(1, 8))).terms["tool_pos"]
-    assert terms[0, 0].tolist() == pytest.approx([0.1, 0.1, 0.04])
-    with pytest.raises(ConfigError, match="saturation is 0"):
-        PoseCostConfig(saturation=0.0)
-
-
 def test_names_of_parts_say_where_they_come_from() -> None:
     pose = PoseCost(MODEL, PoseCostConfig(object_pos=1, tool_pos=1))
     parts = {"pose": WeightedCost(pose, 1.0), "unsure": WeightedCost(DisagreementCost(), 2.0), "none": WeightedCost(LatentCost(), 0.0)}
