@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from sim.start import Look, LookConfig, StartConfig, draw_start
 from sim.world import World
 
 SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange")  # "plan" labels what a planner did
+CUT_AFTER = 3, 36  # control steps after which an interrupted skill ends, drawn from this range
 _SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
 
 
@@ -27,6 +29,7 @@ class PlayConfig:
     )
     clumsy_fraction: float = 0.25  # of skills aim with an error
     clumsy_std: float = 0.02  # m
+    interrupted_fraction: float = 0.0  # of skills end before they are done: the next one begins from wherever that is
     noisy_fraction: float = 0.5  # of episodes carry action noise
     max_noise: float = 0.3
     start: StartConfig = field(default_factory=StartConfig)
@@ -34,6 +37,9 @@ class PlayConfig:
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.mix) - set(_SCRIPTED))
+        for name in ("clumsy_fraction", "noisy_fraction", "interrupted_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"PlayConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
         if unknown or min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
             raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(_SCRIPTED)}")
 
@@ -86,7 +92,8 @@ def play_moves(world: World, rng: np.random.Generator, config: PlayConfig) -> It
     while True:
         label = int(rng.choice(len(SKILLS), p=weights / weights.sum()))
         miss = config.clumsy_std if rng.random() < config.clumsy_fraction else 0.0
-        for move in _skill(label, world, rng, miss):
+        is_cut = config.interrupted_fraction > 0 and rng.random() < config.interrupted_fraction
+        for move in islice(_skill(label, world, rng, miss), int(rng.integers(*CUT_AFTER)) if is_cut else None):
             yield label, move
         if _out_of_reach(world):
             yield from ((label, move) for move in skills.squeeze(world, float(world.joint_target[-1]), config.num_steps))

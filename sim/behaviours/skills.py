@@ -151,13 +151,18 @@ def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     yield from rise(world)
     yield from go(world, np.array([*spot, TRAVEL_Z]), yaw, OPEN)
     yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008)
+    yield from close(world)
+    yield from squeeze(world, CLOSED, int(rng.integers(0, 3)))
+
+
+def close(world: World) -> Moves:
+    """Closes the hand until the fingers stand."""
     yield from squeeze(world, CLOSED, 4)
-    for _ in range(14):  # until the fingers stand
+    for _ in range(14):
         before = world.measured[-1]
         yield from squeeze(world, CLOSED, 1)
         if world.measured[-1] - before < 0.02:
             break
-    yield from squeeze(world, CLOSED, int(rng.integers(0, 3)))
 
 
 def let_go(world: World, rng: np.random.Generator) -> Moves:
@@ -171,10 +176,13 @@ def nearest_face_yaw(pose: np.ndarray) -> float:
     return float((upright_turn(pose[3:], BOX) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 
-def table_spot(world: World, rng: np.random.Generator, away_from: np.ndarray, least: float, most: float) -> np.ndarray:
+def table_spot(
+    world: World, rng: np.random.Generator, away_from: np.ndarray, least: float, most: float, margin: float = 0.05
+) -> np.ndarray:
+    """A random place at least `margin` metres within the workspace, and between `least` and `most` metres from another."""
     limits = world.scene.arm.limits
-    low = np.array(limits.workspace_low[:2]) + 0.05
-    high = np.array(limits.workspace_high[:2]) - 0.05
+    low = np.array(limits.workspace_low[:2]) + margin
+    high = np.array(limits.workspace_high[:2]) - margin
     for _ in range(100):
         spot = rng.uniform(low, high)
         if least <= np.linalg.norm(spot - away_from) <= most:

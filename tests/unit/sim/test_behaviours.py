@@ -1,3 +1,4 @@
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,9 @@ import pytest
 
 from robo_dream.errors import ConfigError
 from sim.behaviours.arrange import bring, draw_arrangement
-from sim.behaviours.play import PlayConfig
+from sim.behaviours.play import SKILLS, PlayConfig, play_moves
 from sim.start import draw_start
+from sim.tasks.moment import moment_of
 from sim.world import World
 
 
@@ -26,6 +28,42 @@ def test_arranging_tries_until_the_object_lies_well(world: World, first: str) ->
 def test_a_mix_that_cannot_be_played_is_refused(mix: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"give non-negative weights.*arrange"):
         PlayConfig(mix=mix)
+
+
+@pytest.mark.parametrize("name", ["clumsy_fraction", "noisy_fraction", "interrupted_fraction"])
+def test_a_fraction_is_a_fraction(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"PlayConfig\.{name} is 1\.2"):
+        PlayConfig(**{name: 1.2})
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_interrupted_skills_end_before_they_are_done(world: World, fraction: float) -> None:
+    rng = np.random.default_rng(5)
+    draw_start(world, rng)
+    config = PlayConfig(mix={"reach": 1.0, "wander": 1.0}, interrupted_fraction=fraction)
+    labels = []
+    for label, move in islice(play_moves(world, rng, config), 400):
+        world.step_move(move)
+        labels.append(SKILLS[label])
+    wanders = [len(list(run)) for skill, run in groupby(labels) if skill == "wander"][:-1]
+    assert wanders and all(length % 40 == 0 for length in wanders) == (fraction == 0.0)  # a wander takes 40 steps
+
+
+def test_an_object_in_the_hand_is_carried_on_not_taken_anew(world: World) -> None:
+    rng = np.random.default_rng(4)
+    draw_start(world, rng)
+    wanted = draw_arrangement(world, rng)
+    moves = bring(world, rng, wanted)
+    while not (moment_of(world).in_hand and world.object_poses[0, 2] > 0.045):
+        world.step_move(next(moves))
+    height = [world.object_poses[0, 2]]
+    for move in islice(bring(world, rng, wanted), 6):  # as if another had begun
+        world.step_move(move)
+        height.append(world.object_poses[0, 2])
+        assert moment_of(world).in_hand
+    for move in bring(world, rng, wanted):
+        world.step_move(move)
+    assert wanted.lies_well(world)
 
 
 def test_pairs_of_the_manifests_are_made_again_as_they_are(world: World) -> None:
