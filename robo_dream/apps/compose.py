@@ -18,7 +18,7 @@ from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.mixture_inverse import MixtureInverse
+from robo_dream.planning.mixture_inverse import MixtureInverse, MixtureModel
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
 from sim.camera import SimCamera
@@ -75,14 +75,17 @@ def build_planner(
     cost: CostConfig | None = None,
     proposals: ProposalConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
+    inverse: MixtureModel | None = None,
 ) -> Planner:
     """The planner that `planner` describes, judging by `cost`. Raises `ConfigError` for a cost that the model cannot give.
 
-    A model that has learned neither an inverse model nor a temporal distance (true physics) gets no proposers.
+    Suggestions come from `inverse`, without it from the model itself; one that has learned no inverse model (true physics) then
+    gets no proposers.
     """
     learned = isinstance(model, LatentVideoModel)
     judge = build_cost(cost or CostConfig(), model, model.distance if learned else None)
-    proposers = _proposers(model, proposals or ProposalConfig()) if isinstance(model, LatentVideoModel) else []
+    inverse = inverse or (model if isinstance(model, LatentVideoModel) else None)
+    proposers = _proposers(model, inverse, proposals or ProposalConfig()) if inverse is not None else []
     if isinstance(planner, DirectConfig):
         proposers = proposers[:1]
         if not proposers:
@@ -105,8 +108,8 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
             return planner.num_samples * planner.num_iterations
 
 
-def _proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
-    inverse = MixtureInverse(model, config.temperature)
+def _proposers(model: WorldModel, network: MixtureModel, config: ProposalConfig) -> Sequence[Proposer]:
+    inverse = MixtureInverse(network, config.temperature)
     proposers: list[Proposer] = []
     if config.inverse:
         proposers.append(InverseProposer(model, inverse))

@@ -32,8 +32,8 @@ ROWS: tuple[Row, ...] = get_args(Row)
 
 _DESCRIPTION = """\
 Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
-alone, no search), `planner` (what `planning` configures) and `physics` (the search on the true simulator: the ceiling). A pair's outcome
-depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
+alone, no search), `planner` (what `planning` configures) and `physics` (search and suggestions at true poses, imagined by the true
+simulator: the ceiling). A pair's outcome depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
 
 _EPILOG = """\
 example:
@@ -169,7 +169,7 @@ def settings_hash(wanted: EvaluateConfig, row: Row, task: str, manifest: Manifes
     decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "scene": config.dump(wanted.scene), "manifest": manifest.sha256}
     if row not in ("nothing", "random"):
         decides["planning"] = config.dump(wanted.planning_of(row, task))
-    if row in ("inverse", "planner") and wanted.checkpoint.is_file():
+    if row in ("inverse", "planner", "physics") and wanted.checkpoint.is_file():
         decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 

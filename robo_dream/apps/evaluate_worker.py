@@ -8,7 +8,10 @@ from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import Result
 from robo_dream.imagination import WorldModel
+from robo_dream.models.pose_inverse import PoseInverse
+from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
+from robo_dream.planning.mixture_inverse import MixtureModel
 from sim.arm import SimClock, tool_arm
 from sim.physics.oracle import PhysicsOracle
 from sim.tasks.attempt import Attempt
@@ -25,7 +28,7 @@ class Worker:
         self.world = compose.build_world(wanted.scene)
         size = len(self.world.state)
         self.manifests = {task: read_manifest(wanted.manifests / f"{task}.safetensors", size) for task in wanted.tasks}
-        self._learned: WorldModel | None = None
+        self._learned: LatentVideoModel | None = None
         self._physics: PhysicsOracle | None = None
 
     def attempt(self, job: Job) -> Result:
@@ -36,7 +39,7 @@ class Worker:
         world.set_state(manifest.starts[job.pair])
         attempt.begin(world, manifest.goals[job.pair])
         goal = goal_from_observation(model, attempt.goal_observation(world))
-        planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
+        planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, inverse=self._inverse(job))
 
         def held(_: object) -> bool:
             if world.time > self._counted:
@@ -62,6 +65,16 @@ class Worker:
         if job.row == "physics":
             self._physics = self._physics or PhysicsOracle(self.world, num_threads=1)
             return self._physics
+        return self._checkpoint
+
+    def _inverse(self, job: Job) -> MixtureModel | None:
+        """True physics is suggested what the checkpoint would do if it saw the true poses, where its inverse model goes by poses."""
+        if job.row != "physics" or self._checkpoint.spec.config.inverse_sees != "poses":
+            return None
+        return PoseInverse(self._checkpoint, self._model(job))
+
+    @property
+    def _checkpoint(self) -> LatentVideoModel:
         self._learned = self._learned or compose.load_checkpoint_model(self.wanted.checkpoint)
         return self._learned
 

@@ -33,6 +33,11 @@ class PoseHead(nn.Module):
     def normalise(self, poses: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
         return (poses - self.mean) / self.std
 
+    def normal_of(self, pose: ScenePose) -> Float[Tensor, "*batch pose"]:
+        """Poses in metres and unit vectors, normalised."""
+        parts = (pose.tool_pos, pose.tool_turn, pose.gripper[..., None], pose.object_pos, pose.object_turn)
+        return self.normalise(torch.cat(parts, -1).to(self.mean))
+
     def forward(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         pose = self.body(latents).float() * self.std + self.mean
         return ScenePose(

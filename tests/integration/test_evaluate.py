@@ -11,7 +11,9 @@ from robo_dream.apps.evaluate import EvaluateConfig, pair_seed
 from robo_dream.apps.main import main
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
+from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.planning.goals import goal_from_observation
+from sim.physics.oracle import PhysicsOracle
 from sim.tasks.catalogue import task_named
 from sim.tasks.task import moment_at
 from sim.world import World
@@ -68,3 +70,20 @@ def test_a_decision_does_not_change_with_the_simulators_truth():
         planted = replace(seen, arm=replace(seen.arm, tool_pos=seen.arm.tool_pos + 0.05))  # a leak of this size would be seen
         other = planner.plan(model.believe([[planted]]), goal, [1])
     assert (plans[0].actions == plans[1].actions).all() and not (plans[0].actions == other.actions).all()
+
+
+def test_at_true_poses_the_inverse_model_suggests_what_it_does_from_pictures():
+    model, manifest = compose.load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
+    seen, true = [], []
+    with World() as world, PhysicsOracle(world, num_threads=1) as physics:
+        at_true_poses = PoseInverse(model, physics)
+        for start, goal in zip(manifest.starts[:8], manifest.goals[:8], strict=True):
+            world.set_state(goal)
+            there = world.observe()
+            world.set_state(start)
+            here = world.observe()
+            for believer, inverse, found in ((model, model, seen), (physics, at_true_poses, true)):
+                belief = believer.believe([[here]]).latent
+                found.append(inverse.next_actions(belief, goal_from_observation(believer, there).latent).mean()[0].numpy())
+    apart = np.linalg.norm(np.stack(seen)[:, None] - np.stack(true)[None], axis=-1)
+    assert np.median(np.diag(apart)) < 0.5 * np.median(apart[~np.eye(len(apart), dtype=bool)])

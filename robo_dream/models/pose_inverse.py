@@ -1,0 +1,37 @@
+"""An inverse model that is told poses by another world model: what it suggests when true physics does the imagining."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.errors import ContractError
+from robo_dream.imagination import WorldModel
+from robo_dream.models.inverse import ActionMixture
+from robo_dream.models.world_model import LatentVideoModel
+
+
+@dataclass(frozen=True)
+class PoseInverse:
+    """The suggestions of `model`, whose eyes are `world`: latents are those of `world`, and only their poses are used.
+
+    Raises `ContractError` for a model whose inverse model sees latents, which only its own encoder makes.
+    """
+
+    model: LatentVideoModel
+    world: WorldModel
+
+    def __post_init__(self) -> None:
+        if self.model.spec.config.inverse_sees != "poses":
+            raise ContractError("the inverse model of this checkpoint sees latents, not poses; nobody else can be its eyes")
+
+    @torch.inference_mode()
+    def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
+        """See `LatentVideoModel.next_actions`."""
+        here, there = (self.model.pose_head.normal_of(self.world.poses(some)) for some in (latents, goals))
+        return self.model.inverse(here, there)
+
+    def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
+        """See `LatentVideoModel.block_actions`."""
+        return self.model.block_actions(blocks)
