@@ -27,11 +27,19 @@ def toward(world: World, pos: np.ndarray, yaw: float, grip: float) -> Float[np.n
     return np.array([*shift, np.clip(turn, -high[3], high[3]), np.clip(grip - world.joint_target[-1], -high[4], high[4])])
 
 
-def go(world: World, pos: np.ndarray, yaw: float, grip: float, tolerance: float = 0.012, max_steps: int = 40) -> Moves:
-    """Moves there in a straight line until the measured tool is within `tolerance` metres."""
+def go(
+    world: World,
+    pos: np.ndarray,
+    yaw: float,
+    grip: float,
+    tolerance: float = 0.012,
+    max_steps: int = 40,
+    turn_tolerance: float = 0.12,
+) -> Moves:
+    """Moves there in a straight line until the measured tool is within `tolerance` metres and `turn_tolerance` rad."""
     for _ in range(max_steps):
         at = world.kinematics.forward(world.measured[:-1])
-        if np.linalg.norm(at.pos - pos) < tolerance and abs(downward_yaw(at.quat) - yaw) < 0.12:
+        if np.linalg.norm(at.pos - pos) < tolerance and abs(downward_yaw(at.quat) - yaw) < turn_tolerance:
             return
         yield toward(world, pos, yaw, grip)
 
