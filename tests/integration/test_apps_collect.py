@@ -51,7 +51,8 @@ def test_the_number_of_workers_changes_no_episode_and_no_split(tmp_path: Path) -
 def test_the_same_command_goes_on_and_another_recipe_is_refused(tmp_path: Path) -> None:
     assert collect(tmp_path, "num_episodes=2", "workers=1").returncode == 0
     more = collect(tmp_path, "num_episodes=3", "workers=1")
-    assert more.returncode == 0 and "1 to go" in more.stdout and sorted(by_seed(tmp_path)) == [0, 1, 2]
+    assert more.returncode == 0, f"{more.returncode}: {more.stdout}{more.stderr}"
+    assert "1 to go" in more.stdout and sorted(by_seed(tmp_path)) == [0, 1, 2]
     other = collect(tmp_path, "num_episodes=4", "play.clumsy_fraction=0.5")
     assert other.returncode == 2 and "another play" in other.stderr and "out=" in other.stderr
 
