@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from robo_dream.evaluation.manifest import Manifest, choose_pairs
 from sim.behaviours.play import PlayConfig, play_moves
+from sim.moment import Moment, moment_of
 from sim.start import draw_start
-from sim.tasks.moment import Moment, moment_of
 from sim.tasks.task import Task
 from sim.world import World
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from sim.moment import Moment, moment_of, turn_between
 from sim.start import draw_start
-from sim.tasks.moment import Moment, moment_of, turn_between
 from sim.tasks.spots import free_spot, table_pose
 from sim.world import World
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_quat
 from robo_dream.embodiment import Pose
+from sim.moment import Moment, moment_of
 from sim.start import draw_start
-from sim.tasks.moment import Moment, moment_of
 from sim.world import World
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from robo_dream.embodiment import Observation
 from robo_dream.evaluation.progress import Progress
-from sim.tasks.moment import Moment, moment_of
+from sim.moment import Moment, moment_of
 from sim.world import World
 
 

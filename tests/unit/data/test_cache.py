@@ -80,7 +80,6 @@ def test_a_build_that_is_killed_is_built_again(tmp_path: Path) -> None:
     data, cache = write(tmp_path / "data", range(4)), tmp_path / "cache"
     code = f"""
 import time
-from dataclasses import replace
 from pathlib import Path
 from robo_dream.data.cache import build_cache
 build_cache(Path({str(data)!r}), Path({str(cache)!r}), lambda done, total: (print(done, flush=True), time.sleep(30)))

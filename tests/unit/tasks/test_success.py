@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sim.moment import Moment, turn_between
 from sim.tasks.lift import Lift
-from sim.tasks.moment import Moment, turn_between
 from sim.tasks.place import Place
 from sim.tasks.push import Push
 from sim.tasks.reach import Reach
