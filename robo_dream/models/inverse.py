@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.layers import ResidualMlp, mlp
-from robo_dream.models.pose_head import POSE_NAMES
+from robo_dream.models.relations import LatentRelations, PoseRelations
 
-APART = 3.0  # weight of the difference between here and the goal: small ones matter
 LOG_STD_MIN, LOG_STD_MAX = -3.0, 0.7  # normalised units: 0.05 to 2 half ranges
 
 
@@ -64,13 +63,13 @@ class InverseModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
-        num_seen = len(POSE_NAMES) if spec.config.inverse_sees == "poses" else spec.config.latent
-        self.body = ResidualMlp(3 * num_seen, w.trunk, w.trunk_layers)
+        self.relations = PoseRelations(spec) if spec.config.inverse_sees == "poses" else LatentRelations(spec)
+        self.body = ResidualMlp(self.relations.num_out, w.trunk, w.trunk_layers)
         self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
 
     def forward(self, seen: Float[Tensor, "batch number"], goals: Float[Tensor, "batch number"]) -> ActionMixture:
         """`seen` is `LatentVideoModel.seen` of where we are, `goals` of where we want to be."""
-        out = self.out(self.body(torch.cat([seen, goals, APART * (goals - seen)], -1))).float()
+        out = self.out(self.body(self.relations(seen, goals))).float()
         logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.block_size], -1)
         means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.block_size)).chunk(2, -1)
         middle, half = 0.5 * (LOG_STD_MAX + LOG_STD_MIN), 0.5 * (LOG_STD_MAX - LOG_STD_MIN)

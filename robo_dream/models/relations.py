@@ -1,0 +1,91 @@
+"""How hand and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.pose_head import POSE_NAMES
+
+NUM_POSE = len(POSE_NAMES)
+TOOL, OBJECT = slice(0, 3), slice(6, 9)
+TOOL_TURN, GRIPPER, OBJECT_TURN = slice(3, 5), 5, slice(9, 11)
+FAR, NEAR = 0.04, 0.02  # m, the units of displacements: plain, and squashed so that millimetres count near by
+APART = 3.0  # weight of differences in closure and of latents: small ones matter
+
+
+class LatentRelations(nn.Module):
+    """Numbers for a network that goes from latents to a goal's: both, and their difference."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.num_out = 3 * spec.config.latent
+
+    def forward(self, seen: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
+        return torch.cat([seen, goals, APART * (goals - seen)], -1)
+
+
+class PoseRelations(nn.Module):
+    """Numbers for a network that goes from normalised poses (`POSE_NAMES`) to a goal's: both, their displacements and relative turns.
+
+    Turns of the object are multiples of its symmetry, where equal looks are equal numbers, and so are those of the hand beside it:
+    a hand is as square to a box at every quarter.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.symmetry = spec.config.object_symmetry
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(spec.pose.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.pose.std), persistent=False)
+        self.num_out = 2 * NUM_POSE + 2 * 4 * 3 + 5 * 2 + 1
+
+    def forward(self, seen: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch number"]:
+        here, there = seen.float() * self.std + self.mean, goals.float() * self.std + self.mean
+        displaced = torch.cat(
+            [
+                here[..., OBJECT] - here[..., TOOL],
+                there[..., OBJECT] - there[..., TOOL],
+                there[..., OBJECT] - here[..., OBJECT],
+                there[..., TOOL] - here[..., TOOL],
+            ],
+            -1,
+        )
+        hand, hand_there = _unit(here[..., TOOL_TURN]), _unit(there[..., TOOL_TURN])
+        thing, thing_there = _unit(here[..., OBJECT_TURN]), _unit(there[..., OBJECT_TURN])
+        square, square_there = _multiple(hand, self.symmetry), _multiple(hand_there, self.symmetry)
+        turned = torch.cat(
+            [
+                _between(square, thing),
+                _between(square_there, thing_there),
+                _between(thing, thing_there),
+                _between(square, thing_there),
+                _between(hand, hand_there),
+            ],
+            -1,
+        )
+        closure = APART * (there[..., GRIPPER] - here[..., GRIPPER])[..., None]
+        return torch.cat([seen, goals, displaced / FAR, torch.tanh(displaced / NEAR), turned, closure], -1)
+
+
+def _unit(turns: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    return nn.functional.normalize(turns, dim=-1, eps=1e-3)
+
+
+def _times(one: Float[Tensor, "*batch 2"], other: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """The sum of two angles, each as (cos, sin)."""
+    (a, b), (c, d) = one.unbind(-1), other.unbind(-1)
+    return torch.stack([a * c - b * d, a * d + b * c], -1)
+
+
+def _between(start: Float[Tensor, "*batch 2"], end: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """The angle from one to the other."""
+    return _times(end, start * start.new_tensor([1.0, -1.0]))
+
+
+def _multiple(turn: Float[Tensor, "*batch 2"], number: int) -> Float[Tensor, "*batch 2"]:
+    total = turn
+    for _ in range(number - 1):
+        total = _times(total, turn)
+    return total
