@@ -18,7 +18,7 @@ from sim.scene import SceneConfig
 from sim.world import World
 
 _DESCRIPTION = """\
-Plays with the box in simulation (reaching, pushing, dragging, lifting, wandering; some of it clumsy, all of it shaken by noise) and
+Plays with the box in simulation (reaching, pushing, lifting, arranging, straying; as clumsy, shaken and interrupted as you say) and
 keeps every episode as LeRobotDataset v3.0. Episode i is played with seed + i, so the same file gives the same episodes however
 many workers play. Kill it whenever you like: finished episodes stay, and the same command goes on with those that are missing."""
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     num_test = sum(not data.is_train(i) for data in datasets for i in range(data.num_episodes))
     frames = sum(data.num_frames for data in datasets)
     counts = f"{sum(map(len, datasets))} episodes, {num_test} of them held out, {frames} frames"
-    print(f"{wanted.out}: {counts} of {' and '.join(spec.camera_names)}.")
+    print(f"{wanted.out}: {counts}{' of ' * bool(spec.cameras)}{' and '.join(spec.camera_names)}.")
     return 0
 
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from robo_dream import config
 from robo_dream.apps.bars import Bars
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
-from robo_dream.data.shards import open_dataset
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.training.config import TrainingConfig
 
@@ -38,6 +37,7 @@ class TrainConfig:
 
     out: Path = Path("runs/train/jaco_s")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
+    demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the inverse model imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
     stage: Literal["all", "representation", "dream"] = "all"
     init: Path | None = None  # checkpoint whose encoder stage=dream keeps; without it, the one in `out`
@@ -50,6 +50,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.datasets:
             raise ConfigError("datasets is empty; name at least one folder that `robo-dream collect` wrote")
+        if self.demonstrations and self.training.model.inverse_sees != "poses":
+            raise ConfigError(
+                f"demonstrations are given, of which the inverse model sees poses, but training.model.inverse_sees is "
+                f"{self.training.model.inverse_sees}; set it to poses, or name them in datasets"
+            )
         if self.init is not None and self.stage != "dream":
             raise ConfigError(f"init is given with stage={self.stage}; it is where stage=dream begins, so add stage=dream or leave it out")
         if self.strips < 0 or self.workers < 1:
@@ -67,36 +72,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     wanted = load_config(TrainConfig, args)
     from robo_dream.apps import train_results as results
-    from robo_dream.data.cache import build_cache
+    from robo_dream.apps.train_data import open_training_data
     from robo_dream.training import dream, representation
-    from robo_dream.training.inverse_batches import imitated_frames
 
     device_is_there(wanted.training.device)
-    source = open_dataset(wanted.datasets)
-    with Bars({}, "frames into the cache", unit="episode") as bars:
-        cache = build_cache(source, wanted.cache, bars, wanted.workers)
-    num_test = int((~cache.is_train).sum())
-    print(f"{cache.num_episodes} episodes, {num_test} of them held out, {cache.num_frames} frames of {' and '.join(cache.cameras)}.")
-    imitated_frames(cache, wanted.training)  # what it cannot learn from is said now, not after the first stages
+    data = open_training_data(wanted.datasets, wanted.demonstrations, wanted.cache, wanted.training, wanted.workers)
     wanted.out.mkdir(parents=True, exist_ok=True)
     (wanted.out / "config.yaml").write_text(config.to_yaml(wanted))
 
     training, steps = wanted.training, wanted.training.dream
     if wanted.stage != "dream":
         with Bars({}, "representation", unit="step") as bars:
-            representation.train_representation(cache, training, wanted.out, progress=bars, resume=wanted.resume)
+            representation.train_representation(data.play, training, wanted.out, progress=bars, resume=wanted.resume)
         if wanted.stage == "representation":
             print(f"{wanted.out / representation.MODEL_FILE}: go on with stage=dream init={wanted.out / representation.MODEL_FILE}")
             return 0
     begin_from(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
     names = {steps.steps: "dream", training.inverse.steps: "inverse model", steps.decoder_steps: "decoder"}
     with Bars(names, "frames into latents", unit="step") as bars:
-        model = dream.train_dream(cache, training, wanted.out, progress=bars, resume=wanted.resume)
+        model = dream.train_dream(
+            data.play, training, wanted.out, demonstrations=data.demonstrations, progress=bars, resume=wanted.resume
+        )
 
     written = wanted.out / dream.MODEL_FILE
     seconds = results.training_seconds(wanted.out / "metrics.jsonl")
-    metrics = results.release(model, written, wanted.release or written, recipe(wanted, source.parts[0].spec.recipe, seconds))
-    sheet = results.draw_strips(model, cache, wanted.out / "strips", wanted.strips, training.seed)
+    metrics = results.release(model, written, wanted.release or written, recipe(wanted, data.recipes, seconds))
+    sheet = results.draw_strips(model, data.play, wanted.out / "strips", wanted.strips, training.seed)
     for line in results.figures(metrics):
         print(line)
     print(f"Trained in {seconds / 60:.1f} minutes. Checkpoint: {wanted.release or written}")
@@ -135,8 +136,8 @@ def begin_from(wanted: TrainConfig, representation: Path, state: Path) -> None:
 def recipe(wanted: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """How to make this checkpoint again: commands, configuration, data, and what it took."""
     return {
-        "commands": ["robo-dream collect", "robo-dream train"],
-        "data": dict(data),
+        "commands": [*["robo-dream collect"] * len(data), "robo-dream train"],
+        **data,
         "train": config.dump(wanted),
         "training_minutes": round(seconds / 60, 1),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": wanted.training.device},

@@ -39,6 +39,8 @@ class CameraSpec:
 class DatasetSpec:
     """The contract between a dataset and its episodes; it is written once, to meta/robo_dream.json.
 
+    A dataset without cameras keeps what was done and where things were; an inverse model that sees poses learns from that.
+
     `storage` "image" keeps each picture as a lossless PNG inside the parquet file, "video" as H.264 (lossy) beside it.
     `skills` names the values of `Episode.skill`. `seed` and `test_fraction` fix which episodes are held out (split.py).
     `recipe` is any JSON that says how the data was made.
@@ -57,8 +59,8 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         names = self.camera_names
-        if not names or len(set(names)) != len(names) or not all(name and "/" not in name for name in names):
-            raise ContractError(f"cameras are named {names}; give at least one, each with its own name and no '/' in it")
+        if len(set(names)) != len(names) or not all(name and "/" not in name for name in names):
+            raise ContractError(f"cameras are named {names}; give each its own name, with no '/' in it")
         if not self.skills:
             raise ContractError("a dataset needs at least one skill name; leave the default for unlabelled data")
         if self.storage not in ("image", "video"):

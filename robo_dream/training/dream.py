@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models import checkpoint
@@ -17,6 +18,7 @@ from robo_dream.training.config import TrainingConfig
 from robo_dream.training.dream_batches import DreamBatch, DreamBatches
 from robo_dream.training.frames import Frames, pictures
 from robo_dream.training.inverse_batches import InverseBatch, InverseBatches
+from robo_dream.training.labels import pose_labels
 from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
 from robo_dream.training.metrics import held_out_metrics
@@ -34,13 +36,15 @@ def train_dream(
     config: TrainingConfig,
     run_dir: Path,
     *,
+    demonstrations: Frames | None = None,
     progress: Progress | None = None,
     resume: bool = True,
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
-    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. `progress` counts four times: frames
-    encoded, steps of the dream, of the inverse model, of the decoder.
+    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The inverse model imitates `demonstrations`,
+    of which it sees the recorded poses, or else `cache`, of which it sees latents. `progress` counts four times: frames encoded,
+    steps of the dream, of the inverse model, of the decoder.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress)
@@ -66,11 +70,15 @@ def train_dream(
             losses, follow, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
         with torch.no_grad():
-            seen = torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)])
-        pairs, inverse = InverseBatches(cache, config, seen), config.inverse
+            if demonstrations is None:
+                seen = torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)])
+            else:
+                seen = demonstrated_poses(model, demonstrations)
+        imitated, inverse = demonstrations or cache, config.inverse
+        pairs = InverseBatches(imitated, config, seen)
         run_stage(
             Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.warmup, inverse.weight_decay), config, model,
-            [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, cache.dataset_id, log, progress, resume,
+            [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, imitated.dataset_id, log, progress, resume,
         )  # fmt: skip
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
@@ -83,6 +91,12 @@ def train_dream(
         log.write("held_out", stage.steps, metrics)
     checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, metrics)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
+
+
+def demonstrated_poses(model: LatentVideoModel, demonstrations: Frames) -> Float[Tensor, "frame pose"]:
+    """The recorded pose of every frame, as the inverse model sees poses: normalised."""
+    labels = pose_labels(demonstrations, model.spec.config.object_symmetry)
+    return model.pose_head.normalise(torch.from_numpy(labels).to(model.device))
 
 
 def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: DreamBatch, config: TrainingConfig) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from sim.behaviours.arrange import arrange
 from sim.start import Look, LookConfig, StartConfig, draw_start
 from sim.world import World
 
-SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange")  # "plan" labels what a planner did
+SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange", "stray")  # "plan" labels what a planner did
 CUT_AFTER = 3, 36  # control steps after which an interrupted skill ends, drawn from this range
 _SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
 
@@ -29,7 +29,7 @@ class PlayConfig:
     )
     clumsy_fraction: float = 0.25  # of skills aim with an error
     clumsy_std: float = 0.02  # m
-    interrupted_fraction: float = 0.0  # of skills end before they are done: the next one begins from wherever that is
+    interrupted: Mapping[str, float] = field(default_factory=dict)  # fractions of skills that end before they are done: what next?
     noisy_fraction: float = 0.5  # of episodes carry action noise
     max_noise: float = 0.3
     start: StartConfig = field(default_factory=StartConfig)
@@ -37,9 +37,12 @@ class PlayConfig:
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.mix) - set(_SCRIPTED))
-        for name in ("clumsy_fraction", "noisy_fraction", "interrupted_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"PlayConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
+        fractions = {name: getattr(self, name) for name in ("clumsy_fraction", "noisy_fraction")}
+        for name, value in (fractions | {f"interrupted[{skill!r}]": value for skill, value in self.interrupted.items()}).items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"PlayConfig.{name} is {value}; it is a fraction, from 0 to 1")
+        if idle := sorted(skill for skill in self.interrupted if self.mix.get(skill, 0.0) <= 0):
+            raise ConfigError(f"PlayConfig.interrupted names {idle}, which mix never plays; mix is {dict(self.mix)}")
         if unknown or min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
             raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(_SCRIPTED)}")
 
@@ -92,7 +95,8 @@ def play_moves(world: World, rng: np.random.Generator, config: PlayConfig) -> It
     while True:
         label = int(rng.choice(len(SKILLS), p=weights / weights.sum()))
         miss = config.clumsy_std if rng.random() < config.clumsy_fraction else 0.0
-        is_cut = config.interrupted_fraction > 0 and rng.random() < config.interrupted_fraction
+        cut = config.interrupted.get(SKILLS[label], 0.0)
+        is_cut = cut > 0 and rng.random() < cut
         for move in islice(_skill(label, world, rng, miss), int(rng.integers(*CUT_AFTER)) if is_cut else None):
             yield label, move
         if _out_of_reach(world):
@@ -113,6 +117,8 @@ def _skill(label: int, world: World, rng: np.random.Generator, miss: float) -> s
             return skills.wander(world, rng)
         case "arrange":
             return arrange(world, rng, miss)
+        case "stray":
+            return skills.stray(world, rng)
     raise AssertionError(f"no script for skill {SKILLS[label]!r}")
 
 

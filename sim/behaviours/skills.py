@@ -143,6 +143,18 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
         yield np.clip(move, -high, high)
 
 
+def stray(world: World, rng: np.random.Generator) -> Moves:
+    """Goes to two places without a reason, often low, often to the object, often as a fist: where imagining goes wrong, a hand is there."""
+    limits = world.scene.arm.limits
+    for _ in range(2):
+        pos = rng.uniform(limits.workspace_low, limits.workspace_high)
+        if rng.random() < 0.6:
+            pos[:2] = world.object_poses[0, :2] + rng.normal(0, 0.07, 2)
+        pos[2] = rng.uniform(0.03, 0.05 if rng.random() < 0.6 else 0.2)
+        within = np.clip(pos, limits.workspace_low, limits.workspace_high)
+        yield from go(world, within, float(rng.uniform(-0.7, 0.7)), float(rng.choice([OPEN, CLOSED, CLOSED])), max_steps=12)
+
+
 def rise(world: World) -> Moves:
     """Lifts a low hand straight up, so that its way to the side sweeps nothing off the table."""
     at = world.kinematics.forward(world.joint_target[:-1])

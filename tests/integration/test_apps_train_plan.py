@@ -32,14 +32,16 @@ def robo_dream(*words: str) -> subprocess.CompletedProcess[str]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/, cache/ and run/, in which a tiny model was trained."""
     folder = tmp_path_factory.mktemp("tiny")
-    for words in (("collect", *COLLECT, f"out={folder}/data"), train_words(folder)):
+    shown = ("collect", *COLLECT, f"out={folder}/shown", "scene.cameras=[]", "seed=100")
+    for words in (("collect", *COLLECT, f"out={folder}/data"), shown, train_words(folder)):
         done = robo_dream(*words)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def train_words(folder: Path, out: str = "run") -> tuple[str, ...]:
-    return ("train", *TRAIN, f"datasets=[{folder}/data]", f"cache={folder}/cache", f"out={folder}/{out}")
+    data = (f"datasets=[{folder}/data]", f"demonstrations=[{folder}/shown]", f"cache={folder}/cache")
+    return ("train", *TRAIN, *data, f"out={folder}/{out}")
 
 
 def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Path) -> None:
@@ -48,6 +50,20 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(stages)) == ["representation", "dream", "inverse", "decoder", "held_out"]
+
+
+def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:
+    recipe = checkpoint.read_info(trained / "run/model.safetensors").recipe
+    assert recipe["demonstrations"]["scene"]["cameras"] == [] and recipe["demonstrations"]["seed"] == 100
+    assert [command.split()[1] for command in recipe["commands"]] == ["collect", "collect", "train"]
+
+
+def test_what_a_world_model_or_an_inverse_model_cannot_learn_from_is_said_before_training(trained: Path, tmp_path: Path) -> None:
+    blind = robo_dream(*train_words(trained), f"datasets=[{trained}/shown]", f"out={tmp_path}/run")
+    assert blind.returncode == 2 and "has no pictures" in blind.stderr and "name it in demonstrations" in blind.stderr
+    latents = robo_dream(*train_words(trained), "training.model.inverse_sees=latents", f"out={tmp_path}/run")
+    assert latents.returncode == 2 and "set it to poses, or name them in datasets" in latents.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_again_goes_on_where_it_was_and_gives_the_same_weights(trained: Path) -> None:

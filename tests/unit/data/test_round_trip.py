@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_dream.data.cache import build_cache
 from robo_dream.data.reader import Dataset
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import ContractError, DataError
@@ -39,6 +40,15 @@ def test_video_keeps_numbers_exactly_and_pictures_nearly(tmp_path: Path) -> None
     for name, pictures in images.items():
         assert again.images[name].shape == pictures.shape
         assert np.abs(again.images[name].astype(int) - pictures).mean() < 6
+
+
+def test_a_dataset_without_cameras_keeps_the_numbers(tmp_path: Path) -> None:
+    spec = replace(make_spec(), cameras=())
+    with DatasetWriter(tmp_path / "data", spec) as writer:
+        writer.append(replace(make_episode(make_spec(), 0), images={}))
+    assert_same(Dataset.open(tmp_path / "data").episode(0), replace(make_episode(make_spec(), 0), images={}))
+    frames = build_cache(tmp_path / "data", tmp_path / "cache")
+    assert frames.cameras == () and not frames.images and frames.num_frames == 8
 
 
 def test_a_dataset_goes_on_where_it_was(tmp_path: Path) -> None:

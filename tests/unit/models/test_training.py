@@ -10,10 +10,11 @@ import torch
 from squares import SquareFrames, square_frames
 
 from robo_dream.errors import CheckpointError, ConfigError, DataError
+from robo_dream.imagination import ScenePose
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
-from robo_dream.training.dream import train_dream
+from robo_dream.training.dream import demonstrated_poses, train_dream
 from robo_dream.training.dream_batches import DreamBatches
 from robo_dream.training.inverse_batches import InverseBatches, imitated_frames
 from robo_dream.training.open_loop import open_loop, strips
@@ -130,6 +131,30 @@ def test_doing_nothing_on_the_way_to_a_goal_is_not_imitated(cache: SquareFrames)
     is_there = start // 8 == goal // 8
     assert torch.equal(batch.weights == 0, torch.from_numpy(is_idle & ~is_there))
     assert 0.1 < float((batch.weights == 0).float().mean()) < 0.9
+
+
+def test_demonstrations_without_pictures_teach_the_inverse_model_and_nothing_else(
+    cache: SquareFrames, finished: Path, tmp_path: Path
+) -> None:
+    shown = dataclasses.replace(square_frames(6, 30, seed=1), cameras=(), images={}, dataset_id="shown")
+    train_representation(cache, CONFIG, tmp_path)
+    train_dream(cache, CONFIG, tmp_path, demonstrations=shown)
+    one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, tmp_path))
+    differing = {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])}
+    assert differing == {"inverse"}
+
+
+def test_poses_of_demonstrations_are_seen_as_the_pose_head_would_tell_them(cache: SquareFrames, finished: Path) -> None:
+    model = checkpoint.load(finished / "model.safetensors")
+    seen = demonstrated_poses(model, cache)
+    here = model.pose_head.normal_of(
+        ScenePose(
+            tool_pos=torch.from_numpy(cache.proprio[:, :3]), tool_turn=torch.from_numpy(cache.proprio[:, 3:5]),
+            gripper=torch.from_numpy(cache.proprio[:, 5]), object_pos=torch.from_numpy(cache.object_pose[:, :3]),
+            object_turn=torch.tensor([[1.0, 0.0]]).expand(len(cache.proprio), 2),
+        )
+    )  # fmt: skip
+    torch.testing.assert_close(seen, here)
 
 
 def test_a_skill_that_the_data_lacks_is_named(cache: SquareFrames) -> None:
