@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Planner, Proposer, WorldModel
 from robo_dream.models import checkpoint
+from robo_dream.models.object_goal import ObjectGoal
+from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
@@ -18,7 +21,7 @@ from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.mixture_inverse import MixtureInverse, MixtureModel
+from robo_dream.planning.mixture_inverse import MixtureInverse
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
 from sim.camera import SimCamera
@@ -28,11 +31,16 @@ from sim.world import World
 
 @dataclass(frozen=True)
 class ProposalConfig:
-    """What the learned inverse model suggests to a search. `temperature` scales its spread; 0 draws among its modes only."""
+    """What the learned inverse model suggests to a search. `temperature` scales its spread; 0 draws among its modes only.
+
+    `hand` says what is asked of the hand: that it ends as the goal's picture shows it, or, where only the object matters, that it
+    opens and rises once the object is where it should be.
+    """
 
     inverse: bool = True  # suggestions closed over the model's own imagination
     repeated: bool = False  # the first suggestion held over the horizon
     temperature: float = 1.0
+    hand: Literal["as_shown", "above_object"] = "as_shown"
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -75,7 +83,7 @@ def build_planner(
     cost: CostConfig | None = None,
     proposals: ProposalConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
-    inverse: MixtureModel | None = None,
+    inverse: PoseInverse | None = None,
 ) -> Planner:
     """The planner that `planner` describes, judging by `cost`. Raises `ConfigError` for a cost that the model cannot give.
 
@@ -84,8 +92,8 @@ def build_planner(
     """
     learned = isinstance(model, LatentVideoModel)
     judge = build_cost(cost or CostConfig(), model, model.distance if learned else None)
-    inverse = inverse or (model if isinstance(model, LatentVideoModel) else None)
-    proposers = _proposers(model, inverse, proposals or ProposalConfig()) if inverse is not None else []
+    seer = inverse or (model if isinstance(model, LatentVideoModel) else None)
+    proposers = _proposers(model, seer, proposals or ProposalConfig()) if seer is not None else []
     if isinstance(planner, DirectConfig):
         proposers = proposers[:1]
         if not proposers:
@@ -108,8 +116,10 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
             return planner.num_samples * planner.num_iterations
 
 
-def _proposers(model: WorldModel, network: MixtureModel, config: ProposalConfig) -> Sequence[Proposer]:
-    inverse = MixtureInverse(network, config.temperature)
+def _proposers(model: WorldModel, seer: LatentVideoModel | PoseInverse, config: ProposalConfig) -> Sequence[Proposer]:
+    if config.hand == "above_object" and seer.spec.config.inverse_sees != "poses":
+        raise ConfigError("proposals.hand is above_object, which needs an inverse model that sees poses; this one's sees latents: as_shown")
+    inverse = MixtureInverse(ObjectGoal(seer) if config.hand == "above_object" else seer, config.temperature)
     proposers: list[Proposer] = []
     if config.inverse:
         proposers.append(InverseProposer(model, inverse))

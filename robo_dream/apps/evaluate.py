@@ -23,8 +23,9 @@ from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manife
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
-from robo_dream.planning.costs.build import CostConfig
 from robo_dream.planning.direct import DirectConfig
+from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.kinds import PlannerConfig
 from sim.scene import SceneConfig
 
 Row = Literal["nothing", "random", "inverse", "planner", "physics"]
@@ -46,7 +47,10 @@ Results go to `out`: results.jsonl (a line a pair and row) and table.md, which s
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics."""
+    """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics.
+
+    That row searches as `physics` says, with the same costs and suggestions as the planner's.
+    """
 
     checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
     manifests: Path = Path("configs/manifests")
@@ -59,7 +63,7 @@ class EvaluateConfig:
     workers: int = 2  # processes, one thread each; they change no outcome
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
-    physics: PlanningConfig = field(default_factory=lambda: PlanningConfig(cost=CostConfig(distance=0.0, pose=1.0)))
+    physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
     scene: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
@@ -82,7 +86,7 @@ class EvaluateConfig:
             case "planner":
                 return planning
             case "physics":
-                return self.physics
+                return PlanningConfig(self.physics, planning.cost, planning.proposals)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from robo_dream.imagination import WorldModel
 from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.planning.mixture_inverse import MixtureModel
 from sim.arm import SimClock, tool_arm
 from sim.physics.oracle import PhysicsOracle
 from sim.tasks.attempt import Attempt
@@ -67,7 +66,7 @@ class Worker:
             return self._physics
         return self._checkpoint
 
-    def _inverse(self, job: Job) -> MixtureModel | None:
+    def _inverse(self, job: Job) -> PoseInverse | None:
         """True physics is suggested what the checkpoint would do if it saw the true poses, where its inverse model goes by poses."""
         if job.row != "physics" or self._checkpoint.spec.config.inverse_sees != "poses":
             return None

@@ -16,7 +16,7 @@ from robo_dream.training.inverse_batches import imitated_frames
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Frames of both, and how each was made."""
+    """Frames of both, and how each was made and how many there are."""
 
     play: FrameCache
     demonstrations: FrameCache | None
@@ -44,7 +44,8 @@ def open_training_data(
                 f"leave those episodes out, or name it in datasets"
             )
     imitated_frames(shown or play, training)
-    return TrainingData(play, shown, {name: source.parts[0].spec.recipe for name, source in sources.items()})
+    counts = {name: {"num_episodes": source.num_episodes, "num_frames": source.num_frames} for name, source in sources.items()}
+    return TrainingData(play, shown, {name: {**source.parts[0].spec.recipe, **counts[name]} for name, source in sources.items()})
 
 
 def _counts(cache: FrameCache) -> str:

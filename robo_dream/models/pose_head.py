@@ -13,6 +13,8 @@ POSE_NAMES = (
     "object_x", "object_y", "object_z", "object_cos_turn", "object_sin_turn",
 )  # fmt: skip
 OBJECT_START = 6  # the first number that needs a label
+TOOL_POS, TOOL_TURN, GRIPPER = slice(0, 3), slice(3, 5), 5
+OBJECT_POS, OBJECT_TURN = slice(6, 9), slice(9, 11)
 
 
 class PoseHead(nn.Module):
@@ -41,9 +43,9 @@ class PoseHead(nn.Module):
     def forward(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         pose = self.body(latents).float() * self.std + self.mean
         return ScenePose(
-            tool_pos=pose[..., :3],
-            tool_turn=nn.functional.normalize(pose[..., 3:5], dim=-1),
-            gripper=pose[..., 5],
-            object_pos=pose[..., 6:9],
-            object_turn=nn.functional.normalize(pose[..., 9:11], dim=-1),
+            tool_pos=pose[..., TOOL_POS],
+            tool_turn=nn.functional.normalize(pose[..., TOOL_TURN], dim=-1),
+            gripper=pose[..., GRIPPER],
+            object_pos=pose[..., OBJECT_POS],
+            object_turn=nn.functional.normalize(pose[..., OBJECT_TURN], dim=-1),
         )

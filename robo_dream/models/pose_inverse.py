@@ -8,7 +8,9 @@ from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import WorldModel
-from robo_dream.models.inverse import ActionMixture
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.inverse import ActionMixture, InverseModel
+from robo_dream.models.pose_head import PoseHead
 from robo_dream.models.world_model import LatentVideoModel
 
 
@@ -22,6 +24,18 @@ class PoseInverse:
     model: LatentVideoModel
     world: WorldModel
 
+    @property
+    def spec(self) -> ModelSpec:
+        return self.model.spec
+
+    @property
+    def pose_head(self) -> PoseHead:
+        return self.model.pose_head
+
+    @property
+    def inverse(self) -> InverseModel:
+        return self.model.inverse
+
     def __post_init__(self) -> None:
         if self.model.spec.config.inverse_sees != "poses":
             raise ContractError("the inverse model of this checkpoint sees latents, not poses; nobody else can be its eyes")
@@ -29,8 +43,11 @@ class PoseInverse:
     @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """See `LatentVideoModel.next_actions`."""
-        here, there = (self.model.pose_head.normal_of(self.world.poses(some)) for some in (latents, goals))
-        return self.model.inverse(here, there)
+        return self.inverse(self.seen(latents), self.seen(goals))
+
+    def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch pose"]:
+        """See `LatentVideoModel.seen`."""
+        return self.pose_head.normal_of(self.world.poses(latents))
 
     def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
         """See `LatentVideoModel.block_actions`."""

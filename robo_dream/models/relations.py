@@ -5,11 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
-from robo_dream.models.pose_head import POSE_NAMES
+from robo_dream.models.pose_head import GRIPPER, OBJECT_POS, OBJECT_TURN, POSE_NAMES, TOOL_POS, TOOL_TURN
 
 NUM_POSE = len(POSE_NAMES)
-TOOL, OBJECT = slice(0, 3), slice(6, 9)
-TOOL_TURN, GRIPPER, OBJECT_TURN = slice(3, 5), 5, slice(9, 11)
 FAR, NEAR = 0.04, 0.02  # m, the units of displacements: plain, and squashed so that millimetres count near by
 APART = 3.0  # weight of differences in closure and of latents: small ones matter
 
@@ -45,10 +43,10 @@ class PoseRelations(nn.Module):
         here, there = seen.float() * self.std + self.mean, goals.float() * self.std + self.mean
         displaced = torch.cat(
             [
-                here[..., OBJECT] - here[..., TOOL],
-                there[..., OBJECT] - there[..., TOOL],
-                there[..., OBJECT] - here[..., OBJECT],
-                there[..., TOOL] - here[..., TOOL],
+                here[..., OBJECT_POS] - here[..., TOOL_POS],
+                there[..., OBJECT_POS] - there[..., TOOL_POS],
+                there[..., OBJECT_POS] - here[..., OBJECT_POS],
+                there[..., TOOL_POS] - here[..., TOOL_POS],
             ],
             -1,
         )

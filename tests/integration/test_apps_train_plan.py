@@ -55,6 +55,7 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
 def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:
     recipe = checkpoint.read_info(trained / "run/model.safetensors").recipe
     assert recipe["demonstrations"]["scene"]["cameras"] == [] and recipe["demonstrations"]["seed"] == 100
+    assert [recipe[name]["num_episodes"] for name in ("data", "demonstrations")] == [4, 4]
     assert [command.split()[1] for command in recipe["commands"]] == ["collect", "collect", "train"]
 
 

@@ -1,0 +1,40 @@
+"""Asking for the object alone."""
+
+import pytest
+import torch
+from small import small_model
+
+from robo_dream.apps.compose import ProposalConfig, build_planner
+from robo_dream.errors import ConfigError, ContractError
+from robo_dream.models.object_goal import RETREAT, ObjectGoal, hand_above
+from robo_dream.models.pose_head import OBJECT_POS, OBJECT_START, TOOL_TURN
+from robo_dream.planning.direct import DirectConfig
+
+MODEL = small_model()
+HERE, GOALS = torch.randn(4, 11, generator=torch.Generator().manual_seed(1)), torch.randn(4, 11, generator=torch.Generator().manual_seed(2))
+
+
+def test_the_open_hand_is_wanted_above_the_object_and_turned_as_it_is() -> None:
+    wanted = hand_above(MODEL.pose_head, HERE, GOALS)
+    torch.testing.assert_close(wanted[:, OBJECT_START:], GOALS[:, OBJECT_START:])
+    torch.testing.assert_close(wanted[:, TOOL_TURN], HERE[:, TOOL_TURN])
+    pose = wanted * MODEL.pose_head.std + MODEL.pose_head.mean
+    torch.testing.assert_close(pose[:, :3] - pose[:, OBJECT_POS], torch.tensor([0.0, 0.0, RETREAT]).expand(4, 3))
+    assert (pose[:, 5] == 0).all()
+
+
+def test_where_the_goal_shows_the_hand_changes_no_suggestion() -> None:
+    other = torch.cat([GOALS[:, :OBJECT_START] + 1, GOALS[:, OBJECT_START:]], -1)
+    assert torch.equal(hand_above(MODEL.pose_head, HERE, GOALS), hand_above(MODEL.pose_head, HERE, other))
+    latents = torch.randn(2, 4, MODEL.spec.config.latent, generator=torch.Generator().manual_seed(3))
+    here, there = MODEL.seen(latents)
+    asked = ObjectGoal(MODEL).next_actions(*latents)
+    torch.testing.assert_close(asked.means, MODEL.inverse(here, hand_above(MODEL.pose_head, here, there)).means)
+    assert not torch.allclose(asked.means, MODEL.next_actions(*latents).means)
+
+
+def test_an_inverse_model_that_sees_latents_cannot_be_asked_for_the_object_alone() -> None:
+    with pytest.raises(ContractError, match="cannot be told apart"):
+        ObjectGoal(small_model(inverse_sees="latents"))
+    with pytest.raises(ConfigError, match=r"proposals\.hand is above_object.*as_shown"):
+        build_planner(DirectConfig(), small_model(inverse_sees="latents"), proposals=ProposalConfig(hand="above_object"))
