@@ -24,7 +24,7 @@ _EPILOG = """\
 example:
   robo-dream plan --config configs/plan/demo.yaml
   robo-dream plan --config configs/plan/demo.yaml task=push seed=3
-  robo-dream plan --config configs/plan/demo.yaml task=lift planning.planner.num_samples=512
+  robo-dream plan --config configs/plan/demo.yaml task=push planning.planner.num_samples=512
 
 Each run leaves a new folder in `out`, with video.mp4 (goal, reality and imagination side by side), decisions.png, and record/, from
 which every decision can be looked at again (see robo_dream/replay)."""

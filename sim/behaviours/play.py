@@ -29,7 +29,7 @@ class PlayConfig:
     )
     clumsy_fraction: float = 0.25  # of skills aim with an error
     clumsy_std: float = 0.02  # m
-    interrupted: Mapping[str, float] = field(default_factory=dict)  # fractions of skills that end before they are done: what next?
+    interrupted: Mapping[str, float] = field(default_factory=dict)  # by skill, the fraction of times that it ends early
     noisy_fraction: float = 0.5  # of episodes carry action noise
     max_noise: float = 0.3
     start: StartConfig = field(default_factory=StartConfig)

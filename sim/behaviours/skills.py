@@ -144,7 +144,7 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
 
 
 def stray(world: World, rng: np.random.Generator) -> Moves:
-    """Goes to two places without a reason, often low, often to the object, often as a fist: where imagining goes wrong, a hand is there."""
+    """Goes to two random places, often low, near the object and as a fist: what a planner gets into when its imagination errs."""
     limits = world.scene.arm.limits
     for _ in range(2):
         pos = rng.uniform(limits.workspace_low, limits.workspace_high)
