@@ -25,6 +25,7 @@ many workers play. Kill it whenever you like: finished episodes stay, and the sa
 _EPILOG = """\
 example:
   robo-dream collect --config configs/collect/jaco.yaml
+  robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the inverse model)
   robo-dream collect --config configs/collect/jaco.yaml num_episodes=50 out=datasets/small workers=4
 
 The dataset goes to the folder `out`, one shard for each worker; `robo-dream train` reads it from there."""

@@ -117,8 +117,6 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
 
 
 def _proposers(model: WorldModel, seer: LatentVideoModel | PoseInverse, config: ProposalConfig) -> Sequence[Proposer]:
-    if config.hand == "above_object" and seer.spec.config.inverse_sees != "poses":
-        raise ConfigError("proposals.hand is above_object, which needs an inverse model that sees poses; this one's sees latents: as_shown")
     inverse = MixtureInverse(ObjectGoal(seer) if config.hand == "above_object" else seer, config.temperature)
     proposers: list[Proposer] = []
     if config.inverse:

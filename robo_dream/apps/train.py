@@ -19,8 +19,9 @@ from robo_dream.training.config import TrainingConfig
 
 _DESCRIPTION = """\
 Trains the world model on collected episodes: first the representation (what the cameras show, as a latent), then the dream (how the
-latent moves on, how far goals are, what to do next). Kill it whenever you like: the same command goes on where it was, to the same
-result. At the end it is measured on held-out episodes and writes one checkpoint file with everything needed to use it."""
+latent moves on, how far goals are, what to do next, which is imitated from `demonstrations` where they are given). Kill it whenever
+you like: the same command goes on where it was, to the same result. At the end it is measured on held-out episodes and writes one
+checkpoint file with everything needed to use it."""
 
 _EPILOG = """\
 example:

@@ -27,7 +27,10 @@ class ObjectGoal:
 
     def __post_init__(self) -> None:
         if self.seer.spec.config.inverse_sees != "poses":
-            raise ContractError("the inverse model of this checkpoint sees latents, in which hand and object cannot be told apart")
+            raise ContractError(
+                "the inverse model of this checkpoint sees latents, in which hand and object cannot be told apart; "
+                "set proposals.hand=as_shown, or train with model.inverse_sees=poses"
+            )
 
     @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:

@@ -24,6 +24,10 @@ class PoseInverse:
     model: LatentVideoModel
     world: WorldModel
 
+    def __post_init__(self) -> None:
+        if self.model.spec.config.inverse_sees != "poses":
+            raise ContractError("the inverse model of this checkpoint sees latents, not poses; nobody else can be its eyes")
+
     @property
     def spec(self) -> ModelSpec:
         return self.model.spec
@@ -35,10 +39,6 @@ class PoseInverse:
     @property
     def inverse(self) -> InverseModel:
         return self.model.inverse
-
-    def __post_init__(self) -> None:
-        if self.model.spec.config.inverse_sees != "poses":
-            raise ContractError("the inverse model of this checkpoint sees latents, not poses; nobody else can be its eyes")
 
     @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:

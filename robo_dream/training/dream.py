@@ -43,7 +43,7 @@ def train_dream(
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
     Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The inverse model imitates `demonstrations`,
-    of which it sees the recorded poses, or else `cache`, of which it sees latents. `progress` counts four times: frames encoded,
+    of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts four times: frames encoded,
     steps of the dream, of the inverse model, of the decoder.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
