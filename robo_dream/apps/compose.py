@@ -19,6 +19,7 @@ from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
 from robo_dream.planning.costs.build import CostConfig, build_cost
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mixture_inverse import MixtureInverse
@@ -110,6 +111,8 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
             return 0
         case PredictiveConfig():
             return planner.num_samples
+        case HybridConfig():
+            return planner.num_samples + planner.num_refined * planner.num_iterations
         case IcemConfig():
             return sum(max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations))
         case _:

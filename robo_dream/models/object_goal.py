@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,7 +31,6 @@ class ObjectGoal:
                 "set proposals.hand=as_shown, or train with model.inverse_sees=poses"
             )
 
-    @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """See `LatentVideoModel.next_actions`."""
         here, there = self.seer.seen(latents), self.seer.seen(goals)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -40,7 +39,6 @@ class PoseInverse:
     def inverse(self) -> InverseModel:
         return self.model.inverse
 
-    @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """See `LatentVideoModel.next_actions`."""
         return self.inverse(self.seen(latents), self.seen(goals))

@@ -26,6 +26,7 @@ DECODE_ROWS = 512
 class LatentVideoModel(nn.Module):
     """An action-conditioned latent video model; a `WorldModel`.
 
+    What is imagined, read or judged from latents can be differentiated by the actions; callers that do not, say `torch.no_grad`.
     `seed` makes the first weights; the caller's random state is left as it was.
     """
 
@@ -65,7 +66,7 @@ class LatentVideoModel(nn.Module):
     def device(self) -> torch.device:
         return self.action_half.device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
         """The latent of the last observation of each history (proprioception carries the lag, so one frame is enough).
 
@@ -84,14 +85,13 @@ class LatentVideoModel(nn.Module):
         images = [torch.from_numpy(np.stack(view)).to(self.device) for view in views]
         return Belief(self.encode(images, torch.from_numpy(np.stack(proprios)).to(self.device)))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(
         self, views: Sequence[UInt8[Tensor, "batch height width 3"]], proprio: Float[Tensor, "batch proprio"]
     ) -> Float[Tensor, "batch channel"]:
         """Latents of pictures (one tensor for each camera, in the model's order) and proprioception."""
         return self._evaluating().encoder([to_float(view) for view in views], proprio)
 
-    @torch.inference_mode()
     def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
         """Unrolls every candidate on its own; `time` must be a whole number of action blocks."""
         batch, samples, time, size = actions.shape
@@ -111,16 +111,13 @@ class LatentVideoModel(nn.Module):
             torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),
         )
 
-    @torch.inference_mode()
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         return self.pose_head(latents)
 
-    @torch.inference_mode()
     def distance(self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"]) -> Float[Tensor, "*batch"]:
         """Learned temporal distance in control steps (symmetric)."""
         return self.temporal_distance(latents, goals)
 
-    @torch.inference_mode()
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """What the data would do next to reach each goal, in normalised units; `block_actions` gives physical ones."""
         return self.inverse(self.seen(latents), self.seen(goals))

@@ -8,13 +8,24 @@ from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.direct import DirectConfig, DirectPlanner
+from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 
 PlannerConfig = (
-    GuardedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | DirectConfig | RandomConfig | DoNothingConfig
+    GuardedConfig
+    | CemConfig
+    | IcemConfig
+    | MppiConfig
+    | PredictiveConfig
+    | GradientConfig
+    | HybridConfig
+    | DirectConfig
+    | RandomConfig
+    | DoNothingConfig
 )
 
 PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
@@ -23,6 +34,8 @@ PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
     "icem": IcemConfig,
     "mppi": MppiConfig,
     "predictive": PredictiveConfig,
+    "gradient": GradientConfig,
+    "hybrid": HybridConfig,
     "direct": DirectConfig,
     "random": RandomConfig,
     "do_nothing": DoNothingConfig,
@@ -48,6 +61,10 @@ def build_planner(
             return MppiPlanner(model, cost, config, proposers, clock)
         case PredictiveConfig():
             return PredictivePlanner(model, cost, config, proposers, clock)
+        case GradientConfig():
+            return GradientPlanner(model, cost, config, proposers, clock)
+        case HybridConfig():
+            return HybridPlanner(model, cost, config, proposers, clock)
         case DirectConfig():
             return DirectPlanner(model, cost, config, proposers, clock)
         case RandomConfig():

@@ -35,6 +35,13 @@ class Scored:
             gather_samples(self.totals, index),
         )
 
+    def detached(self) -> "Scored":
+        """The same, without the graph along which gradients would flow back."""
+        terms = {name: term.detach() for name, term in self.terms.items()}
+        return Scored(
+            self.actions.detach(), self.origins, self.latents.detach(), self.disagreement.detach(), terms, self.totals.detach()
+        )
+
     def best(self, num: int) -> Int[Tensor, "batch chosen"]:
         """Indices of the `num` lowest totals, best first; of equals the earlier candidate wins."""
         return self.totals.argsort(dim=1, stable=True)[:, :num]

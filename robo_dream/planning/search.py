@@ -64,7 +64,8 @@ class Search:
         """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted."""
         scored = score(self._model, self._cost, self._belief, self._goal, candidates, self._sample_budget, self.watch)
         self._num_not_finite = self._num_not_finite + torch.isinf(scored.totals).sum(dim=1)
-        both = scored if self._best is None else join_scored(self._best, scored)
+        flat = scored.detached()
+        both = flat if self._best is None else join_scored(self._best, flat)
         self._best = both.take(both.best(1))
         return scored
 

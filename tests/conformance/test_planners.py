@@ -6,7 +6,9 @@ from robo_dream.imagination import Cost, Planner, WorldModel
 from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.direct import DirectConfig, DirectPlanner
+from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
@@ -68,6 +70,25 @@ class TestPredictive(SearchPlannerSuite):
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return PredictivePlanner(model, cost, PredictiveConfig(), (), clock)
+
+
+class TestGradient(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GradientPlanner(model, cost, GradientConfig(), (), clock)
+
+
+class TestGradientFromProposals(SearchPlannerSuite):
+    opens_with_the_optimum = True
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GradientPlanner(model, cost, GradientConfig(), (inverse_proposer(model),), clock)
+
+
+class TestHybrid(SearchPlannerSuite):
+    final_distance = 0.02
+
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return HybridPlanner(model, cost, HybridConfig(), (), clock)
 
 
 class TestDirectMostLikely(PlannerSuite):

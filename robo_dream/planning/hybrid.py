@@ -1,0 +1,94 @@
+"""Sampled, then refined by gradient: a search finds the valley, the slope of the imagined cost finds its bottom."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.planning.candidates import NOISE, REFINED, Candidates, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.descent import score_with_slopes
+from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.ranges import require_between
+from robo_dream.planning.search import Search
+from robo_dream.planning.warm_start import start_mean
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """One sampled iteration, whose best `num_refined` then take gradient steps.
+
+    `learning_rate` is how far an action moves in one step, in half action ranges; so are `initial_std`'s units.
+    """
+
+    kind: Literal["hybrid"] = "hybrid"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 128  # of the first iteration
+    num_refined: int = 12
+    num_iterations: int = 5  # the first one samples
+    learning_rate: float = 0.1
+    initial_std: float = 0.5
+    colour: float = 2.0
+    num_elites: int = 4  # only noted in the trace
+    num_proposals: int = 48  # of the first iteration's samples, when there are proposers
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
+        require_between(self, 4, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples, "num_refined")
+        require_between(self, 1, self.num_refined, "num_elites")
+        require_between(self, 0, self.num_samples - 3, "num_proposals")
+        require_between(self, 0, math.inf, "learning_rate", "initial_std", "colour", "unsure_above")
+
+
+@dataclass(frozen=True)
+class HybridPlanner:
+    """Bharadhwaj et al., Model-Predictive Control via Cross-Entropy and Gradient-Based Optimization, 2020 (arXiv 2004.08763)."""
+
+    model: WorldModel
+    cost: Cost
+    config: HybridConfig
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        return "hybrid"
+
+    @torch.no_grad()
+    def plan(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
+    ) -> Plan:
+        """See `Planner.plan`."""
+        config, block = self.config, self.model.action_block
+        search = Search(
+            self.model, self.cost, belief, goal, seeds, previous,
+            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip
+        bounds, names = search.bounds, origin_names(self.proposers)
+        scored, slopes = None, None
+        for _ in search.iterations(config.num_iterations):
+            if scored is None:
+                with search.watch.stage("propose"):
+                    first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    noise = NoiseStreams(seeds, self.name, bounds.low)
+                    drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
+                    mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+                    around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
+                scored = search.score(join_candidates([first, of_origin(around, NOISE, names)]))
+            else:
+                if slopes is None:
+                    kept = scored.take(scored.best(config.num_refined))
+                    slopes = score_with_slopes(search, Candidates(kept.actions, kept.origins))
+                with search.watch.stage("propose"):
+                    actions, slopes = slopes.moved(bounds, config.learning_rate)
+                slopes = score_with_slopes(search, of_origin(actions, REFINED, names), slopes)
+                scored = slopes.scored
+            search.end_iteration()
+        assert scored is not None
+        return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above)
