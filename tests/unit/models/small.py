@@ -19,7 +19,7 @@ def small_spec(**changes: object) -> ModelSpec:
 
 
 def small_model(seed: int = 0, **changes: object) -> LatentVideoModel:
-    return LatentVideoModel(small_spec(**changes), seed).eval()
+    return LatentVideoModel(small_spec(**changes), seed).eval().requires_grad_(False)
 
 
 def observation(seed: int, cameras: tuple[str, ...] = ("front", "side"), side: int = SIDE) -> Observation:
