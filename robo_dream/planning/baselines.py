@@ -50,7 +50,7 @@ class DoNothingPlanner:
     def name(self) -> str:
         return "do_nothing"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:
@@ -78,7 +78,7 @@ class RandomPlanner:
     def name(self) -> str:
         return "random"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

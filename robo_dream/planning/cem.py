@@ -62,7 +62,7 @@ class CemPlanner:
     def name(self) -> str:
         return "cem"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

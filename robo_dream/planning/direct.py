@@ -48,7 +48,7 @@ class DirectPlanner:
     def name(self) -> str:
         return "direct"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

@@ -76,7 +76,7 @@ class GuardedPlanner:
     def name(self) -> str:
         return "guarded"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

@@ -65,7 +65,7 @@ class IcemPlanner:
     def name(self) -> str:
         return "icem"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

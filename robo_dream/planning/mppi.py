@@ -64,7 +64,7 @@ class MppiPlanner:
     def name(self) -> str:
         return "mppi"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:

@@ -52,7 +52,7 @@ class PredictivePlanner:
     def name(self) -> str:
         return "predictive"
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def plan(
         self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
     ) -> Plan:
