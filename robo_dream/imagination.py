@@ -18,9 +18,13 @@ from robo_dream.embodiment import ActionSpec, Observation
 
 @dataclass(frozen=True)
 class Belief:
-    """The state of the world in the model's own words; planners never look inside."""
+    """The state of the world in the model's own words; planners never look inside.
+
+    `disagreement` is what had gathered on the way to an imagined state; what was seen has none.
+    """
 
     latent: Float[Tensor, "batch channel"]
+    disagreement: Float[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Imagination:
 
     latents: Float[Tensor, "batch sample horizon channel"]
     disagreement: Float[Tensor, "batch sample horizon"]
+
+    def end(self) -> Belief:
+        """Where each candidate leads, to imagine on from: as many beliefs as problems times candidates."""
+        return Belief(self.latents[:, :, -1].flatten(0, 1), self.disagreement[:, :, -1].flatten())
 
 
 @dataclass(frozen=True)
@@ -157,9 +165,19 @@ class WorldModel(Protocol):
         """One belief for each history (oldest observation first); raises `ContractError` for a missing camera."""
         ...
 
-    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination: ...
+    def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
+        """Imagining on from `Imagination.end` is the same as imagining through."""
+        ...
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose: ...
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Action sequences worth imagining, and what was already imagined of exactly these, where the suggesting took imagination."""
+
+    actions: Float[Tensor, "batch sample time action"]
+    imagination: Imagination | None = None
 
 
 @runtime_checkable
@@ -169,9 +187,7 @@ class Proposer(Protocol):
     @property
     def name(self) -> str: ...
 
-    def propose(
-        self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "batch sample time action"]: ...
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions: ...
 
 
 @dataclass(frozen=True)
@@ -196,9 +212,7 @@ class Planner(Protocol):
     @property
     def name(self) -> str: ...
 
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """`deadline` is in seconds of the planner's clock; past it the best candidate so far is returned."""
         ...
 

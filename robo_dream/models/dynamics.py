@@ -1,6 +1,7 @@
 """Latent and action block to next latent: an ensemble of heads on a shared trunk, unrolled on its own mean."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -36,40 +37,53 @@ class Dynamics(nn.Module):
         self.register_buffer("prior_in", torch.randn(num_in, heads * PRIOR_WIDTH) / math.sqrt(num_in))
         self.register_buffer("prior_out", torch.randn(heads, PRIOR_WIDTH, latent) / math.sqrt(PRIOR_WIDTH))
 
-    def step(self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row block"]) -> Float[Tensor, "head row channel"]:
-        """Every head's next latent."""
-        hidden = self.trunk.residual(self.trunk.first(latents) + self.actions(blocks))
-        hidden = nn.functional.silu(self.head_in(hidden)).unflatten(1, (self.num_heads, -1)).transpose(0, 1)  # (E, R, W)
-        change = torch.baddbmm(self.head_bias, hidden, self.head_out)
-        if self.prior_scale > 0:
-            prior = torch.tanh(torch.cat([latents, blocks], -1) @ self.prior_in)
-            prior = prior.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
-            change = torch.baddbmm(change, prior, self.prior_out, alpha=self.prior_scale)
-        return latents + change
+    def changes(
+        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+    ) -> Iterator[tuple[Float[Tensor, "head row channel"], Float[Tensor, "row channel"]]]:
+        """What every head says of the change over each block in turn, and their mean, on which the next step stands.
+
+        What does not depend on the imagined state is computed once: the part of the actions of all steps, and joined weights.
+        """
+        inputs = torch.cat([self.trunk.first.weight, self.prior_in[: latents.shape[1]].T])
+        outputs = torch.cat([self.head_out, self.prior_scale * self.prior_out], 1)
+        moves = self.actions(blocks) + self.trunk.first.bias, blocks @ self.prior_in[latents.shape[1] :]
+        moves = torch.cat(moves, -1).transpose(0, 1).contiguous()  # (H, R, W + E*P)
+        widths = [self.actions.out_features, self.num_heads * PRIOR_WIDTH]
+        for step in range(blocks.shape[1]):
+            hidden, prior = (nn.functional.linear(latents, inputs) + moves[step]).split(widths, -1)
+            hidden = nn.functional.silu(self.head_in(self.trunk.residual(hidden)))
+            heads = [part.unflatten(1, (self.num_heads, -1)) for part in (hidden, torch.tanh(prior))]
+            change = torch.baddbmm(self.head_bias, torch.cat(heads, 2).transpose(0, 1), outputs)
+            mean = change.mean(0)
+            yield change, mean
+            latents = latents + mean
 
     def unroll(
         self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "head row horizon channel"]]:
         """Imagined latents (the mean of the heads, on which the next step stands) and what each head said."""
         means, heads = [], []
-        for step in range(blocks.shape[1]):
-            heads.append(self.step(latents, blocks[:, step]))
-            latents = heads[-1].mean(0)
+        for change, mean in self.changes(latents, blocks):
+            heads.append(latents + change)
+            latents = latents + mean
             means.append(latents)
         return torch.stack(means, 1), torch.stack(heads, 2)
 
     def imagine(
-        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+        self,
+        latents: Float[Tensor, "row channel"],
+        blocks: Float[Tensor, "row horizon block"],
+        doubt: Float[Tensor, " row"] | None = None,
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
         """Imagined latents and disagreement, in latent units.
 
         A step's spread is the heads' standard deviation averaged over channels. Doubts add up on the way: disagreement at step h
-        is the root of the sum of squared spreads up to h, as for errors of independent steps.
+        is the root of the sum of squared spreads up to h, as for errors of independent steps; `doubt` had gathered before.
         """
         means, spreads = [], []
-        for step in range(blocks.shape[1]):
-            heads = self.step(latents, blocks[:, step])
-            latents = heads.mean(0)
+        for change, mean in self.changes(latents, blocks):
+            latents = latents + mean
             means.append(latents)
-            spreads.append(((heads - latents).square().mean(0)).sqrt().mean(-1))
-        return torch.stack(means, 1), torch.stack(spreads, 1).square().cumsum(1).sqrt()
+            spreads.append((change - mean).square().mean(0).sqrt().mean(-1))
+        variance = torch.stack(spreads, 1).square().cumsum(1)
+        return torch.stack(means, 1), (variance if doubt is None else variance + doubt.square()[:, None]).sqrt()

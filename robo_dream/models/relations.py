@@ -1,7 +1,7 @@
 """How hand and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
@@ -50,40 +50,16 @@ class PoseRelations(nn.Module):
             ],
             -1,
         )
-        hand, hand_there = _unit(here[..., TOOL_TURN]), _unit(there[..., TOOL_TURN])
-        thing, thing_there = _unit(here[..., OBJECT_TURN]), _unit(there[..., OBJECT_TURN])
-        square, square_there = _multiple(hand, self.symmetry), _multiple(hand_there, self.symmetry)
-        turned = torch.cat(
-            [
-                _between(square, thing),
-                _between(square_there, thing_there),
-                _between(thing, thing_there),
-                _between(square, thing_there),
-                _between(hand, hand_there),
-            ],
-            -1,
-        )
+        hand, hand_there = _turn(here[..., TOOL_TURN]), _turn(there[..., TOOL_TURN])
+        thing, thing_there = _turn(here[..., OBJECT_TURN]), _turn(there[..., OBJECT_TURN])
+        square, square_there = hand**self.symmetry, hand_there**self.symmetry
+        starts = torch.stack([square, square_there, thing, square, hand], -1)
+        ends = torch.stack([thing, thing_there, thing_there, thing_there, hand_there], -1)
+        turned = torch.view_as_real(ends * starts.conj()).flatten(-2)
         closure = APART * (there[..., GRIPPER] - here[..., GRIPPER])[..., None]
         return torch.cat([seen, goals, displaced / FAR, torch.tanh(displaced / NEAR), turned, closure], -1)
 
 
-def _unit(turns: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    return nn.functional.normalize(turns, dim=-1, eps=1e-3)
-
-
-def _times(one: Float[Tensor, "*batch 2"], other: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    """The sum of two angles, each as (cos, sin)."""
-    (a, b), (c, d) = one.unbind(-1), other.unbind(-1)
-    return torch.stack([a * c - b * d, a * d + b * c], -1)
-
-
-def _between(start: Float[Tensor, "*batch 2"], end: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    """The angle from one to the other."""
-    return _times(end, start * start.new_tensor([1.0, -1.0]))
-
-
-def _multiple(turn: Float[Tensor, "*batch 2"], number: int) -> Float[Tensor, "*batch 2"]:
-    total = turn
-    for _ in range(number - 1):
-        total = _times(total, turn)
-    return total
+def _turn(turns: Float[Tensor, "*batch 2"]) -> Complex[Tensor, "*batch"]:
+    """(cos, sin) as a complex number of size 1: products add angles, powers multiply them."""
+    return torch.view_as_complex(nn.functional.normalize(turns, dim=-1, eps=1e-3).contiguous())

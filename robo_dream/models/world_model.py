@@ -101,11 +101,10 @@ class LatentVideoModel(nn.Module):
                 f"with {self.action_spec.size} numbers {self.action_spec.names}"
             )
         blocks = self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
-        latents = belief.latent[:, None].expand(-1, samples, -1).reshape(batch * samples, -1)
-        parts = [
-            self.dynamics.imagine(some_latents, some_blocks)
-            for some_latents, some_blocks in zip(latents.split(self.imagine_rows), blocks.split(self.imagine_rows), strict=True)
-        ]
+        latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
+        doubt = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
+        rows = (latents, blocks, doubt.repeat_interleave(samples, 0))
+        parts = [self.dynamics.imagine(*some) for some in zip(*(values.split(self.imagine_rows) for values in rows), strict=True)]
         return Imagination(
             torch.cat([part[0] for part in parts]).unflatten(0, (batch, samples)),
             torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),

@@ -1,14 +1,14 @@
 """Candidate action sequences and where each came from; the ones every search opens with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan, Proposer
+from robo_dream.imagination import Belief, Goal, Imagination, Plan, Proposer
 from robo_dream.planning.bounds import Bounds
 from robo_dream.planning.warm_start import shifted_plan
 
@@ -22,10 +22,18 @@ _OWN_ORIGINS = (NOISE, REFINED, MEAN, PREVIOUS, HOLD)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Action sequences to imagine; `origins` index `origin_names(proposers)`."""
+    """Action sequences to judge, and to imagine unless that was done; `origins` index `origin_names(proposers)`."""
 
     actions: Float[Tensor, "batch sample time action"]
     origins: Int[Tensor, "batch sample"]
+    imagination: Imagination | None = None
+
+    def between(self, start: int, end: int) -> "Candidates":
+        """Those from `start` up to before `end` of each problem."""
+        some = slice(start, end)
+        done = self.imagination
+        imagination = None if done is None else Imagination(done.latents[:, some], done.disagreement[:, some])
+        return Candidates(self.actions[:, some], self.origins[:, some], imagination)
 
 
 def origin_names(proposers: Sequence[Proposer]) -> tuple[str, ...]:
@@ -48,10 +56,6 @@ def gather_samples(
     return values[torch.arange(len(values), device=values.device)[:, None], index]
 
 
-def join_candidates(parts: Sequence[Candidates]) -> Candidates:
-    return Candidates(torch.cat([p.actions for p in parts], dim=1), torch.cat([p.origins for p in parts], dim=1))
-
-
 def opening(
     bounds: Bounds,
     belief: Belief,
@@ -62,7 +66,7 @@ def opening(
     num_proposals: int,
     num_steps: int,
     action_block: int,
-) -> Candidates:
+) -> list[Candidates]:
     """Holding still, the previous plan moved on, and `num_proposals` suggestions shared among the proposers."""
     names = origin_names(proposers)
     num_problems = len(belief.latent)
@@ -72,6 +76,32 @@ def opening(
     for i, proposer in enumerate(proposers):
         share = num_proposals // len(proposers) + (i < num_proposals % len(proposers))
         if share:
-            actions = proposer.propose(belief, goal, share, num_steps, seeds)
-            parts.append(of_origin(bounds.clip(actions.to(bounds.low)), proposer.name, names))
-    return join_candidates(parts)
+            parts.append(suggested(proposer, belief, goal, share, num_steps, seeds, bounds, names))
+    return parts
+
+
+def suggested(
+    proposer: Proposer,
+    belief: Belief,
+    goal: Goal,
+    num_samples: int,
+    num_steps: int,
+    seeds: Sequence[int],
+    bounds: Bounds,
+    names: tuple[str, ...],
+) -> Candidates:
+    """What `proposer` suggests, within the limits. What it imagined is taken over where all of it lay within."""
+    given = proposer.propose(belief, goal, num_samples, num_steps, seeds)
+    actions = bounds.clip(given.actions.to(bounds.low))
+    candidates = of_origin(actions, proposer.name, names)
+    return replace(candidates, imagination=given.imagination if torch.equal(actions, given.actions) else None)
+
+
+def join_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """All of them in one, to be imagined anew."""
+    return Candidates(torch.cat([part.actions for part in parts], dim=1), torch.cat([part.origins for part in parts], dim=1))
+
+
+def num_candidates(parts: Sequence[Candidates]) -> int:
+    """How many there are of each problem."""
+    return sum(part.origins.shape[1] for part in parts)

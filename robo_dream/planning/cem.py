@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
@@ -63,9 +63,7 @@ class CemPlanner:
         return "cem"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -81,13 +79,11 @@ class CemPlanner:
             with search.watch.stage("propose"):
                 parts = []
                 if i == 0:
-                    parts.append(
-                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    )
-                num_drawn = config.num_samples - sum(p.origins.shape[1] for p in parts)
+                    parts += opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                num_drawn = config.num_samples - num_candidates(parts)
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
-            scored = search.score(join_candidates(parts))
+            scored = search.score(*parts)
             with search.watch.stage("update"):
                 elites = scored.best(config.num_elites)
                 new_mean, new_std = elite_moments(scored.take(elites), mean, std)

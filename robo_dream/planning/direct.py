@@ -10,7 +10,7 @@ import torch
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import of_origin, origin_names
+from robo_dream.planning.candidates import origin_names, suggested
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.search import Search
 
@@ -49,9 +49,7 @@ class DirectPlanner:
         return "direct"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; `previous` and `deadline` change nothing."""
         proposer, names = self.proposers[0], origin_names(self.proposers)
         search = Search(
@@ -59,7 +57,7 @@ class DirectPlanner:
             horizon=self.config.horizon, sample_budget=len(seeds), clock=self.clock, deadline=deadline,
         )  # fmt: skip
         with search.watch.stage("propose"):
-            actions = search.bounds.clip(proposer.propose(belief, goal, 1, search.num_steps, seeds).to(search.bounds.low))
-        scored = search.score(of_origin(actions, proposer.name, names))
+            suggestion = suggested(proposer, belief, goal, 1, search.num_steps, seeds, search.bounds, names)
+        scored = search.score(suggestion)
         search.end_iteration()
         return search.plan(self.name, scored, scored.best(1), names, self.config.unsure_above)

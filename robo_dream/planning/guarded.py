@@ -17,7 +17,7 @@ from robo_dream.planning.candidates import (
     NOISE,
     REFINED,
     gather_samples,
-    join_candidates,
+    num_candidates,
     of_origin,
     opening,
     origin_names,
@@ -77,9 +77,7 @@ class GuardedPlanner:
         return "guarded"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -95,20 +93,20 @@ class GuardedPlanner:
             with search.watch.stage("propose"):
                 if kept is None:
                     first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
+                    drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
                     centres = hold[:, None].expand_as(drawn).clone()
                     if previous is not None:  # every second one
                         centres[:, ::2] = shifted_plan(previous, block, bounds)
                     around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
-                    candidates = join_candidates([first, of_origin(around, NOISE, names)])
+                    parts = [*first, of_origin(around, NOISE, names)]
                 else:
                     mean, std = elite_moments(kept, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
                     drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
                     around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
-                    candidates = join_candidates([of_origin(mean[:, None], MEAN, names), of_origin(around, REFINED, names)])
-            scored = search.score(candidates)
+                    parts = [of_origin(mean[:, None], MEAN, names), of_origin(around, REFINED, names)]
+            scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
             elites = scored.best(config.num_elites)

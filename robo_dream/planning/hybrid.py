@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import NOISE, REFINED, Candidates, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.descent import score_with_slopes
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
@@ -61,9 +61,7 @@ class HybridPlanner:
         return "hybrid"
 
     @torch.no_grad()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -77,10 +75,10 @@ class HybridPlanner:
                 with search.watch.stage("propose"):
                     first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
                     noise = NoiseStreams(seeds, self.name, bounds.low)
-                    drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
+                    drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
                     mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
                     around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                scored = search.score(join_candidates([first, of_origin(around, NOISE, names)]))
+                scored = search.score(*first, of_origin(around, NOISE, names))
             else:
                 if slopes is None:
                     kept = scored.take(scored.best(config.num_refined))

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
@@ -66,9 +66,7 @@ class IcemPlanner:
         return "icem"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -86,18 +84,16 @@ class IcemPlanner:
                 num_drawn = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites)
                 parts = []
                 if i == 0:
-                    parts.append(
-                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    )
+                    parts += opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
                     if previous is not None and num_kept:
                         parts.append(of_origin(shifted_elites(previous, block, bounds, num_kept), PREVIOUS, names))
-                    num_drawn = max(1, num_drawn - sum(p.origins.shape[1] for p in parts))
+                    num_drawn = max(1, num_drawn - num_candidates(parts))
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
                 if i == config.num_iterations - 1:
                     parts.append(of_origin(mean[:, None], MEAN, names))
             kept = scored.take(elites[:, :num_kept]) if scored is not None and elites is not None and num_kept else None
-            scored = search.score(join_candidates(parts))
+            scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: kept elites keep their score
             with search.watch.stage("update"):

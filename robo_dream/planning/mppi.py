@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import weighted_moments
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
@@ -65,9 +65,7 @@ class MppiPlanner:
         return "mppi"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -84,13 +82,11 @@ class MppiPlanner:
             with search.watch.stage("propose"):
                 parts = [of_origin(mean[:, None], MEAN, names)]
                 if i == 0:
-                    parts = [
-                        opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    ]
-                num_drawn = config.num_samples - sum(p.origins.shape[1] for p in parts)
+                    parts = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                num_drawn = config.num_samples - num_candidates(parts)
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
-            scored = search.score(join_candidates(parts))
+            scored = search.score(*parts)
             with search.watch.stage("update"):
                 mean, std = weighted_moments(scored, path_weights(scored.totals, config.temperature), mean, std)
                 std = torch.minimum(torch.maximum(std, config.min_std * bounds.half_range), widest)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import NOISE, join_candidates, of_origin, opening, origin_names
+from robo_dream.planning.candidates import NOISE, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.search import Search
@@ -53,9 +53,7 @@ class PredictivePlanner:
         return "predictive"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; a deadline cannot shorten a search of one iteration."""
         config, block = self.config, self.model.action_block
         search = Search(
@@ -66,9 +64,9 @@ class PredictivePlanner:
         with search.watch.stage("propose"):
             first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
             noise = NoiseStreams(seeds, self.name, bounds.low)
-            drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
+            drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
             mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
             around = bounds.clip(mean[:, None] + config.std * bounds.half_range * drawn)
-        scored = search.score(join_candidates([first, of_origin(around, NOISE, names)]))
+        scored = search.score(*first, of_origin(around, NOISE, names))
         search.end_iteration()
         return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, WorldModel
+from robo_dream.imagination import Belief, Goal, Imagination, Suggestions, WorldModel
 from robo_dream.planning.bounds import bounds_of
 
 
@@ -32,7 +32,8 @@ class InverseModel(Protocol):
 class InverseProposer:
     """Block h is suggested from the imagined state after block h - 1, so that a suggestion corrects itself on the way.
 
-    The first suggestion is the most likely one unless `sampled_only`; the others are drawn.
+    What was imagined for that comes with the suggestions, so that nobody imagines it twice. The first suggestion is the most
+    likely one unless `sampled_only`; the others are drawn.
     """
 
     model: WorldModel
@@ -40,23 +41,26 @@ class InverseProposer:
     sampled_only: bool = False
     name: str = "inverse"
 
-    @torch.no_grad()
-    def propose(
-        self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "batch sample time action"]:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         num_blocks = _num_blocks(self.model, num_steps)
-        num_problems, block, size = len(belief.latent), self.model.action_block, self.model.action_spec.size
+        shape, block, size = (len(belief.latent), num_samples), self.model.action_block, self.model.action_spec.size
         bounds = bounds_of(self.model.action_spec, belief.latent)
-        latents = belief.latent.repeat_interleave(num_samples, dim=0)  # (B*K, D)
-        goals = goal.latent.repeat_interleave(num_samples, dim=0)
-        blocks = []
+        goals = goal.latent.repeat_interleave(num_samples, dim=0)  # (B*K, D)
+        here = Belief(belief.latent.repeat_interleave(num_samples, dim=0))
+        blocks, imagined = [], []
         for h in range(num_blocks):
-            flat = suggest(self.inverse, latents, goals, num_samples, [_block_seed(seed, h) for seed in seeds], self.sampled_only)
+            flat = suggest(self.inverse, here.latent, goals, num_samples, [_block_seed(seed, h) for seed in seeds], self.sampled_only)
             blocks.append(bounds.clip(flat.to(bounds.low).unflatten(1, (block, size))))
-            if h + 1 < num_blocks:
-                latents = self.model.imagine(Belief(latents), blocks[-1][:, None]).latents[:, 0, -1]
-        return torch.cat(blocks, dim=1).unflatten(0, (num_problems, num_samples))
+            imagined.append(self.model.imagine(here, blocks[-1][:, None]))  # (B*K, 1, 1, ...)
+            here = imagined[-1].end()
+        return Suggestions(
+            torch.cat(blocks, dim=1).unflatten(0, shape),
+            Imagination(
+                torch.cat([one.latents[:, 0] for one in imagined], dim=1).unflatten(0, shape),
+                torch.cat([one.disagreement[:, 0] for one in imagined], dim=1).unflatten(0, shape),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,7 @@ class RepeatedInverseProposer:
     sampled_only: bool = False
     name: str = "inverse_repeated"
 
-    @torch.no_grad()
-    def propose(
-        self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "batch sample time action"]:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         num_blocks = _num_blocks(self.model, num_steps)
         bounds = bounds_of(self.model.action_spec, belief.latent)
@@ -80,7 +81,7 @@ class RepeatedInverseProposer:
         seeds = [_block_seed(seed, -1) for seed in seeds]  # not the draws of `InverseProposer`'s first block
         flat = suggest(self.inverse, latents, goals, num_samples, seeds, self.sampled_only)
         blocks = bounds.clip(flat.to(bounds.low).unflatten(1, (self.model.action_block, self.model.action_spec.size)))
-        return blocks.repeat(1, num_blocks, 1).unflatten(0, (len(belief.latent), num_samples))
+        return Suggestions(blocks.repeat(1, num_blocks, 1).unflatten(0, (len(belief.latent), num_samples)))
 
 
 def suggest(

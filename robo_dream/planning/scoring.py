@@ -1,16 +1,18 @@
 """Imagines and judges candidates of all problems together, in pieces when there are too many for memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Cost, Goal, WorldModel, finite_or_inf
-from robo_dream.planning.candidates import Candidates, gather_samples
+from robo_dream.imagination import Belief, Cost, Goal, Imagination, WorldModel, finite_or_inf
+from robo_dream.planning.candidates import Candidates, gather_samples, num_candidates
 from robo_dream.planning.stopwatch import Stopwatch
+
+MAX_KEPT = 4096  # candidates of a problem whose imagined futures stay in memory; 20 MB at 5 steps of 256 numbers
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,7 @@ class Scored:
     def detached(self) -> "Scored":
         """The same, without the graph along which gradients would flow back."""
         terms = {name: term.detach() for name, term in self.terms.items()}
-        return Scored(
-            self.actions.detach(), self.origins, self.latents.detach(), self.disagreement.detach(), terms, self.totals.detach()
-        )
+        return Scored(self.actions.detach(), self.origins, self.latents.detach(), self.disagreement.detach(), terms, self.totals.detach())
 
     def best(self, num: int) -> Int[Tensor, "batch chosen"]:
         """Indices of the `num` lowest totals, best first; of equals the earlier candidate wins."""
@@ -60,35 +60,71 @@ def join_scored(first: Scored, second: Scored) -> Scored:
 
 
 def score(
-    model: WorldModel, cost: Cost, belief: Belief, goal: Goal, candidates: Candidates, sample_budget: int, watch: Stopwatch
-) -> Scored:
-    """Every candidate imagined and judged, at most `sample_budget` rollouts at once (at least one of each problem).
+    model: WorldModel,
+    cost: Cost,
+    belief: Belief,
+    goal: Goal,
+    parts: Sequence[Candidates],
+    sample_budget: int,
+    watch: Stopwatch,
+) -> tuple[Scored, Int[Tensor, " batch"]]:
+    """The candidates of `parts` imagined, where that was not done, and judged; and how many of each problem were not finite.
 
-    A candidate whose actions or total are not finite gets +inf. Raises `ContractError` when cost and model disagree on shapes.
+    At most `sample_budget` rollouts are imagined at once (at least one of each problem), and of each problem's candidates at most
+    the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. A candidate whose actions or
+    total are not finite gets +inf. Raises `ContractError` when cost and model disagree on shapes.
     """
     per_call = max(1, sample_budget // max(1, len(belief.latent)))
-    pieces = [
-        _score_piece(model, cost, belief, goal, Candidates(actions, origins), watch)
-        for actions, origins in zip(
-            candidates.actions.split(per_call, dim=1), candidates.origins.split(per_call, dim=1), strict=True
-        )
-    ]
-    scored = pieces[0]
-    for piece in pieces[1:]:
-        scored = join_scored(scored, piece)
-    return scored
+    scored, num_not_finite = None, torch.zeros(len(belief.latent), dtype=torch.int64, device=belief.latent.device)
+    for piece in _pieces(parts, per_call):
+        judged = _judged(cost, goal, _imagined(model, belief, piece, watch), watch)
+        num_not_finite = num_not_finite + torch.isinf(judged.totals).sum(dim=1)
+        scored = judged if scored is None else join_scored(scored, judged)
+        if scored.totals.shape[1] > MAX_KEPT:
+            scored = scored.take(scored.best(MAX_KEPT))
+    assert scored is not None, "give at least one candidate"
+    return scored, num_not_finite
 
 
-def _score_piece(model: WorldModel, cost: Cost, belief: Belief, goal: Goal, candidates: Candidates, watch: Stopwatch) -> Scored:
+def _pieces(parts: Sequence[Candidates], per_call: int) -> Iterator[list[Candidates]]:
+    """The same candidates in the same order, in pieces of at most `per_call` a problem."""
+    piece: list[Candidates] = []
+    for part in parts:
+        start, end = 0, part.origins.shape[1]
+        while start < end:
+            room = per_call - num_candidates(piece)
+            piece.append(part.between(start, min(start + room, end)))
+            start += room
+            if num_candidates(piece) == per_call:
+                yield piece
+                piece = []
+    if piece:
+        yield piece
+
+
+def _imagined(model: WorldModel, belief: Belief, piece: Sequence[Candidates], watch: Stopwatch) -> Sequence[Candidates]:
+    """`piece` with what each of its parts leads to; what is still to be imagined is imagined in one call."""
+    missing = [part for part in piece if part.imagination is None]
+    if not missing:
+        return piece
     with watch.stage("imagine"):
-        imagination = model.imagine(belief, candidates.actions)
+        together = model.imagine(belief, torch.cat([part.actions for part in missing], dim=1))
+    sizes = [part.origins.shape[1] for part in missing]
+    found = zip(together.latents.split(sizes, dim=1), together.disagreement.split(sizes, dim=1), strict=True)
+    return [part if part.imagination is not None else replace(part, imagination=Imagination(*next(found))) for part in piece]
+
+
+def _judged(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatch) -> Scored:
+    actions, origins = torch.cat([part.actions for part in piece], dim=1), torch.cat([part.origins for part in piece], dim=1)
+    imagined = [part.imagination for part in piece if part.imagination is not None]
+    imagination = Imagination(torch.cat([one.latents for one in imagined], dim=1), torch.cat([one.disagreement for one in imagined], dim=1))
     with watch.stage("judge"):
         costs = cost(imagination, goal)
-    if costs.total.shape != candidates.origins.shape:
+    if costs.total.shape != origins.shape:
         raise ContractError(
             f"cost {type(cost).__name__} gave totals of shape {tuple(costs.total.shape)}; "
-            f"expected (problems, candidates) = {tuple(candidates.origins.shape)}"
+            f"expected (problems, candidates) = {tuple(origins.shape)}"
         )
-    finite_actions = torch.isfinite(candidates.actions).flatten(2).all(dim=2)
+    finite_actions = torch.isfinite(actions).flatten(2).all(dim=2)
     totals, _ = finite_or_inf(torch.where(finite_actions, costs.total, torch.inf))
-    return Scored(candidates.actions, candidates.origins, imagination.latents, imagination.disagreement, dict(costs.terms), totals)
+    return Scored(actions, origins, imagination.latents, imagination.disagreement, dict(costs.terms), totals)

@@ -60,10 +60,13 @@ class Search:
             yield i
             longest = max(longest, self._clock() - start)
 
-    def score(self, candidates: Candidates) -> Scored:
-        """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted."""
-        scored = score(self._model, self._cost, self._belief, self._goal, candidates, self._sample_budget, self.watch)
-        self._num_not_finite = self._num_not_finite + torch.isinf(scored.totals).sum(dim=1)
+    def score(self, *parts: Candidates) -> Scored:
+        """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted.
+
+        Of very many only the best are kept: see `scoring.score`.
+        """
+        scored, num_not_finite = score(self._model, self._cost, self._belief, self._goal, parts, self._sample_budget, self.watch)
+        self._num_not_finite = self._num_not_finite + num_not_finite
         flat = scored.detached()
         both = flat if self._best is None else join_scored(self._best, flat)
         self._best = both.take(both.best(1))

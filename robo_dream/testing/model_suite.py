@@ -71,9 +71,7 @@ class WorldModelSuite:
             for sample in range(3):
                 row = Belief(belief.latent[problem : problem + 1])
                 alone = model.imagine(row, actions[problem : problem + 1, sample : sample + 1])
-                torch.testing.assert_close(
-                    alone.latents[0, 0], together.latents[problem, sample], atol=self.tolerance, rtol=self.tolerance
-                )
+                torch.testing.assert_close(alone.latents[0, 0], together.latents[problem, sample], atol=self.tolerance, rtol=self.tolerance)
 
     def test_later_actions_do_not_change_earlier_steps(self) -> None:
         model = self.make()
@@ -88,10 +86,11 @@ class WorldModelSuite:
         model = self.make()
         belief, actions = self._belief(model, 1), self._actions(model, 1, 1, 4)
         half = 2 * model.action_block
-        through = model.imagine(belief, actions).latents
-        middle = model.imagine(belief, actions[:, :, :half]).latents[:, 0, -1]
-        onward = model.imagine(Belief(middle), actions[:, :, half:]).latents
-        torch.testing.assert_close(through[:, :, 2:], onward, atol=10 * self.tolerance, rtol=10 * self.tolerance)
+        through = model.imagine(belief, actions)
+        onward = model.imagine(model.imagine(belief, actions[:, :, :half]).end(), actions[:, :, half:])
+        tolerance = 10 * self.tolerance
+        torch.testing.assert_close(through.latents[:, :, 2:], onward.latents, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(through.disagreement[:, :, 2:], onward.disagreement, atol=tolerance, rtol=tolerance)
 
     def test_arguments_are_left_alone(self) -> None:
         model = self.make()

@@ -27,34 +27,34 @@ class ProposerSuite:
     def test_gives_as_many_and_as_long_as_asked(self) -> None:
         belief, goal, spec = self.make_problems()
         for num_samples in (1, 4):
-            actions = self.make().propose(belief, goal, num_samples, self.num_steps, range(len(belief.latent)))
+            actions = self.make().propose(belief, goal, num_samples, self.num_steps, range(len(belief.latent))).actions
             assert actions.shape == (len(belief.latent), num_samples, self.num_steps, spec.size)
 
     def test_suggestions_are_within_the_limits(self) -> None:
         belief, goal, spec = self.make_problems()
-        actions = self.make().propose(belief, goal, 16, self.num_steps, range(len(belief.latent)))
+        actions = self.make().propose(belief, goal, 16, self.num_steps, range(len(belief.latent))).actions
         assert (actions >= torch.as_tensor(spec.low)).all() and (actions <= torch.as_tensor(spec.high)).all()
 
     def test_same_seed_gives_the_same(self) -> None:
         belief, goal, _ = self.make_problems()
         proposer, seeds = self.make(), list(range(len(belief.latent)))
-        first = proposer.propose(belief, goal, 4, self.num_steps, seeds)
-        assert torch.equal(first, proposer.propose(belief, goal, 4, self.num_steps, seeds))
+        first = proposer.propose(belief, goal, 4, self.num_steps, seeds).actions
+        assert torch.equal(first, proposer.propose(belief, goal, 4, self.num_steps, seeds).actions)
 
     def test_another_seed_gives_another_suggestion(self) -> None:
         if not self.is_random:
             return
         belief, goal, _ = self.make_problems()
         proposer, seeds = self.make(), list(range(len(belief.latent)))
-        first = proposer.propose(belief, goal, 4, self.num_steps, seeds)
-        second = proposer.propose(belief, goal, 4, self.num_steps, [seed + 100 for seed in seeds])
+        first = proposer.propose(belief, goal, 4, self.num_steps, seeds).actions
+        second = proposer.propose(belief, goal, 4, self.num_steps, [seed + 100 for seed in seeds]).actions
         assert not torch.equal(first, second)
 
     def test_suggestions_do_not_depend_on_the_other_problems(self) -> None:
         belief, goal, _ = self.make_problems()
         proposer, seeds = self.make(), list(range(len(belief.latent)))
-        together = proposer.propose(belief, goal, 4, self.num_steps, seeds)
+        together = proposer.propose(belief, goal, 4, self.num_steps, seeds).actions
         for b in seeds:
             row = slice(b, b + 1)
-            alone = proposer.propose(Belief(belief.latent[row]), Goal(goal.latent[row]), 4, self.num_steps, seeds[row])
+            alone = proposer.propose(Belief(belief.latent[row]), Goal(goal.latent[row]), 4, self.num_steps, seeds[row]).actions
             torch.testing.assert_close(alone, together[row], atol=self.tolerance, rtol=0)

@@ -57,7 +57,7 @@ def test_actions_that_are_not_whole_blocks_are_refused() -> None:
 def test_imagined_step_is_the_mean_of_the_heads_and_disagreement_their_spread() -> None:
     model = small_model()
     latents, actions = torch.randn(3, 256), torch.rand(3, 1, 5, 5) * 0.02
-    heads = model.dynamics.step(latents, model.normalise_actions(actions).reshape(3, 25)).detach().numpy()
+    heads = model.dynamics.unroll(latents, model.normalise_actions(actions).reshape(3, 1, 25))[1][:, :, 0].detach().numpy()
     imagined = model.imagine(Belief(latents), actions)
     np.testing.assert_allclose(imagined.latents[:, 0, 0].numpy(), heads.mean(0), atol=1e-5)
     np.testing.assert_allclose(imagined.disagreement[:, 0, 0].numpy(), heads.std(0).mean(-1), atol=1e-5)

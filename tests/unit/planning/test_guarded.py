@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robo_dream.errors import ConfigError, ContractError
-from robo_dream.imagination import Belief, Goal, PlanStatus
+from robo_dream.imagination import Belief, Goal, PlanStatus, Suggestions
 from robo_dream.planning.candidates import origin_names
 from robo_dream.planning.costs.disagreement import DisagreementCost
 from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
@@ -29,8 +29,8 @@ class Fixed:
     actions: Tensor  # (time, action)
     name: str = "fixed"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Tensor:
-        return self.actions.expand(len(seeds), num_samples, -1, -1)
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
+        return Suggestions(self.actions.expand(len(seeds), num_samples, -1, -1))
 
 
 def straight(belief: Belief, goal: Goal) -> Tensor:

@@ -16,7 +16,7 @@ MODEL = PointMassModel(point_action_spec())
 
 def test_rolled_out_suggestion_arrives_and_then_stays() -> None:
     belief, goal = point_problems(2, 0.15, seed=3)
-    actions = InverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 25, [0, 1])
+    actions = InverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 25, [0, 1]).actions
     reached = MODEL.imagine(belief, actions).latents[:, 0, -1]
     torch.testing.assert_close(reached, goal.latent, atol=1e-5, rtol=0)
     assert (actions[:, 0, -5:].abs() < 1e-6).all()
@@ -24,7 +24,7 @@ def test_rolled_out_suggestion_arrives_and_then_stays() -> None:
 
 def test_repeated_suggestion_is_its_first_block_again_and_again() -> None:
     belief, goal = point_problems(2, 0.15, seed=3)
-    blocks = RepeatedInverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 3, 25, [0, 1]).unflatten(2, (5, 5))
+    blocks = RepeatedInverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 3, 25, [0, 1]).actions.unflatten(2, (5, 5))
     assert torch.equal(blocks, blocks[:, :, :1].expand_as(blocks))
 
 
