@@ -67,15 +67,19 @@ def build_cameras(world: World, model: WorldModel) -> list[SimCamera]:
     return [SimCamera(world, name) for name in model.cameras]
 
 
-def load_checkpoint_model(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoModel:
-    """The model in a checkpoint, ready to use; raises `CheckpointError`, or `ConfigError` for a device that is not here."""
+def load_checkpoint_model(path: Path | str, device: str | torch.device = "cpu", compiled: bool = False) -> LatentVideoModel:
+    """The model in a checkpoint, ready to use; raises `CheckpointError`, or `ConfigError` for a device or a compiler that is not here.
+
+    `compiled` imagines with code made for this machine: some minutes at the first decision ever, some seconds at later starts.
+    """
     try:
         device = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"device is {device!r}; allowed are cpu, cuda and cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device is {device}, but this PyTorch sees no CUDA device; set device=cpu, or see `robo-dream doctor`")
-    return checkpoint.load(path, device)
+    model = checkpoint.load(path, device)
+    return model.compiled() if compiled else model
 
 
 def build_planner(

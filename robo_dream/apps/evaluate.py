@@ -61,6 +61,7 @@ class EvaluateConfig:
     physics_pairs: int = 20
     seed: int = 0
     workers: int = 2  # processes, one thread each; they change no outcome
+    compiled: bool = False  # as in plan; it changes rounding and decision times
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
@@ -173,6 +174,8 @@ def settings_hash(wanted: EvaluateConfig, row: Row, task: str, manifest: Manifes
     decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "scene": config.dump(wanted.scene), "manifest": manifest.sha256}
     if row not in ("nothing", "random"):
         decides["planning"] = config.dump(wanted.planning_of(row, task))
+    if wanted.compiled:
+        decides["compiled"] = True
     if row in ("inverse", "planner", "physics") and wanted.checkpoint.is_file():
         decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]

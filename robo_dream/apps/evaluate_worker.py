@@ -74,7 +74,7 @@ class Worker:
 
     @property
     def _checkpoint(self) -> LatentVideoModel:
-        self._learned = self._learned or compose.load_checkpoint_model(self.wanted.checkpoint)
+        self._learned = self._learned or compose.load_checkpoint_model(self.wanted.checkpoint, compiled=self.wanted.compiled)
         return self._learned
 
 

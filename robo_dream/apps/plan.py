@@ -41,6 +41,7 @@ class PlanConfig:
     manifests: Path = Path("configs/manifests")
     seed: int = 3  # which pair, or what is drawn; and of every search
     device: str = "cpu"
+    compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     tasks = [task_named(name) for name in wanted.tasks]
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
+    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled)
     print(f"{wanted.checkpoint}: size {model.spec.config.size}, cameras {' and '.join(model.cameras)}")
     folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     num_done = 0

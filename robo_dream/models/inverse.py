@@ -69,11 +69,17 @@ class InverseModel(nn.Module):
 
     def forward(self, seen: Float[Tensor, "batch number"], goals: Float[Tensor, "batch number"]) -> ActionMixture:
         """`seen` is `LatentVideoModel.seen` of where we are, `goals` of where we want to be."""
+        return ActionMixture(*self.numbers(seen, goals))
+
+    def numbers(
+        self, seen: Float[Tensor, "batch number"], goals: Float[Tensor, "batch number"]
+    ) -> tuple[Float[Tensor, "batch mode"], Float[Tensor, "batch mode block"], Float[Tensor, "batch mode block"]]:
+        """The logits, means and standard deviations of the mixture."""
         out = self.out(self.body(self.relations(seen, goals))).float()
         logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.block_size], -1)
         means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.block_size)).chunk(2, -1)
         middle, half = 0.5 * (LOG_STD_MAX + LOG_STD_MIN), 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
-        return ActionMixture(logits, means, (middle + half * torch.tanh(log_stds)).exp())
+        return logits, means, (middle + half * torch.tanh(log_stds)).exp()
 
 
 class AdjacentInverse(nn.Module):

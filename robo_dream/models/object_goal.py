@@ -33,8 +33,11 @@ class ObjectGoal:
 
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """See `LatentVideoModel.next_actions`."""
+        return ActionMixture(*self.seer.run(self._next_numbers, latents, goals))
+
+    def _next_numbers(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> tuple[Tensor, Tensor, Tensor]:
         here, there = self.seer.seen(latents), self.seer.seen(goals)
-        return self.seer.inverse(here, hand_above(self.seer.pose_head, here, there))
+        return self.seer.inverse.numbers(here, hand_above(self.seer.pose_head, here, there))
 
     def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
         """See `LatentVideoModel.block_actions`."""

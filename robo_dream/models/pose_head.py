@@ -40,12 +40,20 @@ class PoseHead(nn.Module):
         parts = (pose.tool_pos, pose.tool_turn, pose.gripper[..., None], pose.object_pos, pose.object_turn)
         return self.normalise(torch.cat(parts, -1).to(self.mean))
 
-    def forward(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+    def numbers(self, latents: Float[Tensor, "row channel"]) -> tuple[Float[Tensor, "row pose"]]:
+        """`POSE_NAMES` in metres and unit vectors."""
         pose = self.body(latents).float() * self.std + self.mean
-        return ScenePose(
-            tool_pos=pose[..., TOOL_POS],
-            tool_turn=nn.functional.normalize(pose[..., TOOL_TURN], dim=-1),
-            gripper=pose[..., GRIPPER],
-            object_pos=pose[..., OBJECT_POS],
-            object_turn=nn.functional.normalize(pose[..., OBJECT_TURN], dim=-1),
-        )
+        tool, thing = (nn.functional.normalize(pose[..., turn], dim=-1) for turn in (TOOL_TURN, OBJECT_TURN))
+        parts = (pose[..., TOOL_POS], tool, pose[..., GRIPPER : GRIPPER + 1], pose[..., OBJECT_POS], thing)
+        return (torch.cat(parts, -1),)
+
+
+def scene_pose(numbers: Float[Tensor, "*batch pose"]) -> ScenePose:
+    """`POSE_NAMES` by name."""
+    return ScenePose(
+        tool_pos=numbers[..., TOOL_POS],
+        tool_turn=numbers[..., TOOL_TURN],
+        gripper=numbers[..., GRIPPER],
+        object_pos=numbers[..., OBJECT_POS],
+        object_turn=numbers[..., OBJECT_TURN],
+    )

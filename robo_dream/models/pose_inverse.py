@@ -10,6 +10,7 @@ from robo_dream.imagination import WorldModel
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.inverse import ActionMixture, InverseModel
 from robo_dream.models.pose_head import PoseHead
+from robo_dream.models.rows import RowRunner, plainly
 from robo_dream.models.world_model import LatentVideoModel
 
 
@@ -38,6 +39,11 @@ class PoseInverse:
     @property
     def inverse(self) -> InverseModel:
         return self.model.inverse
+
+    @property
+    def run(self) -> RowRunner:
+        """As they are: the eyes are not made of tensors alone."""
+        return plainly
 
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """See `LatentVideoModel.next_actions`."""

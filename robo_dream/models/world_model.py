@@ -1,5 +1,6 @@
 """The latent video model as planners see it: `believe`, `imagine` and `poses`, and as people see it: `decode`."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,8 @@ from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder
 from robo_dream.models.images import to_float, to_uint8
 from robo_dream.models.inverse import ActionMixture, AdjacentInverse, InverseModel
-from robo_dream.models.pose_head import PoseHead
+from robo_dream.models.pose_head import PoseHead, scene_pose
+from robo_dream.models.rows import Compiled, RowRunner, plainly
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512
@@ -34,6 +36,7 @@ class LatentVideoModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.imagine_rows = imagine_rows
+        self.run: RowRunner = plainly
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = Encoder(spec)
@@ -104,14 +107,16 @@ class LatentVideoModel(nn.Module):
         latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
         doubt = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
         rows = (latents, blocks, doubt.repeat_interleave(samples, 0))
-        parts = [self.dynamics.imagine(*some) for some in zip(*(values.split(self.imagine_rows) for values in rows), strict=True)]
+        some_rows = zip(*(values.split(self.imagine_rows) for values in rows), strict=True)
+        parts = [self.run(self.dynamics.imagine, *some) for some in some_rows]
         return Imagination(
             torch.cat([part[0] for part in parts]).unflatten(0, (batch, samples)),
             torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),
         )
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
-        return self.pose_head(latents)
+        (numbers,) = self.run(self.pose_head.numbers, latents.reshape(-1, latents.shape[-1]))
+        return scene_pose(numbers.unflatten(0, latents.shape[:-1]))
 
     def distance(self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"]) -> Float[Tensor, "*batch"]:
         """Learned temporal distance in control steps (symmetric)."""
@@ -119,7 +124,7 @@ class LatentVideoModel(nn.Module):
 
     def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
         """What the data would do next to reach each goal, in normalised units; `block_actions` gives physical ones."""
-        return self.inverse(self.seen(latents), self.seen(goals))
+        return ActionMixture(*self.run(self._next_numbers, latents, goals))
 
     def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
         """What the inverse model sees of latents: all of them, or normalised poses (`ModelConfig.inverse_sees`)."""
@@ -141,6 +146,15 @@ class LatentVideoModel(nn.Module):
         parts = [[to_uint8(view) for view in self.decoder(some)] for some in rows.split(DECODE_ROWS)]
         views = [torch.cat(part) for part in zip(*parts, strict=True)]
         return {name: view.reshape(*lead, *view.shape[1:]) for name, view in zip(self.cameras, views, strict=True)}
+
+    def compiled(self) -> "LatentVideoModel":
+        """The same model, weights shared, whose imagining and suggesting run as compiled code: see `rows.Compiled`."""
+        twin = copy.copy(self)
+        twin.run = Compiled()
+        return twin
+
+    def _next_numbers(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> tuple[Tensor, Tensor, Tensor]:
+        return self.inverse.numbers(self.seen(latents), self.seen(goals))
 
     def _evaluating(self) -> "LatentVideoModel":
         return self.eval() if self.training else self

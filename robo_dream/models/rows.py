@@ -1,0 +1,78 @@
+"""How the model's functions of rows are run: as they are, or as compiled code of a few fixed sizes."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from robo_dream.errors import ConfigError
+
+RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
+
+_log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class RowRunner(Protocol):
+    """Gives `function(*rows)`; every row on its own, so that others in the batch change nothing but rounding."""
+
+    def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]: ...
+
+
+def plainly(function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
+    """The function as it is."""
+    return function(*rows)
+
+
+class Compiled:
+    """Runs functions as code that `torch.compile` made for them, once for each of a few numbers of rows.
+
+    Rows are filled up to the next such number (`padded_rows`) with copies of the last, so that shapes are static and weights can be
+    packed for them. Compiling takes some ten seconds a function and number of rows; the code is kept in `cache` for the next process.
+    Where gradients are asked for, functions run as they are. Raises `ConfigError` where there is no C++ compiler.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        if shutil.which(os.environ.get("CXX", "g++")) is None:
+            raise ConfigError(
+                f"compiling needs a C++ compiler, and {os.environ.get('CXX', 'g++')} is not here; "
+                "install Debian package g++, or set compiled=false"
+            )
+        self._cache = cache or Path.home() / ".cache" / "robo_dream" / "compiled"
+        self._functions: dict[RowFunction, RowFunction] = {}
+        self._seen: set[tuple[RowFunction, tuple[torch.Size, ...]]] = set()
+
+    def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
+        if torch.is_grad_enabled():
+            return function(*rows)
+        num, wanted = len(rows[0]), padded_rows(len(rows[0]))
+        filled = [values if num == wanted else torch.cat([values, values[-1:].expand(wanted - num, *values.shape[1:])]) for values in rows]
+        filled = [values.contiguous() for values in filled]
+        key = (function, tuple(values.shape for values in filled))
+        start = time.monotonic()
+        out = self._compiled(function)(*filled)
+        if key not in self._seen:
+            self._seen.add(key)
+            _log.info("compiled %s for %d rows in %.0f s", getattr(function, "__qualname__", function), wanted, time.monotonic() - start)
+        return tuple(values[:num] for values in out)
+
+    def _compiled(self, function: RowFunction) -> RowFunction:
+        if function not in self._functions:
+            self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._cache))
+            # Frozen weights are packed for their shapes. The cache of graphs would be unpickled; that of compiled C++ is not.
+            options: dict[str, str | int | bool | Callable[..., object]] = {"freezing": True, "fx_graph_cache": False}
+            self._functions[function] = torch.compile(function, dynamic=False, fullgraph=True, options=options)
+        return self._functions[function]
+
+
+def padded_rows(num: int) -> int:
+    """The next number of rows that code is compiled for: steps of 8 to 32, of 32 to 128, of 64 to 1024, then of 1024."""
+    step = 8 if num <= 32 else 32 if num <= 128 else 64 if num <= 1024 else 1024
+    return -(-num // step) * step
