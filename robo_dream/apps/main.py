@@ -28,6 +28,7 @@ VERBS = (
     Verb("train", "learn a world model from a dataset"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
     Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
+    Verb("bench", "time decisions on this machine, and what they cost in work and memory"),
     Verb("doctor", "say what works on this machine and how to fix what does not"),
 )
 

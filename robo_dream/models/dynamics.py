@@ -69,6 +69,18 @@ class Dynamics(nn.Module):
             means.append(latents)
         return torch.stack(means, 1), torch.stack(heads, 2)
 
+    def imagine_apart(
+        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+    ) -> Float[Tensor, "head row horizon channel"]:
+        """Each head's own future: it stands on what that head said before, not on the mean."""
+        heads, rows = self.num_heads, len(latents)
+        futures, own = [], latents.repeat(heads, 1)  # (E*R, D)
+        for step in range(blocks.shape[1]):
+            change, _ = next(self.changes(own, blocks[:, step : step + 1].repeat(heads, 1, 1)))  # (E, E*R, D)
+            own = own + torch.cat([change[head, head * rows : (head + 1) * rows] for head in range(heads)])
+            futures.append(own.unflatten(0, (heads, rows)))
+        return torch.stack(futures, 2)
+
     def imagine(
         self,
         latents: Float[Tensor, "row channel"],

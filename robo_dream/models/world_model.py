@@ -97,13 +97,8 @@ class LatentVideoModel(nn.Module):
 
     def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
         """Unrolls every candidate on its own; `time` must be a whole number of action blocks."""
-        batch, samples, time, size = actions.shape
-        if size != self.action_spec.size or time % self.action_block or time == 0:
-            raise ContractError(
-                f"actions have {time} steps of {size} numbers; expected a multiple of the action block {self.action_block} "
-                f"with {self.action_spec.size} numbers {self.action_spec.names}"
-            )
-        blocks = self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
+        batch, samples = actions.shape[:2]
+        blocks = self._blocks(actions)
         latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
         doubt = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
         rows = (latents, blocks, doubt.repeat_interleave(samples, 0))
@@ -113,6 +108,13 @@ class LatentVideoModel(nn.Module):
             torch.cat([part[0] for part in parts]).unflatten(0, (batch, samples)),
             torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),
         )
+
+    def imagine_apart(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
+        """The future of each head of the ensemble on its own, which no disagreement averages out."""
+        batch, samples = actions.shape[:2]
+        futures = self.dynamics.imagine_apart(belief.latent.repeat_interleave(samples, 0), self._blocks(actions))
+        latents = futures.unflatten(1, (batch, samples))
+        return tuple(Imagination(future, torch.zeros_like(future[..., 0])) for future in latents)
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         (numbers,) = self.run(self.pose_head.numbers, latents.reshape(-1, latents.shape[-1]))
@@ -155,6 +157,16 @@ class LatentVideoModel(nn.Module):
 
     def _next_numbers(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> tuple[Tensor, Tensor, Tensor]:
         return self.inverse.numbers(self.seen(latents), self.seen(goals))
+
+    def _blocks(self, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "row horizon block"]:
+        """Normalised action blocks of every candidate; raises `ContractError` for a time that is no multiple of the block."""
+        batch, samples, time, size = actions.shape
+        if size != self.action_spec.size or time % self.action_block or time == 0:
+            raise ContractError(
+                f"actions have {time} steps of {size} numbers; expected a multiple of the action block {self.action_block} "
+                f"with {self.action_spec.size} numbers {self.action_spec.names}"
+            )
+        return self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
 
     def _evaluating(self) -> "LatentVideoModel":
         return self.eval() if self.training else self

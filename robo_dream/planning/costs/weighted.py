@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Goal, Imagination, StepCosts
@@ -47,7 +47,8 @@ class WeightedCost:
 class WeightedSum:
     """Named costs, weighted, over weighted steps. Every part is kept, already weighted: parts sum to the total.
 
-    A cost of several parts gives `name.part`. A cost with weight 0 is not computed, so that it cannot spread NaN.
+    A cost of several parts gives `name.part`. What has weight 0 is not computed, a cost or all steps but the last, so that it
+    cannot spread NaN.
     """
 
     costs: Mapping[str, WeightedCost]
@@ -62,10 +63,13 @@ class WeightedSum:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         steps = self.steps.of(imagination.disagreement.shape[-1], imagination.disagreement)
+        unjudged = 0 if self.steps.step_weight else len(steps) - 1
+        imagination = Imagination(imagination.latents[:, :, unjudged:], imagination.disagreement[:, :, unjudged:])
         terms: dict[str, Tensor] = {}
         for name, part in self.costs.items():
             if part.weight:
                 judged = part.cost(imagination, goal).terms
                 for inner, values in judged.items():
-                    terms[name if len(judged) == 1 else f"{name}.{inner}"] = part.weight * steps * values
+                    weighted = part.weight * steps[unjudged:] * values
+                    terms[name if len(judged) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (unjudged, 0))
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
