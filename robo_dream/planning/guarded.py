@@ -25,6 +25,7 @@ from robo_dream.planning.candidates import (
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
+from robo_dream.planning.risk import RiskConfig
 from robo_dream.planning.scoring import Scored, join_scored
 from robo_dream.planning.search import Search
 from robo_dream.planning.warm_start import shifted_plan
@@ -50,6 +51,7 @@ class GuardedConfig:
     max_std: float = 0.3  # of the refinement around each elite
     colour: float = 2.0
     returns: Literal["best", "mean"] = "best"
+    risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -116,6 +118,8 @@ class GuardedPlanner:
         if config.returns == "mean":
             mean, _ = elite_moments(scored.take(elites), hold, hold)
             chosen = search.score(of_origin(mean[:, None], MEAN, names))
+        elif config.risk is not None:
+            chosen = search.least_risk(scored.take(elites), config.risk)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
 
 

@@ -10,6 +10,7 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, SearchTrace, WorldModel
 from robo_dream.planning.bounds import Bounds, bounds_of
 from robo_dream.planning.candidates import Candidates
+from robo_dream.planning.risk import RiskConfig, check_many_futures, judged_by_risk
 from robo_dream.planning.scoring import Scored, join_scored, score
 from robo_dream.planning.stopwatch import Stopwatch
 from robo_dream.planning.warm_start import check_previous
@@ -71,6 +72,13 @@ class Search:
         both = flat if self._best is None else join_scored(self._best, flat)
         self._best = both.take(both.best(1))
         return scored
+
+    def least_risk(self, candidates: Scored, risk: RiskConfig) -> Scored:
+        """Of each problem's candidates the one with the least risk over the futures of the model's heads; its total is that risk."""
+        model = check_many_futures(self._model)
+        with self.watch.stage("risk"):
+            judged = judged_by_risk(model, self._cost, self._belief, self._goal, candidates, risk)
+        return judged.take(judged.best(1))
 
     def end_iteration(self) -> None:
         """Notes the best total reached so far."""

@@ -101,3 +101,19 @@ def test_impossible_configurations_are_refused() -> None:
     for bad in ({"image_size": 50}, {"num_heads": 0}, {"discount": 1.0}):
         with pytest.raises(ConfigError):
             ModelConfig(**bad)  # type: ignore[arg-type]
+
+
+def test_futures_apart_begin_like_the_heads_and_then_go_their_own_ways() -> None:
+    model, generator = small_model(), torch.Generator().manual_seed(0)
+    belief = Belief(torch.randn(2, 256, generator=generator))
+    actions = 0.01 * torch.randn(2, 3, 15, 5, generator=generator)
+    apart = torch.stack([future.latents for future in model.imagine_apart(belief, actions)])
+    rows, blocks = belief.latent.repeat_interleave(3, 0), model.normalise_actions(actions).reshape(6, 3, 25)
+    means, heads = model.dynamics.unroll(rows, blocks)
+    torch.testing.assert_close(apart[:, :, :, 0].flatten(1, 2), heads[:, :, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(apart[:, :, :, 0].mean(0).flatten(0, 1), means[:, 0], atol=1e-5, rtol=0)
+    for head, future in enumerate(apart.flatten(1, 2)):  # one head, step after step on what it said itself
+        own = rows
+        for step in range(3):
+            own = model.dynamics.unroll(own, blocks[:, step : step + 1])[1][head, :, 0]
+            torch.testing.assert_close(future[:, step], own, atol=1e-4, rtol=0)
