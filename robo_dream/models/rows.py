@@ -73,6 +73,6 @@ class Compiled:
 
 
 def padded_rows(num: int) -> int:
-    """The next number of rows that code is compiled for: steps of 8 to 32, of 32 to 128, of 64 to 1024, then of 1024."""
-    step = 8 if num <= 32 else 32 if num <= 128 else 64 if num <= 1024 else 1024
+    """The next number of rows that code is compiled for: steps of 8 to 64, of 32 to 256, of 64 to 1024, then of 512."""
+    step = 8 if num <= 64 else 32 if num <= 256 else 64 if num <= 1024 else 512
     return -(-num // step) * step

@@ -28,7 +28,7 @@ def test_cvar_of_all_futures_is_their_mean_and_of_one_the_worst() -> None:
 
 @pytest.mark.parametrize("tail", [0.0, 1.5, float("nan")])
 def test_a_tail_that_is_no_share_is_refused(tail: float) -> None:
-    with pytest.raises(ConfigError, match="RiskConfig.tail"):
+    with pytest.raises(ConfigError, match=r"RiskConfig\.tail"):
         RiskConfig("cvar", tail=tail)
 
 

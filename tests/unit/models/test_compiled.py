@@ -1,0 +1,65 @@
+"""Compiled imagination: the same numbers as plain, whatever the number of rows, and in words where it cannot be."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from robo_dream.errors import ConfigError
+from robo_dream.models.rows import Compiled, padded_rows
+
+TOLERANCE = 1e-4  # other kernels add in another order
+PLAIN_AND_COMPILED = """
+import torch
+from small import small_model
+from robo_dream.imagination import Belief
+plain, generator = small_model(), torch.Generator().manual_seed(0)
+model = plain.compiled()
+assert model.dynamics is plain.dynamics
+for samples in (3, 5):  # 6 and 10 rows: filled up to 8 and 16
+    belief = Belief(torch.randn(2, 256, generator=generator))
+    actions = 0.01 * torch.randn(2, samples, 10, 5, generator=generator)
+    with torch.inference_mode():
+        fast, slow = model.imagine(belief, actions), plain.imagine(belief, actions)
+    torch.testing.assert_close(fast.latents, slow.latents, atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(fast.disagreement, slow.disagreement, atol=TOLERANCE, rtol=TOLERANCE)
+print(len(model.run._functions), "compiled")
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
+def test_compiled_imagination_is_plain_imagination(tmp_path: Path) -> None:
+    """In a process of its own: the checks of shapes in this one cannot be compiled."""
+    code = PLAIN_AND_COMPILED.replace("TOLERANCE", str(TOLERANCE))
+    here = Path(__file__).parent
+    env = {**os.environ, "PYTHONPATH": f"{here}:{here.parents[2]}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "1 compiled\n"
+
+
+def test_where_gradients_are_asked_for_nothing_is_compiled() -> None:
+    def twice(rows: torch.Tensor) -> tuple[torch.Tensor]:
+        return (2 * rows,)
+
+    runner = Compiled()
+    rows = torch.ones(3, 2, requires_grad=True)
+    (out,) = runner(twice, rows)
+    assert out.requires_grad and not runner._functions
+
+
+def test_rows_are_filled_up_to_few_sizes_and_never_by_much() -> None:
+    sizes = [padded_rows(num) for num in range(1, 20_000)]
+    assert all(num <= size for num, size in enumerate(sizes, 1))
+    assert all(size - num < max(8, 0.5 * num) for num, size in enumerate(sizes, 1))
+    assert len({size for size in sizes if size <= 1024}) == 8 + 6 + 12
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="no-such-compiler is not here"):
+        Compiled()
