@@ -37,7 +37,7 @@ class ProposalConfig:
     """What learned inverse models suggest to a search. `temperature` scales their spread; 0 draws among modes only.
 
     `hand` says what is asked of the hand: that it ends as the goal's picture shows it, or, where only the object matters, that it
-    opens and rises once the object is where it should be.
+    opens and rises once the object is where it should be. A bridge always goes for all of the picture.
     """
 
     inverse: bool = True  # suggestions closed over the model's own imagination

@@ -8,9 +8,16 @@ import torch
 from small import small_model
 from squares import square_frames
 
+from robo_dream.apps.compose import ProposalConfig, build_planner
 from robo_dream.errors import ConfigError
+from robo_dream.imagination import Belief, Goal
 from robo_dream.models.bridge import Bridge, bridge_points
 from robo_dream.models.config import ModelConfig
+from robo_dream.models.pose_inverse import PoseInverse
+from robo_dream.planning.costs.build import CostConfig
+from robo_dream.planning.direct import DirectConfig
+from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
 from robo_dream.training.config import DreamConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream_batches import DreamBatches
@@ -112,3 +119,22 @@ def test_negative_weights_are_refused() -> None:
         RepresentationConfig(bridge=-1.0)
     with pytest.raises(ConfigError, match=r"DreamConfig\.bridge is -0\.5"):
         dataclasses.replace(DreamConfig(), bridge=-0.5)
+
+
+def test_the_bridge_is_executed_alone_or_competes_in_a_search_under_its_name() -> None:
+    model, (starts, goals) = small_model(), torch.randn(2, 1, 256)
+    alone = build_planner(DirectConfig(horizon=2), model, proposals=ProposalConfig(inverse=False, bridge=True))
+    plan = alone.plan(Belief(starts), Goal(goals), [0])
+    believed = Bridge(model).num_blocks(starts, goals)
+    first = Bridge(model).next_block(starts, goals, believed).unflatten(1, (5, 5))
+    torch.testing.assert_close(plan.actions[:, :5], first, atol=NEARLY, rtol=0)
+    both = build_planner(GuardedConfig(horizon=2, num_iterations=1), model, proposals=ProposalConfig(bridge=True))
+    names = both.plan(Belief(starts), Goal(goals), [0]).trace.origin_names
+    assert names[-2:] == ("inverse", "bridge")
+
+
+def test_nobody_elses_latents_are_bridged() -> None:
+    physics = PointMassModel(small_model().action_spec)
+    seer, only = PoseInverse(small_model(), physics), ProposalConfig(inverse=False, bridge=True)
+    with pytest.raises(ConfigError, match="use a learned model"):
+        build_planner(DirectConfig(), physics, CostConfig(distance=0.0, pose=1.0), only, inverse=seer)
