@@ -42,7 +42,7 @@ class ProposalConfig:
 
     inverse: bool = True  # suggestions closed over the model's own imagination
     repeated: bool = False  # the first suggestion held over the horizon
-    bridge: bool = False  # straight through latent space at several speeds; for checkpoints trained with a bridge, which see latents
+    bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
     temperature: float = 1.0
     spread: bool = False  # samples of the inverse model are shared among its modes, not drawn one by one
     hand: Literal["as_shown", "above_object"] = "as_shown"

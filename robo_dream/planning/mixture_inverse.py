@@ -48,9 +48,7 @@ class MixtureInverse:
     temperature: float = 1.0
     spread: bool = False
 
-    def most_likely(
-        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]
-    ) -> Float[Tensor, "row block_action"]:
+    def most_likely(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row block_action"]:
         """The mean of the likeliest Gaussian of each row, in physical units."""
         mixture = self.model.next_actions(latents, goals)
         return self._physical(mixture, mixture.logits.argmax(dim=-1), noise=None)
