@@ -11,11 +11,13 @@ import torch
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Planner, Proposer, WorldModel
 from robo_dream.models import checkpoint
+from robo_dream.models.bridge import Bridge
 from robo_dream.models.object_goal import ObjectGoal
 from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
+from robo_dream.planning.bridge import BridgeProposer
 from robo_dream.planning.costs.build import CostConfig, build_cost
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
@@ -32,15 +34,17 @@ from sim.world import World
 
 @dataclass(frozen=True)
 class ProposalConfig:
-    """What the learned inverse model suggests to a search. `temperature` scales its spread; 0 draws among its modes only.
+    """What learned inverse models suggest to a search. `temperature` scales their spread; 0 draws among modes only.
 
     `hand` says what is asked of the hand: that it ends as the goal's picture shows it, or, where only the object matters, that it
-    opens and rises once the object is where it should be.
+    opens and rises once the object is where it should be. A bridge always goes for all of the picture.
     """
 
     inverse: bool = True  # suggestions closed over the model's own imagination
     repeated: bool = False  # the first suggestion held over the horizon
+    bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
     temperature: float = 1.0
+    spread: bool = False  # samples of the inverse model are shared among its modes, not drawn one by one
     hand: Literal["as_shown", "above_object"] = "as_shown"
 
     def __post_init__(self) -> None:
@@ -102,7 +106,9 @@ def build_planner(
     if isinstance(planner, DirectConfig):
         proposers = proposers[:1]
         if not proposers:
-            raise ConfigError("the direct planner executes an inverse model's suggestion: set proposals.inverse=true, use a learned model")
+            raise ConfigError(
+                "the direct planner executes an inverse model's suggestion: set proposals.inverse=true (or bridge), use a learned model"
+            )
     elif isinstance(planner, DoNothingConfig | RandomConfig):
         proposers = []
     return kinds.build_planner(planner, model, judge, proposers, clock)
@@ -124,10 +130,12 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
 
 
 def _proposers(model: WorldModel, seer: LatentVideoModel | PoseInverse, config: ProposalConfig) -> Sequence[Proposer]:
-    inverse = MixtureInverse(ObjectGoal(seer) if config.hand == "above_object" else seer, config.temperature)
+    inverse = MixtureInverse(ObjectGoal(seer) if config.hand == "above_object" else seer, config.temperature, config.spread)
     proposers: list[Proposer] = []
     if config.inverse:
         proposers.append(InverseProposer(model, inverse))
     if config.repeated:
         proposers.append(RepeatedInverseProposer(model, inverse))
+    if config.bridge and isinstance(seer, LatentVideoModel):  # nobody else's latents are points of its bridges
+        proposers.append(BridgeProposer(model, Bridge(seer)))
     return proposers

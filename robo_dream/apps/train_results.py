@@ -12,9 +12,10 @@ from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.replay.canvas import stacked, write_png
 from robo_dream.replay.strips import contact_sheet
-from robo_dream.training.open_loop import held_out_windows, strips
+from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 
 HORIZON = 10  # imagined steps of a strip
+BRIDGE = 6  # action blocks of a drawn bridge
 
 
 def release(model: LatentVideoModel, written: Path, released: Path, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -31,18 +32,26 @@ def release(model: LatentVideoModel, written: Path, released: Path, recipe: Mapp
 
 
 def draw_strips(model: LatentVideoModel, cache: FrameCache, folder: Path, num_windows: int, seed: int) -> Path | None:
-    """One picture for each of `num_windows` held-out windows and a sheet of all of them, whose path is given; None when there are none."""
+    """One picture for each of `num_windows` held-out windows and a sheet of all of them, whose path is given; None when there are none.
+
+    Beside it lies bridges.png: the same windows as the straight line through latent space shows them, from their first frame to one
+    some steps on.
+    """
     lengths = np.diff(cache.episode_starts)[~cache.is_train]
     horizon = min(HORIZON, (int(lengths.max(initial=0)) - 1) // model.action_block)
     if not num_windows or horizon < 1:
         return None
-    drawn = []
+    drawn, bridges = [], []
     for window in held_out_windows(cache, model.action_block, num_windows, horizon, seed):
-        pictures = strips(model, cache, int(window), horizon)
-        title = f"frame {window}: real above imagined, {model.action_block * cache.control_dt:.1f} s apart; {' above '.join(pictures)}"
-        drawn.append((title, stacked(list(pictures.values()), 4)))
+        pictures, bridge = strips(model, cache, int(window), horizon), bridge_strips(model, cache, int(window), min(BRIDGE, horizon))
+        apart = f"{model.action_block * cache.control_dt:.1f} s apart; {' above '.join(pictures)}"
+        drawn.append((f"frame {window}: real above imagined, {apart}", stacked(list(pictures.values()), 4)))
+        bridges.append((f"frame {window}: real above the bridge, {apart}", stacked(list(bridge.values()), 4)))
         write_png(folder / f"frame-{window:06d}.png", contact_sheet(drawn[-1:], 2))
-    return write_png(folder / "sheet.png", contact_sheet(drawn)) if drawn else None
+    if not drawn:
+        return None
+    write_png(folder / "bridges.png", contact_sheet(bridges))
+    return write_png(folder / "sheet.png", contact_sheet(drawn))
 
 
 def training_seconds(log: Path) -> float:
@@ -66,5 +75,8 @@ def figures(metrics: Mapping[str, Any]) -> Iterator[str]:
                 ratio = loop["copy_over_imagined"][step - 1]
                 yield f"Held out: {step:2d} steps ahead, imagined pictures err {ratio:.2f} times less than copying the last frame."
         yield f"Held out: disagreement against error, Spearman {loop['spearman']:.2f}."
+    if "actions" in metrics:
+        parts = ", ".join(f"off {name} {part:.0%}" for name, part in metrics["actions"].items())
+        yield f"Held out: variance of actions that is not read {parts}."
     for name, errors in metrics.get("pose", {}).items():
         yield f"Held out: median pose errors of the {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in errors.items()) + "."

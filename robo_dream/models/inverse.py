@@ -83,7 +83,10 @@ class InverseModel(nn.Module):
 
 
 class AdjacentInverse(nn.Module):
-    """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions."""
+    """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions.
+
+    It is trained on real neighbours and on neighbouring points of straight lines between latents: see `robo_dream.models.bridge`.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

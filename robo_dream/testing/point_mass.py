@@ -105,9 +105,7 @@ class PointMassInverse:
     model: PointMassModel
     std: float = 0.3  # fraction of the limits
 
-    def most_likely(
-        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]
-    ) -> Float[Tensor, "row block_action"]:
+    def most_likely(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row block_action"]:
         limits = torch.as_tensor(self.model.action_spec.high)
         action = ((goals - latents)[:, :5] / self.model.action_block).clamp(-limits, limits)
         return action.repeat(1, self.model.action_block)
@@ -119,3 +117,20 @@ class PointMassInverse:
         size = len(latents) // len(seeds)
         noise = torch.cat([torch.randn(size, likely.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         return likely + self.std * noise * torch.as_tensor(self.model.action_spec.high).repeat(self.model.action_block)
+
+
+@dataclass(frozen=True)
+class PointMassBridge:
+    """The exact bridge of `PointMassModel`: an equal share of the way, within the limits or not; believes in half the limits' speed."""
+
+    model: PointMassModel
+
+    def next_block(
+        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], num_blocks: Float[Tensor, " row"]
+    ) -> Float[Tensor, "row block_action"]:
+        action = (goals - latents)[:, :5] / (num_blocks[:, None] * self.model.action_block)
+        return action.repeat(1, self.model.action_block)
+
+    def num_blocks(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> Float[Tensor, " row"]:
+        limits = torch.as_tensor(self.model.action_spec.high)
+        return (2.0 * (goals - latents)[:, :5].abs() / (limits * self.model.action_block)).amax(-1).clamp(min=1.0)

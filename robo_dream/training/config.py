@@ -27,6 +27,8 @@ class RepresentationConfig:
     prediction: float = 0.3  # pictures of an imagined latent
     latent: float = 1.0  # unrolled latent dynamics
     adjacent_inverse: float = 0.5  # keeps what matters for acting (RWM, arXiv 2609.29171)
+    bridge: float = 0.3  # the same, off interpolated latents between a frame and a later one
+    bridge_consistency: float = 0.0  # interpolated latents against encoded ones: straightens the ways
     goal_inverse: float = 0.1
     pose: float = 1.0  # 0 switches the labels off
     covariance: float = 0.02  # VICReg (arXiv 2105.04906); its variance term is the encoder's normalisation
@@ -36,6 +38,7 @@ class RepresentationConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch_windows", "unroll", "decoded_frames", "learning_rate")
+        _not_negative(self, "adjacent_inverse", "bridge", "bridge_consistency")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class DreamConfig:
     target_rate: float = 0.005
     random_goals: float = 0.3  # fractions of the distance's goals
     same_goals: float = 0.05
+    bridge: float = 1.0  # beside the inverse loss of real neighbours, whose weight is 1
     pose: float = 1.0
     decoder_steps: int = 500
     decoder_batch: int = 64
@@ -63,6 +67,7 @@ class DreamConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "unroll", "learning_rate", "shortest_goal")
+        _not_negative(self, "bridge")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
         if not 0 <= self.returns <= 1:
@@ -129,3 +134,9 @@ def _positive(config: object, *names: str) -> None:
     for name in names:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{type(config).__name__}.{name} is {getattr(config, name)}; it must be positive")
+
+
+def _not_negative(config: object, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"{type(config).__name__}.{name} is {getattr(config, name)}; it must not be negative, and 0 switches it off")

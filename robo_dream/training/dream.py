@@ -14,6 +14,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.distance import TemporalDistance
 from robo_dream.models.images import to_float
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.bridge_targets import bridge_loss
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.dream_batches import DreamBatch, DreamBatches
 from robo_dream.training.frames import Frames, pictures
@@ -113,6 +114,7 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
     return {
         "dynamics": ensemble_loss(heads, following, batch.bootstrap),
         "adjacent_inverse": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
+        "bridge": stage.bridge * bridge_loss(model.adjacent_inverse, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
         "distance": 10.0 * expectile_loss(reached, wanted, stage.expectile),
         "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), batch.object_known),
         "_first_step": (imagined[:, 0].float() - following[:, 0]).square().mean().detach(),

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.training.bridge_targets import BridgeTargets, bridge_targets
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, normalised_actions, returns
 from robo_dream.training.labels import pose_labels
@@ -17,7 +18,7 @@ NEVER = 10**6  # control steps to a goal that this episode does not reach
 
 @dataclass(frozen=True)
 class DreamBatch:
-    """Windows for the dynamics and triples for the distance, all in latents."""
+    """Windows for the dynamics, triples for the distance and pairs for the bridge, all in latents."""
 
     latents: Float[Tensor, "batch frame channel"]  # the start and the frame after each action block
     blocks: Float[Tensor, "batch horizon block"]
@@ -29,6 +30,8 @@ class DreamBatch:
     pose_step: int
     poses: Float[Tensor, "twice pose"]  # of `latents[:, 0]`, then of the frames imagined at `pose_step`
     object_known: Bool[Tensor, " twice"]
+    bridge_goals: Float[Tensor, "batch channel"]  # some way after `latents[:, 0]`
+    bridge: BridgeTargets
 
 
 class DreamBatches:
@@ -63,10 +66,12 @@ class DreamBatches:
         pose_step = int(rng.integers(stage.unroll))
         posed = np.concatenate([first, first + block * (pose_step + 1)])
         here, aims, steps = self._distances(rng)
+        ahead = goal_frames(rng, first, self.index.last[first], max(block, stage.shortest_goal), stage.longest_goal)
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
             pose_step, self._tensor(self.poses[posed]), torch.from_numpy(known(self.poses[posed])).to(self.latents.device),
+            self._at(ahead), bridge_targets(rng, self.actions, first, ahead, block, self.latents.device),
         )  # fmt: skip
 
     def _distances(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ import torch
 
 from robo_dream.imagination import ScenePose
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.frames import Frames, frame_index, known
+from robo_dream.training.bridge_targets import bridge_loss, bridge_targets
+from robo_dream.training.frames import Frames, frame_index, goal_frames, known, normalised_actions
 from robo_dream.training.labels import pose_labels
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import OpenLoop, held_out_windows, open_loop
@@ -15,18 +16,37 @@ from robo_dream.training.probes import linear_probe, mlp_probe, probe_errors
 
 HORIZON = 10
 MAX_PROBE_FRAMES = 4000
+MAX_BRIDGES = 1000
+LONGEST_BRIDGE = 80  # control steps
 
 
 def held_out_metrics(model: LatentVideoModel, cache: Frames, num_windows: int = 200, seed: int = 0) -> dict[str, Any]:
-    """Open-loop errors on test episodes and probes of the latent; JSON numbers throughout."""
+    """Open-loop errors on test episodes, how well actions are read off latents, and probes of the latent; JSON numbers throughout."""
     longest = int(np.diff(cache.episode_starts)[~np.asarray(cache.is_train, bool)].max(initial=0))
     horizon = min(HORIZON, (longest - 1) // model.action_block)
     metrics: dict[str, Any] = {}
     if horizon > 0:
         windows = held_out_windows(cache, model.action_block, num_windows, horizon, seed)
         metrics["open_loop"] = _open_loop_numbers(open_loop(model, cache, windows, horizon), model.action_block)
+        metrics["actions"] = action_metrics(model, cache, seed)
     if known(np.asarray(cache.object_pose)).any():
         metrics["pose"] = pose_metrics(model, cache, seed)
+    return metrics
+
+
+@torch.no_grad()
+def action_metrics(model: LatentVideoModel, cache: Frames, seed: int) -> dict[str, float]:
+    """What part of the variance of action blocks on test frames is not read off neighbours, and off bridges to later frames."""
+    block, rng, actions = model.action_block, np.random.default_rng((seed, 8)), normalised_actions(cache)
+    index = frame_index(cache, block + 1, "test")
+    starts = np.sort(rng.permutation(index.starts)[:MAX_BRIDGES])
+    metrics = {}
+    for name, longest in (("neighbours", block), ("bridge", LONGEST_BRIDGE)):
+        goals = goal_frames(rng, starts, index.last[starts], block, longest)
+        targets = bridge_targets(rng, actions, starts, goals, block, model.device)
+        error = bridge_loss(model.adjacent_inverse, encode_frames(model, cache, starts), encode_frames(model, cache, goals), targets)
+        variance = (targets.blocks - targets.blocks.mean(0)).square().mean()
+        metrics[name] = round(float(error / variance), 4)
     return metrics
 
 

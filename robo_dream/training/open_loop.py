@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from robo_dream.imagination import Belief
+from robo_dream.models.bridge import bridge_points
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, Split, blocks_after, frame_index, pictures
 from robo_dream.training.latents import encode_frames
@@ -56,12 +58,27 @@ def open_loop(model: LatentVideoModel, cache: Frames, windows: np.ndarray, horiz
 @torch.no_grad()
 def strips(model: LatentVideoModel, cache: Frames, window: int, horizon: int = 10) -> dict[str, UInt8[np.ndarray, "two_heights widths 3"]]:
     """For each camera a picture: above what happened after every action block, below what was imagined (first column: the start)."""
-    block = model.action_block
-    frames = window + block * np.arange(horizon + 1)
+    frames = window + model.action_block * np.arange(horizon + 1)
     start = encode_frames(model, cache, frames[:1])
-    actions = torch.from_numpy(blocks_after(cache.actions, frames[:1], horizon, block)).to(model.device).flatten(1, 2)
+    actions = torch.from_numpy(blocks_after(cache.actions, frames[:1], horizon, model.action_block)).to(model.device).flatten(1, 2)
     imagined = model.imagine(Belief(start), actions[:, None]).latents[0, 0]
-    drawn = model.decode(torch.cat([start, imagined]))
+    return _real_above(model, cache, frames, torch.cat([start, imagined]))
+
+
+@torch.no_grad()
+def bridge_strips(
+    model: LatentVideoModel, cache: Frames, window: int, horizon: int = 6
+) -> dict[str, UInt8[np.ndarray, "two_heights widths 3"]]:
+    """For each camera a picture: above what happened after every action block, below the bridge from the first frame to the last."""
+    frames = window + model.action_block * np.arange(horizon + 1)
+    start, goal = encode_frames(model, cache, frames[[0, -1]]).split(1)
+    return _real_above(model, cache, frames, bridge_points(start, goal, horizon)[0])
+
+
+def _real_above(
+    model: LatentVideoModel, cache: Frames, frames: np.ndarray, latents: Float[Tensor, "frame channel"]
+) -> dict[str, UInt8[np.ndarray, "two_heights widths 3"]]:
+    drawn = model.decode(latents)
     return {
         name: np.concatenate([np.concatenate(list(row), 1) for row in (pictures(cache.images[name], frames), drawn[name].cpu().numpy())], 0)
         for name in model.cameras

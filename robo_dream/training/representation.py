@@ -12,8 +12,18 @@ from torch import Tensor
 from robo_dream.models import checkpoint
 from robo_dream.models.images import to_float
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, pictures
+from robo_dream.training.frames import (
+    Frames,
+    blocks_after,
+    bootstrap_weights,
+    frame_index,
+    goal_frames,
+    known,
+    normalised_actions,
+    pictures,
+)
 from robo_dream.training.labels import model_spec, pose_labels
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
@@ -35,6 +45,7 @@ class Batch:
     object_known: Bool[Tensor, "batch frame"]
     bootstrap: Float[Tensor, "head batch"]
     jitter: Float[Tensor, "view batch 2"]  # gain and offset
+    bridge: BridgeTargets  # from the start to the goal
 
 
 def train_representation(
@@ -74,6 +85,7 @@ class Batches:
         self.cache, self.config = cache, config
         self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
         self.poses = pose_labels(cache, config.model.object_symmetry)
+        self.actions = normalised_actions(cache)
 
     def __call__(self, step: int) -> Batch:
         stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
@@ -97,6 +109,7 @@ class Batches:
             torch.from_numpy(known(poses)).to(device),
             torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
             torch.from_numpy(jitter.astype(np.float32)).to(device),
+            bridge_targets(rng, self.actions, first, goals, block, device),
         )
 
 
@@ -131,10 +144,14 @@ def representation_losses(
         "prediction": stage.prediction * torch.stack(dreamt).mean(),
         "latent": stage.latent * ensemble_loss(heads, following, batch.bootstrap),
         "adjacent_inverse": stage.adjacent_inverse * (model.adjacent_inverse(here, following).float() - blocks).square().mean(),
+        "bridge": stage.bridge * bridge_loss(model.adjacent_inverse, latents[:, 0], latents[:, -1], batch.bridge),
         "goal_inverse": stage.goal_inverse * -density.mean() / blocks.shape[-1],
         "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
         "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
     }
+    if stage.bridge_consistency > 0:
+        apart = bridge_consistency(latents[:, : horizon + 1], latents[:, -1], batch.bridge.steps, model.action_block)
+        losses["bridge_consistency"] = stage.bridge_consistency * apart
     if stage.pose > 0:
         wanted = model.pose_head.normalise(batch.poses).flatten(0, 1)
         losses["pose"] = stage.pose * pose_loss(model.pose_head.normal(latents.flatten(0, 1)), wanted, batch.object_known.flatten())

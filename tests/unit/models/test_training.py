@@ -17,7 +17,8 @@ from robo_dream.training.config import DreamConfig, InverseConfig, Representatio
 from robo_dream.training.dream import demonstrated_poses, train_dream
 from robo_dream.training.dream_batches import DreamBatches
 from robo_dream.training.inverse_batches import InverseBatches, imitated_frames
-from robo_dream.training.open_loop import open_loop, strips
+from robo_dream.training.latents import encode_frames
+from robo_dream.training.open_loop import bridge_strips, open_loop, strips
 from robo_dream.training.representation import train_representation
 
 CONFIG = TrainingConfig(
@@ -78,6 +79,7 @@ def test_the_finished_checkpoint_says_where_it_comes_from_and_how_good_it_is(fin
     info = checkpoint.read_info(finished / "model.safetensors")
     assert info.dataset_id == "squares" and info.recipe["representation"]["steps"] == 4
     assert len(info.metrics["open_loop"]["imagined_mse"]) == 4  # 24 frames hold four blocks of five
+    assert set(info.metrics["actions"]) == {"neighbours", "bridge"}
     assert set(info.metrics["pose"]) == {"head", "linear", "mlp"}
 
 
@@ -98,6 +100,15 @@ def test_true_latents_have_no_error_and_strips_show_the_real_frames(cache: Squar
     picture = strips(model, cache, 72, horizon=3)["side"]
     assert picture.shape == (64, 128, 3)
     np.testing.assert_array_equal(picture[:32, 32:64], cache.images["side"][77])
+
+
+def test_a_drawn_bridge_begins_and_ends_as_the_decoder_shows_its_ends(cache: SquareFrames, finished: Path) -> None:
+    model = checkpoint.load(finished / "model.safetensors")
+    picture, imagined = bridge_strips(model, cache, 72, horizon=3)["side"], strips(model, cache, 72, horizon=3)["side"]
+    np.testing.assert_array_equal(picture[:32], imagined[:32])  # what really happened
+    np.testing.assert_array_equal(picture[32:, :32], imagined[32:, :32])
+    last = model.decode(encode_frames(model, cache, np.array([87])))["side"][0].numpy()
+    np.testing.assert_allclose(picture[32:, 96:], last, atol=1)  # a level of grey
 
 
 def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> None:

@@ -72,3 +72,41 @@ def test_mixture_without_temperature_draws_only_the_means() -> None:
 def test_likeliest_of_a_mixture_is_the_mean_of_its_heaviest_part() -> None:
     latents = torch.zeros(3, 3)
     assert (MixtureInverse(TwoWays()).most_likely(latents, latents) == 2.0).all()
+
+
+@dataclass(frozen=True)
+class FourWays:
+    """Weights 0.05, 0.5, 0.15 and 0.3 of four numbers; what a row sees is added to its logits."""
+
+    def next_actions(self, latents: Tensor, goals: Tensor, /) -> Mixture:
+        rows = len(latents)
+        logits = torch.tensor([0.05, 0.5, 0.15, 0.3]).log() + latents
+        return Mixture(logits, torch.arange(4.0)[:, None].expand(rows, 4, 1), torch.full((rows, 4, 1), 1e-6))
+
+    def block_actions(self, blocks: Tensor, /) -> Tensor:
+        return blocks[..., None]
+
+
+def spread_modes(num_rows: int, seed: int) -> list[int]:
+    latents = torch.zeros(num_rows, 4)
+    return MixtureInverse(FourWays(), spread=True).sample(latents, latents, [seed])[:, 0].round().int().tolist()
+
+
+def test_spread_samples_reach_every_mode_with_more_than_a_samples_share_and_the_heaviest_first() -> None:
+    for seed in range(50):
+        modes = spread_modes(8, seed)
+        assert modes[0] == 1 and {1, 2, 3} <= set(modes)
+        assert modes.count(1) in (4, 5) and modes.count(3) in (2, 3)  # 8 times the weight, up to one
+
+
+def test_spread_samples_keep_the_mixtures_proportions() -> None:
+    modes = torch.tensor([spread_modes(8, seed) for seed in range(2000)]).flatten()
+    shares = modes.bincount(minlength=4) / len(modes)
+    torch.testing.assert_close(shares, torch.tensor([0.05, 0.5, 0.15, 0.3]), atol=0.01, rtol=0)  # six standard errors
+
+
+def test_spread_samples_of_a_problem_do_not_depend_on_the_others_or_their_states() -> None:
+    inverse, latents = MixtureInverse(FourWays(), spread=True), torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    together = inverse.sample(latents.flatten(0, 1), latents.flatten(0, 1), [5, 6, 7]).unflatten(0, (3, 6))
+    for b, seed in enumerate((5, 6, 7)):
+        assert torch.equal(inverse.sample(latents[b], latents[b], [seed]), together[b])

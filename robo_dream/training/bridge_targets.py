@@ -1,0 +1,65 @@
+"""What the bridge learns from: somewhere on the way from a frame to a later one, and the action block recorded there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robo_dream.models.bridge import on_the_way
+from robo_dream.models.inverse import AdjacentInverse
+from robo_dream.training.frames import blocks_after
+
+
+@dataclass(frozen=True)
+class BridgeTargets:
+    """An action block for each pair of start and goal, and which part of the way between them it took in its time."""
+
+    begins: Float[Tensor, " batch"]  # fraction of the control steps from start to goal
+    ends: Float[Tensor, " batch"]
+    steps: Float[Tensor, " batch"]  # control steps from start to goal
+    blocks: Float[Tensor, "batch block"]  # normalised
+
+
+def bridge_targets(
+    rng: np.random.Generator,
+    actions: Float[np.ndarray, "frame action"],
+    starts: Int[np.ndarray, " batch"],
+    goals: Int[np.ndarray, " batch"],
+    block: int,
+    device: torch.device | str,
+) -> BridgeTargets:
+    """A random block of `block` control steps on each way; `actions` are normalised, `goals` at least a block after `starts`.
+
+    It may begin at any control step, so goals need not be a whole number of blocks away.
+    """
+    steps = goals - starts
+    begins = rng.integers(steps - block + 1)
+    blocks = blocks_after(actions, starts + begins, 1, block).reshape(len(starts), -1)
+    columns: Sequence[np.ndarray] = (begins / steps, (begins + block) / steps, steps, blocks)
+    return BridgeTargets(*(torch.from_numpy(np.asarray(column, np.float32)).to(device) for column in columns))
+
+
+def bridge_loss(
+    inverse: AdjacentInverse, starts: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"], targets: BridgeTargets
+) -> Float[Tensor, ""]:
+    """Squared error of the actions read off pairs of interpolated points (RWM, arXiv 2609.29171)."""
+    read = inverse(on_the_way(starts, goals, targets.begins), on_the_way(starts, goals, targets.ends))
+    return (read.float() - targets.blocks).square().mean()
+
+
+def bridge_consistency(
+    latents: Float[Tensor, "batch frame channel"], goals: Float[Tensor, "batch channel"], steps: Float[Tensor, " batch"], block: int
+) -> Float[Tensor, ""]:
+    """Squared distance of frames `block` control steps apart from where a bridge from the first of them has its points.
+
+    Frames beyond the goal, which is `steps` away from the first, do not count.
+    """
+    num_frames = latents.shape[1]
+    fractions = block * torch.arange(1, num_frames, device=latents.device) / steps[:, None]
+    is_before = (fractions < 1).to(latents.dtype)
+    points = on_the_way(latents[:, :1].expand_as(latents[:, 1:]), goals[:, None].expand_as(latents[:, 1:]), fractions)
+    errors = (latents[:, 1:] - points).float().square().mean(-1)
+    return (errors * is_before).sum() / is_before.sum().clamp(min=1.0)
