@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, WorldModel
+from robo_dream.imagination import Belief, Goal, Suggestions, WorldModel
 from robo_dream.planning.bounds import bounds_of
+from robo_dream.planning.closed_loop import followed, whole_blocks
 from robo_dream.planning.noise import NoiseStreams
 
 
@@ -45,29 +45,19 @@ class BridgeProposer:
     noise_colour: float = 2.0  # slow, as the noise of a search
     name: str = "bridge"
 
-    @torch.no_grad()
-    def propose(
-        self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]
-    ) -> Float[Tensor, "batch sample time action"]:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
-        if num_steps % self.model.action_block:
-            raise ContractError(
-                f"{num_steps} control steps were asked for; give a multiple of the model's action block, {self.model.action_block}"
-            )
-        block, horizon = self.model.action_block, num_steps // self.model.action_block
+        block, horizon = self.model.action_block, whole_blocks(self.model, num_steps)
         bounds = bounds_of(self.model.action_spec, belief.latent)
-        latents = belief.latent.repeat_interleave(num_samples, dim=0)  # (B*K, D)
-        goals = goal.latent.repeat_interleave(num_samples, dim=0)
+        goals = goal.latent.repeat_interleave(num_samples, dim=0)  # (B*K, D)
         lengths = way_lengths(self.bridge.num_blocks(belief.latent, goal.latent), num_samples, horizon).flatten()  # (B*K)
         noise = self._noise(num_samples, num_steps, horizon, seeds, bounds.half_range).flatten(0, 1)  # (B*K, T, A)
-        blocks = []
-        for h in range(horizon):
+
+        def next_block(h: int, latents: Tensor) -> Tensor:
             flat = self.bridge.next_block(latents, goals, (lengths - h).clamp(min=1.0))
-            moves = flat.to(bounds.low).unflatten(1, (block, -1)) + noise[:, h * block : (h + 1) * block]
-            blocks.append(bounds.clip(moves))
-            if h + 1 < horizon:
-                latents = self.model.imagine(Belief(latents), blocks[-1][:, None]).latents[:, 0, -1]
-        return torch.cat(blocks, dim=1).unflatten(0, (len(belief.latent), num_samples))
+            return bounds.clip(flat.to(bounds.low).unflatten(1, (block, -1)) + noise[:, h * block : (h + 1) * block])
+
+        return followed(self.model, belief, num_samples, num_steps, next_block)
 
     def _noise(
         self, num_samples: int, num_steps: int, horizon: int, seeds: Sequence[int], half_range: Float[Tensor, " action"]

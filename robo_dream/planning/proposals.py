@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Imagination, Suggestions, WorldModel
+from robo_dream.imagination import Belief, Goal, Suggestions, WorldModel
 from robo_dream.planning.bounds import bounds_of
+from robo_dream.planning.closed_loop import followed, whole_blocks
 
 
 @runtime_checkable
@@ -32,8 +31,7 @@ class InverseModel(Protocol):
 class InverseProposer:
     """Block h is suggested from the imagined state after block h - 1, so that a suggestion corrects itself on the way.
 
-    What was imagined for that comes with the suggestions, so that nobody imagines it twice. The first suggestion is the most
-    likely one unless `sampled_only`; the others are drawn.
+    The first suggestion is the most likely one unless `sampled_only`; the others are drawn.
     """
 
     model: WorldModel
@@ -43,24 +41,15 @@ class InverseProposer:
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
-        num_blocks = _num_blocks(self.model, num_steps)
-        shape, block, size = (len(belief.latent), num_samples), self.model.action_block, self.model.action_spec.size
+        shape = (self.model.action_block, self.model.action_spec.size)
         bounds = bounds_of(self.model.action_spec, belief.latent)
         goals = goal.latent.repeat_interleave(num_samples, dim=0)  # (B*K, D)
-        here = Belief(belief.latent.repeat_interleave(num_samples, dim=0))
-        blocks, imagined = [], []
-        for h in range(num_blocks):
-            flat = suggest(self.inverse, here.latent, goals, num_samples, [_block_seed(seed, h) for seed in seeds], self.sampled_only)
-            blocks.append(bounds.clip(flat.to(bounds.low).unflatten(1, (block, size))))
-            imagined.append(self.model.imagine(here, blocks[-1][:, None]))  # (B*K, 1, 1, ...)
-            here = imagined[-1].end()
-        return Suggestions(
-            torch.cat(blocks, dim=1).unflatten(0, shape),
-            Imagination(
-                torch.cat([one.latents[:, 0] for one in imagined], dim=1).unflatten(0, shape),
-                torch.cat([one.disagreement[:, 0] for one in imagined], dim=1).unflatten(0, shape),
-            ),
-        )
+
+        def next_block(h: int, latents: Tensor) -> Tensor:
+            flat = suggest(self.inverse, latents, goals, num_samples, [_block_seed(seed, h) for seed in seeds], self.sampled_only)
+            return bounds.clip(flat.to(bounds.low).unflatten(1, shape))
+
+        return followed(self.model, belief, num_samples, num_steps, next_block)
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ class RepeatedInverseProposer:
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
-        num_blocks = _num_blocks(self.model, num_steps)
+        num_blocks = whole_blocks(self.model, num_steps)
         bounds = bounds_of(self.model.action_spec, belief.latent)
         latents = belief.latent.repeat_interleave(num_samples, dim=0)
         goals = goal.latent.repeat_interleave(num_samples, dim=0)
@@ -101,12 +90,6 @@ def suggest(
     drawn = inverse.sample(latents, goals, seeds).clone()
     drawn[::num_samples] = likely
     return drawn
-
-
-def _num_blocks(model: WorldModel, num_steps: int) -> int:
-    if num_steps % model.action_block:
-        raise ContractError(f"{num_steps} control steps were asked for; give a multiple of the model's action block, {model.action_block}")
-    return num_steps // model.action_block
 
 
 def _block_seed(seed: int, block: int) -> int:

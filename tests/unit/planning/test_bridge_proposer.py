@@ -23,7 +23,7 @@ def test_lengths_are_the_believed_one_then_powers_of_two_up_to_the_horizon_and_a
 
 def test_each_speed_arrives_when_it_should_on_a_straight_line_and_then_stays() -> None:
     belief, goal = point_problems(2, 0.1, seed=3)
-    actions = proposer().propose(belief, goal, 5, 40, [0, 1])
+    actions = proposer().propose(belief, goal, 5, 40, [0, 1]).actions
     latents = MODEL.imagine(belief, actions).latents  # (B, K, 8, D)
     way = (goal.latent - belief.latent)[:, None]
     for sample, blocks in ((1, 1), (2, 2), (3, 4), (4, 8)):
@@ -34,14 +34,14 @@ def test_each_speed_arrives_when_it_should_on_a_straight_line_and_then_stays() -
 
 def test_only_samples_beyond_the_speeds_are_noisy() -> None:
     belief, goal = point_problems(2, 0.1, seed=3)
-    one, two = (proposer().propose(belief, goal, 8, 20, seeds) for seeds in ([0, 1], [2, 3]))
+    one, two = (proposer().propose(belief, goal, 8, 20, seeds).actions for seeds in ([0, 1], [2, 3]))
     is_same = (one == two).flatten(2).all(-1)
     assert is_same[:, :4].all() and not is_same[:, 4:].any()
 
 
 def test_fewer_suggestions_are_the_first_of_many() -> None:
     belief, goal = point_problems(2, 0.1, seed=3)
-    assert torch.equal(proposer().propose(belief, goal, 2, 20, [0, 1]), proposer().propose(belief, goal, 4, 20, [0, 1])[:, :2])
+    assert torch.equal(proposer().propose(belief, goal, 2, 20, [0, 1]).actions, proposer().propose(belief, goal, 4, 20, [0, 1]).actions[:, :2])
 
 
 def test_part_of_a_block_is_an_error() -> None:
