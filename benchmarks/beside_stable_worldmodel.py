@@ -102,7 +102,7 @@ class TheirSide(AbstractContextManager["TheirSide"]):
         self._process.stdin.close()
         self._process.wait()
 
-    def solve(self, setting: str, num_iterations: int = SEARCH.num_iterations) -> float:
+    def solve(self, setting: str, num_iterations: int) -> float:
         """Seconds of a solve; raises `RuntimeError` with what it ended in."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"setting": setting, "num_iterations": num_iterations}) + "\n")
@@ -189,7 +189,7 @@ def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoMo
 def their_rows(side: TheirSide) -> list[Row]:
     size, flops = sum(side.about["weights"].values()), side.about["flops_an_iteration"] * SEARCH.num_iterations
     settings = dict.fromkeys(("default", side.fastest_setting()))
-    return [Row(f"theirs, {name}", lambda name=name: side.solve(name), flops, size) for name in settings]
+    return [Row(f"theirs, {name}", lambda name=name: side.solve(name, SEARCH.num_iterations), flops, size) for name in settings]
 
 
 def report(ours: list[Row], theirs: list[Row]) -> None:
@@ -212,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", type=Path, default=ROOT / "runs/stable_worldmodel_env", help="their environment; made if missing")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "configs/checkpoints/jaco_s.safetensors")
-    parser.add_argument("--rounds", type=int, default=7, help="each measures every row once, ours --ours times")
+    parser.add_argument("--rounds", type=int, default=6, help="each measures every row once, ours --ours times")
     parser.add_argument("--ours", type=int, default=5, help="solves of each of our rows in a round")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
