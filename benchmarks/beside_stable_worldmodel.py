@@ -1,0 +1,233 @@
+"""How long a decision takes here and in stable-worldmodel 0.1.1, one problem, 2 threads of one CPU, measured in turn.
+
+    python benchmarks/beside_stable_worldmodel.py --env runs/stable_worldmodel_env
+
+Both sides search by the cross-entropy method: 300 samples, 30 elites, 30 iterations, 5 imagined steps of 5 actions of 5 numbers, start
+and goal already encoded (neither encoder is measured), in memory, no warm start, float32 unless a row says otherwise.
+
+Theirs: `CEMSolver` on `LeWM` with the sizes of its training configuration (192-d token, history 3, 6-layer predictor, random
+weights), through their API. Its cost is the squared distance to the goal's embedding after the last step. Once as it comes, and once
+with whichever of `compile` and `bf16` (what their scripts/plan/eval_wm.py offers) is fastest on this machine.
+Ours: the released checkpoint and `kind: cem`; once judged alike, by the latent after the last step, and once by poses, as
+configs/evaluate/jaco.yaml does. Its settings there need fewer rollouts; here it does all 9,000, and keeps the accounts of its search.
+
+What the ratio is not: a comparison of two implementations of one model. Our model is smaller, an MLP on one latent where theirs is a
+transformer over up to three, and the table says by how much in parameters and FLOPs. The last lines part the ratio into FLOPs that are
+not done and FLOPs that are done faster. Nor does it say which decides better; random weights decide nothing.
+
+The first run makes the environment: about 1.6 GB and some minutes. Without network or a local index it ends with what pip said.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from render_rate import machine
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from robo_dream.apps import compose
+from robo_dream.evaluation.manifest import read_manifest
+from robo_dream.imagination import Belief, Goal
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.cem import CemConfig
+from robo_dream.planning.costs.build import CostConfig
+from robo_dream.planning.costs.pose import PoseCostConfig
+from robo_dream.planning.costs.weighted import StepWeights
+from robo_dream.planning.goals import goal_from_observation
+from sim.tasks.task import goal_observation
+
+ROOT = Path(__file__).parents[1]
+VERSION = "0.1.1"
+UNDECLARED = ("opencv-python-headless", "imageio")  # imported by the package, declared only by its extras
+SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, returns="mean")
+COSTS = {
+    "latent, last step": CostConfig(distance=0.0, latent=1.0, steps=StepWeights(0.0, 1.0)),
+    "poses": CostConfig(distance=0.0, pose=1.0, pose_parts=PoseCostConfig(object_pos=100.0, object_turn=6.0), steps=StepWeights(1.0, 1.0)),
+}
+SETTINGS = ("default", "compile", "bf16", "compile+bf16")
+PROBE_ITERATIONS = 3  # of the solve by which the fastest setting is found
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something timed: `solve` gives the seconds of one decision, `per_round` of them are taken in turn with the other rows."""
+
+    name: str
+    solve: Callable[[], float]
+    flops: float
+    num_parameters: int  # of the parts that a solve runs
+    per_round: int = 1
+    seconds: list[list[float]] = field(default_factory=list)  # by round
+
+    def run_round(self) -> None:
+        time.sleep(0.2)  # OpenMP's threads of the other side spin on for a while after their work
+        self.seconds.append([self.solve() for _ in range(self.per_round)])
+
+    @property
+    def all_seconds(self) -> np.ndarray:
+        return np.concatenate(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.all_seconds))
+
+
+class TheirSide(AbstractContextManager["TheirSide"]):
+    """The process in the other environment; it waits without computing between solves."""
+
+    def __init__(self, python: Path, num_threads: int, action_block: int, action_size: int) -> None:
+        command = [
+            str(python), "-W", "ignore", str(Path(__file__).with_name("stable_worldmodel_side.py")),
+            f"--num-samples={SEARCH.num_samples}", f"--num-elites={SEARCH.num_elites}", f"--horizon={SEARCH.horizon}",
+            f"--action-block={action_block}", f"--action-size={action_size}", f"--threads={num_threads}",
+        ]  # fmt: skip
+        kept = {"TORCHINDUCTOR_CACHE_DIR": str(python.parents[1] / "inductor")}  # so that only the first run compiles
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **kept})
+        self.about = self._read()
+
+    def __exit__(self, *exc: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def solve(self, setting: str, num_iterations: int) -> float:
+        """Seconds of a solve; raises `RuntimeError` with what it ended in."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"setting": setting, "num_iterations": num_iterations}) + "\n")
+        self._process.stdin.flush()
+        answer = self._read()
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["seconds"]
+
+    def fastest_setting(self) -> str:
+        """The fastest of `SETTINGS`, each tried for some iterations after one that compiles; says what each took."""
+        took = {}
+        for setting in tqdm(SETTINGS, desc="trying their settings", unit="setting"):
+            try:
+                self.solve(setting, 1)
+                took[setting] = self.solve(setting, PROBE_ITERATIONS) / PROBE_ITERATIONS
+            except RuntimeError as error:
+                tqdm.write(f"their setting {setting} does not run here: {error}")
+        print("their settings, ms an iteration: " + ", ".join(f"{name} {1e3 * seconds:.0f}" for name, seconds in took.items()))
+        return min(took, key=lambda name: took[name])
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"their side ended with status {self._process.wait()}; what it said stands above")
+        return json.loads(line)
+
+
+def environment(folder: Path) -> Path:
+    """The interpreter of an environment with stable-worldmodel, made in `folder` where there is none yet."""
+    python = folder / "bin/python"
+    version = [str(python), "-c", "from importlib.metadata import version as v; print(v('stable-worldmodel'), v('torch'))"]
+    found = subprocess.run(version, capture_output=True, text=True, check=False).stdout.split() if python.exists() else []
+    ours = torch.__version__.partition("+")[0]
+    if found and found[0] == VERSION and found[1].partition("+")[0] == ours:
+        return python
+    print(f"Making an environment with stable-worldmodel {VERSION} in {folder} (some minutes, once) ...", flush=True)
+    _run([sys.executable, "-m", "venv", str(folder)], "no environment could be made; Debian has it in python3-venv")
+    pip = [str(python), "-m", "pip", "install", "--quiet", f"--constraint={ROOT / 'configs/constraints.txt'}"]
+    hint = "pip could not install it: is there a network, or an index in PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS?"
+    for packages in ([f"torch=={ours}"], [f"torch=={ours}", f"stable-worldmodel=={VERSION}", *UNDECLARED]):
+        _run([*pip, *packages], hint)
+    return python
+
+
+def _run(command: list[str], hint: str) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-5:])
+        raise SystemExit(f"{tail}\n{' '.join(command)}\nended with status {done.returncode}; {hint}")
+
+
+def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
+    """The first held-out push: what the model sees at its start and in its goal's pictures."""
+    with compose.build_world() as world:
+        manifest = read_manifest(ROOT / "configs/manifests/push.safetensors", len(world.state))
+        goal = goal_from_observation(model, goal_observation(world, manifest.goals[0]))
+        world.set_state(manifest.starts[0])
+        return model.believe([[world.observe()]]), goal
+
+
+def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoModel]:
+    model = compose.load_checkpoint_model(checkpoint)
+    belief, goal = problem(model)
+    rows = []
+    for name, cost in COSTS.items():
+        planner = compose.build_planner(SEARCH, model, cost, compose.ProposalConfig(inverse=False))
+        seeds = iter(range(10**6))
+
+        def solve(planner: Any = planner, seeds: Any = seeds) -> float:
+            start = time.perf_counter()
+            planner.plan(belief, goal, [next(seeds)])
+            return time.perf_counter() - start
+
+        with FlopCounterMode(display=False) as counter:
+            solve()  # and warms up
+        parts = [model.dynamics, *([model.pose_head] if cost.pose else [])]
+        weights = sum(weight.numel() for part in parts for weight in (*part.parameters(), *part.buffers()))
+        rows.append(Row(f"ours, {name}", solve, counter.get_total_flops(), weights, per_round))
+    return rows, model
+
+
+def their_rows(side: TheirSide) -> list[Row]:
+    size, flops = sum(side.about["weights"].values()), side.about["flops_an_iteration"] * SEARCH.num_iterations
+    settings = dict.fromkeys(("default", side.fastest_setting()))
+    return [Row(f"theirs, {name}", lambda name=name: side.solve(name, SEARCH.num_iterations), flops, size) for name in settings]
+
+
+def report(ours: list[Row], theirs: list[Row]) -> None:
+    print(f"{'':<26}{'p50 s':>9}{'p95 s':>9}{'solves':>8}{'M weights':>11}{'GFLOP':>9}{'GFLOP/s':>9}")
+    for row in (*ours, *theirs):
+        p50, p95 = np.percentile(row.all_seconds, [50, 95])
+        print(
+            f"{row.name:<26}{p50:>9.3f}{p95:>9.3f}{len(row.all_seconds):>8}{row.num_parameters / 1e6:>11.2f}{row.flops / 1e9:>9.0f}"
+            f"{row.flops / 1e9 / p50:>9.0f}"
+        )
+    print("\nTheir median over ours (lowest and highest round) = FLOPs not done x FLOPs done faster:")
+    for their in theirs:
+        for our in ours:
+            ratio, fewer = their.median / our.median, their.flops / our.flops
+            rounds = [np.median(t) / np.median(o) for t, o in zip(their.seconds, our.seconds, strict=True)]
+            print(f"{their.name} over {our.name}: {ratio:.1f} ({min(rounds):.1f} to {max(rounds):.1f}) = {fewer:.1f} x {ratio / fewer:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", type=Path, default=ROOT / "runs/stable_worldmodel_env", help="their environment; made if missing")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "configs/checkpoints/jaco_s.safetensors")
+    parser.add_argument("--rounds", type=int, default=6, help="each measures every row once, ours --ours times")
+    parser.add_argument("--ours", type=int, default=5, help="solves of each of our rows in a round")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    python = environment(args.env.absolute())
+    print(f"{machine()}, {args.threads} threads")
+    ours, model = our_rows(args.checkpoint, args.ours)
+    with TheirSide(python, args.threads, model.action_block, model.action_spec.size) as side:
+        print(f"torch {torch.__version__} here, {side.about['torch']} there; weights of theirs, encoder left out: {side.about['weights']}")
+        theirs = their_rows(side)
+        for _ in tqdm(range(args.rounds), desc="measuring in turn", unit="round"):
+            for row in (row for pair in zip_longest(ours, theirs) for row in pair if row is not None):
+                row.run_round()
+    report(ours, theirs)
+
+
+if __name__ == "__main__":
+    main()
