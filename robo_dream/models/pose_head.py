@@ -40,7 +40,10 @@ class PoseHead(nn.Module):
         parts = (pose.tool_pos, pose.tool_turn, pose.gripper[..., None], pose.object_pos, pose.object_turn)
         return self.normalise(torch.cat(parts, -1).to(self.mean))
 
-    def numbers(self, latents: Float[Tensor, "row channel"]) -> tuple[Float[Tensor, "row pose"]]:
+    def forward(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
+        return scene_pose(self.numbers(latents)[0])
+
+    def numbers(self, latents: Float[Tensor, "*batch channel"]) -> tuple[Float[Tensor, "*batch pose"]]:
         """`POSE_NAMES` in metres and unit vectors."""
         pose = self.body(latents).float() * self.std + self.mean
         tool, thing = (nn.functional.normalize(pose[..., turn], dim=-1) for turn in (TOOL_TURN, OBJECT_TURN))

@@ -41,7 +41,8 @@ def test_only_samples_beyond_the_speeds_are_noisy() -> None:
 
 def test_fewer_suggestions_are_the_first_of_many() -> None:
     belief, goal = point_problems(2, 0.1, seed=3)
-    assert torch.equal(proposer().propose(belief, goal, 2, 20, [0, 1]).actions, proposer().propose(belief, goal, 4, 20, [0, 1]).actions[:, :2])
+    two, four = (proposer().propose(belief, goal, num, 20, [0, 1]).actions for num in (2, 4))
+    assert torch.equal(two, four[:, :2])
 
 
 def test_part_of_a_block_is_an_error() -> None:
