@@ -23,6 +23,7 @@ from robo_dream.planning.candidates import (
     origin_names,
 )
 from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.modes import find_modes, followed_elites, what_returns
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.scoring import Scored, join_scored
@@ -36,7 +37,8 @@ class GuardedConfig:
 
     A suggestion is worth only its imagined cost, so the cost should contain disagreement: otherwise a suggestion is believed
     where the model does not know. `*_std` are fractions of half the action range. `returns`: "best" is the lowest total seen,
-    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites.
+    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites;
+    "mode" see `CemConfig`, where every strategy is refined until the last vote.
     """
 
     kind: Literal["guarded"] = "guarded"
@@ -49,7 +51,7 @@ class GuardedConfig:
     min_std: float = 0.05
     max_std: float = 0.3  # of the refinement around each elite
     colour: float = 2.0
-    returns: Literal["best", "mean"] = "best"
+    returns: Literal["best", "mean", "mode"] = "best"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -89,7 +91,7 @@ class GuardedPlanner:
         bounds, names = search.bounds, origin_names(self.proposers)
         noise = NoiseStreams(seeds, self.name, bounds.low)
         hold = bounds.held(len(seeds), 1, search.num_steps)[:, 0]
-        scored, elites = None, None
+        scored, elites, modes = None, None, None
         for _ in search.iterations(config.num_iterations):
             kept = None if scored is None or elites is None else scored.take(elites)
             with search.watch.stage("propose"):
@@ -102,7 +104,8 @@ class GuardedPlanner:
                     around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
                     candidates = join_candidates([first, of_origin(around, NOISE, names)])
                 else:
-                    mean, std = elite_moments(kept, hold, (config.initial_std * bounds.half_range).expand_as(hold))
+                    followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
+                    mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
                     drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
@@ -112,13 +115,14 @@ class GuardedPlanner:
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
             elites = scored.best(config.num_elites)
+            if config.returns == "mode":
+                modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
             search.end_iteration()
         assert scored is not None and elites is not None
-        chosen = None
-        if config.returns == "mean":
-            mean, _ = elite_moments(scored.take(elites), hold, hold)
-            chosen = search.score(of_origin(mean[:, None], MEAN, names))
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
+        followed = followed_elites(scored, elites, modes)
+        mean, _ = elite_moments(followed, hold, hold)
+        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
 
 
 def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:
