@@ -91,11 +91,11 @@ class GuardedPlanner:
         bounds, names = search.bounds, origin_names(self.proposers)
         noise = NoiseStreams(seeds, self.name, bounds.low)
         hold = bounds.held(len(seeds), 1, search.num_steps)[:, 0]
-        scored, elites, modes = None, None, None
+        scored, elites, followed, modes = None, None, None, None
         for _ in search.iterations(config.num_iterations):
             kept = None if scored is None or elites is None else scored.take(elites)
             with search.watch.stage("propose"):
-                if kept is None:
+                if kept is None or followed is None:
                     first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
                     drawn = noise.normal(config.num_samples - first.origins.shape[1], search.num_steps, len(bounds.low), config.colour)
                     centres = hold[:, None].expand_as(drawn).clone()
@@ -104,7 +104,6 @@ class GuardedPlanner:
                     around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
                     candidates = join_candidates([first, of_origin(around, NOISE, names)])
                 else:
-                    followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
                     mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
@@ -117,9 +116,9 @@ class GuardedPlanner:
             elites = scored.best(config.num_elites)
             if config.returns == "mode":
                 modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
+            followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
             search.end_iteration()
-        assert scored is not None and elites is not None
-        followed = followed_elites(scored, elites, modes)
+        assert scored is not None and elites is not None and followed is not None
         mean, _ = elite_moments(followed, hold, hold)
         chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
