@@ -106,6 +106,7 @@ class SearchTrace:
     origin_names: tuple[str, ...]
     best_by_iteration: Float[Tensor, "batch iteration"]
     num_not_finite: Int[Tensor, " batch"]
+    modes: Int[Tensor, "batch sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ class ImaginationRecord:
     best_by_iteration: Float[Tensor, " iteration"]
     disagreement: Float[Tensor, "sample horizon"]
     seconds: Mapping[str, float]
+    modes: Int[Tensor, " sample"] | None = None  # see `SearchTrace.modes`
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
 from robo_dream.planning.bridge import BridgeProposer
+from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs.build import CostConfig, build_cost
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
@@ -25,6 +26,7 @@ from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mixture_inverse import MixtureInverse
+from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
 from sim.camera import SimCamera
@@ -124,7 +126,10 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
         case HybridConfig():
             return planner.num_samples + planner.num_refined * planner.num_iterations
         case IcemConfig():
-            return sum(max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations))
+            drawn = [max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations)]
+            return sum(drawn) + (planner.num_elites * planner.num_iterations if planner.returns == "mode" else 0)
+        case GuardedConfig(returns="mode") | CemConfig(returns="mode") | MppiConfig(returns="mode"):
+            return (planner.num_samples + planner.num_elites) * planner.num_iterations
         case _:
             return planner.num_samples * planner.num_iterations
 

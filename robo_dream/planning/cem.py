@@ -11,6 +11,7 @@ import torch
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
 from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.modes import find_modes, followed_elites, what_returns
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.search import Search
@@ -22,7 +23,9 @@ class CemConfig:
     """300 samples, 30 elites and blocks of 5 as in DINO-WM and LeWM; 10 iterations score as well as their 30 (94.7 against 94.0 on PushT).
 
     `*_std` are fractions of half the action range. `returns`: "mean" is the centre of the last elites, as DINO-WM and LeWM
-    execute it, and does not chase the model's luckiest error; "best" is the lowest total seen. Whichever is chosen has been imagined.
+    execute it, and does not chase the model's luckiest error; "best" is the lowest total seen. "mode" follows the strategy that
+    most elites agree on (see `modes.find_modes`; one rollout more for each elite): the next iteration is drawn around its elites
+    alone, and its centre is executed, or its best elite where that is better. Whichever is chosen has been imagined.
     """
 
     kind: Literal["cem"] = "cem"
@@ -35,7 +38,7 @@ class CemConfig:
     momentum: float = 0.0  # share of the old mean and std kept at each iteration
     colour: float = 0.0  # of the noise; 0 is white
     num_proposals: int = 64  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean"] = "mean"
+    returns: Literal["best", "mean", "mode"] = "mean"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -74,7 +77,7 @@ class CemPlanner:
         noise = NoiseStreams(seeds, self.name, bounds.low)
         mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
         std = (config.initial_std * bounds.half_range).expand_as(mean)
-        scored, elites = None, None
+        scored, elites, followed, modes = None, None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 parts = []
@@ -84,13 +87,15 @@ class CemPlanner:
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
             scored = search.score(*parts)
+            elites = scored.best(config.num_elites)
+            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.returns == "mode" else None
             with search.watch.stage("update"):
-                elites = scored.best(config.num_elites)
-                new_mean, new_std = elite_moments(scored.take(elites), mean, std)
+                followed = followed_elites(scored, elites, modes)
+                new_mean, new_std = elite_moments(followed, mean, std)
                 mean = config.momentum * mean + (1 - config.momentum) * new_mean
                 std = config.momentum * std + (1 - config.momentum) * new_std
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
-        assert scored is not None and elites is not None
-        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
+        assert scored is not None and elites is not None and followed is not None
+        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)

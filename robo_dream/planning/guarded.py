@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
 from robo_dream.planning.bounds import Bounds
 from robo_dream.planning.candidates import (
@@ -23,6 +24,7 @@ from robo_dream.planning.candidates import (
     origin_names,
 )
 from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.modes import find_modes, followed_elites, what_returns
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.risk import RiskConfig
@@ -37,7 +39,8 @@ class GuardedConfig:
 
     A suggestion is worth only its imagined cost, so the cost should contain disagreement: otherwise a suggestion is believed
     where the model does not know. `*_std` are fractions of half the action range. `returns`: "best" is the lowest total seen,
-    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites.
+    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites;
+    "mode" see `CemConfig`, where every strategy is refined until the last vote.
     """
 
     kind: Literal["guarded"] = "guarded"
@@ -50,7 +53,7 @@ class GuardedConfig:
     min_std: float = 0.05
     max_std: float = 0.3  # of the refinement around each elite
     colour: float = 2.0
-    returns: Literal["best", "mean"] = "best"
+    returns: Literal["best", "mean", "mode"] = "best"
     risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
@@ -62,6 +65,10 @@ class GuardedConfig:
         require_between(self, 0, self.num_samples - 4, "num_proposals")
         require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
         require_between(self, self.min_std, math.inf, "max_std")
+        if self.risk is not None and self.returns == "mean":
+            raise ConfigError(
+                "risk chooses among the elites, and returns=mean executes none of them; set returns to best or mode, or risk to null"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,11 @@ class GuardedPlanner:
         bounds, names = search.bounds, origin_names(self.proposers)
         noise = NoiseStreams(seeds, self.name, bounds.low)
         hold = bounds.held(len(seeds), 1, search.num_steps)[:, 0]
-        scored, elites = None, None
+        scored, elites, followed, modes = None, None, None, None
         for _ in search.iterations(config.num_iterations):
             kept = None if scored is None or elites is None else scored.take(elites)
             with search.watch.stage("propose"):
-                if kept is None:
+                if kept is None or followed is None:
                     first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
                     drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
                     centres = hold[:, None].expand_as(drawn).clone()
@@ -102,7 +109,7 @@ class GuardedPlanner:
                     around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
                     parts = [*first, of_origin(around, NOISE, names)]
                 else:
-                    mean, std = elite_moments(kept, hold, (config.initial_std * bounds.half_range).expand_as(hold))
+                    mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
                     drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
@@ -112,15 +119,17 @@ class GuardedPlanner:
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
             elites = scored.best(config.num_elites)
+            if config.returns == "mode":
+                modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
+            followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
             search.end_iteration()
-        assert scored is not None and elites is not None
-        chosen = None
-        if config.returns == "mean":
-            mean, _ = elite_moments(scored.take(elites), hold, hold)
-            chosen = search.score(of_origin(mean[:, None], MEAN, names))
-        elif config.risk is not None:
-            chosen = search.least_risk(scored.take(elites), config.risk)
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
+        assert scored is not None and elites is not None and followed is not None
+        if config.risk is not None:
+            chosen = search.least_risk(followed, config.risk)
+        else:
+            mean, _ = elite_moments(followed, hold, hold)
+            chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
 
 
 def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:

@@ -11,6 +11,7 @@ import torch
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
 from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import elite_moments
+from robo_dream.planning.modes import find_modes, followed_elites, what_returns
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.scoring import join_scored
@@ -38,7 +39,7 @@ class IcemConfig:
     momentum: float = 0.1
     colour: float = 2.0
     num_proposals: int = 48  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean"] = "best"
+    returns: Literal["best", "mean", "mode"] = "best"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -78,7 +79,7 @@ class IcemPlanner:
         mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
         std = (config.initial_std * bounds.half_range).expand_as(mean)
         num_kept = math.ceil(config.kept_elites * config.num_elites)
-        scored, elites = None, None
+        scored, elites, followed, modes = None, None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 num_drawn = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites)
@@ -96,13 +97,15 @@ class IcemPlanner:
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: kept elites keep their score
+            elites = scored.best(config.num_elites)
+            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.returns == "mode" else None
             with search.watch.stage("update"):
-                elites = scored.best(config.num_elites)
-                new_mean, new_std = elite_moments(scored.take(elites), mean, std)
+                followed = followed_elites(scored, elites, modes)
+                new_mean, new_std = elite_moments(followed, mean, std)
                 mean = config.momentum * mean + (1 - config.momentum) * new_mean
                 std = config.momentum * std + (1 - config.momentum) * new_std
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
-        assert scored is not None and elites is not None
-        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen)
+        assert scored is not None and elites is not None and followed is not None
+        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)

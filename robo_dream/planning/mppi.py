@@ -13,6 +13,7 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
 from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
 from robo_dream.planning.distribution import weighted_moments
+from robo_dream.planning.modes import FOLLOWED, find_modes, followed_elites, what_returns
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.search import Search
@@ -24,7 +25,8 @@ class MppiConfig:
     """Williams et al., Information Theoretic MPC, 2017; several iterations and re-fitted spread as in TD-MPC2 (512 x 6 there).
 
     `temperature` is in standard deviations of the totals of one iteration, so that it does not depend on the cost's unit.
-    `*_std` are fractions of half the action range. `returns`: "mean" is MPPI's own weighted mean; "best" the lowest total seen.
+    `*_std` are fractions of half the action range. `returns`: "mean" is MPPI's own weighted mean; "best" the lowest total seen;
+    "mode" see `CemConfig`, with votes weighted as in the mean.
     """
 
     kind: Literal["mppi"] = "mppi"
@@ -35,9 +37,9 @@ class MppiConfig:
     initial_std: float = 0.5
     min_std: float = 0.05
     colour: float = 1.0
-    num_elites: int = 32  # only noted in the trace: the candidates with the largest weights
+    num_elites: int = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
     num_proposals: int = 64  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean"] = "mean"
+    returns: Literal["best", "mean", "mode"] = "mean"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -77,7 +79,7 @@ class MppiPlanner:
         mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
         widest = (config.initial_std * bounds.half_range).expand_as(mean)
         std = widest
-        scored = None
+        scored, elites, modes = None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 parts = [of_origin(mean[:, None], MEAN, names)]
@@ -87,13 +89,18 @@ class MppiPlanner:
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
             scored = search.score(*parts)
+            elites, weights = scored.best(config.num_elites), path_weights(scored.totals, config.temperature)
+            if config.returns == "mode":
+                modes = find_modes(search, scored, elites, weights)
+                weights = torch.where(modes == FOLLOWED, weights, 0.0)
             with search.watch.stage("update"):
-                mean, std = weighted_moments(scored, path_weights(scored.totals, config.temperature), mean, std)
+                mean, std = weighted_moments(scored, weights, mean, std)
                 std = torch.minimum(torch.maximum(std, config.min_std * bounds.half_range), widest)
             search.end_iteration()
-        assert scored is not None
-        chosen = search.score(of_origin(mean[:, None], MEAN, names)) if config.returns == "mean" else None
-        return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above, chosen)
+        assert scored is not None and elites is not None
+        followed = followed_elites(scored, elites, modes)
+        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
 
 
 def path_weights(totals: Float[Tensor, "batch sample"], temperature: float) -> Float[Tensor, "batch sample"]:

@@ -32,4 +32,5 @@ def record_of(plan: Plan, problem: int, step: int, time: float, belief: Belief, 
         best_by_iteration=kept(trace.best_by_iteration),
         disagreement=kept(trace.disagreement),
         seconds=dict(plan.seconds),
+        modes=None if trace.modes is None else kept(trace.modes),
     )

@@ -93,6 +93,7 @@ class Search:
         names: tuple[str, ...],
         unsure_above: float,
         chosen: Scored | None = None,
+        modes: Int[Tensor, "batch sample"] | None = None,
     ) -> Plan:
         """The plan: `chosen` (one candidate a problem) where its cost is finite, otherwise the best seen, otherwise holding still."""
         assert self._best is not None, "score before planning"
@@ -106,7 +107,7 @@ class Search:
         latents = torch.where(lost[:, :, None, None], torch.nan, best.latents)  # nothing finite was imagined
         trace = SearchTrace(
             last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, names,
-            torch.stack(self._best_by_iteration, dim=1), self._num_not_finite,
+            torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes,
         )  # fmt: skip
         return Plan(name, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
 

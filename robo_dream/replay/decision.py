@@ -29,12 +29,18 @@ class Decision:
     best_by_iteration: Float[np.ndarray, " iteration"]
     disagreement: Float[np.ndarray, "sample horizon"]
     seconds: Mapping[str, float]
+    modes: Int[np.ndarray, " sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
 
     @property
     def cost(self) -> float:
         """The least total that was imagined; infinite when no candidate had a finite one."""
         finite = self.totals[np.isfinite(self.totals)]
         return float(finite.min()) if len(finite) else float("inf")
+
+    @property
+    def strategies(self) -> tuple[int, ...]:
+        """How many elites voted for each strategy, the followed one first; empty where the planner looked for none."""
+        return () if self.modes is None else tuple(np.bincount(self.modes[self.modes >= 0]).tolist())
 
     @property
     def action_block(self) -> int:

@@ -42,5 +42,7 @@ def run_sheet(run: RunRecord, draw: Draw, max_decisions: int = 12) -> UInt8[np.n
             lines.append(beside([enlarge(np.asarray(image), factor) for image in parts], 4))
         apart = f"{decision.action_block} control steps apart"
         title = f"step {decision.step}: goal | reality | imagined, {apart}; cost {decision.cost:.4g}, {decision.status}"
+        if len(decision.strategies) > 1:
+            title += f"; {decision.strategies[0]} of {sum(decision.strategies)} elites agreed on this strategy"
         rows += [banner(title, lines[0].shape[1], 13, FAINT), stacked(lines, 2)]
     return stacked(rows) if rows else blank(_LARGEST, _LARGEST)

@@ -42,8 +42,9 @@ class RunWriter:
     def on_decision(self, record: ImaginationRecord) -> None:
         arrays = {f"term.{name}": term.numpy() for name, term in record.terms.items()}
         for field in fields(Decision):
-            if field.name not in (*_IN_JSON, "status", "terms"):
-                arrays[field.name] = getattr(record, field.name).numpy()
+            value = getattr(record, field.name)
+            if field.name not in (*_IN_JSON, "status", "terms") and value is not None:
+                arrays[field.name] = value.numpy()
         about = {name: getattr(record, name) for name in _IN_JSON} | {"status": record.status.value, "seconds": dict(record.seconds)}
         write_archive(self.root / DECISIONS / f"{record.step:06d}.npz", arrays, about)
 

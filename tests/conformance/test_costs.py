@@ -9,6 +9,7 @@ from robo_dream.planning.costs.distance import DistanceCost
 from robo_dream.planning.costs.latent import LatentCost
 from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
 from robo_dream.testing.cost_suite import CostSuite
+from robo_dream.testing.detour import DetourCost
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 
 MODEL = PointMassModel(point_action_spec())
@@ -43,6 +44,11 @@ class TestDisagreementCost(OnRandomFutures):
 class TestPoseCost(OnRandomFutures):
     def make(self) -> Cost:
         return PoseCost(MODEL, PoseCostConfig(1.0, 0.1, 0.5, 0.1, 0.2, 0.3))
+
+
+class TestDetourCost(OnRandomFutures):
+    def make(self) -> Cost:
+        return DetourCost(MODEL)
 
 
 class TestWeightedSum(OnRandomFutures):

@@ -42,6 +42,11 @@ class TestGuardedMean(SearchPlannerSuite):
         return GuardedPlanner(model, cost, GuardedConfig(returns="mean"), (), clock)
 
 
+class TestGuardedMode(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return GuardedPlanner(model, cost, GuardedConfig(returns="mode"), (), clock)
+
+
 class TestCem(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return CemPlanner(model, cost, CemConfig(num_iterations=5), (), clock)
@@ -54,14 +59,29 @@ class TestCemBest(SearchPlannerSuite):
         return CemPlanner(model, cost, CemConfig(num_iterations=5, returns="best", sample_budget=100), (inverse_proposer(model),), clock)
 
 
+class TestCemMode(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return CemPlanner(model, cost, CemConfig(num_iterations=5, returns="mode"), (), clock)
+
+
 class TestIcem(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return IcemPlanner(model, cost, IcemConfig(), (), clock)
 
 
+class TestIcemMode(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return IcemPlanner(model, cost, IcemConfig(returns="mode"), (), clock)
+
+
 class TestMppi(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return MppiPlanner(model, cost, MppiConfig(), (), clock)
+
+
+class TestMppiMode(SearchPlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return MppiPlanner(model, cost, MppiConfig(returns="mode"), (), clock)
 
 
 class TestPredictive(SearchPlannerSuite):

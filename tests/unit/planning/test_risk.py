@@ -69,3 +69,8 @@ def test_a_model_with_one_future_is_refused_in_words() -> None:
     planner = GuardedPlanner(PointMassModel(point_action_spec()), Aside(), GuardedConfig(risk=RiskConfig()))
     with pytest.raises(ContractError, match="one future only"):
         planner.plan(belief, goal, [0])
+
+
+def test_risk_and_the_mean_of_the_elites_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="returns=mean"):
+        GuardedConfig(returns="mean", risk=RiskConfig())

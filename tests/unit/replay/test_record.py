@@ -46,6 +46,15 @@ def test_every_number_of_a_decision_is_kept(tmp_path: Path) -> None:
         assert kept.cost == pytest.approx(min(wanted.totals.tolist())) and kept.action_block == 5
 
 
+def test_strategies_are_kept_and_none_are_made_up_for_a_record_that_has_none(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    without, looked_for, _ = read_run(tmp_path).decisions
+    assert without.modes is None and without.strategies == ()
+    with np.load(tmp_path / "decisions" / "000000.npz") as file:
+        assert "modes" not in file.files  # as every record made before there were strategies
+    assert looked_for.modes is not None and looked_for.modes.tolist() == [-1, 0, 0, 1, -1, 0, 2] and looked_for.strategies == (3, 1, 1)
+
+
 def test_the_newest_decision_of_a_step_is_the_one_in_force(tmp_path: Path) -> None:
     write_run(tmp_path, 12)
     run = read_run(tmp_path)
