@@ -29,12 +29,12 @@ from robo_dream.planning.kinds import PlannerConfig
 from sim.scene import SceneConfig
 
 Row = Literal["nothing", "random", "inverse", "planner", "physics"]
-ROWS: tuple[Row, ...] = get_args(Row)
+ROWS: tuple[str, ...] = get_args(Row)
 
 _DESCRIPTION = """\
 Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
 alone, no search), `planner` (what `planning` configures) and `physics` (search and suggestions at true poses, imagined by the true
-simulator: the ceiling). A pair's outcome depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
+simulator: the ceiling); and the searches that `others` names, with the planner's costs and suggestions. A pair's outcome depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
 
 _EPILOG = """\
 example:
@@ -49,14 +49,14 @@ Results go to `out`: results.jsonl (a line a pair and row) and table.md, which s
 class EvaluateConfig:
     """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics.
 
-    That row searches as `physics` says, with the same costs and suggestions as the planner's.
+    That row searches as `physics` says, and those of `others` as these say, with the same costs and suggestions as the planner's.
     """
 
     checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
     manifests: Path = Path("configs/manifests")
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] = ("reach", "push", "lift")
-    rows: tuple[Row, ...] = ROWS
+    rows: tuple[str, ...] = ROWS  # of these, and the names in `others`
     num_pairs: int = 200
     physics_pairs: int = 20
     seed: int = 0
@@ -65,16 +65,26 @@ class EvaluateConfig:
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
+    others: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more rows, by name
     scene: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
+        for name in self.rows:
+            if name not in self.known_rows:
+                raise ConfigError(f"rows names {name!r}; known rows: {', '.join(self.known_rows)}. Add it to `others`, or leave it out")
+        if taken := [name for name in self.others if name in ROWS]:
+            raise ConfigError(f"others has rows {taken}, which are there already; give them other names")
         for name in ("num_pairs", "physics_pairs", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not self.tasks or not self.rows:
             raise ConfigError("name at least one task and one row, such as tasks='[push]' rows='[planner]'")
 
-    def planning_of(self, row: Row, task: str) -> PlanningConfig:
+    @property
+    def known_rows(self) -> tuple[str, ...]:
+        return (*ROWS, *self.others)
+
+    def planning_of(self, row: str, task: str) -> PlanningConfig:
         """How decisions are made in a row of a task."""
         planning = self.by_task.get(task, self.planning)
         match row:
@@ -88,6 +98,8 @@ class EvaluateConfig:
                 return planning
             case "physics":
                 return PlanningConfig(self.physics, planning.cost, planning.proposals)
+            case _:
+                return PlanningConfig(self.others[row], planning.cost, planning.proposals)
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,7 @@ class Job:
     """One attempt: everything that decides its outcome."""
 
     task: str
-    row: Row
+    row: str
     pair: int
     seed: int
     settings: str  # hash of what else decides it
@@ -116,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         return _make_manifests(wanted)
     manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
     jobs = list(_jobs(wanted, manifests))
-    settings = {(task, str(row)): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in ROWS}
+    settings = {(task, str(row)): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in wanted.known_rows}
     file = ResultFile(wanted.out / "results.jsonl", settings)
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings; they are kept there and left out here.")
@@ -128,8 +140,8 @@ def run(args: argparse.Namespace) -> int:
             rates = [other.moderate for other in file.results.values() if (other.task, other.row) == (result.task, result.row)]
             bar.set_postfix_str(f"{result.task} {result.row} {100 * sum(rates) / len(rates):.0f} %")
     results = sorted(file.results.values(), key=lambda result: (wanted.tasks.index(result.task), result.key))
-    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in ROWS}
-    table = markdown_table(results, ROWS, rollouts)  # of all that was measured with these settings, in this call or before
+    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in wanted.known_rows}
+    table = markdown_table(results, wanted.known_rows, rollouts)  # of all that was measured with these settings, in this call or before
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
     (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
     print(f"{table}\n\n{where}\nresults: {wanted.out}")
@@ -169,14 +181,14 @@ def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
         yield from pool.imap_unordered(worker.attempt, jobs)
 
 
-def settings_hash(wanted: EvaluateConfig, row: Row, task: str, manifest: Manifest) -> str:
+def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifest) -> str:
     """What decides the outcomes of a row besides pair and seed; a checkpoint or a cost that a row does not use changes nothing."""
     decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "scene": config.dump(wanted.scene), "manifest": manifest.sha256}
     if row not in ("nothing", "random"):
         decides["planning"] = config.dump(wanted.planning_of(row, task))
     if wanted.compiled:
         decides["compiled"] = True
-    if row in ("inverse", "planner", "physics") and wanted.checkpoint.is_file():
+    if row not in ("nothing", "random") and wanted.checkpoint.is_file():
         decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
