@@ -128,7 +128,8 @@ def run(args: argparse.Namespace) -> int:
         return _make_manifests(wanted)
     manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
     jobs = list(_jobs(wanted, manifests))
-    settings = {(task, str(row)): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in wanted.known_rows}
+    rows = wanted.known_rows
+    settings = {(task, row): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in rows}
     file = ResultFile(wanted.out / "results.jsonl", settings)
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings; they are kept there and left out here.")
@@ -140,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
             rates = [other.moderate for other in file.results.values() if (other.task, other.row) == (result.task, result.row)]
             bar.set_postfix_str(f"{result.task} {result.row} {100 * sum(rates) / len(rates):.0f} %")
     results = sorted(file.results.values(), key=lambda result: (wanted.tasks.index(result.task), result.key))
-    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in wanted.known_rows}
-    table = markdown_table(results, wanted.known_rows, rollouts)  # of all that was measured with these settings, in this call or before
+    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in rows}
+    table = markdown_table(results, rows, rollouts)  # of all that was measured with these settings, in this call or before
     where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
     (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
     print(f"{table}\n\n{where}\nresults: {wanted.out}")
