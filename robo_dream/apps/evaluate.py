@@ -33,8 +33,9 @@ ROWS: tuple[str, ...] = get_args(Row)
 
 _DESCRIPTION = """\
 Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
-alone, no search), `planner` (what `planning` configures) and `physics` (search and suggestions at true poses, imagined by the true
-simulator: the ceiling); and the searches that `others` names, with the planner's costs and suggestions. A pair's outcome depends on nothing but the pair, the row and the seed; stop it and start it again as you like."""
+alone, no search), `planner` (what `planning` configures), `physics` (search and suggestions at true poses, imagined by the true
+simulator: the ceiling), and the searches that `others` names, with the planner's costs and suggestions. A pair's outcome depends on
+nothing but the pair, the row and the seed; stop it and start it again as you like."""
 
 _EPILOG = """\
 example:
