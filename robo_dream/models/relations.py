@@ -1,7 +1,7 @@
 """How hand and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
@@ -50,16 +50,24 @@ class PoseRelations(nn.Module):
             ],
             -1,
         )
-        hand, hand_there = _turn(here[..., TOOL_TURN]), _turn(there[..., TOOL_TURN])
-        thing, thing_there = _turn(here[..., OBJECT_TURN]), _turn(there[..., OBJECT_TURN])
-        square, square_there = hand**self.symmetry, hand_there**self.symmetry
-        starts = torch.stack([square, square_there, thing, square, hand], -1)
-        ends = torch.stack([thing, thing_there, thing_there, thing_there, hand_there], -1)
-        turned = torch.view_as_real(ends * starts.conj()).flatten(-2)
+        hands = _unit(torch.stack([here[..., TOOL_TURN], there[..., TOOL_TURN]], -2))
+        things = _unit(torch.stack([here[..., OBJECT_TURN], there[..., OBJECT_TURN]], -2))
+        squares = hands
+        for _ in range(self.symmetry - 1):
+            squares = _sum(squares, hands)
+        (hand, hand_there), (thing, thing_there), (square, square_there) = (turns.unbind(-2) for turns in (hands, things, squares))
+        starts = torch.stack([square, square_there, thing, square, hand], -2)
+        ends = torch.stack([thing, thing_there, thing_there, thing_there, hand_there], -2)
+        turned = _sum(ends, starts * starts.new_tensor([1.0, -1.0])).flatten(-2)
         closure = APART * (there[..., GRIPPER] - here[..., GRIPPER])[..., None]
         return torch.cat([seen, goals, displaced / FAR, torch.tanh(displaced / NEAR), turned, closure], -1)
 
 
-def _turn(turns: Float[Tensor, "*batch 2"]) -> Complex[Tensor, "*batch"]:
-    """(cos, sin) as a complex number of size 1: products add angles, powers multiply them."""
-    return torch.view_as_complex(nn.functional.normalize(turns, dim=-1, eps=1e-3).contiguous())
+def _unit(turns: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    return nn.functional.normalize(turns, dim=-1, eps=1e-3)
+
+
+def _sum(one: Float[Tensor, "*batch 2"], other: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """The sum of two angles, each as (cos, sin)."""
+    (a, b), (c, d) = one.unbind(-1), other.unbind(-1)
+    return torch.stack([a * c - b * d, a * d + b * c], -1)
