@@ -15,7 +15,7 @@ What the ratio is not: a comparison of two implementations of one model. Our mod
 transformer over up to three, and the table says by how much in parameters and FLOPs. The last lines part the ratio into FLOPs that are
 not done and FLOPs that are done faster. Nor does it say which decides better; random weights decide nothing.
 
-The first run makes the environment: about 1.6 GB and some minutes. Without network or a local index it ends with what pip said.
+The first run makes the environment: about 1.8 GB and some minutes. Without network or a local index it ends with what pip said.
 """
 
 import argparse
