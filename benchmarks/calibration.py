@@ -238,28 +238,27 @@ def detector_table(measured: Mapping[str, Trust]) -> str:
             area = _interval(lambda cases, a=wrong, b=well: auroc(a[cases].ravel(), b[cases].ravel()), np.arange(len(well)), num_draws=300)
             row = auroc(in_a_row(wrong).ravel(), in_a_row(well).ravel())
             caught = caught_at(in_a_row(wrong).ravel(), in_a_row(well).ravel(), FALSE_ALARMS)
-            cells.append(f"{area}; {ROW} in a row {row:.2f}, {100 * caught:.0f} %")
+            cells.append(f"{area} / {row:.2f} / {100 * caught:.0f} %")
         lines.append(f"| {meaning} | {' | '.join(cells)} |")
-    return "\n".join(
-        [*lines, "", f"The percentage is the share caught at {100 * FALSE_ALARMS:.0f} % false alarms, {ROW} decisions in a row averaged."]
-    )
+    note = f"Each cell: one decision / mean of {ROW} in a row / share caught so at {FALSE_ALARMS:.0%} false alarms in the usual scene."
+    return "\n".join([*lines, "", note])
 
 
 def fooled_table(measured: Mapping[str, Trust]) -> str:
-    """How well each detector tells decisions at which the belief is fooled about the object from the others, all conditions together."""
+    """How well each detector tells decisions at which the belief is fooled about the object from those of the usual scene that are not."""
     is_fooled = {name: trust.belief_error > FOOLED for name, trust in measured.items()}
     share = ", ".join(f"{name} {100 * fooled.mean():.0f} %" for name, fooled in is_fooled.items())
     lines = [
         f"Beliefs that put the object more than {100 * FOOLED:.0f} cm off: {share}.", "",
-        f"| detector | AUROC for such a belief, all scenes together | caught at {100 * FALSE_ALARMS:.0f} % false alarms |", "|---|---|---|",
+        f"| detector | AUROC, fooled beliefs of all scenes against sound ones of the usual | caught at {FALSE_ALARMS:.0%} false alarms |",
+        "|---|---|---|",
     ]  # fmt: skip
     num_episodes = len(measured[USUAL].belief_error)
     for detector, meaning in DETECTORS.items():
 
         def split(cases: np.ndarray, detector: str = detector) -> tuple[np.ndarray, np.ndarray]:
-            values = np.concatenate([trust.detectors[detector][cases].ravel() for trust in measured.values()])
-            fooled = np.concatenate([is_fooled[name][cases].ravel() for name in measured])
-            return values[fooled], values[~fooled]
+            fooled = [trust.detectors[detector][cases][is_fooled[name][cases]] for name, trust in measured.items()]
+            return np.concatenate(fooled), measured[USUAL].detectors[detector][cases][~is_fooled[USUAL][cases]]
 
         caught = 100 * caught_at(*split(np.arange(num_episodes)), FALSE_ALARMS)
         area = _interval(lambda cases, split=split: auroc(*split(cases)), np.arange(num_episodes), num_draws=300)
