@@ -8,6 +8,7 @@ measured is kept, and the same command goes on.
 """
 
 import argparse
+import hashlib
 import os
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def measure_exploits(args: argparse.Namespace) -> None:
     released = config.load(EvaluateConfig, args.evaluate)
     model, manifest = load_checkpoint_model(args.checkpoint), read_manifest(released.manifests / "push.safetensors")
     table = exploits.planner_table(released.planning)
-    key = f"{manifest.sha256} {args.checkpoint.stat().st_size} {args.checkpoint}"
+    key = f"{manifest.sha256} {hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()}"
     found: dict[str, list[exploits.Outcomes]] = {name: [] for name in table}
     with World(released.scene) as world, PhysicsOracle(world, num_threads=1) as oracle:
         pairs = exploits.Pairs.of(world, manifest, args.pairs, model, oracle)
