@@ -11,7 +11,7 @@ import calibration
 import matplotlib.pyplot as plt
 import numpy as np
 from calibration import DETECTORS, ROW, USUAL, Trust
-from exploits import DELIVERED, PROMISE, SCORES, UNPENALISED, Outcomes, joined
+from exploits import DELIVERED, PROMISE, UNPENALISED, Outcomes, joined
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
@@ -71,29 +71,26 @@ def draw_exploits(rows: Mapping[str, Outcomes], path: Path) -> None:
 
 def draw_gates(rows: Mapping[str, Outcomes], path: Path) -> None:
     """Exploits caught against promises kept that a gate would refuse, over the plans of all planners and of unpenalised CEM."""
-    colours = dict(zip(SCORES, (INK, COLOURS[4], COLOURS[5], GREY), strict=True))
-    names = {
-        "disagreement": "disagreement",
-        "apart": "heads' own futures apart",
-        "brittle": "brittle when shaken",
-        "promised": "size of the promise",
-    }
+    looks = {
+        "disagreement": ("disagreement", INK), "apart": ("heads' own futures apart", COLOURS[4]), "modesty": ("a small promise", GREY),
+        "doubt_a_centimetre": ("disagreement over promise", COLOURS[5]),
+    }  # fmt: skip
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.3), sharey=True, layout="constrained")
+        figure, axes = plt.subplots(1, 2, figsize=(9.0, 6.0), sharey=True, layout="constrained")
         for axis, (title, some) in zip(
             axes, {"all planners": joined(list(rows.values())), UNPENALISED: rows[UNPENALISED]}.items(), strict=True
         ):
             axis.plot([0, 100], [0, 100], color=GREY, lw=0.8, ls=":")
-            for score, colour in colours.items():
+            for score, (label, colour) in looks.items():
                 wrong, well = (np.sort(getattr(some, score)[mask]) for mask in (some.is_exploit, some.is_kept))
                 at = np.concatenate([[-np.inf], np.sort(np.concatenate([wrong, well]))])
                 shares = [100 * (1 - np.searchsorted(values, at, "right") / max(1, len(values))) for values in (well, wrong)]
-                axis.plot(*shares, color=colour, lw=1.8, label=f"{names[score]} ({auroc(wrong, well):.2f})")
+                axis.plot(*shares, color=colour, lw=1.8, label=f"{label} ({auroc(wrong, well):.2f})")
             axis.set(
                 title=f"{title}: {some.is_exploit.sum()} exploits, {some.is_kept.sum()} kept", xlabel="promises kept that are refused (%)"
             )
             axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-            axis.legend(frameon=False, loc="lower right", fontsize=8, title="refused above a threshold of (AUROC)", title_fontsize=8)
+            axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9, title="threshold on (AUROC)")
         axes[0].set_ylabel("exploits caught (%)")
         figure.suptitle("Which gate would have caught the exploits?", x=0.01, ha="left")
         _save(figure, path)
@@ -132,12 +129,13 @@ def draw_detectors(measured: Mapping[str, Trust], path: Path) -> None:
                 axis.plot([row, row], [place - 0.31, place + 0.31], color=INK, lw=2)
                 axis.text(1.03, place, f"{once:.2f}", va="center", fontsize=9, color=INK)
             axis.axvline(0.5, color=GREY, lw=0.8)
-            axis.set(title=name, xlim=(0.2, 1.0), xticks=(0.25, 0.5, 0.75, 1.0), ylim=(len(DETECTORS) - 0.5, -0.5))
+            axis.set(title=name, xlim=(0.4, 1.0), xticks=(0.5, 0.75, 1.0), ylim=(len(DETECTORS) - 0.5, -0.5))
             axis.tick_params(axis="y", length=0)
         axes[0, 0].set_yticks(range(len(DETECTORS)), [meaning.split(":")[0] for meaning in DETECTORS.values()])
         figure.suptitle("What notices that the world is not as in training?", x=0.01, ha="left")
         figure.supxlabel(
-            f"AUROC against the scene of training: bar and number, one decision; black line, mean of {ROW} in a row", fontsize=10
+            f"AUROC against the scene of training (orange: disagreement); bar and number: one decision, line: mean of {ROW} in a row",
+            fontsize=10,
         )
         _save(figure, path)
 
