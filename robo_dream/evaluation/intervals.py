@@ -1,7 +1,9 @@
-"""How sure a success rate is."""
+"""How sure a success rate, or anything else that was measured on some cases, is."""
+
+from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 Z95 = 1.959964  # of a standard normal, two-sided 95 %
 
@@ -25,3 +27,16 @@ def paired_difference(
     draws = np.random.default_rng(seed).integers(0, len(difference), (num_draws, len(difference)))
     low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
     return float(difference.mean()), float(low), float(high)
+
+
+def bootstrap(
+    statistic: Callable[[Int[np.ndarray, " case"]], float], num_cases: int, seed: int = 0, num_draws: int = 2000
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval (Efron 1979) of `statistic`, a function of which cases are looked at; draws without a value are left out.
+
+    Cases must be what is independent, such as episodes rather than their frames.
+    """
+    rng = np.random.default_rng(seed)
+    draws = [statistic(rng.integers(0, num_cases, num_cases)) for _ in range(num_draws)]
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return float(low), float(high)
