@@ -74,7 +74,7 @@ class PlanStatus(StrEnum):
     OK = "OK"
     OUT_OF_TIME = "OUT_OF_TIME"  # best of what was scored before the deadline
     NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # every candidate's cost was NaN or infinite
-    UNSURE = "UNSURE"  # the model does not know the futures of this plan
+    UNSURE = "UNSURE"  # the model does not know the futures of this plan, or does not see where the arm is
 
     @property
     def sentence(self) -> str:
@@ -85,7 +85,7 @@ _SENTENCES = {
     PlanStatus.OK: "The search ran to its end.",
     PlanStatus.OUT_OF_TIME: "The deadline passed; this is the best candidate scored until then.",
     PlanStatus.NO_FINITE_ROLLOUT: "No candidate had a finite cost; the arm should hold. Check the goal, the checkpoint and the frames.",
-    PlanStatus.UNSURE: "The model's heads disagree about where this plan leads; the arm should hold or move carefully.",
+    PlanStatus.UNSURE: "The model knows too little of where this plan leads, or of what it sees; the arm should hold or move carefully.",
 }
 
 

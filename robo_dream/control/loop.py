@@ -14,6 +14,7 @@ from robo_dream.control.episode import Episode, EpisodeEnd
 from robo_dream.control.safety import (
     SafetyLimits,
     action_reasons,
+    belief_reasons,
     frozen_reasons,
     plan_age_reasons,
     repeated_frames,
@@ -199,6 +200,10 @@ def _decide(
         belief = model.believe([run.observations[-config.history :]])
     deadline = None if config.decision_seconds is None else start + config.decision_seconds
     plan = planner.plan(belief, goal, [_decision_seed(seed, step)], run.previous, deadline)
+    with torch.no_grad():
+        doubts = belief_reasons(model.poses(belief.latent).tool_pos[0].cpu().numpy(), observation.arm, config.limits)
+    if doubts and plan.status[0] in _TRUSTED:
+        plan = replace(plan, status=(PlanStatus.UNSURE,))
     run.decision_seconds.append(planner_clock() - start)
     record = record_of(plan, 0, step, observation.time, belief, goal)
     run.records.append(record)
@@ -210,7 +215,7 @@ def _decide(
         run.pending = list(record.actions[:execute_steps].numpy())
         run.previous = _moved_on(plan, execute_steps - model.action_block)
         return None
-    reasons = late or (f"{plan.status[0]}: {plan.status[0].sentence}",)
+    reasons = late or doubts or (f"{plan.status[0]}: {plan.status[0].sentence}",)
     _log.info("holding still at control step %d: %s", step, "; ".join(reasons))
     run.consecutive_holds += 1
     run.previous = None  # nothing of it was executed

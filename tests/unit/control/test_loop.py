@@ -215,3 +215,20 @@ def test_wall_clock_sleeps_what_is_left_and_never_backwards() -> None:
     clock.sleep_until(10.5)
     clock.sleep_until(9.0)
     assert clock.now() == 10.0 and slept == [0.5]
+
+
+class CrossEyed(PointMassModel):
+    """Sees the tool 5 cm beside where it is."""
+
+    def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
+        latent = super().believe(histories).latent
+        return Belief(latent + torch.tensor([0.05, 0, 0, 0, 0, 0, 0, 0]))
+
+
+def test_eyes_that_are_wrong_about_the_hand_hold_the_arm_and_the_record_says_unsure() -> None:
+    arm = PointArm(ManualClock())
+    config = LoopConfig(limits=SafetyLimits(max_consecutive_holds=2))
+    episode = run_episode(arm, [PointCamera(arm)], arm.clock, CrossEyed(point_action_spec()), PLANNER, FAR, config, 7)
+    assert episode.end == EpisodeEnd.SAFETY and "0.050 m from where the joints have it" in " ".join(episode.reasons)
+    assert (arm.tool == 0).all() and episode.holds == (True, True)
+    assert {record.status for record in episode.records} == {PlanStatus.UNSURE}

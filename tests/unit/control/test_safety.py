@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robo_dream.control.safety import SafetyLimits, action_reasons, repeated_frames, stale_reasons, state_reasons
+from robo_dream.control.safety import SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
 from robo_dream.embodiment import Frame, Observation
 from robo_dream.errors import ConfigError
 from robo_dream.testing.clocks import ManualClock
@@ -64,3 +64,10 @@ def test_action_at_the_limit_may_be_sent() -> None:
 def test_limit_that_is_not_a_limit_is_an_error() -> None:
     with pytest.raises(ConfigError, match="max_frame_age"):
         SafetyLimits(max_frame_age=float("inf"))
+
+
+def test_eyes_that_see_the_tool_elsewhere_than_the_joints_are_doubted() -> None:
+    state = observation().arm
+    assert belief_reasons(state.tool_pos + [0.02, 0.0, 0.0], state, LIMITS) == ()
+    assert "0.050 m from where the joints have it; allowed 0.03 m" in belief_reasons(state.tool_pos + [0.03, 0.04, 0.0], state, LIMITS)[0]
+    assert belief_reasons(np.full(3, np.nan), state, LIMITS)
