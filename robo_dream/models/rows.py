@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -55,12 +56,19 @@ class Compiled:
         filled = [values if num == wanted else torch.cat([values, values[-1:].expand(wanted - num, *values.shape[1:])]) for values in rows]
         filled = [values.contiguous() for values in filled]
         key = (function, tuple(values.shape for values in filled))
-        start = time.monotonic()
-        out = self._compiled(function)(*filled)
-        if key not in self._seen:
-            self._seen.add(key)
-            _log.info("compiled %s for %d rows in %.0f s", getattr(function, "__qualname__", function), wanted, time.monotonic() - start)
+        out = self._compiled(function)(*filled) if key in self._seen else self._first(key, *filled)
         return tuple(values[:num] for values in out)
+
+    def _first(self, key: tuple[RowFunction, tuple[torch.Size, ...]], *filled: Tensor) -> tuple[Tensor, ...]:
+        """The first call with these shapes, which compiles."""
+        start = time.monotonic()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about its own insides
+            out = self._compiled(key[0])(*filled)
+        self._seen.add(key)
+        name = getattr(key[0], "__qualname__", str(key[0]))
+        _log.info("compiled %s for %d rows in %.0f s", name, len(filled[0]), time.monotonic() - start)
+        return out
 
     def _compiled(self, function: RowFunction) -> RowFunction:
         if function not in self._functions:
