@@ -73,8 +73,8 @@ class EvaluateConfig:
         if not self.tasks or not self.rows:
             raise ConfigError("name at least one task and one row, such as tasks='[push]' rows='[planner]'")
 
-    def planning_of(self, row: Row, task: str) -> PlanningConfig:
-        """How decisions are made in a row of a task."""
+    def planning_of(self, row: str, task: str) -> PlanningConfig:
+        """How decisions are made in a row of a task; raises `ConfigError` for a row that is none of `ROWS`."""
         planning = self.by_task.get(task, self.planning)
         match row:
             case "nothing":
@@ -87,6 +87,7 @@ class EvaluateConfig:
                 return planning
             case "physics":
                 return PlanningConfig(self.physics, planning.cost, planning.proposals)
+        raise ConfigError(f"no row named {row!r}; known: {', '.join(ROWS)}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Job:
     """One attempt: everything that decides its outcome."""
 
     task: str
-    row: Row
+    row: str  # one of `ROWS`, or what another program measures
     pair: int
     seed: int
     settings: str  # hash of what else decides it
