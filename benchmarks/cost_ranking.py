@@ -303,7 +303,8 @@ def _panel(
     def bar(name: str, away: int) -> tuple[float, float, float]:
         return interval([scale * getattr(rows[name], what) for pair, rows in ranked.items() if pair.distance == away])
 
-    return Panel(title, tuple(f"{away} steps away" for away in distances), {name: [bar(name, away) for away in distances] for name in names})
+    groups = tuple(f"{away} steps away" for away in distances)
+    return Panel(title, groups, {name: [bar(name, away) for away in distances] for name in names})
 
 
 def main() -> None:
