@@ -29,7 +29,7 @@ def test_a_cost_that_is_the_truth_has_no_regret_and_its_opposite_has_all(benchma
     origins = np.array([benchmark.ORIGINS.index(origin) for origin in ("suggested", "recorded", "suggested", "noise")])
     best, worst = (benchmark.rank(sign * left, left, left < 0.15, origins) for sign in (1, -1))
     assert (best.spearman, best.regret, best.success) == (1.0, 0.0, 1.0)
-    assert (worst.spearman, worst.suggested_spearman, worst.success, worst.possible) == (-1.0, -1.0, 0.0, 1.0)
+    assert (worst.spearman, worst.suggested_spearman, worst.success, worst.possible) == pytest.approx((-1.0, -1.0, 0.0, 1.0))
     assert (worst.regret, worst.unrecorded_regret) == pytest.approx((0.3, 0.2))
 
 
@@ -65,5 +65,5 @@ def test_a_value_reads_as_control_steps_with_goals_encoded_once(benchmark: Modul
 
 def test_pairs_are_as_far_apart_as_asked_and_from_the_seeds_that_were_named() -> None:
     with World() as world:
-        manifest = build_manifest(world, task_named("push"), 2, PairRule(nearest=10, farthest=10, num_steps=40), first_seed=9_000_000)
-    assert manifest.steps.tolist() == [10, 10] and min(manifest.episodes) >= 9_000_000
+        manifest = build_manifest(world, task_named("push"), 1, PairRule(nearest=10, farthest=10, num_steps=40), first_seed=9_000_000)
+    assert manifest.steps.tolist() == [10] and min(manifest.episodes) >= 9_000_000
