@@ -11,7 +11,8 @@ sees. The row `true poses` is the pose cost of what really happened: what it lac
 over pairs (95 %).
 
 Truth is kept a file a pair in `out`, so that the program can be stopped, and costs judged anew, without executing anything twice.
-The picture is `out`/cost_ranking.png. Values are made by benchmarks/dream_value.py; without --values there is no such row.
+The picture is `out`/cost_ranking.png, table.md has every task by itself. Values are made by benchmarks/dream_value.py; without --values
+there is no such row.
 """
 
 import argparse
@@ -44,6 +45,7 @@ from sim.physics.oracle import PhysicsOracle
 from sim.tasks.catalogue import task_named
 from sim.tasks.task import moment_at
 
+TASKS, OBJECT_TASKS = ("push", "lift", "reach"), ("push", "lift")
 BLOCKS = 12  # of a candidate, as the released settings plan
 COLOURS = (0.0, 1.0, 2.0)
 ORIGINS = ("hold", "recorded", "suggested", "noise")
@@ -268,13 +270,14 @@ def interval(numbers: Sequence[float], seed: int = 0, num_draws: int = 2000) -> 
     return float(known.mean()), float(low), float(high)
 
 
-def table(ranked: Mapping[Pair, Mapping[str, Ranking]], distances: Sequence[int], tasks: Sequence[str]) -> str:
+def table(ranked: Mapping[Pair, Mapping[str, Ranking]], distances: Sequence[int], goals: Mapping[str, Sequence[str]]) -> str:
+    """A line for each of `goals`, which are tasks taken together under a name, distance and cost."""
     lines = [
         "| goals | steps away | cost | pairs | Spearman | among suggestions | regret cm | without the recorded | chosen succeeds / any % |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for label, distance in [(label, distance) for label in tasks for distance in distances]:
-        chosen = [ranked[pair] for pair in ranked if pair.distance == distance and pair.task == label]
+    for label, distance in [(label, distance) for label in goals for distance in distances]:
+        chosen = [rows for pair, rows in ranked.items() if pair.distance == distance and pair.task in goals[label]]
         for name in chosen[0] if chosen else ():
             rows = [of_pair[name] for of_pair in chosen]
             numbers = [interval([getattr(row, what) for row in rows]) for what in ("spearman", "suggested_spearman")]
@@ -292,8 +295,9 @@ def picture(by_horizon: Mapping[str, Mapping[Pair, Mapping[str, Ranking]]], dist
     for title, ranked in by_horizon.items():
         names = list(next(iter(ranked.values())))
         shown = {pair: rows for pair, rows in ranked.items() if pair.task in tasks}
-        panels.append(_panel(f"Spearman with truth (higher is better), {title}", shown, "spearman", 1.0, names[:-1], distances))
-        panels.append(_panel(f"Regret in cm (lower is better), {title}", shown, "unrecorded_regret", 100.0, names, distances))
+        says = (f"Spearman with truth (higher is better), {title}", f"Regret in cm, recorded actions left out (lower is better), {title}")
+        panels.append(_panel(says[0], shown, "spearman", 1.0, names[:-1], distances))
+        panels.append(_panel(says[1], shown, "unrecorded_regret", 100.0, names, distances))
     return panels
 
 
@@ -322,7 +326,7 @@ def main() -> None:
     cache = load_cache(args.cache)
     wanted = [
         pair
-        for task, most in zip(("push", "lift", "reach"), args.pairs, strict=True)
+        for task, most in zip(TASKS, args.pairs, strict=True)
         for distance in args.distances
         for pair in find_pairs(cache, task, distance, most, args.seed)
     ]
@@ -331,15 +335,19 @@ def main() -> None:
     replayed = [100 * truth.left(pair.task)[1, pair.distance // 5 - 1] for pair, truth in truths.items() if pair.distance <= 60]
     print(f"Recorded actions, executed again, miss their goals by {np.median(replayed):.2f} cm (median), {max(replayed):.2f} at most.\n")
     horizons = {
-        "of 60 steps judged 60": rank_all(truths, args, 12, 12),
-        "of 60 steps judged 25": rank_all(truths, args, 5, 12),
-        "of 25 steps judged 25": rank_all(truths, args, 5, 5),
+        "60 of 60 steps judged": rank_all(truths, args, 12, 12),
+        "25 of 60 steps judged": rank_all(truths, args, 5, 12),
+        "25 of 25 steps judged": rank_all(truths, args, 5, 5),
     }
-    text = "\n\n".join(f"{title}\n\n{table(ranked, args.distances, ('push', 'lift', 'reach'))}" for title, ranked in horizons.items())
+    whole = {"push and lift": OBJECT_TASKS, **{task: (task,) for task in TASKS}}
+    text, short = (
+        "\n\n".join(f"{title}\n\n{table(ranked, args.distances, goals)}" for title, ranked in horizons.items())
+        for goals in (whole, {"push and lift": OBJECT_TASKS})
+    )
     (args.out / "table.md").write_text(text + "\n")
     drawn = dict(list(horizons.items())[:2])
-    draw_panels(args.out / "cost_ranking.png", picture(drawn, args.distances, ("push", "lift")))
-    print(f"{text}\n\npicture: {args.out / 'cost_ranking.png'}")
+    draw_panels(args.out / "cost_ranking.png", picture(drawn, args.distances, OBJECT_TASKS))
+    print(f"{short}\n\nby task: {args.out / 'table.md'}\npicture: {args.out / 'cost_ranking.png'}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ is changed. What is learned is V = E[discount ** steps], by Monte Carlo over rol
 leaves open after that counts as never). Behaviour learned in latent imagination: Dreamer, Hafner et al. 2020, arXiv 1912.01603; a value
 at the end of a short imagined horizon: TD-MPC, Hansen et al. 2022, arXiv 2203.04955; reading it as a distance in steps: HILP, Park et
 al. 2024, arXiv 2402.15567. One value for each way of asking for the hand (`robo_dream.apps.compose.ProposalConfig.hand`).
+
+It is here and not in the library because it ranks no better than the learned distance and the pose head (benchmarks/cost_ranking.py).
 """
 
 import argparse
