@@ -108,7 +108,7 @@ class Job:
     """One attempt: everything that decides its outcome."""
 
     task: str
-    row: str
+    row: str  # one of `ROWS`, or what another program measures
     pair: int
     seed: int
     settings: str  # hash of what else decides it

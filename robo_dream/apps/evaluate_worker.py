@@ -5,9 +5,9 @@ import torch
 from robo_dream.apps import compose
 from robo_dream.apps.evaluate import EvaluateConfig, Job
 from robo_dream.control.loop import LoopConfig, run_episode
-from robo_dream.evaluation.manifest import read_manifest
+from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.results import Result
-from robo_dream.imagination import WorldModel
+from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
@@ -15,6 +15,7 @@ from sim.arm import SimClock, tool_arm
 from sim.physics.oracle import PhysicsOracle
 from sim.tasks.attempt import Attempt
 from sim.tasks.catalogue import task_named
+from sim.world import World
 
 _STATE: "list[Worker]" = []  # one a process: what `start` made
 
@@ -32,33 +33,9 @@ class Worker:
 
     def attempt(self, job: Job) -> Result:
         """One pair, from its start until the strict condition was held or the budget is used."""
-        manifest, planning = self.manifests[job.task], self.wanted.planning_of(job.row, job.task)
-        world, attempt = self.world, Attempt(task_named(job.task))
-        model = self._model(job)
-        world.set_state(manifest.starts[job.pair])
-        attempt.begin(world, manifest.goals[job.pair])
-        goal = goal_from_observation(model, attempt.goal_observation(world))
+        planning, model = self.wanted.planning_of(job.row, job.task), self._model(job)
         planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, inverse=self._inverse(job))
-
-        def held(_: object) -> bool:
-            if world.time > self._counted:
-                self._counted = world.time
-                attempt.record(world)
-            return attempt.progress.strict_step is not None
-
-        self._counted = world.time
-        episode = run_episode(
-            tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal,
-            LoopConfig(max_steps=manifest.budget(job.pair)), job.seed,
-            truth=world.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
-            is_done=held,
-        )  # fmt: skip
-        held(None)
-        progress = attempt.progress
-        return Result(
-            job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
-            len(episode.sent), attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
-        )  # fmt: skip
+        return attempt_pair(self.world, model, planner, self.manifests[job.task], job)
 
     def _model(self, job: Job) -> WorldModel:
         if job.row == "physics":
@@ -76,6 +53,35 @@ class Worker:
     def _checkpoint(self) -> LatentVideoModel:
         self._learned = self._learned or compose.load_checkpoint_model(self.wanted.checkpoint, compiled=self.wanted.compiled)
         return self._learned
+
+
+def attempt_pair(world: World, model: WorldModel, planner: Planner, manifest: Manifest, job: Job) -> Result:
+    """The pair of `job` in closed loop, from its start until the strict condition was held or the budget is used."""
+    attempt = Attempt(task_named(manifest.task))
+    world.set_state(manifest.starts[job.pair])
+    attempt.begin(world, manifest.goals[job.pair])
+    goal = goal_from_observation(model, attempt.goal_observation(world))
+
+    def held(_: object) -> bool:
+        nonlocal counted
+        if world.time > counted:
+            counted = world.time
+            attempt.record(world)
+        return attempt.progress.strict_step is not None
+
+    counted = world.time
+    episode = run_episode(
+        tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal,
+        LoopConfig(max_steps=manifest.budget(job.pair)), job.seed,
+        truth=world.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
+        is_done=held,
+    )  # fmt: skip
+    held(None)
+    progress = attempt.progress
+    return Result(
+        job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
+        len(episode.sent), attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
+    )  # fmt: skip
 
 
 def start(wanted: EvaluateConfig) -> None:

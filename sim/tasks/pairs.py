@@ -30,11 +30,16 @@ class PairRule:
 
 
 def build_manifest(
-    world: World, task: Task, num_pairs: int, rule: PairRule, progress: Callable[[int, int], None] | None = None
+    world: World,
+    task: Task,
+    num_pairs: int,
+    rule: PairRule,
+    progress: Callable[[int, int], None] | None = None,
+    first_seed: int = FIRST_SEED,
 ) -> Manifest:
     """`num_pairs` pairs, none of them solved at its start; the same arguments give the same manifest."""
     starts, goals, steps, episodes = [], [], [], []
-    for seed in count(FIRST_SEED):
+    for seed in count(first_seed):
         moments, states = _episode(world, task, seed, rule)
         rng = np.random.default_rng((seed, 1))
         for start, goal in choose_pairs(list(_candidates(task, moments, rule)), rng, _PAIRS_AN_EPISODE):

@@ -9,6 +9,7 @@ import pytest
 from robo_dream.apps import compose
 from robo_dream.apps.evaluate import EvaluateConfig, pair_seed
 from robo_dream.apps.main import main
+from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
 from robo_dream.models.pose_inverse import PoseInverse
@@ -50,6 +51,11 @@ def test_outcomes_depend_neither_on_workers_nor_on_resuming(tmp_path: Path):
     (torn / "results.jsonl").write_bytes(lines[0] + b"\n" + lines[1][:20])
     resumed = run(torn, "workers=1", rows)
     assert len(alone) == 4 and alone == together == resumed
+
+
+def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
+    with pytest.raises(ConfigError, match="no row named 'cem'; known: nothing, random, inverse, planner, physics"):
+        EvaluateConfig().planning_of("cem", "push")
 
 
 def test_seeds_of_pairs_differ():
