@@ -132,7 +132,7 @@ def candidates(
     recorded[0, 0, :taken] = torch.from_numpy(np.asarray(cache.actions[pair.start : pair.start + taken]))
     temperature = released_planning(pair.task).proposals.temperature
     inverses = [MixtureInverse(seer, temperature) for seer in (model, ObjectGoal(model))]
-    suggested = [InverseProposer(model, inverse).propose(belief, goal, num * 3 // 16, num_steps, seeds) for inverse in inverses]
+    suggested = [InverseProposer(model, inverse).propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for inverse in inverses]
     num_noise = num - 2 - 2 * (num * 3 // 16)
     noise = [
         NoiseStreams(seeds, f"colour {colour}", bounds.low).normal(num_noise // 3 + (i < num_noise % 3), num_steps, len(bounds.low), colour)
