@@ -54,7 +54,7 @@ class PredictivePlanner:
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; a deadline cannot shorten a search of one iteration."""
+        """See `Planner.plan`; a deadline shortens this search of one iteration only where it is imagined in pieces."""
         config, block = self.config, self.model.action_block
         search = Search(
             self.model, self.cost, belief, goal, seeds, previous,

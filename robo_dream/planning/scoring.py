@@ -1,6 +1,6 @@
 """Imagines and judges candidates of all problems together, in pieces when there are too many for memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -67,16 +67,20 @@ def score(
     parts: Sequence[Candidates],
     sample_budget: int,
     watch: Stopwatch,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> tuple[Scored, Int[Tensor, " batch"]]:
     """The candidates of `parts` imagined, where that was not done, and judged; and how many of each problem were not finite.
 
     At most `sample_budget` rollouts are imagined at once (at least one of each problem), and of each problem's candidates at most
-    the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. A candidate whose actions or
-    total are not finite gets +inf. Raises `ContractError` when cost and model disagree on shapes.
+    the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. Between two such pieces
+    `is_late` may end it; the candidates that are left are then not judged. A candidate whose actions or total are not finite gets
+    +inf. Raises `ContractError` when cost and model disagree on shapes.
     """
     per_call = max(1, sample_budget // max(1, len(belief.latent)))
     scored, num_not_finite = None, torch.zeros(len(belief.latent), dtype=torch.int64, device=belief.latent.device)
     for piece in _pieces(parts, per_call):
+        if scored is not None and is_late():
+            break
         judged = _judged(cost, goal, _imagined(model, belief, piece, watch), watch)
         num_not_finite = num_not_finite + torch.isinf(judged.totals).sum(dim=1)
         scored = judged if scored is None else join_scored(scored, judged)

@@ -64,9 +64,12 @@ class Search:
     def score(self, *parts: Candidates) -> Scored:
         """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted.
 
-        Of very many only the best are kept: see `scoring.score`.
+        Of very many only the best are kept, and when the deadline passes between two pieces of them, the rest is left out: see
+        `scoring.score`.
         """
-        scored, num_not_finite = score(self._model, self._cost, self._belief, self._goal, parts, self._sample_budget, self.watch)
+        scored, num_not_finite = score(
+            self._model, self._cost, self._belief, self._goal, parts, self._sample_budget, self.watch, self._is_late
+        )
         self._num_not_finite = self._num_not_finite + num_not_finite
         flat = scored.detached()
         both = flat if self._best is None else join_scored(self._best, flat)
@@ -110,6 +113,11 @@ class Search:
             torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes,
         )  # fmt: skip
         return Plan(name, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
+
+    def _is_late(self) -> bool:
+        late = self._deadline is not None and self._clock() > self._deadline
+        self._out_of_time |= late
+        return late
 
     def _status(self, best: Scored, unsure_above: float) -> tuple[PlanStatus, ...]:
         lost = torch.isinf(best.totals[:, 0]).tolist()

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Imagination
+from robo_dream.imagination import Belief, Imagination, PlanStatus
 from robo_dream.planning.candidates import NOISE, Candidates, of_origin, origin_names
 from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import InverseProposer
 from robo_dream.planning.scoring import MAX_KEPT, score
 from robo_dream.planning.stopwatch import Stopwatch
@@ -65,3 +66,13 @@ def test_of_very_many_candidates_the_best_keep_their_futures_and_all_are_counted
     assert num_not_finite.tolist() == [0, 100]
     every = COST(MODEL.imagine(belief, many.actions), goal).total.nan_to_num(nan=torch.inf)
     torch.testing.assert_close(scored.totals.sort(dim=1).values, every.sort(dim=1).values[:, :MAX_KEPT])
+
+
+def test_a_deadline_between_two_pieces_leaves_the_best_of_what_was_judged() -> None:
+    belief, goal = point_problems(1, 0.15, seed=3)
+    config = PredictiveConfig(num_samples=400, sample_budget=100, horizon=2)
+    whole = PredictivePlanner(MODEL, COST, config, clock=TickingClock()).plan(belief, goal, [0])
+    cut = PredictivePlanner(MODEL, COST, config, clock=TickingClock()).plan(belief, goal, [0], deadline=10.0)
+    assert whole.status == (PlanStatus.OK,) and whole.trace.totals.shape == (1, 400)
+    assert cut.status == (PlanStatus.OUT_OF_TIME,) and cut.trace.totals.shape[1] in (100, 200)
+    torch.testing.assert_close(cut.total[0], whole.trace.totals[0, : cut.trace.totals.shape[1]].min())
