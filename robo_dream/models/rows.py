@@ -16,6 +16,8 @@ from robo_dream.errors import ConfigError
 
 RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
 
+MAX_SHAPES = 256  # for which one function is compiled; torch gives up after 8 unless told otherwise
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +64,7 @@ class Compiled:
     def _first(self, key: tuple[RowFunction, tuple[torch.Size, ...]], *filled: Tensor) -> tuple[Tensor, ...]:
         """The first call with these shapes, which compiles."""
         start = time.monotonic()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=MAX_SHAPES, accumulated_recompile_limit=8 * MAX_SHAPES):
             warnings.simplefilter("ignore")  # of torch, about its own insides
             out = self._compiled(key[0])(*filled)
         self._seen.add(key)
