@@ -34,8 +34,9 @@ def more(rows):
     return (rows + 1,)
 
 
+torch._dynamo.config.recompile_limit = 2  # of torch's own; 8 unless told otherwise, and a planner has more shapes
 with torch.inference_mode():
-    for rows in range(8, 80, 8):  # more shapes than torch compiles on its own account
+    for rows in (8, 16, 24, 32):
         assert torch.equal(model.run(more, torch.zeros(rows, 2))[0], torch.ones(rows, 2))
 """
 
