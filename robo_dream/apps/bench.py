@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(wanted.threads)
     model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
     bench = _Bench(wanted, model)
-    print(bench.machine())
-    for line in [*bench.decisions(), *bench.growth(), *bench.large_search()]:
+    print(bench.machine(), flush=True)
+    for line in chain(bench.decisions(), bench.growth(), bench.large_search()):  # as they come: all of it takes minutes
         print(line, flush=True)
     return 0
 
