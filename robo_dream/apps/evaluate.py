@@ -86,7 +86,7 @@ class EvaluateConfig:
         return (*ROWS, *self.others)
 
     def planning_of(self, row: str, task: str) -> PlanningConfig:
-        """How decisions are made in a row of a task."""
+        """How decisions are made in a row of a task; raises `ConfigError` for one of no `known_rows`."""
         planning = self.by_task.get(task, self.planning)
         match row:
             case "nothing":
@@ -99,8 +99,9 @@ class EvaluateConfig:
                 return planning
             case "physics":
                 return PlanningConfig(self.physics, planning.cost, planning.proposals)
-            case _:
+            case _ if row in self.others:
                 return PlanningConfig(self.others[row], planning.cost, planning.proposals)
+        raise ConfigError(f"no row named {row!r}; known: {', '.join(self.known_rows)}")
 
 
 @dataclass(frozen=True)

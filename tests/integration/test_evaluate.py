@@ -13,6 +13,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
 from robo_dream.models.pose_inverse import PoseInverse
+from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
 from sim.physics.oracle import PhysicsOracle
 from sim.tasks.catalogue import task_named
@@ -56,6 +57,11 @@ def test_outcomes_depend_neither_on_workers_nor_on_resuming(tmp_path: Path):
 def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
     with pytest.raises(ConfigError, match="no row named 'cem'; known: nothing, random, inverse, planner, physics"):
         EvaluateConfig().planning_of("cem", "push")
+    assert EvaluateConfig(others={"cem": CemConfig()}).planning_of("cem", "push").planner == CemConfig()
+    with pytest.raises(ConfigError, match="rows names 'cem'"):
+        EvaluateConfig(rows=("cem",))
+    with pytest.raises(ConfigError, match="others has rows \\['planner'\\]"):
+        EvaluateConfig(others={"planner": CemConfig()})
 
 
 def test_seeds_of_pairs_differ():
