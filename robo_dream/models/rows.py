@@ -47,7 +47,14 @@ class Compiled:
                 f"compiling needs a C++ compiler, and {os.environ.get('CXX', 'g++')} is not here; "
                 "install Debian package g++, or set compiled=false"
             )
-        self._cache = cache or Path.home() / ".cache" / "robo_dream" / "compiled"
+        self._cache = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or cache or Path.home() / ".cache" / "robo_dream" / "compiled")
+        try:
+            self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"compiled code cannot be kept in {self._cache} ({error}); "
+                "set TORCHINDUCTOR_CACHE_DIR to a folder that you can write, or compiled=false"
+            ) from error
         self._functions: dict[RowFunction, RowFunction] = {}
         self._seen: set[tuple[RowFunction, tuple[torch.Size, ...]]] = set()
 
@@ -74,7 +81,6 @@ class Compiled:
 
     def _compiled(self, function: RowFunction) -> RowFunction:
         if function not in self._functions:
-            self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._cache))
             # Frozen weights are packed for their shapes. The cache of graphs would be unpickled; that of compiled C++ is not.
             options: dict[str, str | int | bool | Callable[..., object]] = {"freezing": True, "fx_graph_cache": False}

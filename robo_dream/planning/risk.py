@@ -29,7 +29,7 @@ class RiskConfig:
             raise ConfigError(f"RiskConfig.tail is {self.tail}; allowed is a share of the futures above 0 and at most 1")
 
     def of(self, totals: Float[Tensor, "head batch sample"]) -> Float[Tensor, "batch sample"]:
-        """One total from those of all futures; one future that is not finite makes it so, except that `mean` and `cvar` stay sums."""
+        """One total from those of all futures; a single future that is not finite makes it so."""
         match self.measure:
             case "mean":
                 return totals.mean(dim=0)
@@ -60,6 +60,6 @@ def check_many_futures(model: object) -> ManyFutures:
     """`model`, or `ContractError` when it has but one future."""
     if not isinstance(model, ManyFutures):
         raise ContractError(
-            f"{type(model).__name__} imagines one future only, so there is no risk to weigh; set planner.risk=none, or use a learned model"
+            f"{type(model).__name__} imagines one future only, so there is no risk to weigh; set planner.risk=null, or use a learned model"
         )
     return model

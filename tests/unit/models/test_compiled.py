@@ -69,6 +69,13 @@ def test_rows_are_filled_up_to_few_sizes_and_never_by_much() -> None:
     assert len({size for size in sizes if size <= 1024}) == 8 + 6 + 12
 
 
+def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match=r"file/cache.*TORCHINDUCTOR_CACHE_DIR"):
+        Compiled()
+
+
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match="no-such-compiler is not here"):

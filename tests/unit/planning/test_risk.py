@@ -26,6 +26,14 @@ def test_cvar_of_all_futures_is_their_mean_and_of_one_the_worst() -> None:
     assert torch.equal(RiskConfig("cvar", tail=0.25).of(TOTALS), RiskConfig("worst").of(TOTALS))
 
 
+@pytest.mark.parametrize("risk", [RiskConfig("mean"), RiskConfig("worst"), RiskConfig("cvar", tail=0.25)], ids=lambda risk: risk.measure)
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_one_future_that_is_not_finite_spoils_the_candidate_and_no_other(risk: RiskConfig, broken: float) -> None:
+    totals = TOTALS.clone()
+    totals[2, 0, 0] = broken
+    assert torch.isfinite(risk.of(totals)).tolist() == [[False, True]]
+
+
 @pytest.mark.parametrize("tail", [0.0, 1.5, float("nan")])
 def test_a_tail_that_is_no_share_is_refused(tail: float) -> None:
     with pytest.raises(ConfigError, match=r"RiskConfig\.tail"):
