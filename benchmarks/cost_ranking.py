@@ -32,10 +32,9 @@ from tqdm import tqdm
 from robo_dream.apps.compose import build_world, load_checkpoint_model
 from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.imagination import Belief, Goal, Imagination
-from robo_dream.models.object_goal import ObjectGoal
+from robo_dream.models.suggester import Hand, Suggester
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.bounds import bounds_of
-from robo_dream.planning.mixture_inverse import MixtureInverse
 from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.proposals import InverseProposer
 from robo_dream.training.latents import encode_frames
@@ -131,8 +130,9 @@ def candidates(
     taken = min(pair.distance, num_steps)
     recorded[0, 0, :taken] = torch.from_numpy(np.asarray(cache.actions[pair.start : pair.start + taken]))
     temperature = released_planning(pair.task).proposals.temperature
-    inverses = [MixtureInverse(seer, temperature) for seer in (model, ObjectGoal(model))]
-    suggested = [InverseProposer(model, inverse).propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for inverse in inverses]
+    hands: tuple[Hand, ...] = ("as_shown", "above_object")
+    proposers = [InverseProposer(model, Suggester(model, model, hand), temperature) for hand in hands]
+    suggested = [proposer.propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for proposer in proposers]
     num_noise = num - 2 - 2 * (num * 3 // 16)
     noise = [
         NoiseStreams(seeds, f"colour {colour}", bounds.low).normal(num_noise // 3 + (i < num_noise % 3), num_steps, len(bounds.low), colour)

@@ -19,7 +19,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -33,15 +33,14 @@ from robo_dream.apps.compose import load_checkpoint_model
 from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.imagination import Belief, ScenePose
 from robo_dream.models.layers import ResidualMlp
-from robo_dream.models.object_goal import ObjectGoal
 from robo_dream.models.relations import PoseRelations
+from robo_dream.models.suggester import Hand, Suggester
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.mixture_inverse import MixtureInverse
+from robo_dream.planning.draws import draws
 from robo_dream.training.frames import frame_index
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.ranks import spearman
 
-Hand = Literal["above_object", "as_shown"]
 HANDS: tuple[Hand, ...] = get_args(Hand)
 OBJECT_NEAR, TOOL_NEAR = 0.02, 0.03  # m within which object and tool have arrived
 TURN_NEAR = 1.0  # of (cos, sin) of four times a box's turn: 15 degrees
@@ -92,7 +91,8 @@ def dream(
     model: LatentVideoModel, starts: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], hand: Hand, seed: int
 ) -> tuple[Float[Tensor, "row block pose"], Float[Tensor, "row block"]]:
     """Poses seen on the way of the suggestions, and V's sample at each."""
-    inverse = MixtureInverse(ObjectGoal(model) if hand == "above_object" else model, TEMPERATURE)
+    inverse = Suggester(model, model, hand)
+    aims, size = inverse.aims(goals), model.spec.block_size
     generator = torch.Generator().manual_seed(seed)
     latents, wanted = starts, model.poses(goals)
     count = torch.randint(0, RANDOM_BLOCKS + 1, (len(starts),), generator=generator)
@@ -106,8 +106,8 @@ def dream(
         seen.append(model.pose_head.normal(latents))
         there.append(arrived(hand, model.poses(latents), wanted))
         if number < NUM_BLOCKS:
-            block = inverse.sample(latents, goals, [seed * 1_000_003 + number]).unflatten(1, (model.action_block, -1))
-            latents = model.imagine(Belief(latents), block[:, None]).latents[:, 0, -1]
+            drawn = draws([seed * 1_000_003 + number], len(latents), size, TEMPERATURE, False, True, latents)
+            latents = inverse.follow(Belief(latents), aims, *drawn)[1].end().latent
     values, value = [], torch.zeros(len(starts))
     for is_there in reversed(there):
         value = torch.where(is_there, 1.0, model.spec.config.discount**model.action_block * value)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -12,8 +11,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Planner, Proposer, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.bridge import Bridge
-from robo_dream.models.object_goal import ObjectGoal
-from robo_dream.models.pose_inverse import PoseInverse
+from robo_dream.models.suggester import Hand, Suggester
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
@@ -25,7 +23,6 @@ from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.mixture_inverse import MixtureInverse
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
@@ -47,7 +44,7 @@ class ProposalConfig:
     bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
     temperature: float = 1.0
     spread: bool = False  # samples of the inverse model are shared among its modes, not drawn one by one
-    hand: Literal["as_shown", "above_object"] = "as_shown"
+    hand: Hand = "as_shown"
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -94,17 +91,17 @@ def build_planner(
     cost: CostConfig | None = None,
     proposals: ProposalConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
-    inverse: PoseInverse | None = None,
+    teacher: LatentVideoModel | None = None,
 ) -> Planner:
     """The planner that `planner` describes, judging by `cost`. Raises `ConfigError` for a cost that the model cannot give.
 
-    Suggestions come from `inverse`, without it from the model itself; one that has learned no inverse model (true physics) then
-    gets no proposers.
+    Suggestions come from the inverse model of `teacher`, without it of the model itself; one that has learned none (true physics)
+    then gets no proposers.
     """
     learned = isinstance(model, LatentVideoModel)
     judge = build_cost(cost or CostConfig(), model, model.distance if learned else None)
-    seer = inverse or (model if isinstance(model, LatentVideoModel) else None)
-    proposers = _proposers(model, seer, proposals or ProposalConfig()) if seer is not None else []
+    teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
+    proposers = _proposers(model, teacher, proposals or ProposalConfig()) if teacher is not None else []
     if isinstance(planner, DirectConfig):
         proposers = proposers[:1]
         if not proposers:
@@ -134,13 +131,13 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
             return planner.num_samples * planner.num_iterations
 
 
-def _proposers(model: WorldModel, seer: LatentVideoModel | PoseInverse, config: ProposalConfig) -> Sequence[Proposer]:
-    inverse = MixtureInverse(ObjectGoal(seer) if config.hand == "above_object" else seer, config.temperature, config.spread)
+def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
+    inverse = Suggester(teacher, model, config.hand)
     proposers: list[Proposer] = []
     if config.inverse:
-        proposers.append(InverseProposer(model, inverse))
+        proposers.append(InverseProposer(model, inverse, config.temperature, config.spread))
     if config.repeated:
-        proposers.append(RepeatedInverseProposer(model, inverse))
-    if config.bridge and isinstance(seer, LatentVideoModel):  # nobody else's latents are points of its bridges
-        proposers.append(BridgeProposer(model, Bridge(seer)))
+        proposers.append(RepeatedInverseProposer(model, inverse, config.temperature, config.spread))
+    if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
+        proposers.append(BridgeProposer(model, Bridge(model)))
     return proposers

@@ -8,7 +8,6 @@ from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.results import Result
 from robo_dream.imagination import Planner, WorldModel
-from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
 from sim.arm import SimClock, tool_arm
@@ -34,7 +33,7 @@ class Worker:
     def attempt(self, job: Job) -> Result:
         """One pair, from its start until the strict condition was held or the budget is used."""
         planning, model = self.wanted.planning_of(job.row, job.task), self._model(job)
-        planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, inverse=self._inverse(job))
+        planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
         return attempt_pair(self.world, model, planner, self.manifests[job.task], job)
 
     def _model(self, job: Job) -> WorldModel:
@@ -43,11 +42,11 @@ class Worker:
             return self._physics
         return self._checkpoint
 
-    def _inverse(self, job: Job) -> PoseInverse | None:
+    def _teacher(self, job: Job) -> LatentVideoModel | None:
         """True physics is suggested what the checkpoint would do if it saw the true poses, where its inverse model goes by poses."""
         if job.row != "physics" or self._checkpoint.spec.config.inverse_sees != "poses":
             return None
-        return PoseInverse(self._checkpoint, self._model(job))
+        return self._checkpoint
 
     @property
     def _checkpoint(self) -> LatentVideoModel:

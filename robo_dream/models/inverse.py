@@ -1,7 +1,6 @@
 """From where we are and where we want to be to the next action block: the learned proposer, and the loss that shapes the encoder."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,27 +22,13 @@ class ActionMixture:
     means: Float[Tensor, "batch mode block"]
     stds: Float[Tensor, "batch mode block"]
 
-    def mean(self) -> Float[Tensor, "batch block"]:
-        return (self.logits.softmax(-1)[..., None] * self.means).sum(1)
-
-    def mode(self) -> Float[Tensor, "batch block"]:
-        """The mean of the likeliest Gaussian."""
-        return self.means[torch.arange(len(self.means), device=self.means.device), self.logits.argmax(-1)]
-
-    def sample(
-        self, num_samples: int, generators: Sequence[torch.Generator], temperature: float = 1.0
-    ) -> Float[Tensor, "batch sample block"]:
-        """Draws for each row from its own generator, so that what else is in the batch changes nothing.
-
-        `temperature` scales the standard deviations; 0 draws only among the Gaussians' means.
-        """
-        draws = []
-        for row, generator in enumerate(generators):
-            weights = self.logits[row].float().softmax(-1)
-            modes = torch.multinomial(weights, num_samples, replacement=True, generator=generator)
-            noise = torch.randn(num_samples, self.means.shape[-1], generator=generator, device=self.means.device, dtype=self.means.dtype)
-            draws.append(self.means[row, modes] + temperature * self.stds[row, modes] * noise)
-        return torch.stack(draws)
+    def pick(self, chance: Float[Tensor, " batch"], noise: Float[Tensor, "batch block"]) -> Float[Tensor, "batch block"]:
+        """One block a row from random numbers that are given: of the Gaussians, heaviest first, the one at which the sum of the weights
+        passes `chance` (in [0, 1)), and `noise` of its standard deviations off its mean. 0 and 0 give the mean of the likeliest."""
+        weights, order = self.logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
+        place = (chance[:, None] > weights.cumsum(dim=-1)).sum(dim=-1).clamp(max=weights.shape[-1] - 1)
+        mode = order.gather(1, place[:, None])[:, :, None].expand(-1, 1, self.means.shape[-1])
+        return self.means.gather(1, mode)[:, 0] + self.stds.gather(1, mode)[:, 0] * noise
 
     def log_density(self, blocks: Float[Tensor, "batch block"]) -> Float[Tensor, " batch"]:
         """Natural logarithm of the density of each row's block."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch._inductor.config
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
@@ -71,7 +72,8 @@ class Compiled:
     def _first(self, key: tuple[RowFunction, tuple[torch.Size, ...]], *filled: Tensor) -> tuple[Tensor, ...]:
         """The first call with these shapes, which compiles."""
         start = time.monotonic()
-        with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=MAX_SHAPES, accumulated_recompile_limit=8 * MAX_SHAPES):
+        many = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES, accumulated_recompile_limit=8 * MAX_SHAPES)
+        with warnings.catch_warnings(), many, torch._inductor.config.patch(freezing=True):  # tracing asks the global setting
             warnings.simplefilter("ignore")  # of torch, about its own insides
             out = self._compiled(key[0])(*filled)
         self._seen.add(key)

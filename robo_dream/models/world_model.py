@@ -17,7 +17,7 @@ from robo_dream.models.distance import TemporalDistance
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder
 from robo_dream.models.images import to_float, to_uint8
-from robo_dream.models.inverse import ActionMixture, AdjacentInverse, InverseModel
+from robo_dream.models.inverse import AdjacentInverse, InverseModel
 from robo_dream.models.pose_head import PoseHead, scene_pose
 from robo_dream.models.rows import Compiled, RowRunner, plainly
 
@@ -124,10 +124,6 @@ class LatentVideoModel(nn.Module):
         """Learned temporal distance in control steps (symmetric)."""
         return self.temporal_distance(latents, goals)
 
-    def next_actions(self, latents: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"]) -> ActionMixture:
-        """What the data would do next to reach each goal, in normalised units; `block_actions` gives physical ones."""
-        return ActionMixture(*self.run(self._next_numbers, latents, goals))
-
     def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
         """What the inverse model sees of latents: all of them, or normalised poses (`ModelConfig.inverse_sees`)."""
         return self.pose_head.normal(latents) if self.spec.config.inverse_sees == "poses" else latents
@@ -154,9 +150,6 @@ class LatentVideoModel(nn.Module):
         twin = copy.copy(self)
         twin.run = Compiled()
         return twin
-
-    def _next_numbers(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> tuple[Tensor, Tensor, Tensor]:
-        return self.inverse.numbers(self.seen(latents), self.seen(goals))
 
     def _blocks(self, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "row horizon block"]:
         """Normalised action blocks of every candidate; raises `ContractError` for a time that is no multiple of the block."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Goal, Suggestions, WorldModel
+from robo_dream.imagination import Belief, Goal, Imagination, Suggestions, WorldModel
 from robo_dream.planning.bounds import bounds_of
 from robo_dream.planning.closed_loop import followed, whole_blocks
 from robo_dream.planning.noise import NoiseStreams
@@ -53,11 +53,12 @@ class BridgeProposer:
         lengths = way_lengths(self.bridge.num_blocks(belief.latent, goal.latent), num_samples, horizon).flatten()  # (B*K)
         noise = self._noise(num_samples, num_steps, horizon, seeds, bounds.half_range).flatten(0, 1)  # (B*K, T, A)
 
-        def next_block(h: int, latents: Tensor) -> Tensor:
-            flat = self.bridge.next_block(latents, goals, (lengths - h).clamp(min=1.0))
-            return bounds.clip(flat.to(bounds.low).unflatten(1, (block, -1)) + noise[:, h * block : (h + 1) * block])
+        def next_step(h: int, here: Belief) -> tuple[Tensor, Imagination]:
+            flat = self.bridge.next_block(here.latent, goals, (lengths - h).clamp(min=1.0))
+            actions = bounds.clip(flat.to(bounds.low).unflatten(1, (block, -1)) + noise[:, h * block : (h + 1) * block])
+            return actions, self.model.imagine(here, actions[:, None])
 
-        return followed(self.model, belief, num_samples, num_steps, next_block)
+        return followed(self.model, belief, num_samples, num_steps, next_step)
 
     def _noise(
         self, num_samples: int, num_steps: int, horizon: int, seeds: Sequence[int], half_range: Float[Tensor, " action"]

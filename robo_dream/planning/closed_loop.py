@@ -8,23 +8,27 @@ from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, Suggestions, WorldModel
+from robo_dream.planning.bounds import bounds_of
 
-NextBlock = Callable[[int, Float[Tensor, "row channel"]], Float[Tensor, "row time action"]]  # of step h and the states there
+# Of step h and the states there: the next block's actions, and what they lead to (each row a problem with one candidate).
+NextStep = Callable[[int, Belief], tuple[Float[Tensor, "row time action"], Imagination]]
 
 
-def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int, next_block: NextBlock) -> Suggestions:
+def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int, next_step: NextStep) -> Suggestions:
     """`num_samples` sequences of each problem, with what was imagined on the way, so that nobody imagines it twice.
 
-    `next_block` gets rows of problems times samples and gives actions within the limits. Raises `ContractError` for a `num_steps`
-    that is no multiple of the model's action block.
+    Actions are clipped to the limits, which `next_step` keeps but for rounding. Raises `ContractError` for a `num_steps` that is no
+    multiple of the model's action block.
     """
     num_blocks = whole_blocks(model, num_steps)
+    bounds = bounds_of(model.action_spec, belief.latent)
     here = Belief(belief.latent.repeat_interleave(num_samples, dim=0))  # (B*K, D)
     blocks, imagined = [], []
     for h in range(num_blocks):
-        blocks.append(next_block(h, here.latent))
-        imagined.append(model.imagine(here, blocks[-1][:, None]))  # (B*K, 1, 1, ...)
-        here = imagined[-1].end()
+        actions, leads_to = next_step(h, here)
+        blocks.append(bounds.clip(actions.to(bounds.low)))
+        imagined.append(leads_to)
+        here = leads_to.end()
     shape = (len(belief.latent), num_samples)
     return Suggestions(
         torch.cat(blocks, dim=1).unflatten(0, shape),

@@ -11,6 +11,7 @@ from torch import Tensor
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Imagination, ScenePose, WorldModel
+from robo_dream.planning.bounds import bounds_of
 
 TOOL_MOVE_LIMITS = np.array([0.025, 0.025, 0.025, 0.08, 0.2], np.float32)  # m, m, m, rad, closure; each control step
 
@@ -105,18 +106,25 @@ class PointMassInverse:
     model: PointMassModel
     std: float = 0.3  # fraction of the limits
 
-    def most_likely(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row block_action"]:
-        limits = torch.as_tensor(self.model.action_spec.high)
-        action = ((goals - latents)[:, :5] / self.model.action_block).clamp(-limits, limits)
-        return action.repeat(1, self.model.action_block)
+    def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
+        return goals
 
-    def sample(
-        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], seeds: Sequence[int]
-    ) -> Float[Tensor, "row block_action"]:
-        likely = self.most_likely(latents, goals)
-        size = len(latents) // len(seeds)
-        noise = torch.cat([torch.randn(size, likely.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        return likely + self.std * noise * torch.as_tensor(self.model.action_spec.high).repeat(self.model.action_block)
+    def suggest(
+        self,
+        latents: Float[Tensor, "row channel"],
+        aims: Float[Tensor, "row aim"],
+        chance: Float[Tensor, " row"],
+        noise: Float[Tensor, "row block"],
+    ) -> Float[Tensor, "row time action"]:
+        limits = torch.as_tensor(self.model.action_spec.high)
+        action = ((aims - latents)[:, :5] / self.model.action_block).clamp(-limits, limits)
+        return action[:, None] + self.std * limits * noise.unflatten(1, (self.model.action_block, 5))
+
+    def follow(
+        self, here: Belief, aims: Float[Tensor, "row aim"], chance: Float[Tensor, " row"], noise: Float[Tensor, "row block"]
+    ) -> tuple[Float[Tensor, "row time action"], Imagination]:
+        actions = bounds_of(self.model.action_spec, here.latent).clip(self.suggest(here.latent, aims, chance, noise))
+        return actions, self.model.imagine(here, actions[:, None])
 
 
 @dataclass(frozen=True)

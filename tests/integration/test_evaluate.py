@@ -12,7 +12,7 @@ from robo_dream.apps.main import main
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
-from robo_dream.models.pose_inverse import PoseInverse
+from robo_dream.models.suggester import Suggester
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
 from sim.physics.oracle import PhysicsOracle
@@ -88,14 +88,15 @@ def test_at_true_poses_the_inverse_model_suggests_what_it_does_from_pictures():
     model, manifest = compose.load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
     seen, true = [], []
     with World() as world, PhysicsOracle(world, num_threads=1) as physics:
-        at_true_poses = PoseInverse(model, physics)
+        likeliest = torch.zeros(1), torch.zeros(1, model.spec.block_size)
         for start, goal in zip(manifest.starts[:8], manifest.goals[:8], strict=True):
             world.set_state(goal)
             there = world.observe()
             world.set_state(start)
             here = world.observe()
-            for believer, inverse, found in ((model, model, seen), (physics, at_true_poses, true)):
+            for believer, found in ((model, seen), (physics, true)):
                 belief = believer.believe([[here]]).latent
-                found.append(inverse.next_actions(belief, goal_from_observation(believer, there).latent).mean()[0].numpy())
+                inverse, goal = Suggester(model, believer), goal_from_observation(believer, there)
+                found.append(inverse.suggest(belief, inverse.aims(goal.latent), *likeliest)[0].flatten().numpy())
     apart = np.linalg.norm(np.stack(seen)[:, None] - np.stack(true)[None], axis=-1)
     assert np.median(np.diag(apart)) < 0.5 * np.median(apart[~np.eye(len(apart), dtype=bool)])

@@ -13,7 +13,6 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models.bridge import Bridge, bridge_points
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.pose_inverse import PoseInverse
 from robo_dream.planning.costs.build import CostConfig
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
@@ -135,6 +134,6 @@ def test_the_bridge_is_executed_alone_or_competes_in_a_search_under_its_name() -
 
 def test_nobody_elses_latents_are_bridged() -> None:
     physics = PointMassModel(small_model().action_spec)
-    seer, only = PoseInverse(small_model(), physics), ProposalConfig(inverse=False, bridge=True)
+    teacher, only = small_model(), ProposalConfig(inverse=False, bridge=True)
     with pytest.raises(ConfigError, match="use a learned model"):
-        build_planner(DirectConfig(), physics, CostConfig(distance=0.0, pose=1.0), only, inverse=seer)
+        build_planner(DirectConfig(), physics, CostConfig(distance=0.0, pose=1.0), only, teacher=teacher)

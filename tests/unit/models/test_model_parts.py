@@ -30,28 +30,24 @@ def test_mixture_density_agrees_with_torch_distributions() -> None:
     m, blocks = mixture(), torch.randn(3, 6)
     truth = MixtureSameFamily(Categorical(logits=m.logits), Independent(Normal(m.means, m.stds), 1))
     torch.testing.assert_close(m.log_density(blocks), truth.log_prob(blocks))
-    torch.testing.assert_close(m.mean(), truth.mean)
 
 
-def test_samples_have_the_mixtures_mean_and_spread() -> None:
-    m = mixture()
-    draws = m.sample(20000, [torch.Generator().manual_seed(i) for i in range(3)])
+def test_picks_have_the_mixtures_mean_and_spread() -> None:
+    m, generator = mixture(), torch.Generator().manual_seed(0)
+    num = 20000
+    many = ActionMixture(*(values.repeat_interleave(num, 0) for values in (m.logits, m.means, m.stds)))
+    noise = torch.randn(3 * num, m.means.shape[-1], generator=generator)
+    draws = many.pick(torch.rand(3 * num, generator=generator), noise).unflatten(0, (3, num))
     truth = MixtureSameFamily(Categorical(logits=m.logits), Independent(Normal(m.means, m.stds), 1))
     torch.testing.assert_close(draws.mean(1), truth.mean, atol=0.06, rtol=0)  # 5 standard errors
     torch.testing.assert_close(draws.var(1), truth.variance, atol=0.15, rtol=0.1)
 
 
-def test_a_row_draws_the_same_whatever_else_is_in_the_batch() -> None:
+def test_no_chance_and_no_noise_pick_the_mean_of_the_likeliest_gaussian() -> None:
     m = mixture()
-    together = m.sample(5, [torch.Generator().manual_seed(i) for i in range(3)])
-    alone = ActionMixture(m.logits[1:2], m.means[1:2], m.stds[1:2]).sample(5, [torch.Generator().manual_seed(1)])
-    assert torch.equal(alone[0], together[1])
-
-
-def test_mode_is_the_mean_of_the_likeliest_gaussian() -> None:
-    m = mixture()
+    picked = m.pick(torch.zeros(3), torch.zeros(3, m.means.shape[-1]))
     for row in range(3):
-        assert torch.equal(m.mode()[row], m.means[row, int(m.logits[row].argmax())])
+        assert torch.equal(picked[row], m.means[row, int(m.logits[row].argmax())])
 
 
 def test_distance_in_steps_inverts_the_discount() -> None:

@@ -1,13 +1,11 @@
 """Proposals from inverse models on the point mass, whose right answer is known."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
-from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.planning.mixture_inverse import MixtureInverse
+from robo_dream.models.inverse import ActionMixture
+from robo_dream.planning.draws import draws
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
 
@@ -34,62 +32,35 @@ def test_part_of_a_block_is_an_error() -> None:
         InverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 12, [0])
 
 
-@dataclass(frozen=True)
-class Mixture:
-    logits: Tensor
-    means: Tensor
-    stds: Tensor
+def weights(*values: float) -> torch.Tensor:
+    return torch.tensor(values).log()
 
 
-@dataclass(frozen=True)
-class TwoWays:
-    """Left with probability 1/4, right with 3/4; one number a block."""
-
-    def next_actions(self, latents: Tensor, goals: Tensor, /) -> Mixture:
-        rows = len(latents)
-        logits = torch.tensor([0.25, 0.75]).log().expand(rows, 2)
-        return Mixture(logits, torch.tensor([[-1.0], [1.0]]).expand(rows, 2, 1), torch.full((rows, 2, 1), 0.1))
-
-    def block_actions(self, blocks: Tensor, /) -> Tensor:
-        return 2 * blocks[..., None]
+def two_ways(num_rows: int, left: float, right: float) -> ActionMixture:
+    means = torch.tensor([[-1.0], [1.0]]).expand(num_rows, 2, 1)
+    return ActionMixture(weights(left, right).expand(num_rows, 2), means, torch.full((num_rows, 2, 1), 0.1))
 
 
-def test_mixture_is_sampled_in_its_proportions_and_physical_units() -> None:
-    latents = torch.zeros(8000, 3)
-    drawn = MixtureInverse(TwoWays()).sample(latents, latents, [1])[:, 0]
+def test_draws_give_the_proportions_of_a_mixture_and_its_spread() -> None:
+    chance, noise = draws([1], 8000, 1, 1.0, spread=False, sampled_only=True, like=torch.zeros(()))
+    drawn = two_ways(8000, 0.25, 0.75).pick(chance, noise)[:, 0]
     right = drawn > 0
     assert right.float().mean() == pytest.approx(0.75, abs=0.03)  # six standard errors
-    assert drawn[right].mean() == pytest.approx(2.0, abs=0.02)
-    assert drawn[right].std() == pytest.approx(0.2, abs=0.02)
+    assert drawn[right].mean() == pytest.approx(1.0, abs=0.01)
+    assert drawn[right].std() == pytest.approx(0.1, abs=0.01)
 
 
-def test_mixture_without_temperature_draws_only_the_means() -> None:
-    latents = torch.zeros(100, 3)
-    drawn = MixtureInverse(TwoWays(), temperature=0.0).sample(latents, latents, [1])
-    assert set(drawn.flatten().tolist()) == {-2.0, 2.0}
-
-
-def test_likeliest_of_a_mixture_is_the_mean_of_its_heaviest_part() -> None:
-    latents = torch.zeros(3, 3)
-    assert (MixtureInverse(TwoWays()).most_likely(latents, latents) == 2.0).all()
-
-
-@dataclass(frozen=True)
-class FourWays:
-    """Weights 0.05, 0.5, 0.15 and 0.3 of four numbers; what a row sees is added to its logits."""
-
-    def next_actions(self, latents: Tensor, goals: Tensor, /) -> Mixture:
-        rows = len(latents)
-        logits = torch.tensor([0.05, 0.5, 0.15, 0.3]).log() + latents
-        return Mixture(logits, torch.arange(4.0)[:, None].expand(rows, 4, 1), torch.full((rows, 4, 1), 1e-6))
-
-    def block_actions(self, blocks: Tensor, /) -> Tensor:
-        return blocks[..., None]
+def test_draws_without_temperature_are_the_means_and_the_first_is_the_heaviest() -> None:
+    chance, noise = draws([1, 2], 50, 1, 0.0, spread=False, sampled_only=False, like=torch.zeros(()))
+    drawn = two_ways(100, 0.75, 0.25).pick(chance, noise)[:, 0]
+    assert set(drawn.tolist()) == {-1.0, 1.0}
+    assert drawn[0] == drawn[50] == -1.0
 
 
 def spread_modes(num_rows: int, seed: int) -> list[int]:
-    latents = torch.zeros(num_rows, 4)
-    return MixtureInverse(FourWays(), spread=True).sample(latents, latents, [seed])[:, 0].round().int().tolist()
+    chance, noise = draws([seed], num_rows, 1, 1.0, spread=True, sampled_only=False, like=torch.zeros(()))
+    logits, means = weights(0.05, 0.5, 0.15, 0.3).expand(num_rows, 4), torch.arange(4.0)[:, None].expand(num_rows, 4, 1)
+    return ActionMixture(logits, means, torch.full((num_rows, 4, 1), 1e-6)).pick(chance, noise)[:, 0].round().int().tolist()
 
 
 def test_spread_samples_reach_every_mode_with_more_than_a_samples_share_and_the_heaviest_first() -> None:
@@ -105,8 +76,10 @@ def test_spread_samples_keep_the_mixtures_proportions() -> None:
     torch.testing.assert_close(shares, torch.tensor([0.05, 0.5, 0.15, 0.3]), atol=0.01, rtol=0)  # six standard errors
 
 
-def test_spread_samples_of_a_problem_do_not_depend_on_the_others_or_their_states() -> None:
-    inverse, latents = MixtureInverse(FourWays(), spread=True), torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
-    together = inverse.sample(latents.flatten(0, 1), latents.flatten(0, 1), [5, 6, 7]).unflatten(0, (3, 6))
+@pytest.mark.parametrize("spread", [False, True])
+def test_draws_of_a_problem_do_not_depend_on_the_others(spread: bool) -> None:
+    chances, noises = draws([5, 6, 7], 6, 2, 1.0, spread, False, torch.zeros(()))
     for b, seed in enumerate((5, 6, 7)):
-        assert torch.equal(inverse.sample(latents[b], latents[b], [seed]), together[b])
+        chance, noise = draws([seed], 6, 2, 1.0, spread, False, torch.zeros(()))
+        assert torch.equal(chances.unflatten(0, (3, 6))[b], chance)
+        assert torch.equal(noises.unflatten(0, (3, 6))[b], noise)

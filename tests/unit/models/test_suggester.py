@@ -1,4 +1,4 @@
-"""Asking for the object alone."""
+"""Suggestions as a function of rows, and asking for the object alone."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from small import small_model
 
 from robo_dream.apps.compose import ProposalConfig, build_planner
 from robo_dream.errors import ContractError
-from robo_dream.models.object_goal import RETREAT, ObjectGoal, hand_above
+from robo_dream.imagination import Belief
 from robo_dream.models.pose_head import OBJECT_POS, OBJECT_START, TOOL_TURN
+from robo_dream.models.suggester import RETREAT, Suggester, hand_above
 from robo_dream.planning.direct import DirectConfig
 
 MODEL = small_model()
@@ -28,9 +29,22 @@ def test_where_the_goal_shows_the_hand_changes_no_suggestion() -> None:
     assert torch.equal(hand_above(MODEL.pose_head, HERE, GOALS), hand_above(MODEL.pose_head, HERE, other))
     latents = torch.randn(2, 4, MODEL.spec.config.latent, generator=torch.Generator().manual_seed(3))
     here, there = MODEL.seen(latents)
-    asked = ObjectGoal(MODEL).next_actions(*latents)
-    torch.testing.assert_close(asked.means, MODEL.inverse(here, hand_above(MODEL.pose_head, here, there)).means)
-    assert not torch.allclose(asked.means, MODEL.next_actions(*latents).means)
+    asked, likeliest = Suggester(MODEL, MODEL, "above_object"), (torch.zeros(4), torch.zeros(4, MODEL.spec.block_size))
+    wanted = MODEL.inverse(here, hand_above(MODEL.pose_head, here, there)).pick(*likeliest)
+    torch.testing.assert_close(asked.suggest(latents[0], there, *likeliest), MODEL.block_actions(wanted))
+    as_shown = Suggester(MODEL, MODEL).suggest(latents[0], there, *likeliest)
+    assert not torch.allclose(as_shown, MODEL.block_actions(wanted))
+
+
+def test_what_is_followed_is_what_is_suggested_and_then_imagined() -> None:
+    latents = torch.randn(2, 4, MODEL.spec.config.latent, generator=torch.Generator().manual_seed(3))
+    inverse, noise = Suggester(MODEL, MODEL, "above_object"), torch.randn(4, MODEL.spec.block_size)
+    aims, chance, here = inverse.aims(latents[1]), torch.rand(4), Belief(latents[0], torch.rand(4))
+    actions, imagined = inverse.follow(here, aims, chance, noise)
+    torch.testing.assert_close(actions, inverse.suggest(latents[0], aims, chance, noise))
+    again = MODEL.imagine(here, actions[:, None])
+    torch.testing.assert_close(imagined.latents, again.latents)
+    torch.testing.assert_close(imagined.disagreement, again.disagreement)
 
 
 def test_an_inverse_model_that_sees_latents_cannot_be_asked_for_the_object_alone() -> None:
