@@ -21,6 +21,7 @@ class RepresentationConfig:
     unroll: int = 2  # imagined steps in a window
     decoded_frames: int = 2  # real frames decoded of each window; all of them cost more than they teach
     learning_rate: float = 1e-3
+    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03  # fraction of the steps
     weight_decay: float = 1e-2
     reconstruction: float = 1.0
@@ -38,7 +39,7 @@ class RepresentationConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch_windows", "unroll", "decoded_frames", "learning_rate")
-        _not_negative(self, "adjacent_inverse", "bridge", "bridge_consistency")
+        _not_negative(self, "matrix_rate", "adjacent_inverse", "bridge", "bridge_consistency")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class DreamConfig:
     batch: int = 512
     unroll: int = 8  # imagined steps on its own predictions
     learning_rate: float = 1e-3
+    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03
     weight_decay: float = 1e-2
     bootstrap: float = 0.5  # fraction of the windows that a head is weighted on
@@ -67,7 +69,7 @@ class DreamConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "unroll", "learning_rate", "shortest_goal")
-        _not_negative(self, "bridge")
+        _not_negative(self, "matrix_rate", "bridge")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
         if not 0 <= self.returns <= 1:
@@ -85,6 +87,7 @@ class InverseConfig:
     steps: int = 6000
     batch: int = 384
     learning_rate: float = 1e-3
+    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03
     weight_decay: float = 1e-3
     skills: tuple[str, ...] = ()  # whose actions are imitated; none named: all
@@ -95,6 +98,7 @@ class InverseConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "learning_rate", "shortest_goal")
+        _not_negative(self, "matrix_rate")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
         for name in ("within_skill", "at_end"):

@@ -67,7 +67,7 @@ def train_dream(
     with MetricsLog(run_dir, config.tensorboard) as log:
         learned: list[nn.Module] = [model.dynamics, model.adjacent_inverse, model.temporal_distance, model.pose_head]
         run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.warmup, stage.weight_decay), config, parts, learned,
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, parts, learned,
             losses, follow, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
         with torch.no_grad():
@@ -78,14 +78,15 @@ def train_dream(
         imitated, inverse = demonstrations or cache, config.inverse
         pairs = InverseBatches(imitated, config, seen)
         run_stage(
-            Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.warmup, inverse.weight_decay), config, model,
-            [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, imitated.dataset_id, log, progress, resume,
+            Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.matrix_rate, inverse.warmup, inverse.weight_decay), config,
+            model, [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, imitated.dataset_id, log,
+            progress, resume,
         )  # fmt: skip
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
             run_stage(
-                Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, stage.warmup, stage.weight_decay), config, model,
-                [model.decoder], decoder_losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
+                Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, 0.0, stage.warmup, stage.weight_decay), config,
+                model, [model.decoder], decoder_losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
             )  # fmt: skip
         model = model.eval().requires_grad_(False)
         metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}

@@ -70,7 +70,7 @@ def train_representation(
 
     with MetricsLog(run_dir, config.tensorboard) as log:
         run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.warmup, stage.weight_decay), config, model, [model],
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, model, [model],
             losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
     measure_scale(model, cache, config.seed)

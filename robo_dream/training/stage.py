@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robo_dream.errors import RoboDreamError
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.metrics_log import MetricsLog
+from robo_dream.training.optimiser import optimisers
 from robo_dream.training.state import load_state, save_state
 
 Progress = Callable[[int, int], None]
@@ -27,6 +28,7 @@ class Stage:
     name: str
     steps: int
     learning_rate: float
+    matrix_rate: float  # of Muon, for matrices; 0: AdamW for all
     warmup: float
     weight_decay: float
 
@@ -50,23 +52,21 @@ def run_stage(
     resumed stage continues exactly. Raises `RoboDreamError` at the first loss that is not finite.
     """
     parameters = [p for part in trained for p in part.parameters()]
-    matrices, vectors = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": stage.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=stage.learning_rate, betas=(0.9, 0.99), fused=True,
-    )  # fmt: skip
+    rates = optimisers(parameters, stage.learning_rate, stage.matrix_rate, stage.weight_decay)
     about = {"stage": stage.name, "config": _relevant(config), "dataset": dataset_id}
     path = run_dir / f"{stage.name}.state.safetensors"
-    first = (load_state(path, module, optimiser, about) if resume else None) or 0
+    first = (load_state(path, module, list(rates), about) if resume else None) or 0
     saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
     kind = torch.device(config.device).type
     for step in range(first, stage.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = stage.learning_rate * _rate(step, stage)
+        for optimiser, highest in rates.items():
+            for group in optimiser.param_groups:
+                group["lr"] = highest * _rate(step, stage)
         with torch.autocast(kind, torch.bfloat16) if config.autocast else contextlib.nullcontext():
             parts = losses(step)
             total = torch.stack([value for name, value in parts.items() if not name.startswith("_")]).sum()
-        optimiser.zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.grad = None
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
         if step % 10 == 0 and not math.isfinite(norm.item()):
@@ -75,7 +75,8 @@ def run_stage(
                 f"training diverged at step {step} of {stage.name}: {values}, gradient {norm.item()}; the last good state is {path}: "
                 f"lower the learning rate or check the data for numbers that are not finite"
             )
-        optimiser.step()
+        for optimiser in rates:
+            optimiser.step()
         after_step()
         done, now = step + 1, time.monotonic()
         if done % config.log_steps == 0 or done == stage.steps:
@@ -84,7 +85,7 @@ def run_stage(
             log.write(stage.name, done, {**values, "gradient": round(norm.item(), 4), "steps_per_second": round(rate, 3)})
             logged_at, logged_step = now, done
         if now - saved_at > config.save_seconds or done == stage.steps:
-            save_state(path, module, optimiser, {**about, "step": done})
+            save_state(path, module, list(rates), {**about, "step": done})
             saved_at = time.monotonic()
         if progress is not None:
             progress(done, stage.steps)

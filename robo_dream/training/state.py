@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from torch import nn
 from robo_dream.errors import CheckpointError
 
 
-def save_state(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, about: Mapping[str, Any]) -> None:
+def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> None:
     """Writes beside and replaces, so a killed training leaves the previous state whole."""
     tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
-        for key, value in moments.items():
-            tensors[f"optimiser.{index}.{key}"] = _stored(value)
+    for number, optimiser in enumerate(optimisers):
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
     save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
@@ -28,7 +29,7 @@ def save_state(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, 
     os.replace(beside, path)
 
 
-def load_state(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, about: Mapping[str, Any]) -> int | None:
+def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> int | None:
     """Puts a saved state back and gives its step; None when there is none.
 
     Raises `CheckpointError` when the file is damaged or was written with another configuration or dataset than `about`.
@@ -48,15 +49,16 @@ def load_state(path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, 
             f"training state {path} was written with another {', '.join(odd)}; continue with the same, delete it, or train elsewhere"
         )
     module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".", 2)
-            like = parameters[int(index)]
-            # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
-            state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for number, optimiser in enumerate(optimisers):
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"optimiser.{number}."):
+                index, key = name.split(".", 3)[2:]
+                like = parameters[int(index)]
+                # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
+                state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(saved["step"])
 
 

@@ -23,8 +23,8 @@ from robo_dream.training.representation import train_representation
 
 CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
-    representation=RepresentationConfig(steps=4, batch_windows=4),
-    dream=DreamConfig(steps=4, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
+    representation=RepresentationConfig(steps=4, batch_windows=4, matrix_rate=0.02),
+    dream=DreamConfig(steps=4, batch=8, matrix_rate=0.02, unroll=2, decoder_steps=2, decoder_batch=4),
     inverse=InverseConfig(steps=5, batch=8),
     evaluation_windows=4,
     log_steps=2,
