@@ -38,7 +38,7 @@ from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
 from sim.tasks.catalogue import task_named
 from sim.tasks.pairs import PairRule, build_manifest
 
-FIRST_SEED = 9_000_000  # datasets count from 0, demonstrations and the frozen manifests from 1,000,000
+FIRST_SEED = 9_000_000  # datasets count from 0, the frozen manifests from 1,000,000, demonstrations from 20,000,000
 ALONE = ("nothing", "inverse")
 AGAINST = "pose"  # the row with which the others are compared, pair by pair
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-import torch._inductor.config
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
@@ -72,8 +71,10 @@ class Compiled:
     def _first(self, key: tuple[RowFunction, tuple[torch.Size, ...]], *filled: Tensor) -> tuple[Tensor, ...]:
         """The first call with these shapes, which compiles."""
         start = time.monotonic()
+        from torch._inductor import config as inductor  # as slow to import as torch itself
+
         many = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES, accumulated_recompile_limit=8 * MAX_SHAPES)
-        with warnings.catch_warnings(), many, torch._inductor.config.patch(freezing=True):  # tracing asks the global setting
+        with warnings.catch_warnings(), many, inductor.patch(freezing=True):  # tracing asks the global setting, not the options
             warnings.simplefilter("ignore")  # of torch, about its own insides
             out = self._compiled(key[0])(*filled)
         self._seen.add(key)
