@@ -36,9 +36,13 @@ def load(cls: type[Config], path: str | Path | None, overrides: Sequence[str] = 
     return _block(cls, document.data, (), document, None)
 
 
-def parse(cls: type[Config], data: Mapping[str, Any], source: str) -> Config:
-    """The configuration in `data` (as `dump` gave it); `source` says in errors where it came from. Raises `ConfigError`."""
-    return _block(cls, data, (), _Document(source, data, {}), None)
+def parse(cls: type[Config], data: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in `data` (as `dump` gave it) with overrides as in `load`; `source` says in errors where it came from.
+
+    Raises `ConfigError`.
+    """
+    document = _override(_Document(source, data, {}), overrides)
+    return _block(cls, document.data, (), document, None)
 
 
 def dump(config: Any) -> dict[str, Any]:

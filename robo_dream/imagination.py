@@ -107,6 +107,7 @@ class SearchTrace:
     best_by_iteration: Float[Tensor, "batch iteration"]
     num_not_finite: Int[Tensor, " batch"]
     modes: Int[Tensor, "batch sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
+    late_readings: tuple[int, ...] = ()  # which readings of the clock, counted from 1, were past the deadline; none: it ran to its end
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class ImaginationRecord:
-    """One decision as it is kept: of a single problem, without the batch axis, on the CPU."""
+    """One decision as it is kept: of a single problem, without the batch axis, on the CPU.
+
+    With the model, cost and settings of its run it can be made again exactly: `previous` and `previous_elites` are the actions that
+    warm-started it (None: nothing did), as the planner got them; `late_readings` is where a deadline cut it.
+    """
 
     step: int  # control step at which the decision was made
     time: float  # monotonic seconds of the observation
@@ -146,6 +151,14 @@ class ImaginationRecord:
     disagreement: Float[Tensor, "sample horizon"]
     seconds: Mapping[str, float]
     modes: Int[Tensor, " sample"] | None = None  # see `SearchTrace.modes`
+    total: float | None = None  # of the chosen plan
+    elites: Int[Tensor, " elite"] | None = None  # indices of candidates, best first
+    goal_object_pos: Float[Tensor, "3"] | None = None  # metres, where it was given outright
+    goal_tool_pos: Float[Tensor, "3"] | None = None
+    previous: Float[Tensor, "time action"] | None = None
+    previous_elites: Float[Tensor, "elite time action"] | None = None
+    late_readings: tuple[int, ...] = ()  # see `SearchTrace.late_readings`
+    doubts: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
 
 
 @runtime_checkable

@@ -1,7 +1,6 @@
 """One planned episode: a start and a goal are drawn, the loop runs, and record, video and pictures are kept."""
 
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.replay.canvas import write_png
+from robo_dream.replay.made_with import made_with
 from robo_dream.replay.record import read_run
 from robo_dream.replay.strips import Draw, run_sheet
 from robo_dream.replay.video import episode_pictures, write_video
@@ -68,27 +68,29 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
         "seed": wanted.seed,
         "goal": f"{task.name}, as in the goal pictures",
         "config": config.dump(wanted),
+        "planning": config.dump(planning),  # of this task
+        "loop": config.dump(loop),  # with the steps that this pair is allowed
         "checkpoint": str(wanted.checkpoint),
         "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
-        "robo_dream": metadata.version("robo-dream"),
+        "made_with": made_with(model.device),
         "goal_state": [float(x) for x in attempt.goal_state] if attempt.goal_state is not None else [],
     }
     pictures = {name: seen.frames[name].image for name in model.cameras}
-    writer = RunWriter(folder / "record", about, goal, pictures)
     referee = Referee(attempt, world)
-    episode = run_episode(
-        tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
-        truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
-    )  # fmt: skip
-    referee(episode.observations[-1])
-    progress = attempt.progress
-    moderate, strict = progress.moderate_step is not None, progress.strict_step is not None
-    result = {
-        "moderate": moderate, "strict": strict, "moderate_step": progress.moderate_step, "strict_step": progress.strict_step,
-        "end": episode.end.value, "reasons": list(episode.reasons), "distances": referee.distances,
-        "decision_seconds": list(episode.decision_seconds),
-    }  # fmt: skip
-    writer.finish(episode.observations[-1], result)
+    with RunWriter(folder / "record", about, goal, pictures) as writer:
+        episode = run_episode(
+            tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
+            truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
+        )  # fmt: skip
+        referee(episode.observations[-1])
+        progress = attempt.progress
+        moderate, strict = progress.moderate_step is not None, progress.strict_step is not None
+        result = {
+            "moderate": moderate, "strict": strict, "moderate_step": progress.moderate_step, "strict_step": progress.strict_step,
+            "end": episode.end.value, "reasons": list(episode.reasons), "distances": referee.distances,
+            "decision_seconds": list(episode.decision_seconds),
+        }  # fmt: skip
+        writer.finish(episode.observations[-1], result)
 
     run, draw = read_run(writer.root), drawing(model)
     verdict = "success, held" if strict else "success" if moderate else "not reached"

@@ -205,7 +205,7 @@ def _decide(
     if doubts and plan.status[0] in _TRUSTED:
         plan = replace(plan, status=(PlanStatus.UNSURE,))
     run.decision_seconds.append(planner_clock() - start)
-    record = record_of(plan, 0, step, observation.time, belief, goal)
+    record = record_of(plan, 0, step, observation.time, belief, goal, run.previous, doubts)
     run.records.append(record)
     if on_decision is not None:
         on_decision(record)

@@ -10,6 +10,7 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, SearchTrace, WorldModel
 from robo_dream.planning.bounds import Bounds, bounds_of
 from robo_dream.planning.candidates import Candidates
+from robo_dream.planning.counted_clock import CountedClock
 from robo_dream.planning.risk import RiskConfig, check_many_futures, judged_by_risk
 from robo_dream.planning.scoring import Scored, join_scored, score
 from robo_dream.planning.stopwatch import Stopwatch
@@ -42,10 +43,11 @@ class Search:
         self.num_steps = horizon * model.action_block
         if previous is not None:
             check_previous(previous, num_problems, self.num_steps, model.action_spec.size)
-        self.watch = Stopwatch(clock)
+        self._clock = CountedClock(clock)
+        self.watch = Stopwatch(self._clock)
         self._model, self._cost, self._belief, self._goal, self._seeds = model, cost, belief, goal, tuple(seeds)
-        self._sample_budget, self._clock, self._deadline = sample_budget, clock, deadline
-        self._out_of_time = False
+        self._sample_budget, self._deadline = sample_budget, deadline
+        self._late_readings: list[int] = []
         self._best: Scored | None = None
         self._best_by_iteration: list[Float[Tensor, " batch"]] = []
         self._num_not_finite = torch.zeros(num_problems, dtype=torch.int64, device=belief.latent.device)
@@ -56,7 +58,7 @@ class Search:
         for i in range(count):
             start = self._clock()
             if i and self._deadline is not None and start + longest > self._deadline:
-                self._out_of_time = True
+                self._late_readings.append(self._clock.num_readings)
                 return
             yield i
             longest = max(longest, self._clock() - start)
@@ -110,19 +112,20 @@ class Search:
         latents = torch.where(lost[:, :, None, None], torch.nan, best.latents)  # nothing finite was imagined
         trace = SearchTrace(
             last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, names,
-            torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes,
+            torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes, tuple(self._late_readings),
         )  # fmt: skip
         return Plan(name, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
 
     def _is_late(self) -> bool:
         late = self._deadline is not None and self._clock() > self._deadline
-        self._out_of_time |= late
+        if late:
+            self._late_readings.append(self._clock.num_readings)
         return late
 
     def _status(self, best: Scored, unsure_above: float) -> tuple[PlanStatus, ...]:
         lost = torch.isinf(best.totals[:, 0]).tolist()
         sure = (best.disagreement[:, 0] <= unsure_above).all(dim=1).tolist()  # NaN is not sure
-        otherwise = PlanStatus.OUT_OF_TIME if self._out_of_time else PlanStatus.OK
+        otherwise = PlanStatus.OUT_OF_TIME if self._late_readings else PlanStatus.OK
         return tuple(
             PlanStatus.NO_FINITE_ROLLOUT if is_lost else otherwise if is_sure else PlanStatus.UNSURE
             for is_lost, is_sure in zip(lost, sure, strict=True)

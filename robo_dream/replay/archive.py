@@ -17,12 +17,17 @@ _ABOUT = "about"  # the JSON, as a string array beside the others
 
 def write_archive(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Durable on return; a kill at any byte leaves no file of this name, or the old one."""
+    replace_file(path, archive_bytes(arrays, about))
+
+
+def archive_bytes(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
+    """What `write_archive` writes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:  # np.savez takes names as keywords, which clash with its own
         for name, array in {**arrays, _ABOUT: np.array(json.dumps(dict(about)))}.items():
             with file.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_archive(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -31,7 +36,7 @@ def read_archive(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(str(arrays.pop(_ABOUT)))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # half a file raises nearly anything: zip, struct, tokenize, unicode, memory
         raise DataError(f"{path} is missing or damaged ({error}); the rest of the run may still be read without this file") from None
 
 

@@ -9,7 +9,10 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True)
 class Decision:
-    """The stored form of `robo_dream.imagination.ImaginationRecord`; reading it needs no torch."""
+    """The stored form of `robo_dream.imagination.ImaginationRecord`, where its fields are explained; reading it needs no torch.
+
+    What has a default is missing in records made before it was kept.
+    """
 
     step: int  # control step at which the decision was made
     time: float  # monotonic seconds of the observation
@@ -30,6 +33,14 @@ class Decision:
     disagreement: Float[np.ndarray, "sample horizon"]
     seconds: Mapping[str, float]
     modes: Int[np.ndarray, " sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
+    total: float | None = None  # of the chosen plan
+    elites: Int[np.ndarray, " elite"] | None = None  # indices of candidates, best first
+    goal_object_pos: Float[np.ndarray, "3"] | None = None  # metres
+    goal_tool_pos: Float[np.ndarray, "3"] | None = None
+    previous: Float[np.ndarray, "time action"] | None = None  # what warm-started the search, as the planner got it
+    previous_elites: Float[np.ndarray, "elite time action"] | None = None
+    late_readings: tuple[int, ...] = ()  # of the clock, past the deadline
+    doubts: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -41,6 +52,11 @@ class Decision:
     def strategies(self) -> tuple[int, ...]:
         """How many elites voted for each strategy, the followed one first; empty where the planner looked for none."""
         return () if self.modes is None else tuple(np.bincount(self.modes[self.modes >= 0]).tolist())
+
+    @property
+    def num_iterations(self) -> int:
+        """How many iterations the search got through."""
+        return len(self.best_by_iteration)
 
     @property
     def action_block(self) -> int:

@@ -1,6 +1,7 @@
 """A stored run, read back: its description, goal, observations, actions and decisions. Needs no torch.
 
-A run is a folder, written by `robo_dream.replay.writer` one whole file at a time, so it reads after a crash at any byte:
+A run is a folder, written by `robo_dream.replay.writer` one whole file at a time. It opens after a crash at any byte, and with any file
+but run.json cut short or lost: what is whole is there, what is damaged is left out and named.
 
     run.json               configuration, checkpoint and its hash, code version, goal in words
     goal.npz               goal pictures, latent and positions
@@ -10,10 +11,11 @@ A run is a folder, written by `robo_dream.replay.writer` one whole file at a tim
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -27,6 +29,7 @@ from robo_dream.replay.decision import Decision
 VERSION = 1
 RUN, GOAL, RESULT = "run.json", "goal.npz", "result.json"
 DECISIONS, STEPS = "decisions", "steps"
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,12 @@ class GoalRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One observation, and the action sent there with what the arm applied of it (None after the last)."""
+    """One observation, and the action sent there with what the arm applied of it (None after the last).
 
+    `number` counts control steps; it is the place in `RunRecord.steps` too, unless an earlier file is damaged.
+    """
+
+    number: int
     observation: Observation
     sent: Float[np.ndarray, " action"] | None
     applied: Float[np.ndarray, " action"] | None
@@ -50,7 +57,10 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One episode on disk. `result` is None when it was cut short."""
+    """One episode on disk. `result` is None when it was cut short.
+
+    `damaged` names the files that could not be read and are left out, with the reason.
+    """
 
     root: Path
     about: Mapping[str, Any]
@@ -58,10 +68,16 @@ class RunRecord:
     steps: tuple[StepRecord, ...]
     decisions: tuple[Decision, ...]
     result: Mapping[str, Any] | None
+    damaged: Mapping[str, str] = field(default_factory=dict)  # path inside the folder: sentence
 
     @property
     def cameras(self) -> tuple[str, ...]:
         return tuple(self.steps[0].observation.frames) if self.steps else tuple(self.goal.pictures)
+
+    def step_at(self, number: int) -> StepRecord | None:
+        """Control step `number`; None when its file is missing or damaged."""
+        at = bisect_left(self.steps, number, key=lambda step: step.number)
+        return self.steps[at] if at < len(self.steps) and self.steps[at].number == number else None
 
     def decision_at(self, step: int) -> Decision | None:
         """The newest decision made at or before control step `step`."""
@@ -69,25 +85,51 @@ class RunRecord:
 
 
 def read_run(path: Path | str) -> RunRecord:
-    """The run in folder `path`; raises `DataError` when there is none or a file of it is damaged."""
+    """The run in folder `path`; raises `DataError` when there is none, or its run.json is damaged."""
     root = Path(path)
     if not (root / RUN).exists():
         raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0/record")
     about = read_json(root / RUN)
     if about.get("version") != VERSION:
         raise DataError(f"{root / RUN} is version {about.get('version')}; this reads {VERSION}: use the release that wrote it")
-    steps = tuple(_read_step(file) for file in _in_order(root / STEPS))
-    decisions = tuple(_read_decision(file) for file in _in_order(root / DECISIONS))
-    result = read_json(root / RESULT) if (root / RESULT).exists() else None
-    return RunRecord(root, about, _read_goal(root / GOAL), steps, decisions, result)
+    damaged: dict[str, str] = {}
+
+    def whole(read: Callable[[Path], Part], file: Path) -> Part | None:
+        try:
+            return read(file)
+        except (DataError, OSError) as error:
+            damaged[str(file.relative_to(root))] = str(error)
+            return None
+
+    steps = tuple(step for file in _in_order(root / STEPS) if (step := whole(_read_step, file)) is not None)
+    decisions = tuple(one for file in _in_order(root / DECISIONS) if (one := whole(_read_decision, file)) is not None)
+    goal = whole(_read_goal, root / GOAL) or _goal_without_file(decisions)
+    result = whole(read_json, root / RESULT) if (root / RESULT).exists() else None
+    return RunRecord(root, about, goal, steps, decisions, result, damaged)
+
+
+def find_run(path: Path | str) -> RunRecord:
+    """`read_run` of `path`, or of the folder record/ in it."""
+    root = Path(path)
+    return read_run(root / "record" if not (root / RUN).exists() and (root / "record" / RUN).exists() else root)
 
 
 def _in_order(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.npz"))
 
 
+def _goal_without_file(decisions: Sequence[Decision]) -> GoalRecord:
+    """What the decisions know of the goal, where its own file is damaged: everything but the pictures."""
+    if not decisions:
+        return GoalRecord({}, np.zeros(0, np.float32), None, None)
+    first = decisions[0]
+    return GoalRecord({}, first.goal, first.goal_object_pos, first.goal_tool_pos)
+
+
 def _read_goal(path: Path) -> GoalRecord:
     arrays, _ = read_archive(path)
+    if "latent" not in arrays:
+        raise DataError(f"{path} is not a goal of version {VERSION}: it has no latent; use the release that wrote it")
     return GoalRecord(part(arrays, "picture"), arrays["latent"], arrays.get("object_pos"), arrays.get("tool_pos"))
 
 
@@ -96,7 +138,8 @@ def _read_decision(path: Path) -> Decision:
     try:
         terms = part(arrays, "term")
         rest = {name: array for name, array in arrays.items() if not name.startswith("term.")}
-        values: dict[str, Any] = about | rest | {"origin_names": tuple(about["origin_names"]), "terms": terms}
+        lists = {name: tuple(value) for name, value in about.items() if isinstance(value, list)}
+        values: dict[str, Any] = about | lists | rest | {"terms": terms}
         return Decision(**values)
     except (TypeError, KeyError) as error:
         raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
@@ -108,11 +151,10 @@ def _read_step(path: Path) -> StepRecord:
         images, arm = part(arrays, "image"), part(arrays, "arm")
         frames = {name: Frame(time, images[name], number) for name, (time, number) in about["frames"].items()}
         values: dict[str, Any] = about["arm"] | arm
-        state = ArmState(**values)
+        observation = Observation(about["time"], frames, ArmState(**values), part(arrays, "truth"))
     except (TypeError, KeyError) as error:
         raise DataError(f"{path} is not a step of version {VERSION} ({error}); use the release that wrote it") from None
-    observation = Observation(about["time"], frames, state, part(arrays, "truth"))
-    return StepRecord(observation, arrays.get("sent"), arrays.get("applied"))
+    return StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
 
 
 def describe(run: RunRecord) -> str:

@@ -31,9 +31,10 @@ def run_sheet(run: RunRecord, draw: Draw, max_decisions: int = 12) -> UInt8[np.n
     rows: list[np.ndarray] = []
     for index in picked:
         decision = run.decisions[index]
-        if decision.step >= len(run.steps):
+        seen = run.step_at(decision.step)
+        if seen is None:
             continue  # cut short before the observation was written
-        observation, imagined = run.steps[decision.step].observation, draw(decision.latents)
+        observation, imagined = seen.observation, draw(decision.latents)
         lines = []
         for camera in run.cameras:
             real = observation.frames[camera].image

@@ -46,7 +46,7 @@ def episode_pictures(
         raise DataError(f"the run in {run.root} has no steps yet; there is nothing to show")
     imagined: dict[int, list[dict[str, np.ndarray]]] = {}
     picture = blank(2, 2)
-    for step in range(len(run.steps)):
+    for step in (kept.number for kept in run.steps):
         decision = run.decision_at(step)
         dream, ahead = None, 0
         if decision is not None:
@@ -58,11 +58,11 @@ def episode_pictures(
         picture = _picture(run, step, decision, dream, ahead, config, None if distances is None else distances[step], "")
         yield picture
     if verdict:
-        decision = run.decision_at(len(run.steps) - 1)
+        decision = run.decision_at(run.steps[-1].number)
         dream = imagined[decision.step][-1] if decision is not None else None
         ahead = len(decision.latents) - 1 if decision is not None else 0
         distance = None if distances is None else distances[-1]
-        picture = _picture(run, len(run.steps) - 1, decision, dream, ahead, config, distance, verdict)
+        picture = _picture(run, run.steps[-1].number, decision, dream, ahead, config, distance, verdict)
     for _ in range(round(config.last_seconds * config.fps)):
         yield picture
 
@@ -100,7 +100,9 @@ def _picture(
     run: RunRecord, step: int, decision: Decision | None, dream: dict[str, np.ndarray] | None, ahead: int,
     config: VideoConfig, distance: float | None, verdict: str,
 ) -> UInt8[np.ndarray, "height width 3"]:  # fmt: skip
-    observation = run.steps[step].observation
+    seen = run.step_at(step)
+    assert seen is not None
+    observation = seen.observation
     rows = []
     for camera in run.cameras:
         real = observation.frames[camera].image
@@ -109,7 +111,7 @@ def _picture(
         imagined = blank(*real.shape[:2]) if dream is None else dream[camera]
         rows.append(beside([enlarge(np.asarray(image), factor) for image in (goal, real, imagined)], 6))
     seconds = observation.time - run.steps[0].observation.time
-    control_dt = (run.steps[-1].observation.time - run.steps[0].observation.time) / max(1, len(run.steps) - 1)
+    control_dt = (run.steps[-1].observation.time - run.steps[0].observation.time) / max(1, run.steps[-1].number - run.steps[0].number)
     look_ahead = "" if decision is None else f", {(decision.step + (ahead + 1) * decision.action_block - step) * control_dt:+.1f} s"
     column = (rows[0].shape[1] - 12) // 3
     titles = beside([banner(text, column, 16, FAINT) for text in ("goal", "reality", f"imagination{look_ahead}")], 6)

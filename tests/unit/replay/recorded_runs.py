@@ -1,6 +1,7 @@
 """A small made-up run, for the tests of this folder."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ def decision(step: int) -> ImaginationRecord:
         totals=totals, origins=torch.arange(SAMPLES), origin_names=("noise", "inverse"),
         best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
         seconds={"imagine": 0.02}, modes=torch.tensor([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
+        total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([0.4, 0.0, 0.03]),
+        previous=torch.randn(BLOCK * HORIZON, 5, generator=draw) if step else None,
+        previous_elites=torch.randn(4, BLOCK * HORIZON, 5, generator=draw) if step else None,
+        late_readings=(7, 9) if step % 2 else (), doubts=("the hand is elsewhere",) if step % 2 else (),
     )  # fmt: skip
 
 
@@ -44,20 +49,20 @@ def action(step: int) -> np.ndarray:
     return np.full(5, 0.01 * step, np.float32)
 
 
-def new_writer(root: Path) -> RunWriter:
+def new_writer(root: Path, **how: Any) -> RunWriter:
     pictures = {name: np.full((SIDE, SIDE, 3), 200, np.uint8) for name in CAMERAS}
     goal = Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[0.4, 0.0, 0.03]]))
-    return RunWriter(root, {"task": "push", "seed": 3}, goal, pictures)
+    return RunWriter(root, {"task": "push", "seed": 3}, goal, pictures, **how)
 
 
 def write_run(root: Path, num_steps: int = 12) -> None:
     """`num_steps` actions, a decision at every fifth, as the loop would have reported them."""
-    writer = new_writer(root)
-    for step in range(num_steps):
-        if step % BLOCK == 0:
-            writer.on_decision(decision(step))
-        writer.on_step(observation(step), action(step), action(step) / 2)
-    writer.finish(observation(num_steps), {"moderate": True, "distances": [0.1] * (num_steps + 1)})
+    with new_writer(root) as writer:
+        for step in range(num_steps):
+            if step % BLOCK == 0:
+                writer.on_decision(decision(step))
+            writer.on_step(observation(step), action(step), action(step) / 2)
+        writer.finish(observation(num_steps), {"moderate": True, "distances": [0.1] * (num_steps + 1)})
 
 
 def draw(latents: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,11 +71,12 @@ def draw(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(shades[:, None, None, None], (len(latents), SIDE, SIDE, 3)).astype(np.uint8) for name in CAMERAS}
 
 
-if __name__ == "__main__":  # writes for ever and says what is done, until it is killed
+if __name__ == "__main__":  # writes for ever and says which decisions are reported as written, until it is killed
     import sys
 
-    forever = new_writer(Path(sys.argv[1]))
+    forever = new_writer(Path(sys.argv[1]), max_wait=60.0)
     for number in range(10**6):
         forever.on_decision(decision(number))
         forever.on_step(observation(number), action(number), action(number))
-        print(number, flush=True)
+        if forever.written:
+            print(forever.written[-1], flush=True)

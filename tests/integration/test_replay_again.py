@@ -1,0 +1,122 @@
+"""`robo-dream replay --recompute`, `--what-if` and `robo-dream diff` on records made with the released checkpoint."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from robo_dream import config
+from robo_dream.apps import compose, main
+from robo_dream.apps.compose import PlanningConfig
+from robo_dream.apps.evaluate import EvaluateConfig
+from robo_dream.imagination import Belief, Goal
+from robo_dream.models import checkpoint
+from robo_dream.planning.costs.build import CostConfig
+from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.record import record_of
+from robo_dream.replay.archive import read_archive, write_archive
+from robo_dream.replay.made_with import made_with
+from robo_dream.replay.writer import RunWriter
+
+PLANNING = PlanningConfig(
+    GuardedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)
+)
+PATH = EvaluateConfig().checkpoint
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Three decisions, each at another belief, planned with the released checkpoint."""
+    model = compose.load_checkpoint_model(PATH)
+    planner = compose.build_planner(PLANNING.planner, model, PLANNING.cost, PLANNING.proposals)
+    latents = torch.randn(4, 1, model.spec.config.latent, generator=torch.Generator().manual_seed(0))
+    goal, previous = Goal(latents[3]), None
+    about = {
+        "planning": config.dump(PLANNING), "checkpoint": str(PATH), "checkpoint_sha256": checkpoint.sha256(PATH),
+        "made_with": made_with(model.device),
+    }  # fmt: skip
+    with RunWriter(tmp_path / "record", about, goal, {}) as writer:
+        for number in range(3):
+            plan = planner.plan(Belief(latents[number]), goal, [number], previous)
+            writer.on_decision(record_of(plan, 0, 5 * number, 0.5 * number, Belief(latents[number]), goal, previous))
+            previous = plan
+    return tmp_path / "record"
+
+
+def change_about(record: Path, **changes: object) -> None:
+    about = json.loads((record / "run.json").read_text())
+    (record / "run.json").write_text(json.dumps(about | changes))
+
+
+def test_a_record_gives_its_decisions_again_and_says_so(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["replay", str(record), "--recompute"]) == 0
+    assert "3 of 3 decisions are exactly the same" in capsys.readouterr().out
+    assert main.main(["replay", str(record.parent), "--decision", "7", "--recompute"]) == 0
+    assert capsys.readouterr().out.startswith("control step 5: the very same plan")
+
+
+def test_a_decision_that_was_tampered_with_is_told_and_exits_with_1(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays, about = read_archive(record / "decisions" / "000005.npz")
+    arrays["actions"] = np.nextafter(arrays["actions"], np.float32(1))  # by the last bit
+    write_archive(record / "decisions" / "000005.npz", arrays, about)
+    assert main.main(["replay", str(record), "--recompute"]) == 1
+    out = capsys.readouterr().out
+    assert "control step 5: not equal to the bit (actions)" in out and "2 of 3 decisions" in out
+    elsewhere = {**json.loads((record / "run.json").read_text())["made_with"], "machine": "another"}
+    change_about(record, made_with=elsewhere)
+    assert main.main(["replay", str(record), "--recompute"]) == 0  # within the tolerance that other machines have
+    assert "other machine or settings (machine was another" in capsys.readouterr().out
+
+
+def test_another_checkpoint_is_refused(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_about(record, checkpoint_sha256="0" * 64)
+    assert main.main(["replay", str(record), "--recompute"]) == 2
+    assert "made with 000000000000" in capsys.readouterr().err
+
+
+def test_what_if_shows_both_plans_and_draws_both_futures(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ("--what-if", "planner.num_samples=24", "--what-if", "seed=3", "--what-if", "planner.horizon=4", "--what-if", "cost.pose=2")
+    assert main.main(["replay", str(record), "--decision", "5", *changes]) == 0
+    out = capsys.readouterr().out
+    assert "recorded | what if planner.num_samples=24 seed=3" in out and "gripper" in out and "object_pos" in out
+    assert "total by the recorded cost" in out and "total by the changed cost" in out
+    with Image.open(record.parent / "what_if" / "000005.png") as image:
+        assert image.width > 6 * 96 and image.height > 4 * 96  # goal, seen and 4 imagined; two futures in two views
+
+
+def test_what_if_nothing_changes_is_the_recorded_plan(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["replay", str(record), "--decision", "5", "--what-if", "planner.num_samples=16"]) == 0
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "gripper" in line or "total by" in line]
+    assert rows and all(row[0].split()[-1] == row[1].split()[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--decision", "5", "--what-if", "planner.num_sample=3"], "did you mean planner.num_samples"),
+        (["--decision", "50", "--recompute"], "there are decisions at 0, 5, 10"),
+        (["--what-if", "seed=3"], "--decision STEP"),
+        ([], "nothing is asked"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_says_what_can(
+    words: list[str], said: str, record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["replay", str(record), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_diff_says_where_two_records_part(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["diff", str(record), str(record)]) == 0
+    other = record.parent / "other"
+    for path in record.rglob("*.*"):
+        (other / path.relative_to(record)).parent.mkdir(parents=True, exist_ok=True)
+        (other / path.relative_to(record)).write_bytes(path.read_bytes())
+    arrays, about = read_archive(other / "decisions" / "000005.npz")
+    write_archive(other / "decisions" / "000005.npz", arrays, about | {"seed": 99})
+    capsys.readouterr()
+    assert main.main(["diff", str(record), str(other)]) == 1
+    assert "they part at control step 5\n  because of the seed: it is 1 against 99" in capsys.readouterr().out
