@@ -27,6 +27,7 @@ VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
+    Verb("replay", "look at a run afterwards or while it lasts: every dream, what it cost, and what really happened"),
     Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
     Verb("bench", "time decisions on this machine, and what they cost in work and memory"),
     Verb("doctor", "say what works on this machine and how to fix what does not"),

@@ -71,27 +71,36 @@ class RunRecord:
 def read_run(path: Path | str) -> RunRecord:
     """The run in folder `path`; raises `DataError` when there is none or a file of it is damaged."""
     root = Path(path)
+    about = read_about(root)
+    steps = tuple(read_step(file) for file in in_order(root / STEPS))
+    decisions = tuple(read_decision(file) for file in in_order(root / DECISIONS))
+    result = read_json(root / RESULT) if (root / RESULT).exists() else None
+    return RunRecord(root, about, read_goal(root / GOAL), steps, decisions, result)
+
+
+def read_about(root: Path) -> dict[str, Any]:
+    """What run.json says; raises `DataError` when `root` holds no run, or one of another version."""
     if not (root / RUN).exists():
         raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0/record")
     about = read_json(root / RUN)
     if about.get("version") != VERSION:
         raise DataError(f"{root / RUN} is version {about.get('version')}; this reads {VERSION}: use the release that wrote it")
-    steps = tuple(_read_step(file) for file in _in_order(root / STEPS))
-    decisions = tuple(_read_decision(file) for file in _in_order(root / DECISIONS))
-    result = read_json(root / RESULT) if (root / RESULT).exists() else None
-    return RunRecord(root, about, _read_goal(root / GOAL), steps, decisions, result)
+    return about
 
 
-def _in_order(folder: Path) -> list[Path]:
+def in_order(folder: Path) -> list[Path]:
+    """The numbered files of `folder`, the earliest first."""
     return sorted(folder.glob("[0-9]*.npz"))
 
 
-def _read_goal(path: Path) -> GoalRecord:
+def read_goal(path: Path) -> GoalRecord:
+    """The goal in one file; raises `DataError` like `read_run`."""
     arrays, _ = read_archive(path)
     return GoalRecord(part(arrays, "picture"), arrays["latent"], arrays.get("object_pos"), arrays.get("tool_pos"))
 
 
-def _read_decision(path: Path) -> Decision:
+def read_decision(path: Path) -> Decision:
+    """The decision in one file; raises `DataError` like `read_run`."""
     arrays, about = read_archive(path)
     try:
         terms = part(arrays, "term")
@@ -102,7 +111,8 @@ def _read_decision(path: Path) -> Decision:
         raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
 
 
-def _read_step(path: Path) -> StepRecord:
+def read_step(path: Path) -> StepRecord:
+    """The step in one file; raises `DataError` like `read_run`."""
     arrays, about = read_archive(path)
     try:
         images, arm = part(arrays, "image"), part(arrays, "arm")
