@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -31,6 +31,7 @@ class Dream:
     disagreement: float = 0.0
 
 
+@runtime_checkable
 class Dreamer(Protocol):
     """What draws latents and imagines, for several callers at once."""
 

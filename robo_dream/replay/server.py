@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from robo_dream.replay.routes import Answer, Routes
 
 LOOPBACK = "127.0.0.1"
 _log = logging.getLogger(__name__)
+_NAME = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d+)?")  # a host, then perhaps a port
 _MAX_BODY = 2**20  # bytes; a latent and a block of actions take some kB
 SCRIPTS = ("source.js", "draw.js", "timeline.js", "views.js", "walk.js", "page.js")  # in the order of the page
 _FILES = {
@@ -47,12 +49,14 @@ class PageServer(ThreadingHTTPServer):
 
     def names(self, host: str | None) -> bool:
         """Whether a request with this Host header means this server; a name that anybody can point here (DNS rebinding) does not."""
+        name = _NAME.fullmatch(host or "")
+        if name is None:
+            return False
         try:
-            name = urlsplit(f"//{host}").hostname or ""
-            ipaddress.ip_address(name)  # a number is nobody's name
-            return True
+            ipaddress.ip_address(name[1].strip("[]"))
+            return True  # a number is nobody's name
         except ValueError:
-            return name.lower() in ("localhost", self.host.lower()) if host and name else False
+            return name[1].lower() in ("localhost", self.host.lower())
 
 
 class _Handler(BaseHTTPRequestHandler):

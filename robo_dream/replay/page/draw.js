@@ -17,7 +17,7 @@ function filled(element, properties, children) {
     else if (name === "style") Object.assign(element.style, value);
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -60,13 +60,15 @@ function legend(items) {
   }));
 }
 
+const dashed = (fill) => `repeating-linear-gradient(90deg, ${fill} 0 3px, transparent 3px 5px)`;
+
 function stackBar(parts, total) {
   return el("div", { class: "stack" }, parts.map(({ name, value, fill }) => {
     return el("i", { title: `${name} ${show(value, 3)}`, style: { width: `${(100 * Math.max(0, value)) / (total || 1)}%`, background: fill } });
   }));
 }
 
-function niceTicks(low, high, count = 3) {
+function niceTicks(low, high, count = 4) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
@@ -121,6 +123,7 @@ function lineChart({ title, note, xs, series, width, height, xLabel, xTicks, low
       area.root.append(dot);
     });
   }
-  const items = series.length > 1 ? legend(series.map((one) => [one.name, one.fill, true])) : null;
+  if (!all.some((value) => value !== null && value !== undefined)) area.root.append(svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "nothing measured yet"));
+  const items = series.length > 1 ? legend(series.map((one) => [one.name, one.dash ? dashed(one.fill) : one.fill, true])) : null;
   return el("div", { class: "chart" }, el("h2", {}, title, " ", el("small", {}, note || "")), area.root, items);
 }

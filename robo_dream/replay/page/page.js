@@ -23,23 +23,29 @@ async function refresh() {
   const { run } = state;
   const news = kept ? kept.run : await ask(`/api/run/${run.decisions.length}/${run.steps.length}`);
   const isNew = news.decisions.length || news.steps.length || news.finished !== run.finished || news.dreamer.state !== run.dreamer.state;
-  const wasLast = state.index >= run.decisions.length - 1 && !run.finished && state.following !== false;
   const dreamerCame = news.dreamer.state !== run.dreamer.state;
   state.run = { ...news, decisions: [...run.decisions, ...news.decisions], steps: [...run.steps, ...news.steps] };
   state.run.token = `${hash(news.root)}`;
   const { steps } = state.run;
   state.run.dt = steps.length > 1 ? (steps[steps.length - 1].time - steps[0].time) / (steps.length - 1) : null;
-  if (isNew) await afterNews(wasLast && news.decisions.length, dreamerCame);
+  if (isNew) await afterNews(news.decisions.length > 0, dreamerCame);
+  if (!news.more && state.followed === undefined) await beginFollowing();
   return news.more;
 }
 
-async function afterNews(isFollowing, dreamerCame) {
+// A run that is still going is followed from its newest decision on, until one goes elsewhere.
+async function beginFollowing() {
+  state.followed = !state.run.finished && !state.asked && state.index === 0;
+  if (state.followed) await select(Infinity, true);
+}
+
+async function afterNews(hasDecisions, dreamerCame) {
   const count = state.run.decisions.length;
   drawHeader();
   drawTimeline();
   if (!count) return showEmpty("Waiting for the first decision …");
   if (state.decision === null) return select(Math.min(wantedIndex(), count - 1), true);
-  if (isFollowing && state.followed) return select(count - 1, true);
+  if (hasDecisions && state.followed) return select(count - 1, true);
   const { step, block, horizon, num_real } = state.decision; // has more of what it imagined happened?
   const come = Math.min(horizon + 1, Math.ceil((state.run.steps.length - step) / block));
   if (come > num_real || dreamerCame) {
@@ -71,17 +77,15 @@ function hash(text) {
 // --- selecting ---
 
 function wantedIndex() {
-  const asked = Number(new URLSearchParams(location.hash.slice(1)).get("decision"));
-  state.followed = !state.run.finished && !asked;
-  return asked ? asked - 1 : kept ? kept.run.picked[0] : state.followed ? Infinity : 0;
+  return state.asked ? state.asked - 1 : kept ? kept.run.picked[0] : 0;
 }
 
 async function select(index, keepMoment = false) {
   const count = state.run.decisions.length;
   if (!count) return;
-  const start = performance.now();
+  const start = performance.now(), isFirst = state.decision === null;
   state.index = Math.min(count - 1, Math.max(0, index));
-  if (!keepMoment) { stop(); state.moment = 0; state.followed = state.index === count - 1; }
+  if (!keepMoment) { stop(); state.moment = 0; if (!isFirst) state.followed = state.index === count - 1 && !state.run.finished; }
   moveCursor();
   const asked = state.index;
   let decision;
@@ -226,8 +230,8 @@ function facts(decision) {
   const total = decision.of || decision.candidates.length;
   const isPlan = state.sample === null || state.sample === decision.chosen;
   const rows = [
-    ["shown", isPlan ? "the plan that was followed" : `candidate ${rank + 1} of ${total}`], ["its cost", show(one ? one.total : decision.cost)],
-    ["from", one ? one.origin : "no single candidate"], ["disagreement at its end", show(one ? one.disagreement[one.disagreement.length - 1] : null, 3)],
+    ["candidate", isPlan ? "the plan" : `${rank + 1} of ${total}`], ["its cost", show(one ? one.total : decision.cost)],
+    ["from", one ? one.origin : "no single candidate"], ["disagreement, at its end", show(one ? one.disagreement[one.disagreement.length - 1] : null, 3)],
     decision.strategies.length > 1 ? ["strategies, by elites", decision.strategies.join(" : ")] : null,
     ["planner", decision.planner], ["seed", decision.seed],
   ];
@@ -324,8 +328,9 @@ function startTheme() {
 
 function startPage() {
   startTheme();
-  const asked = new URLSearchParams(location.hash.slice(1)).get("view");
-  if (asked in VIEWS) state.view = asked;
+  const asked = new URLSearchParams(location.hash.slice(1));
+  state.asked = Number(asked.get("decision"));
+  if (asked.get("view") in VIEWS) state.view = asked.get("view");
   document.getElementById("theme").onclick = toggleTheme;
   document.getElementById("help").onclick = showKeys;
   document.addEventListener("keydown", onKey);

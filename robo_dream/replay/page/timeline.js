@@ -73,7 +73,7 @@ function drawTimeline() {
 
 function surpriseBars() {
   const { decisions } = state.run;
-  const most = Math.max(1e-9, ...decisions.map((row) => Math.max(row.surprise || 0, row.moved || 0)));
+  const most = Math.max(1e-9, ...decisions.map((row) => row.surprise || 0));
   return decisions.map((row, index) => {
     const from = lineX(row.step), until = lineX(index + 1 < decisions.length ? decisions[index + 1].step : lastStep());
     const tall = row.damage ? 40 : 3 + 50 * ((row.surprise || 0) / most);
@@ -106,9 +106,9 @@ function stepMarks(width) {
   });
   for (const [step, text] of [[result.moderate_step, "reached"], [result.strict_step, "held"]]) {
     if (step === null || step === undefined) continue;
-    const x = Math.min(lineX(step), width - 44);
+    const isLate = lineX(step) > width - 70;
     marks.push(svg("line", { class: "axis", x1: lineX(step), x2: lineX(step), y1: 12, y2: LINE.low, "stroke-dasharray": "2 3" }));
-    marks.push(svg("text", { class: "ok", x: x + 3, y: text === "held" ? 22 : 12 }, `✓ ${text}`));
+    marks.push(svg("text", { class: "ok", x: lineX(step) + (isLate ? -3 : 3), y: text === "held" ? 38 : 26, "text-anchor": isLate ? "end" : "start" }, `✓ ${text}`));
   }
   return marks;
 }

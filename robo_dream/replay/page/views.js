@@ -19,15 +19,23 @@ function shapeOf(decision, row) {
 
 // --- dream: what happened above what was imagined ---
 
+// Short futures stand side by side, long ones below each other.
+function dreamCell(decision) {
+  const { cameras } = state.run, columns = decision.horizon + 1, high = document.getElementById("view").clientHeight;
+  const isBeside = columns * cameras.length <= 12;
+  const wide = isBeside ? (viewWidth() - 104 * cameras.length) / cameras.length / columns : (viewWidth() - 90) / columns;
+  const tall = isBeside ? (high - 90) / 3 : (high - 100) / (3 * cameras.length) - 7;
+  return Math.floor(Math.min(150, wide, Math.max(48, tall)));
+}
+
 function dreamView(decision) {
-  const cell = Math.min(118, Math.floor((viewWidth() - 90) / (decision.horizon + 1)), Math.max(56, Math.floor((document.getElementById("view").clientHeight - 110) / (3 * state.run.cameras.length))));
+  const cell = dreamCell(decision);
   const urls = picturesOf(decision, state.sample);
   const who = state.sample === null || state.sample === decision.chosen ? "the plan" : `candidate ${rankOf(decision) + 1}`;
   const parts = [el("div", { class: "toolbar" },
     el("span", {}, "What was seen, above how ", el("b", {}, who), " imagined it, ", el("span", { class: "faint" }, `${decision.block} control steps apart`)),
     decision.num_real <= decision.horizon ? el("span", { class: "faint" }, `· ${decision.num_real - 1} of ${decision.horizon} moments have come`) : null)];
-  parts.push(momentRow(decision, cell));
-  state.run.cameras.forEach((camera, row) => parts.push(cameraRows(camera, shapeOf(decision, row), urls, cell)));
+  parts.push(el("div", { class: "cameras" }, state.run.cameras.map((camera, row) => cameraRows(decision, camera, shapeOf(decision, row), urls, cell))));
   if (!urls.dream) parts.push(missingDreams());
   return parts;
 }
@@ -38,23 +46,22 @@ function momentRow(decision, cell) {
   });
   const row = el("div", { class: "moments" }, spans);
   row.style.gridTemplateColumns = `repeat(${decision.horizon + 1}, ${cell}px)`;
-  return el("div", { class: "rows" }, el("span", {}), row);
+  return row;
 }
 
-function cameraRows(camera, shape, urls, cell) {
+function cameraRows(decision, camera, shape, urls, cell) {
   const sized = { ...shape, cell };
   const line = (element) => el("div", { class: "over" }, element, momentBox(cell));
   return el("div", { class: "camera rows" },
-    el("span", { class: "label" }, camera), el("span", {}),
-    el("span", { class: "label real" }, "seen"), line(strip(urls.real, sized)),
+    el("span", { class: "label name" }, camera), momentRow(decision, cell),
+    el("span", { class: "label real" }, "seen"), line(asFarAsSeen(strip(urls.real, sized), sized)),
     el("span", { class: "label dream" }, "imagined"), line(strip(urls.dream, sized)),
-    el("span", { class: "label", title: "brightness by which the two differ, where both are known" }, "difference"), line(maskedDifference(urls, sized)));
+    el("span", { class: "label", title: "brightness by which the two differ, where both are known" }, "difference"), line(asFarAsSeen(differenceStrip(urls.real, urls.dream, sized), sized)));
 }
 
-function maskedDifference(urls, shape) {
-  const element = differenceStrip(urls.real, urls.dream, shape);
+function asFarAsSeen(element, shape) {
   const share = (100 * state.decision.num_real) / shape.columns;
-  element.style.clipPath = `inset(0 ${100 - share}% 0 0)`; // nothing to compare with yet
+  element.style.clipPath = `inset(0 ${100 - share}% 0 0)`
   return element;
 }
 
@@ -70,15 +77,22 @@ function missingDreams() {
 // --- candidates: best first, drawn when they come into sight ---
 
 function candidatesView(decision) {
-  const cell = Math.max(40, Math.min(92, Math.floor((viewWidth() - 330) / (decision.horizon + 1))));
+  const views = viewsInRow(decision);
+  const cell = Math.max(40, Math.min(76, Math.floor((viewWidth() - 336) / ((decision.horizon + 1) * views.length))));
   const sums = decision.candidates.map((one) => one.terms.map((term) => term.reduce((a, b) => a + (b || 0), 0)));
   const most = Math.max(1e-9, ...sums.map((terms) => terms.reduce((a, b) => a + b, 0)));
   const fewer = decision.of > decision.candidates.length ? ` of ${decision.of}` : "";
-  const grid = el("div", { class: "grid" }, decision.candidates.map((one, rank) => candidateRow(decision, one, rank, cell, sums[rank], most)));
+  const grid = el("div", { class: "grid" }, decision.candidates.map((one, rank) => candidateRow(decision, one, rank, cell, views, sums[rank], most)));
   const toolbar = el("div", { class: "toolbar" },
     el("span", {}, `${decision.candidates.length}${fewer} candidates of the last iteration, best first`), el("span", { class: "faint" }, "✓ became the plan"),
-    el("span", { class: "space" }), cameraChoice());
+    el("span", { class: "space" }), views.length < state.run.cameras.length ? cameraChoice() : null);
   return [toolbar, legend(decision.term_names.map((name, i) => [name, colour(i)])), grid];
+}
+
+// Which cameras fit beside each other: all, or the chosen one.
+function viewsInRow(decision) {
+  const { cameras } = state.run;
+  return (decision.horizon + 1) * cameras.length <= 13 ? cameras.map((_, row) => row) : [state.camera];
 }
 
 function cameraChoice() {
@@ -87,15 +101,16 @@ function cameraChoice() {
   }));
 }
 
-function candidateRow(decision, one, rank, cell, terms, most) {
+function candidateRow(decision, one, rank, cell, views, terms, most) {
   const isChosen = one.sample === decision.chosen;
-  const pictures = el("div", { class: "strip", "data-sample": one.sample, style: { width: `${cell * (decision.horizon + 1)}px`, height: `${cell}px` } });
-  sights.observe(pictures);
+  const size = { width: `${cell * (decision.horizon + 1)}px`, height: `${cell}px` };
+  const pictures = views.map((row) => el("div", { class: "strip", "data-sample": one.sample, "data-row": row, style: size }));
+  pictures.forEach((element) => sights.observe(element));
   const parts = terms.map((value, i) => ({ name: decision.term_names[i], value, fill: colour(i) }));
   const strategy = one.strategy === null ? "" : ` · way ${one.strategy + 1}`;
   return el("div", { class: `candidate ${one.sample === state.sample ? "selected" : ""} ${isChosen ? "chosen" : ""}`, "data-rank": rank, onclick: () => pick(one.sample) },
     el("span", { class: "rank" }, isChosen ? "✓" : rank + 1), el("span", { class: "cost" }, show(one.total)),
-    el("span", { class: "origin" }, one.origin + strategy), stackBar(parts, most), pictures);
+    el("span", { class: "origin" }, one.origin + strategy), stackBar(parts, most), el("div", { class: "views" }, pictures));
 }
 
 const sights = new IntersectionObserver((entries) => {
@@ -103,7 +118,7 @@ const sights = new IntersectionObserver((entries) => {
     if (!isIntersecting || !state.decision) continue;
     sights.unobserve(target);
     const url = picturesOf(state.decision, Number(target.dataset.sample)).dream;
-    if (url) paint(target, url, shapeOf(state.decision, state.camera));
+    if (url) paint(target, url, shapeOf(state.decision, Number(target.dataset.row)));
   }
 }, { rootMargin: "150px" });
 

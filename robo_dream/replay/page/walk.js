@@ -6,7 +6,7 @@ const STEER = { // key: number of the action, direction
 };
 const MIN_FRAME_MS = 70; // each picture is a whole block later; faster cannot be steered
 const TRAIL = 24;
-const walk = { of: null, latent: null, disagreement: 0, steps: 0, picture: null, trail: [], held: new Set(), busy: false, times: [], stride: 0.5 };
+const walk = { of: null, latent: null, disagreement: 0, steps: 0, picture: null, trail: [], held: new Set(), busy: false, times: [], stride: 0.3 };
 
 function walkView(decision) {
   if (kept) return el("div", { class: "empty" }, "Walking needs the model: open the run with  robo-dream replay RUN");
@@ -35,18 +35,25 @@ function screens(decision) {
 }
 
 function controls() {
+  const stride = el("input", { type: "range", min: 0.1, max: 1, step: 0.1, value: walk.stride, "aria-label": "stride", oninput: (event) => { walk.stride = Number(event.target.value); drawPad(); } });
+  queueMicrotask(drawPad);
+  return el("div", {},
+    el("div", { class: "toolbar" }, el("span", { id: "walked", class: "big" }), el("span", { id: "rate", class: "faint" }),),
+    el("div", { class: "toolbar" }, el("span", { class: "faint" }, "Hold keys to steer; stride"), stride, el("span", { class: "space" }),
+      el("button", { title: "Backspace", onclick: () => restartWalk(state.index) }, "start again"), el("button", { title: "g", onclick: followCandidate }, "as the candidate")),
+    el("div", { class: "pad", id: "pad" }));
+}
+
+// Which keys move what, and how far.
+function drawPad() {
   const { names, units, low, high } = state.run.dreamer.spec;
   const pad = names.map((name, a) => {
     const keys = Object.entries(STEER).filter(([, [number]]) => number === a).sort((p, q) => q[1][1] - p[1][1]).map(([key]) => el("kbd", { "data-key": key }, key));
-    const most = `${show(Math.max(-low[a], high[a]) * walk.stride * state.run.dreamer.block, 2)} ${units[a]} a picture`;
+    const most = `${show(Math.max(-low[a], high[a]) * walk.stride * state.run.dreamer.block, 2)} ${units[a] === "1" ? "" : units[a]} a picture`;
     return [el("span", {}, name), el("span", {}, ...keys.flatMap((key, i) => (i ? [" ", key] : [key]))), el("span", { class: "faint" }, most)];
   });
-  const stride = el("input", { type: "range", min: 0.1, max: 1, step: 0.1, value: walk.stride, "aria-label": "stride", oninput: (event) => { walk.stride = Number(event.target.value); } });
-  return el("div", {},
-    el("div", { class: "toolbar" }, el("span", { id: "walked", class: "big" }), el("span", { id: "rate", class: "faint" }), el("span", { class: "space" }),
-      el("button", { title: "Backspace", onclick: () => restartWalk(state.index) }, "back to the start"), el("button", { title: "g", onclick: followCandidate }, "as the candidate")),
-    el("div", { class: "toolbar" }, el("span", { class: "faint" }, "Hold keys to steer; stride"), stride),
-    el("div", { class: "pad" }, pad));
+  const home = document.getElementById("pad");
+  if (home) home.replaceChildren(...pad.flat());
 }
 
 function sliders(decision) {
@@ -54,7 +61,7 @@ function sliders(decision) {
     const input = el("input", { type: "range", min: low, max: high, step: (high - low) / 200, "data-channel": channel, oninput: () => moveChannel(channel, Number(input.value)) });
     return el("label", {}, el("span", {}, `#${channel}`), input, el("span", { "data-value": channel }));
   });
-  return el("div", {}, el("h2", {}, "Single channels of the latent ", el("small", {}, "those in which the futures of this decision differ most")), el("div", { class: "sliders" }, inputs));
+  return el("div", {}, el("h2", {}, "Single channels of the latent ", el("small", {}, "in which these futures differ most")), el("div", { class: "sliders" }, inputs));
 }
 
 async function restartWalk(index) {
@@ -146,7 +153,7 @@ function showDream() {
   document.querySelectorAll("[data-dream]").forEach((element) => paint(element, walk.picture, { columns: 1, rows, row: Number(element.dataset.dream), column: 0 }));
   const urls = picturesOf(state.decision, state.sample);
   document.querySelectorAll("[data-beside]").forEach((element) => paint(element, urls.dream, { ...shape, row: Number(element.dataset.beside) }));
-  document.querySelectorAll("[data-real]").forEach((element) => paint(element, urls.real, { ...shape, row: Number(element.dataset.real) }));
+  document.querySelectorAll("[data-real]").forEach((element) => paint(element, column < state.decision.num_real ? urls.real : null, { ...shape, row: Number(element.dataset.real) }));
   document.getElementById("walked").textContent = walk.steps ? seconds(walk.steps * state.run.dreamer.block) : "now";
   document.getElementById("trail").replaceChildren(...walk.trail.slice(-8).map((picture) => el("img", { src: picture, alt: "" })));
   for (const input of document.querySelectorAll("[data-channel]")) {
