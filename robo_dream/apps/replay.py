@@ -35,7 +35,7 @@ The page's address goes to stdout; Ctrl-C ends it. --html writes one file that o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of an episode, or the record in it")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of an episode, or the record in it")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page as one self-contained file, and stop")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="what draws the dreams: the one that the run names, unless given")
     parser.add_argument("--device", default="cpu", help="where dreams are drawn")
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    watch = RunWatch(find_record(args.run_folder))
+    watch = RunWatch(find_record(args.run))
     with ThreadPoolExecutor(1, "model") as pool:
         dreamer = pool.submit(_load_dreamer, watch, args.checkpoint, args.device)
         return _export(watch, dreamer, args.html) if args.html else _serve(watch, dreamer, args)
@@ -91,8 +91,8 @@ def _load_dreamer(watch: RunWatch, path: Path | None, device: str) -> Dreamer:
     if wanted and checkpoint.sha256(named) != wanted:
         _log.warning("%s is not what this run was planned with (another SHA-256); its pictures may not be what was imagined", named)
     model = checkpoint.load(named, torch.device(device))
-    channels = len(watch.goal.latent)
-    if model.spec.config.latent != channels:
+    channels = watch.channels
+    if channels and model.spec.config.latent != channels:
         raise CheckpointError(f"{named} has latents of {model.spec.config.latent} channels, the run {channels}; give the run's checkpoint")
     return ModelDreams(model)
 

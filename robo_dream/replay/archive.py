@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ def write_archive(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[s
     replace_file(path, buffer.getvalue())
 
 
-def read_archive(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the JSON; raises `DataError` naming the file when it is missing, truncated or something else."""
+def read_archive(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the JSON; raises `DataError` naming the file when it is missing, truncated or something else.
+
+    Where `names` are given, the other arrays are not read.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files if names is None or name in names or name == _ABOUT}
         return arrays, json.loads(str(arrays.pop(_ABOUT)))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is missing or damaged ({error}); the rest of the run may still be read without this file") from None

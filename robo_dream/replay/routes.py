@@ -20,7 +20,7 @@ from robo_dream.replay.sprites import PictureFormat, encoded, sprite
 from robo_dream.replay.watch import RunWatch
 
 _KEPT_BYTES = 96 * 2**20  # of drawn pictures
-_READ_SECONDS = 0.25  # spent on new files while a page waits
+_READ_SECONDS = 0.3  # spent on new files while a page waits
 
 
 @dataclass(frozen=True)
@@ -185,11 +185,11 @@ class Routes:
         """The dream to go on from: a latent that the page sends back, or the belief of a decision."""
         if not isinstance(asked, dict):
             raise DataError(f"a dream is asked for with a JSON object; got {type(asked).__name__}")
-        channels = len(self._watch.goal.latent)
+        channels = self._watch.channels
         if "latent" in asked:
             latent = _numbers(asked["latent"], "latent")
             if latent.shape != (channels,):
-                raise DataError(f"latent has shape {latent.shape}; expected ({channels},) as the run's goal has")
+                raise DataError(f"latent has shape {latent.shape}; expected ({channels},) as in the run")
             return Dream(latent, float(_numbers(asked.get("disagreement", 0.0), "disagreement").reshape(())))
         index = asked.get("decision")
         if not isinstance(index, int):

@@ -1,12 +1,17 @@
 """One line of a time line: the few numbers of a decision or a step that show where to look."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
+from robo_dream.errors import DataError
+from robo_dream.replay.archive import read_archive
 from robo_dream.replay.decision import Decision
-from robo_dream.replay.record import StepRecord
 
 Row = Mapping[str, Any]
 """JSON of strings, lists and finite numbers; what is not finite is null."""
@@ -16,18 +21,65 @@ _CLIPPED = 0.1  # of the largest action that was considered; less is how an arm 
 
 def plain(values: Any, digits: int = 4) -> Any:
     """`values` as JSON with `digits` significant digits: nested lists, null for what is not finite."""
-    if isinstance(values, np.ndarray):
-        return [plain(value, digits) for value in values] if values.ndim else plain(values.item(), digits)
-    if isinstance(values, float | np.floating):
-        return float(f"{values:.{digits}g}") if np.isfinite(values) else None
-    return int(values) if isinstance(values, np.integer) else values
+    if isinstance(values, np.ndarray | np.generic):
+        values = values.tolist()
+    if isinstance(values, list):
+        return [plain(value, digits) for value in values]
+    if isinstance(values, float):
+        return float(f"{values:.{digits}g}") if math.isfinite(values) else None
+    return values
 
 
-def chosen(decision: Decision) -> int | None:
+@dataclass(frozen=True)
+class DecisionGlimpse:
+    """What a time line needs of a decision: the fields of `Decision` that are quick to read, the imagined futures left out."""
+
+    step: int
+    time: float
+    planner: str
+    status: str
+    seconds: Mapping[str, float]
+    actions: Float[np.ndarray, "time action"]
+    latents: Float[np.ndarray, "horizon channel"]
+    belief: Float[np.ndarray, " channel"]
+    candidates: Float[np.ndarray, "sample time action"]
+    totals: Float[np.ndarray, " sample"]
+    disagreement: Float[np.ndarray, "sample horizon"]
+
+
+@dataclass(frozen=True)
+class StepGlimpse:
+    """What a time line needs of a step, the pictures left out."""
+
+    number: int
+    time: float
+    sent: Float[np.ndarray, " action"] | None
+    applied: Float[np.ndarray, " action"] | None
+
+
+def read_decision_glimpse(path: Path) -> DecisionGlimpse:
+    """The glimpse of the decision in one file; raises `DataError` when it is damaged."""
+    names = {field.name for field in fields(DecisionGlimpse)}
+    arrays, about = read_archive(path, names)
+    try:
+        return DecisionGlimpse(**arrays, **{name: value for name, value in about.items() if name in names})
+    except TypeError as error:
+        raise DataError(f"{path} is not a decision ({error}); use the release that wrote it") from None
+
+
+def read_step_glimpse(path: Path) -> StepGlimpse:
+    """The glimpse of the step in one file; raises `DataError` when it is damaged."""
+    arrays, about = read_archive(path, ("sent", "applied"))
+    if "time" not in about:
+        raise DataError(f"{path} is not a step (it has no time); use the release that wrote it")
+    return StepGlimpse(int(path.stem), about["time"], arrays.get("sent"), arrays.get("applied"))
+
+
+def chosen(decision: Decision | DecisionGlimpse) -> int | None:
     """The candidate that became the plan; None when the plan is none of those kept, such as a mean of them."""
-    apart = np.abs(decision.candidate_latents - decision.latents).max((1, 2))
+    apart = np.abs(decision.candidates - decision.actions).max((1, 2))
     best = int(np.argmin(apart)) if len(apart) else 0
-    return best if len(apart) and apart[best] < 1e-5 else None
+    return best if len(apart) and apart[best] < 1e-6 else None
 
 
 def rms(difference: np.ndarray) -> float:
@@ -35,30 +87,31 @@ def rms(difference: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(difference.astype(np.float64)))))
 
 
-def decision_row(decision: Decision, before: Decision | None) -> Row:
+def decision_row(decision: DecisionGlimpse, before: DecisionGlimpse | None) -> Row:
     """`surprise`: how far this belief is from what the plan `before` imagined for now (RMS over channels); `moved`: from its belief."""
     pick = chosen(decision)
     surprise = moved = None
     if before is not None:
         moved = rms(decision.belief - before.belief)
-        ahead = (decision.step - before.step) / before.action_block
+        ahead = (decision.step - before.step) * len(before.latents) / len(before.actions)  # imagined steps
         if ahead == round(ahead) and 1 <= ahead <= len(before.latents):
             surprise = rms(decision.belief - before.latents[round(ahead) - 1])
+    cost = min(decision.totals[np.isfinite(decision.totals)].tolist(), default=None)
+    milliseconds = 1e3 * decision.seconds.get("total", sum(decision.seconds.values()))
     return {
-        "step": decision.step, "time": plain(decision.time, 9), "status": str(decision.status), "planner": decision.planner,
-        "cost": plain(decision.cost), "ms": plain(1e3 * decision.seconds.get("total", sum(decision.seconds.values()))),
+        "step": decision.step, "time": plain(decision.time, 9), "status": decision.status, "planner": decision.planner,
+        "cost": plain(cost), "ms": plain(milliseconds), "surprise": plain(surprise), "moved": plain(moved),
         "disagreement": None if pick is None else plain(float(decision.disagreement[pick].mean())),
-        "surprise": plain(surprise), "moved": plain(moved),
     }  # fmt: skip
 
 
-def step_row(step: StepRecord, number: int, decision: Decision | None) -> Row:
+def step_row(step: StepGlimpse, decision: DecisionGlimpse | None) -> Row:
     """`clipped` is True where the arm applied something else than was sent: more than a tenth of what `decision` considered."""
     clipped = False
     if step.sent is not None and step.applied is not None and decision is not None:
         clipped = bool((np.abs(step.applied - step.sent) > _CLIPPED * np.abs(decision.candidates).max((0, 1)) + 1e-6).any())
     actions = {name: None if action is None else plain(action) for name, action in (("sent", step.sent), ("applied", step.applied))}
-    return {"step": number, "time": plain(step.observation.time, 9), **actions, "clipped": clipped}
+    return {"step": step.number, "time": plain(step.time, 9), **actions, "clipped": clipped}
 
 
 def damaged_row(step: int, sentence: str) -> Row:

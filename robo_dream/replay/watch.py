@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from robo_dream.replay.record import (
     RESULT,
     RUN,
     STEPS,
+    GoalRecord,
     StepRecord,
     in_order,
     read_about,
@@ -25,7 +26,7 @@ from robo_dream.replay.record import (
     read_goal,
     read_step,
 )
-from robo_dream.replay.rows import Row, damaged_row, decision_row, step_row
+from robo_dream.replay.rows import DecisionGlimpse, Row, damaged_row, decision_row, read_decision_glimpse, read_step_glimpse, step_row
 
 _KEPT_DECISIONS, _KEPT_STEPS = 48, 600  # whole ones in memory: under 100 MB of the largest
 Read = TypeVar("Read")
@@ -53,34 +54,42 @@ class RunWatch:
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.root, self._clock = root, clock
-        self.about, self.goal = read_about(root), read_goal(root / GOAL)
+        self.about, self.goal = read_about(root), _goal(root)
         self.decisions: list[Row] = []
         self.steps: list[Row] = []
         self.result: Mapping[str, Any] | None = None
         self._decision_files: list[Path] = []
         self._step_files: list[Path] = []
         self._beliefs: dict[int, np.ndarray] = {}  # control step: latent that was believed there
-        self._first: Decision | None = None
-        self._before: Decision | None = None
+        self._unread: deque[tuple[Callable[[Path], None], Path]] = deque()
+        self._ended: Mapping[str, Any] | None = None
+        self._first: DecisionGlimpse | None = None
+        self._before: DecisionGlimpse | None = None
         self._kept: dict[type, OrderedDict[int, Any]] = {Decision: OrderedDict(), StepRecord: OrderedDict()}
 
     def refresh(self, seconds: float = math.inf) -> bool:
         """Reads what is new, for about `seconds`; True when there is more to read."""
         until = self._clock() + seconds
-        result = read_json(self.root / RESULT) if (self.root / RESULT).exists() else None  # before the files are listed: it comes last
-        new_decisions = in_order(self.root / DECISIONS)[len(self._decision_files) :]
-        new_steps = in_order(self.root / STEPS)[len(self._step_files) :]
-        for files, add in ((new_decisions, self._add_decision), (new_steps, self._add_step)):
-            for file in files:
-                add(file)
-                if self._clock() > until:
-                    return True
-        self.result = result
+        if not self._unread:
+            self._ended = _result(self.root)  # before the files are listed: it comes last
+            self._unread.extend((self._add_decision, file) for file in in_order(self.root / DECISIONS)[len(self._decision_files) :])
+            self._unread.extend((self._add_step, file) for file in in_order(self.root / STEPS)[len(self._step_files) :])
+        while self._unread:
+            add, file = self._unread.popleft()
+            add(file)
+            if self._unread and self._clock() > until:
+                return True
+        self.result = self._ended
         return False
 
     @property
     def cameras(self) -> tuple[str, ...]:
         return tuple(self.step(0).observation.frames) if self.steps and "damage" not in self.steps[0] else tuple(self.goal.pictures)
+
+    @property
+    def channels(self) -> int:
+        """Numbers in a latent; 0 while nothing says."""
+        return len(self._first.belief) if self._first is not None else len(self.goal.latent)
 
     def decision(self, index: int) -> Decision:
         return self._whole(index, self._decision_files, read_decision, Decision, _KEPT_DECISIONS)
@@ -95,7 +104,7 @@ class RunWatch:
     def _add_decision(self, file: Path) -> None:
         self._decision_files.append(file)
         try:
-            decision = self.decision(len(self._decision_files) - 1)
+            decision = read_decision_glimpse(file)
         except DataError as error:
             self.decisions.append(damaged_row(int(file.stem), str(error)))
             return
@@ -105,9 +114,8 @@ class RunWatch:
 
     def _add_step(self, file: Path) -> None:
         self._step_files.append(file)
-        index = len(self._step_files) - 1
         try:
-            self.steps.append(step_row(self.step(index), int(file.stem), self._first))
+            self.steps.append(step_row(read_step_glimpse(file), self._first))
         except DataError as error:
             self.steps.append(damaged_row(int(file.stem), str(error)))
 
@@ -121,3 +129,18 @@ class RunWatch:
         while len(kept) > most:
             kept.popitem(last=False)
         return kept[index]
+
+
+def _goal(root: Path) -> GoalRecord:
+    """The goal, or one of which nothing is known where its file is missing or damaged."""
+    try:
+        return read_goal(root / GOAL)
+    except (DataError, KeyError):
+        return GoalRecord({}, np.zeros(0, np.float32), None, None)
+
+
+def _result(root: Path) -> Mapping[str, Any] | None:
+    try:
+        return read_json(root / RESULT) if (root / RESULT).exists() else None
+    except DataError:
+        return None  # damaged: how it ended is not known

@@ -88,6 +88,7 @@ async function select(index, keepMoment = false) {
   if (!keepMoment) { stop(); state.moment = 0; if (!isFirst) state.followed = state.index === count - 1 && !state.run.finished; }
   moveCursor();
   const asked = state.index;
+  if (state.run.dreamer.state === "ready") loaded(pictureUrl(`/picture/decision/${asked}/plan`)); // drawn while the numbers are read
   let decision;
   try {
     decision = await getJson(`/api/decision/${asked}`);

@@ -11,9 +11,8 @@ from robo_dream.errors import CheckpointError
 from robo_dream.replay.routes import Dream, Dreamer, Routes
 from robo_dream.replay.watch import RunWatch
 
-SPEC = ActionSpec(
-    "tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", ""), -np.full(5, 0.1, np.float32), np.full(5, 0.1, np.float32), 0.1
-)
+LIMIT = np.full(5, 0.1, np.float32)
+SPEC = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", ""), -LIMIT, LIMIT, 0.1)
 
 
 class Plain:

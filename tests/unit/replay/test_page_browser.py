@@ -51,7 +51,7 @@ def write_odd_run(root: Path) -> None:
     for step in range(50):
         if step % 5 == 0:
             record = decision(step)
-            record = replace(record, latents=record.candidate_latents[2].clone(), status=PlanStatus.UNSURE if step == 20 else PlanStatus.OK)
+            record = replace(record, actions=record.candidates[2].clone(), status=PlanStatus.UNSURE if step == 20 else PlanStatus.OK)
             writer.on_decision(record)
         sent = action(step) + 1
         writer.on_step(observation(step), sent, 0 * sent if step == 31 else sent)
@@ -76,7 +76,8 @@ def test_stepping_marks_and_views(page: Any, tmp_path: Path) -> None:
         assert "UNSURE" in page.inner_text("#side") and "should hold" in page.inner_text("#side")
         page.locator("#chips button", has_text="1 clipped").click()
         settled(page, 6)
-        for number, seen in enumerate(("imagined", "candidates of the last iteration", "converging", "Latent error", "gripper", "your dream"), 1):
+        views = ("imagined", "candidates of the last iteration", "converging", "Latent error", "gripper", "your dream")
+        for number, seen in enumerate(views, 1):
             page.keyboard.press(str(number))
             page.locator("#view", has_text=seen).wait_for()
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight && document.documentElement.scrollWidth <= innerWidth")

@@ -54,11 +54,11 @@ def test_candidates_stand_best_first_with_their_own_terms(tmp_path: Path) -> Non
             assert term == pytest.approx(kept.terms[name][one["sample"]].tolist(), rel=1e-2)
 
 
-def test_the_chosen_candidate_is_the_one_whose_future_the_plan_has(tmp_path: Path) -> None:
+def test_the_chosen_candidate_is_the_one_whose_actions_the_plan_has(tmp_path: Path) -> None:
     writer = new_writer(tmp_path)
     mean, record = decision(0), decision(5)
     writer.on_decision(mean)
-    writer.on_decision(replace(record, latents=record.candidate_latents[4].clone()))
+    writer.on_decision(replace(record, actions=record.candidates[4].clone()))
     watch = watched(tmp_path)
     assert decision_view(watch, 0)["chosen"] is None and decision_view(watch, 0)["disagreement"] is None
     assert decision_view(watch, 1)["chosen"] == 4
@@ -124,7 +124,7 @@ def test_reading_stops_when_the_time_is_up_and_goes_on_later(tmp_path: Path) -> 
     while watch.refresh(0.5):
         calls += 1
         assert watch.result is None and calls < 20
-    assert calls == 16 and (len(watch.decisions), len(watch.steps)) == (3, 13) and watch.result is not None
+    assert calls == 15 and (len(watch.decisions), len(watch.steps)) == (3, 13) and watch.result is not None
 
 
 def test_a_damaged_file_is_a_row_that_says_so_and_the_rest_is_shown(tmp_path: Path) -> None:
@@ -136,6 +136,15 @@ def test_a_damaged_file_is_a_row_that_says_so_and_the_rest_is_shown(tmp_path: Pa
     assert "000005" in watch.decisions[1]["damage"] and "000003" in watch.steps[3]["damage"]
     with pytest.raises(DataError, match="000005"):
         decision_view(watch, 1)
+
+
+def test_a_run_opens_without_its_goal_and_its_result(tmp_path: Path) -> None:
+    write_run(tmp_path, 6)
+    (tmp_path / "goal.npz").write_bytes(b"PK half")
+    (tmp_path / "result.json").write_text("{")
+    watch = watched(tmp_path)
+    view = run_view(watch)
+    assert view["goal_cameras"] == [] and not view["finished"] and len(view["decisions"]) == 2 and watch.channels == CHANNELS
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
