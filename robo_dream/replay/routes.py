@@ -63,7 +63,8 @@ class Routes:
     """Answers to what a page asks about one run. `dreamer` may still be loading, or have failed: then pictures say so."""
 
     def __init__(self, watch: RunWatch, dreamer: "Future[Dreamer]", pictures: PictureFormat = "JPEG") -> None:
-        self._watch, self._dreamer, self._pictures = watch, dreamer, pictures
+        self._watch, self._dreamer = watch, dreamer
+        self._pictures: PictureFormat = pictures
         self._reading = threading.RLock()
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
         self._gets: tuple[tuple[re.Pattern[str], Callable[..., Answer]], ...] = tuple(
