@@ -39,7 +39,7 @@ function controls() {
   queueMicrotask(drawPad);
   return el("div", {},
     el("div", { class: "toolbar" }, el("span", { id: "walked", class: "big" }), el("span", { id: "rate", class: "faint" }),),
-    el("div", { class: "toolbar" }, el("span", { class: "faint" }, "Hold keys to steer; stride"), stride, el("span", { class: "space" }),
+    el("div", { class: "toolbar" }, el("span", { class: "faint" }, "Hold keys; stride"), stride, el("span", { class: "space" }),
       el("button", { title: "Backspace", onclick: () => restartWalk(state.index) }, "start again"), el("button", { title: "g", onclick: followCandidate }, "as the candidate")),
     el("div", { class: "pad", id: "pad" }));
 }
