@@ -51,7 +51,7 @@ def action_names(size: int) -> list[dict[str, str]]:
 def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
     """Everything of one decision but its pictures. Candidates stand best first; errors are None where nothing was measured yet."""
     decision = watch.decision(index)
-    order, horizon = np.argsort(decision.totals, kind="stable"), len(decision.latents)
+    horizon = len(decision.latents)
     ahead = [decision.step + (h + 1) * decision.action_block for h in range(horizon)]
     later = [watch.believed(step) for step in ahead]
     pick = chosen(decision)
@@ -70,7 +70,7 @@ def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
         "ms": {name: plain(1e3 * seconds) for name, seconds in decision.seconds.items()},
         "best_by_iteration": plain(decision.best_by_iteration),
         "term_names": list(decision.terms),
-        "candidates": [_candidate(decision, int(sample)) for sample in order],
+        "candidates": _candidates(decision),
         "actions": plain(decision.actions),
         "num_real": num_real(watch, decision),
         "latent_error": [None if seen is None else plain(rms(seen - decision.latents[h])) for h, seen in enumerate(later)],
@@ -118,16 +118,22 @@ def pixel_view(watch: RunWatch, index: int, draw: Draw) -> dict[str, Any]:
     return views
 
 
-def _candidate(decision: Decision, sample: int) -> dict[str, Any]:
-    modes = decision.modes
-    return {
-        "sample": sample,
-        "total": plain(float(decision.totals[sample])),
-        "origin": decision.origin_names[int(decision.origins[sample])],
-        "strategy": None if modes is None or modes[sample] < 0 else int(modes[sample]),
-        "terms": [plain(term[sample], 3) for term in decision.terms.values()],
-        "disagreement": plain(decision.disagreement[sample], 3),
-    }
+def _candidates(decision: Decision) -> list[dict[str, Any]]:
+    """Best first."""
+    order, modes = np.argsort(decision.totals, kind="stable"), decision.modes
+    totals, disagreement = plain(decision.totals[order]), plain(decision.disagreement[order], 3)
+    terms = [plain(term[order], 3) for term in decision.terms.values()]
+    return [
+        {
+            "sample": int(sample),
+            "total": totals[rank],
+            "origin": decision.origin_names[int(decision.origins[sample])],
+            "strategy": None if modes is None or modes[sample] < 0 else int(modes[sample]),
+            "terms": [term[rank] for term in terms],
+            "disagreement": disagreement[rank],
+        }
+        for rank, sample in enumerate(order)
+    ]
 
 
 def _channels(decision: Decision) -> list[dict[str, Any]]:

@@ -21,13 +21,23 @@ _CLIPPED = 0.1  # of the largest action that was considered; less is how an arm 
 
 def plain(values: Any, digits: int = 4) -> Any:
     """`values` as JSON with `digits` significant digits: nested lists, null for what is not finite."""
+    if isinstance(values, np.ndarray) and values.ndim and values.dtype.kind == "f":
+        return _rounded(values.astype(np.float64), digits)
     if isinstance(values, np.ndarray | np.generic):
         values = values.tolist()
-    if isinstance(values, list):
-        return [plain(value, digits) for value in values]
     if isinstance(values, float):
         return float(f"{values:.{digits}g}") if math.isfinite(values) else None
     return values
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[Any]:
+    """As `plain`, of all of an array at once: a decision has thousands of numbers."""
+    finite = np.isfinite(values)
+    values = np.where(finite, values, 0.0)
+    places = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    scale = 10.0 ** np.abs(places)
+    rounded = np.where(places >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
+    return rounded.tolist() if finite.all() else np.where(finite, rounded.astype(object), None).tolist()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from robo_dream.errors import DataError
 from robo_dream.imagination import PlanStatus
 from robo_dream.replay.page_data import decision_view, pixel_view, real_pictures, run_view
 from robo_dream.replay.record import read_run
+from robo_dream.replay.rows import plain
 from robo_dream.replay.watch import RunWatch, find_record
 
 
@@ -41,6 +42,13 @@ def test_views_are_json_though_costs_are_infinite(tmp_path: Path) -> None:
     for view in (run_view(watch), decision_view(watch, 1), pixel_view(watch, 1, draw)):
         json.dumps(view, allow_nan=False)
     assert decision_view(watch, 0)["candidates"][-1]["total"] is None  # the one that costs +inf, and therefore last
+
+
+def test_numbers_are_rounded_all_at_once_as_one_by_one() -> None:
+    drawn = np.random.default_rng(0).normal(size=(50, 4)) * 10.0 ** np.random.default_rng(1).integers(-12, 12, (50, 4))
+    assert plain(drawn) == [[pytest.approx(float(f"{x:.4g}"), rel=1e-12) for x in row] for row in drawn.tolist()]
+    assert plain(np.array([0.0, np.nan, -np.inf, 12345.6, -0.000123456], np.float32)) == [0, None, None, 12350, -0.0001235]
+    assert json.dumps(plain(np.float32([0.1, 2 / 3]))) == "[0.1, 0.6667]"
 
 
 def test_candidates_stand_best_first_with_their_own_terms(tmp_path: Path) -> None:
