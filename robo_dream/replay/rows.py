@@ -37,7 +37,9 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     places = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
     scale = 10.0 ** np.abs(places)
     rounded = np.where(places >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
-    return rounded.tolist() if finite.all() else np.where(finite, rounded.astype(object), None).tolist()
+    some = rounded.astype(object)
+    some[~finite] = None
+    return some.tolist()
 
 
 @dataclass(frozen=True)
