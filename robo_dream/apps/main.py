@@ -27,7 +27,7 @@ VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
-    Verb("replay", "make recorded decisions again, exactly or with a change"),
+    Verb("replay", "look at a run afterwards or while it lasts, make its decisions again, or ask what if"),
     Verb("diff", "find the decision at which two recorded runs part, and why"),
     Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
     Verb("bench", "time decisions on this machine, and what they cost in work and memory"),

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,14 @@ def archive_bytes(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) ->
     return buffer.getvalue()
 
 
-def read_archive(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the JSON; raises `DataError` naming the file when it is missing, truncated or something else."""
+def read_archive(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the JSON; raises `DataError` naming the file when it is missing, truncated or something else.
+
+    Where `names` are given, the other arrays are not read.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files if names is None or name in names or name == _ABOUT}
         return arrays, json.loads(str(arrays.pop(_ABOUT)))
     except Exception as error:  # half a file raises nearly anything: zip, struct, tokenize, unicode, memory
         raise DataError(f"{path} is missing or damaged ({error}); the rest of the run may still be read without this file") from None

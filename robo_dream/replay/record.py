@@ -86,13 +86,8 @@ class RunRecord:
 
 def read_run(path: Path | str) -> RunRecord:
     """The run in folder `path`; raises `DataError` when there is none, or its run.json is damaged."""
-    root = Path(path)
-    if not (root / RUN).exists():
-        raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0/record")
-    about = read_json(root / RUN)
-    if about.get("version") != VERSION:
-        raise DataError(f"{root / RUN} is version {about.get('version')}; this reads {VERSION}: use the release that wrote it")
-    damaged: dict[str, str] = {}
+    root, damaged = Path(path), {}
+    about = read_about(root)
 
     def whole(read: Callable[[Path], Part], file: Path) -> Part | None:
         try:
@@ -101,9 +96,9 @@ def read_run(path: Path | str) -> RunRecord:
             damaged[str(file.relative_to(root))] = str(error)
             return None
 
-    steps = tuple(step for file in _in_order(root / STEPS) if (step := whole(_read_step, file)) is not None)
-    decisions = tuple(one for file in _in_order(root / DECISIONS) if (one := whole(_read_decision, file)) is not None)
-    goal = whole(_read_goal, root / GOAL) or _goal_without_file(decisions)
+    steps = tuple(step for file in in_order(root / STEPS) if (step := whole(read_step, file)) is not None)
+    decisions = tuple(one for file in in_order(root / DECISIONS) if (one := whole(read_decision, file)) is not None)
+    goal = whole(read_goal, root / GOAL) or _goal_without_file(decisions)
     result = whole(read_json, root / RESULT) if (root / RESULT).exists() else None
     return RunRecord(root, about, goal, steps, decisions, result, damaged)
 
@@ -114,7 +109,18 @@ def find_run(path: Path | str) -> RunRecord:
     return read_run(root / "record" if not (root / RUN).exists() and (root / "record" / RUN).exists() else root)
 
 
-def _in_order(folder: Path) -> list[Path]:
+def read_about(root: Path) -> dict[str, Any]:
+    """What run.json says; raises `DataError` when `root` holds no run, or one of another version."""
+    if not (root / RUN).exists():
+        raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0/record")
+    about = read_json(root / RUN)
+    if about.get("version") != VERSION:
+        raise DataError(f"{root / RUN} is version {about.get('version')}; this reads {VERSION}: use the release that wrote it")
+    return about
+
+
+def in_order(folder: Path) -> list[Path]:
+    """The numbered files of `folder`, the earliest first."""
     return sorted(folder.glob("[0-9]*.npz"))
 
 
@@ -126,14 +132,16 @@ def _goal_without_file(decisions: Sequence[Decision]) -> GoalRecord:
     return GoalRecord({}, first.goal, first.goal_object_pos, first.goal_tool_pos)
 
 
-def _read_goal(path: Path) -> GoalRecord:
+def read_goal(path: Path) -> GoalRecord:
+    """The goal in one file; raises `DataError` like `read_run`."""
     arrays, _ = read_archive(path)
     if "latent" not in arrays:
         raise DataError(f"{path} is not a goal of version {VERSION}: it has no latent; use the release that wrote it")
     return GoalRecord(part(arrays, "picture"), arrays["latent"], arrays.get("object_pos"), arrays.get("tool_pos"))
 
 
-def _read_decision(path: Path) -> Decision:
+def read_decision(path: Path) -> Decision:
+    """The decision in one file; raises `DataError` like `read_run`."""
     arrays, about = read_archive(path)
     try:
         terms = part(arrays, "term")
@@ -145,7 +153,8 @@ def _read_decision(path: Path) -> Decision:
         raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
 
 
-def _read_step(path: Path) -> StepRecord:
+def read_step(path: Path) -> StepRecord:
+    """The step in one file; raises `DataError` like `read_run`."""
     arrays, about = read_archive(path)
     try:
         images, arm = part(arrays, "image"), part(arrays, "arm")

@@ -1,0 +1,224 @@
+"""What the page may ask for: paths to answers. The server hands them out one by one, the exporter writes many into one file."""
+
+import base64
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError, RoboDreamError
+from robo_dream.replay.page_data import candidate_view, decision_view, pixel_view, real_pictures, require_sample, run_view
+from robo_dream.replay.sprites import PictureFormat, encoded, sprite
+from robo_dream.replay.watch import RunWatch
+
+_KEPT_BYTES = 96 * 2**20  # of drawn pictures
+_READ_SECONDS = 0.3  # spent on new files while a page waits
+
+
+@dataclass(frozen=True)
+class Dream:
+    """A state to imagine on from, and the disagreement gathered on the way there."""
+
+    latent: Float[np.ndarray, " channel"]
+    disagreement: float = 0.0
+
+
+@runtime_checkable
+class Dreamer(Protocol):
+    """What draws latents and imagines, for several callers at once."""
+
+    @property
+    def action_spec(self) -> ActionSpec: ...
+
+    @property
+    def action_block(self) -> int:
+        """Control steps in one imagined step."""
+        ...
+
+    def draw(self, latents: Float[np.ndarray, "row channel"]) -> Mapping[str, UInt8[np.ndarray, "row height width 3"]]: ...
+
+    def imagine(self, dream: Dream, actions: Float[np.ndarray, "time action"]) -> Dream:
+        """The state after one block of actions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The body of an answer and its media type. `lasting` answers never change."""
+
+    kind: str
+    body: bytes
+    lasting: bool = False
+
+
+class Routes:
+    """Answers to what a page asks about one run. `dreamer` may still be loading, or have failed: then pictures say so."""
+
+    def __init__(self, watch: RunWatch, dreamer: "Future[Dreamer]", pictures: PictureFormat = "JPEG") -> None:
+        self._watch, self._dreamer = watch, dreamer
+        self._pictures: PictureFormat = pictures
+        self._reading = threading.RLock()
+        self._drawn: OrderedDict[str, bytes] = OrderedDict()
+        self._gets: tuple[tuple[re.Pattern[str], Callable[..., Answer]], ...] = tuple(
+            (re.compile(pattern), answer)
+            for pattern, answer in (
+                (r"/api/run/(\d{1,9})/(\d{1,9})", self._run),
+                (r"/api/decision/(\d{1,9})", self._decision),
+                (r"/api/decision/(\d{1,9})/candidate/(\d{1,9})", self._candidate),
+                (r"/api/decision/(\d{1,9})/pixels", self._pixels),
+                (r"/picture/goal", self._goal),
+                (r"/picture/step/(\d{1,9})", self._step),
+                (r"/picture/decision/(\d{1,9})/real", self._real),
+                (r"/picture/decision/(\d{1,9})/plan", self._plan),
+                (r"/picture/decision/(\d{1,9})/candidate/(\d{1,9})", self._candidate_picture),
+            )
+        )
+
+    def get(self, path: str) -> Answer:
+        """Raises `DataError` for a path that means nothing here, and for what the run does not hold."""
+        for pattern, answer in self._gets:
+            match = pattern.fullmatch(path)
+            if match:
+                return answer(*map(int, match.groups()))
+        raise DataError(f"{path[:80]!r} is nothing of a run; the page asks for /api/... and /picture/...")
+
+    def post(self, path: str, asked: Any) -> Answer:
+        """`/api/dream`: imagines on from a latent, or only draws it. Raises `DataError` that says what was wrong with `asked`."""
+        if path != "/api/dream":
+            raise DataError(f"{path[:80]!r} takes nothing; POST to /api/dream")
+        return self._dream(asked)
+
+    def _run(self, decisions_from: int, steps_from: int) -> Answer:
+        with self._reading:
+            more = self._watch.refresh(_READ_SECONDS)
+            view = run_view(self._watch, decisions_from, steps_from)
+        return _json(view | {"more": more, "dreamer": self._dreamer_view()})
+
+    def _dreamer_view(self) -> dict[str, Any]:
+        if not self._dreamer.done():
+            return {"state": "loading"}
+        error = self._dreamer.exception()
+        if error is not None:
+            return {"state": "none", "sentence": str(error)}
+        dreamer = self._dreamer.result()
+        return {"state": "ready", "spec": dreamer.action_spec.to_json(), "block": dreamer.action_block}
+
+    def _decision(self, index: int) -> Answer:
+        with self._reading:
+            return _json(decision_view(self._watch, index))
+
+    def _candidate(self, index: int, sample: int) -> Answer:
+        with self._reading:
+            return _json(candidate_view(self._watch, index, sample))
+
+    def _pixels(self, index: int) -> Answer:
+        dreamer = self._ready()
+        with self._reading:
+            return _json(pixel_view(self._watch, index, dreamer.draw))
+
+    def _goal(self) -> Answer:
+        return self._picture({name: picture[None] for name, picture in self._watch.goal.pictures.items()}, 1)
+
+    def _step(self, number: int) -> Answer:
+        with self._reading:
+            frames = self._watch.step(number).observation.frames
+        return self._picture({name: frame.image[None] for name, frame in frames.items()}, 1)
+
+    def _real(self, index: int) -> Answer:
+        with self._reading:
+            decision = self._watch.decision(index)
+            views = real_pictures(self._watch, decision)
+        return self._picture(views, 1 + len(decision.latents), lasting=False)  # the future comes in while one watches
+
+    def _plan(self, index: int) -> Answer:
+        with self._reading:
+            decision = self._watch.decision(index)
+        return self._drawing(f"{index}", np.concatenate([decision.belief[None], decision.latents]))
+
+    def _candidate_picture(self, index: int, sample: int) -> Answer:
+        with self._reading:
+            decision = self._watch.decision(index)
+        require_sample(decision, sample)
+        return self._drawing(f"{index}/{sample}", np.concatenate([decision.belief[None], decision.candidate_latents[sample]]))
+
+    def _drawing(self, key: str, latents: np.ndarray) -> Answer:
+        if key not in self._drawn:
+            drawn = {name: np.asarray(view) for name, view in self._ready().draw(latents).items()}
+            self._keep(key, self._picture(drawn, len(latents)).body)
+        return Answer(f"image/{self._pictures.lower()}", self._drawn[key], lasting=True)
+
+    def _keep(self, key: str, body: bytes) -> None:
+        with self._reading:
+            self._drawn[key] = body
+            while sum(map(len, self._drawn.values())) > _KEPT_BYTES and len(self._drawn) > 1:
+                self._drawn.popitem(last=False)
+
+    def _picture(self, views: Mapping[str, np.ndarray], columns: int, lasting: bool = True) -> Answer:
+        image = sprite(views, self._watch.cameras, columns)
+        return Answer(f"image/{self._pictures.lower()}", encoded(image, self._pictures), lasting)
+
+    def _ready(self) -> Dreamer:
+        try:
+            return self._dreamer.result()
+        except RoboDreamError as error:
+            raise DataError(f"imagination cannot be drawn: {error}") from None
+
+    def _dream(self, asked: Any) -> Answer:
+        dreamer = self._ready()
+        dream = self._asked_dream(asked)
+        actions = asked.get("actions")
+        if actions is not None:
+            dream = dreamer.imagine(dream, _asked_actions(actions, dreamer))
+        views = {name: np.asarray(view) for name, view in dreamer.draw(dream.latent[None]).items()}
+        picture = base64.b64encode(self._picture(views, 1).body).decode()
+        told = {"latent": [float(f"{x:.7g}") for x in dream.latent], "disagreement": dream.disagreement}
+        return _json(told | {"picture": f"data:image/{self._pictures.lower()};base64,{picture}"})
+
+    def _asked_dream(self, asked: Any) -> Dream:
+        """The dream to go on from: a latent that the page sends back, or the belief of a decision."""
+        if not isinstance(asked, dict):
+            raise DataError(f"a dream is asked for with a JSON object; got {type(asked).__name__}")
+        channels = self._watch.channels
+        if "latent" in asked:
+            latent = _numbers(asked["latent"], "latent")
+            if latent.shape != (channels,):
+                raise DataError(f"latent has shape {latent.shape}; expected ({channels},) as in the run")
+            return Dream(latent, float(_numbers(asked.get("disagreement", 0.0), "disagreement").reshape(())))
+        index = asked.get("decision")
+        if not isinstance(index, int):
+            raise DataError("a dream begins at a `latent` or at the number of a `decision`; neither was given")
+        with self._reading:
+            return Dream(self._watch.decision(index).belief.astype(np.float32))
+
+
+def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time action"]:
+    """A block of actions; raises `DataError` for another shape, and for what the limits do not allow."""
+    block, spec = _numbers(actions, "actions"), dreamer.action_spec
+    if block.shape != (dreamer.action_block, spec.size):
+        raise DataError(f"actions have shape {block.shape}; expected one block of {dreamer.action_block} steps of {spec.size} numbers")
+    try:
+        return np.stack([spec.check(action) for action in block])
+    except RoboDreamError as error:
+        raise DataError(str(error)) from None
+
+
+def _numbers(value: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{name} is no array of numbers") from None
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} holds numbers that are not finite")
+    return array
+
+
+def _json(value: Any) -> Answer:
+    return Answer("application/json", json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
