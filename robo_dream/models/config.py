@@ -23,6 +23,7 @@ class Widths:
     decoder: int
     decoder_layers: int
     dynamics: int  # hidden width of the dynamics: imagining is what planning waits for
+    dynamics_layers: int
     trunk: int  # hidden width of the inverse model
     trunk_layers: int
     head: int  # hidden width of one ensemble head
@@ -30,9 +31,9 @@ class Widths:
 
 
 WIDTHS: Mapping[str, Widths] = {
-    "S": Widths(256, 48, 96, 1, 192, 512, 48, 1, 384, 512, 3, 96, 384),
-    "B": Widths(384, 96, 192, 2, 384, 1024, 96, 2, 1024, 1024, 4, 256, 512),
-    "L": Widths(768, 192, 384, 4, 768, 2048, 192, 4, 2048, 2048, 6, 512, 1024),
+    "S": Widths(256, 48, 96, 1, 192, 512, 48, 1, 256, 2, 512, 3, 64, 384),
+    "B": Widths(384, 96, 192, 2, 384, 1024, 96, 2, 1024, 4, 1024, 4, 256, 512),
+    "L": Widths(768, 192, 384, 4, 768, 2048, 192, 4, 2048, 6, 2048, 6, 512, 1024),
 }
 
 

@@ -26,7 +26,7 @@ class Dynamics(nn.Module):
         w, config = spec.config.widths, spec.config
         heads, latent, num_in = config.num_heads, config.latent, config.latent + spec.block_size
         self.num_heads = heads
-        self.trunk = ResidualMlp(latent, w.dynamics, w.trunk_layers)
+        self.trunk = ResidualMlp(latent, w.dynamics, w.dynamics_layers)
         self.actions = nn.Linear(spec.block_size, w.dynamics)
         self.head_in = nn.Linear(w.dynamics, heads * w.head)
         self.head_out = nn.Parameter(torch.randn(heads, w.head, latent) * (0.3 / math.sqrt(w.head)))
