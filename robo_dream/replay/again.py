@@ -122,9 +122,10 @@ def _array(value: object) -> object:
 
 def _equal(first: object, second: object) -> bool:
     """Equal to the bit, where NaN is NaN."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        both = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
-        return both and np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+        return False
     return first == second or (first != first and second != second)
 
 
