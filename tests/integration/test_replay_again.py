@@ -99,7 +99,7 @@ def test_what_if_nothing_changes_is_the_recorded_plan(record: Path, capsys: pyte
         (["--decision", "5", "--what-if", "planner.num_sample=3"], "did you mean planner.num_samples"),
         (["--decision", "50", "--recompute"], "there are decisions at 0, 5, 10"),
         (["--what-if", "seed=3"], "--decision STEP"),
-        ([], "nothing is asked"),
+        (["--decision", "5"], "belong to --recompute and --what-if"),
     ],
 )
 def test_a_question_that_cannot_be_answered_says_what_can(
