@@ -97,5 +97,5 @@ class CemPlanner:
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)

@@ -114,7 +114,7 @@ class GuardedPlanner:
                     std = torch.minimum(std, config.max_std * bounds.half_range)
                     drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
                     around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
-                    parts = [of_origin(mean[:, None], MEAN, names), of_origin(around, REFINED, names)]
+                    parts = [of_origin(bounds.clip(mean)[:, None], MEAN, names), of_origin(around, REFINED, names)]
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
@@ -128,7 +128,7 @@ class GuardedPlanner:
             chosen = search.least_risk(followed, config.risk)
         else:
             mean, _ = elite_moments(followed, hold, hold)
-            chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+            chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
 
 

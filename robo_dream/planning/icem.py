@@ -92,7 +92,7 @@ class IcemPlanner:
                 drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
                 parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
                 if i == config.num_iterations - 1:
-                    parts.append(of_origin(mean[:, None], MEAN, names))
+                    parts.append(of_origin(bounds.clip(mean)[:, None], MEAN, names))
             kept = scored.take(elites[:, :num_kept]) if scored is not None and elites is not None and num_kept else None
             scored = search.score(*parts)
             if kept is not None:
@@ -107,5 +107,5 @@ class IcemPlanner:
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)

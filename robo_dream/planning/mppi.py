@@ -82,7 +82,7 @@ class MppiPlanner:
         scored, elites, modes = None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
-                parts = [of_origin(mean[:, None], MEAN, names)]
+                parts = [of_origin(bounds.clip(mean)[:, None], MEAN, names)]
                 if i == 0:
                     parts = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
                 num_drawn = config.num_samples - num_candidates(parts)
@@ -99,7 +99,7 @@ class MppiPlanner:
             search.end_iteration()
         assert scored is not None and elites is not None
         followed = followed_elites(scored, elites, modes)
-        chosen = what_returns(config.returns, search, of_origin(mean[:, None], MEAN, names), followed)
+        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
         return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
 
 

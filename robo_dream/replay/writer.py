@@ -95,6 +95,10 @@ class RunWriter:
         self._hand_over(lambda: self._write(self.root / RESULT, content), patient=True)
         self.close()
 
+    def flush(self) -> None:
+        """Waits until all that was handed over so far is on disk, unless recording had stopped."""
+        self._waiting.join()
+
     def close(self) -> None:
         """Waits until all that was handed over is on disk, and ends the thread. Raises what was no fault of the disk."""
         if self._thread.is_alive():
@@ -119,12 +123,13 @@ class RunWriter:
 
     def _work(self) -> None:
         while (job := self._waiting.get()) is not None:
-            if self.failure is not None:
-                continue  # the queue empties, so that nobody waits for it
             try:
-                job()
+                if self.failure is None:  # after one the queue still empties, so that nobody waits for it
+                    job()
             except Exception as error:  # of whatever kind: the arm goes on, and `close` raises what is a mistake in the program
                 self._stop(error)
+            finally:
+                self._waiting.task_done()
 
     def _stop(self, error: Exception) -> None:
         with self._stopping:  # the loop and the thread may both find a reason

@@ -103,7 +103,7 @@ def point_problems(num_problems: int, distance: float, seed: int) -> tuple[Belie
 class PointMassInverse:
     """The exact inverse model of `PointMassModel`: straight to the goal as fast as the limits allow, or with noise of `std`."""
 
-    model: PointMassModel
+    model: WorldModel  # a `PointMassModel`, or what fails like one
     std: float = 0.3  # fraction of the limits
 
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:

@@ -14,14 +14,14 @@ from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import InverseProposer
 from robo_dream.testing.planner_suite import PlannerSuite
-from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec
+from robo_dream.testing.point_mass import PointMassInverse
 from robo_dream.testing.search_planner_suite import SearchPlannerSuite
 
 Clock = Callable[[], float]
 
 
 def inverse_proposer(model: WorldModel, sampled_only: bool = False) -> InverseProposer:
-    return InverseProposer(model, PointMassInverse(PointMassModel(point_action_spec())), sampled_only)
+    return InverseProposer(model, PointMassInverse(model), sampled_only=sampled_only)
 
 
 class TestGuarded(SearchPlannerSuite):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robo_dream.apps import compose
 from robo_dream.apps.evaluate import EvaluateConfig, pair_seed

@@ -24,6 +24,7 @@ EXTRAS = (
     Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),
     Extra("tensorboard", ("tensorboard",), "training curves in a browser"),
     Extra("realsense", ("pyrealsense2",), "RealSense cameras"),
+    Extra("page-tests", ("playwright",), "tests of the replay page in a real browser"),
 )
 _LEROBOT = (
     "it pins an older torch, so give it an environment of its own: "

@@ -67,6 +67,7 @@ def test_the_chosen_candidate_is_the_one_whose_actions_the_plan_has(tmp_path: Pa
     mean, record = decision(0), decision(5)
     writer.on_decision(mean)
     writer.on_decision(replace(record, actions=record.candidates[4].clone()))
+    writer.flush()
     watch = watched(tmp_path)
     assert decision_view(watch, 0)["chosen"] is None and decision_view(watch, 0)["disagreement"] is None
     assert decision_view(watch, 1)["chosen"] == 4
@@ -78,6 +79,7 @@ def test_latent_errors_are_against_the_beliefs_that_came_and_none_before(tmp_pat
     belief = first.latents[0] + torch.full((CHANNELS,), 0.25)
     writer.on_decision(first)
     writer.on_decision(replace(decision(BLOCK), belief=belief))
+    writer.flush()
     watch = watched(tmp_path)
     view = decision_view(watch, 0)
     assert view["latent_error"] == [pytest.approx(0.25, abs=1e-4), *[None] * (HORIZON - 1)]
@@ -104,17 +106,20 @@ def test_only_what_the_arm_changed_is_clipped(tmp_path: Path) -> None:
     for step, kept in enumerate((1.0, 0.995, 0.0)):
         sent = np.full(5, reach, np.float32)
         writer.on_step(observation(step), sent, np.float32(kept) * sent)
+    writer.flush()
     assert [row["clipped"] for row in watched(tmp_path).steps] == [False, False, True]
 
 
 def test_a_growing_run_is_read_on_without_reading_again(tmp_path: Path) -> None:
     writer = new_writer(tmp_path)
+    writer.flush()
     watch = watched(tmp_path)
     assert watch.decisions == [] and watch.cameras == ("front", "side")
     for step in range(7):
         if step % BLOCK == 0:
             writer.on_decision(replace(decision(step), status=PlanStatus.UNSURE if step else PlanStatus.OK))
         writer.on_step(observation(step), action(step), action(step))
+        writer.flush()
         watch.refresh()
         assert len(watch.steps) == step + 1 and len(watch.decisions) == 1 + (step >= BLOCK) and watch.result is None
     assert watch.decisions[1]["status"] == "UNSURE" and decision_view(watch, 0)["num_real"] == 2

@@ -198,6 +198,7 @@ def test_a_running_run_is_followed(tmp_path: Path) -> None:
         assert before["decisions"] == [] and not before["finished"]
         writer.on_decision(decision(0))
         writer.on_step(observation(0), np.zeros(5), np.zeros(5))
+        writer.flush()
         after = read_whole(server)
         assert len(after["decisions"]) == len(after["steps"]) == 1 and not after["finished"]
         writer.finish(observation(1), {"moderate": False, "reasons": ["a frame was 3 s old"]})
