@@ -1,13 +1,21 @@
 """The simulated arm and clock: a `RobotArm` that takes joint targets, moved along by a clock whose sleeping is physics."""
 
+from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float
 
 from robo_dream.control.cartesian import CartesianArm
+from robo_dream.control.clearance import Clearance
+from robo_dream.control.collision import CollisionCheck
+from robo_dream.control.guard import Guard, motion_limits
+from robo_dream.control.guarded_arm import GuardedArm
+from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ContractError
+from robo_dream.replay.events import SafetyEvent
+from sim.scene import Scene
 from sim.world import CONTROL_DT, World
 
 _TURNS = 2 * np.pi  # limit of joints that have none
@@ -61,3 +69,24 @@ class SimClock:
 def tool_arm(world: World) -> CartesianArm:
     """The world's arm, taking tool moves."""
     return CartesianArm(SimArm(world), world.moves)
+
+
+def guarded_tool_arm(world: World, limits: SafetyLimits, on_event: Callable[[SafetyEvent], None] | None = None) -> CartesianArm:
+    """The world's arm, taking tool moves, behind the same guard that a real one has. Within the limits nothing changes, to the bit."""
+    driver = SimArm(world)
+    motion = motion_limits(driver.action_spec, world.scene.arm.limits.joint_speed, limits)
+    guard = Guard(motion, limits, collision_check(world.scene, limits.clearance), world.scene.arm.limits.give)
+    return CartesianArm(GuardedArm(driver, guard, SimClock(world), on_event), world.moves)
+
+
+def collision_check(scene: Scene, clearance: Clearance) -> CollisionCheck:
+    """The check of the scene's arm against itself, the table and its box; objects are left out."""
+    model, fingers = scene.model, scene.finger_names
+    if fingers:
+        hand = int(model.body_parentid[model.jnt_bodyid[model.joint(fingers[0]).id]])
+    else:
+        hand = int(model.jnt_bodyid[model.joint(scene.joint_names[-1]).id])
+    angles = {name: scene.arm.finger_range for name in fingers}
+    opened, closed = scene.arm.finger_range
+    angles |= {name: (ratio * opened, ratio * closed) for name, ratio in scene.passive_joints}
+    return CollisionCheck(model, scene.joint_names, model.body(hand).name, angles, clearance)

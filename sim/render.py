@@ -7,7 +7,7 @@ from types import TracebackType
 
 import mujoco
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from robo_dream.errors import MissingExtraError
 
@@ -39,6 +39,24 @@ class SceneRenderer:
     def close(self) -> None:
         self._close()
         atexit.unregister(self._close)
+
+    def look(self, data: mujoco.MjData, camera: str) -> None:
+        """Takes in the world as it is now; quick, so that moving physics need only be held back for this."""
+        self._renderer.update_scene(data, camera)
+
+    def colour(self) -> UInt8[np.ndarray, "height width 3"]:
+        """What was there when it last looked."""
+        return self._renderer.render()
+
+    def depth(self, to_the_right: float = 0.0) -> Float[np.ndarray, "height width"]:
+        """Metres along the axis of a camera that many metres to the right of the one that last looked."""
+        for eye in self._renderer.scene.camera:
+            eye.pos = eye.pos + to_the_right * np.cross(eye.forward, eye.up)
+        self._renderer.enable_depth_rendering()
+        try:
+            return self._renderer.render()
+        finally:
+            self._renderer.disable_depth_rendering()
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         self._renderer.update_scene(data, camera)

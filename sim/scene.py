@@ -1,5 +1,6 @@
 """A table, an arm, objects and cameras as one MuJoCo model, built with dm_control's mjcf."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mujoco
@@ -7,11 +8,13 @@ import numpy as np
 from dm_control import mjcf
 
 from robo_dream.errors import ConfigError
-from sim.arms import jaco, menagerie, ur5e
+from sim.arms import jaco, menagerie, so101, ur5e, ur5e_shapes, xarm6
 from sim.arms.model import ArmModel
 from sim.decimate import compile_decimated
 
-ARMS = {"jaco": jaco.build, "ur5e": ur5e.build}
+ARMS = {
+    "jaco": jaco.build, "so101": so101.build, "ur5e": ur5e.build, "ur5e_shapes": ur5e_shapes.build, "xarm6": xarm6.build,
+}  # fmt: skip
 TIMESTEP = 0.004  # s; contacts of hand and box stay stable, twice dm_control's step
 
 
@@ -79,7 +82,11 @@ class Scene:
     passive_joints: tuple[tuple[str, float], ...] = ()  # and their angle as a multiple of the fingers'
 
 
-def build_scene(config: SceneConfig) -> Scene:
+Additions = Callable[[mjcf.RootElement, ArmModel], None]
+"""Puts more into a scene before it is compiled: given the world and the arm that is attached to it."""
+
+
+def build_scene(config: SceneConfig, additions: Additions | None = None) -> Scene:
     """Raises `ConfigError` for an arm that is not known, `MissingExtraError` for one that an optional package brings."""
     arm = _arm(config.arm)
     root = _table()
@@ -94,6 +101,8 @@ def build_scene(config: SceneConfig) -> Scene:
         )  # fmt: skip
     for camera in config.cameras:
         root.worldbody.add("camera", name=camera.name, pos=camera.pos, xyaxes=_axes(camera), fovy=camera.fovy)
+    if additions is not None:
+        additions(root, arm)
     xml, assets = root.to_xml_string(), root.get_assets()
     model = compile_decimated(xml, assets, config.decimate) if config.decimate else mujoco.MjModel.from_xml_string(xml, assets)
     joint_names = tuple(joint.full_identifier for joint in arm.joints)

@@ -9,6 +9,7 @@ from robo_dream.embodiment import Pose
 from sim.world import World
 
 _CLEARANCE = 0.10  # m between tool and objects at the start
+_MARGIN = 0.05  # m that objects keep from the ends of the arm's workspace
 _MAX_TRIES = 200
 
 
@@ -38,10 +39,13 @@ def draw_start(world: World, rng: np.random.Generator, config: StartConfig | Non
     config = config or StartConfig()
     limits = world.scene.arm.limits
     world.home()
+    object_low = np.maximum(config.object_low, np.add(limits.workspace_low[:2], _MARGIN))  # a small arm's table is smaller
+    object_high = np.minimum(config.object_high, np.subtract(limits.workspace_high[:2], _MARGIN))
+    tool_z = np.minimum(config.tool_z, limits.workspace_high[2])
     spots: list[np.ndarray] = []
     for index, box in enumerate(world.scene.config.objects):
         for _ in range(_MAX_TRIES):
-            spot = rng.uniform(config.object_low, config.object_high)
+            spot = rng.uniform(object_low, object_high)
             if all(np.linalg.norm(spot - other) > 0.11 for other in spots):
                 break
         spots.append(spot)
@@ -49,7 +53,7 @@ def draw_start(world: World, rng: np.random.Generator, config: StartConfig | Non
         world.set_object(np.array([*spot, box.half_size[2], np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), index)
     for _ in range(_MAX_TRIES):
         tool = rng.uniform(limits.workspace_low, limits.workspace_high)
-        tool[2] = rng.uniform(*config.tool_z)
+        tool[2] = rng.uniform(*tool_z)
         if all(np.linalg.norm(tool - world.object_poses[i, :3]) > _CLEARANCE for i in range(len(spots))):
             break
     yaw = rng.uniform(*config.tool_yaw)

@@ -11,7 +11,7 @@ from robo_dream.control.kinematics import Kinematics
 from robo_dream.embodiment import ArmState, Frame, Intrinsics, Observation
 from robo_dream.errors import ContractError
 from sim.render import SceneRenderer
-from sim.scene import CameraConfig, Scene, SceneConfig, build_scene
+from sim.scene import Additions, CameraConfig, Scene, SceneConfig, build_scene
 
 CONTROL_DT = 0.1  # s
 SERVO_UPDATES = 5  # in a control step the servo targets move to the new joint target in this many equal parts
@@ -21,8 +21,8 @@ STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL
 class World:
     """Physics and cameras of one scene. `state` and `set_state` carry everything that decides the future."""
 
-    def __init__(self, config: SceneConfig | None = None) -> None:
-        self.scene: Scene = build_scene(config or SceneConfig())
+    def __init__(self, config: SceneConfig | None = None, additions: Additions | None = None) -> None:
+        self.scene: Scene = build_scene(config or SceneConfig(), additions)
         self.model = self.scene.model
         self.data = mujoco.MjData(self.model)
         self.kinematics = Kinematics(self.model, self.scene.joint_names, self.scene.tool_site)
@@ -31,6 +31,7 @@ class World:
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in self.scene.joint_names])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.joint_names])
         self._fingers = np.array([self.model.joint(name).qposadr[0] for name in self.scene.finger_names], np.int64)
+        self._finger_dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.finger_names], np.int64)
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._cameras = {camera.name: camera for camera in self.scene.config.cameras}
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
@@ -59,7 +60,7 @@ class World:
         for name, ratio in self.scene.passive_joints:
             self.data.joint(name).qpos[0] = ratio * self._finger_angle(gripper)
         self.data.qvel[:] = 0
-        self._set_servos(np.append(joint_pos, gripper))
+        self.set_servos(np.append(joint_pos, gripper))
         mujoco.mj_forward(self.model, self.data)
 
     def set_object(self, pose: Float[np.ndarray, "7"], index: int = 0) -> None:
@@ -69,6 +70,12 @@ class World:
         dof = self.model.jnt_dofadr[self.model.joint(self.scene.config.objects[index].name).id]
         self.data.qvel[dof : dof + 6] = 0
         mujoco.mj_forward(self.model, self.data)
+
+    def set_servos(self, target: Float[np.ndarray, " joint_and_gripper"]) -> None:
+        """Tells the servos where to be, at once; the world does not move yet."""
+        self.data.ctrl[self.scene.servos] = target[:-1]
+        self.data.ctrl[self.scene.finger_servos] = self._finger_angle(float(target[-1]))
+        self.pending_target = np.array(target, np.float64)
 
     @property
     def time(self) -> float:
@@ -84,6 +91,13 @@ class World:
     def measured(self) -> Float[np.ndarray, " joint_and_gripper"]:
         """Where the joints are, and the hand's closure."""
         return np.append(self.data.qpos[self._qpos], self._closure(self.data.qpos[self._fingers]))
+
+    @property
+    def measured_speed(self) -> Float[np.ndarray, " joint_and_gripper"]:
+        """How fast they move: rad/s, and closure a second."""
+        opened, closed = self.scene.arm.finger_range
+        speeds = self.data.qvel[self._finger_dofs]
+        return np.append(self.data.qvel[self._dofs], speeds.mean() / (closed - opened) if len(speeds) else 0.0)
 
     @property
     def object_poses(self) -> Float[np.ndarray, "object 7"]:
@@ -110,7 +124,7 @@ class World:
         """Advances the world by one control step while the servo targets move to `joint_target`."""
         before = self.joint_target
         for i in range(1, SERVO_UPDATES + 1):
-            self._set_servos(before + (joint_target - before) * (i / SERVO_UPDATES))
+            self.set_servos(before + (joint_target - before) * (i / SERVO_UPDATES))
             mujoco.mj_step(self.model, self.data, self._substeps)
 
     def step_move(self, move: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
@@ -175,7 +189,3 @@ class World:
         opened, closed = self.scene.arm.finger_range
         return opened + closure * (closed - opened)
 
-    def _set_servos(self, target: Float[np.ndarray, " joint_and_gripper"]) -> None:
-        self.data.ctrl[self.scene.servos] = target[:-1]
-        self.data.ctrl[self.scene.finger_servos] = self._finger_angle(float(target[-1]))
-        self.pending_target = np.array(target, np.float64)
