@@ -101,11 +101,37 @@ def write(root: Path, storage: str) -> None:
     np.savez(root / "expected.npz", **{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
+def expect(data: Path, path: Path) -> str:
+    """Writes what our own reader finds in the dataset `data` to `path`; gives its storage."""
+    import numpy as np
+
+    from robo_dream.data.shards import open_dataset
+
+    dataset = open_dataset(data, ("front", "side"))
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("episode", "frame", "task", "action", "state", "front", "side")}
+    for number, episode in enumerate(dataset):
+        columns["episode"].append(np.full(episode.num_frames, number))
+        columns["frame"].append(np.arange(episode.num_frames))
+        columns["task"].append(np.full(episode.num_frames, episode.task))
+        columns["action"].append(np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]))
+        columns["state"].append(episode.proprio)
+        for name in ("front", "side"):
+            columns[name].append(episode.images[name])
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})
+    return dataset.spec.storage
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="the interpreter of an environment that has lerobot 0.4.4")
+    parser.add_argument("--data", type=Path, help="a dataset with cameras front and side, instead of new ones; against our own reader")
     args = parser.parse_args()
     status = 0
+    if args.data is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            storage = expect(args.data, Path(folder) / "expected.npz")
+            command = [args.python, "-c", READ, str(args.data), str(Path(folder) / "expected.npz"), storage]
+            return subprocess.run(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False).returncode
     for storage in ("image", "video"):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)

@@ -5,6 +5,7 @@ NumPy only: this file is what the computer beside a robot imports.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -148,7 +149,11 @@ class ArmState:
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole camera: focal lengths and principal point in pixels."""
+    """Pinhole camera: focal lengths and principal point in pixels, counted from the picture's top left edge.
+
+    The centre of the first pixel is therefore at (0.5, 0.5). OpenCV and librealsense count from that centre: their principal point is
+    half a pixel less.
+    """
 
     width: int
     height: int
@@ -165,6 +170,7 @@ class Frame:
     time: float
     image: UInt8[np.ndarray, "height width 3"]
     number: int = 0  # counts up by one for each new exposure; the same number twice is the same picture
+    depth: Float[np.ndarray, "height width"] | None = None  # metres along the camera's axis, for each pixel of `image`; 0 where unknown
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class RobotArm(Protocol):
 
     def __enter__(self) -> "RobotArm": ...
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def state(self) -> ArmState: ...
 
@@ -224,11 +230,13 @@ class Camera(Protocol):
     def name(self) -> str: ...
 
     @property
-    def intrinsics(self) -> Intrinsics: ...
+    def intrinsics(self) -> Intrinsics:
+        """NaN where a camera learns them only when it is entered."""
+        ...
 
     @property
     def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
-        """Pose of the camera; x right, y down, z forward (OpenCV)."""
+        """Pose of the camera; x right, y down, z forward (OpenCV). NaN when it was never calibrated."""
         ...
 
     def __enter__(self) -> "Camera": ...

@@ -28,9 +28,17 @@ class MissingExtraError(RoboDreamError, ImportError):
     """An optional dependency or system library is not installed; the message says how to install it."""
 
 
+class CameraError(RoboDreamError):
+    """The camera did not answer, or what it sent cannot be used."""
+
+
 class StaleObservationError(RoboDreamError):
     """A frame or joint state is too old to act on."""
 
 
 class SafetyStopError(RoboDreamError):
     """A safety check refused to let the arm move."""
+
+
+class ArmError(RoboDreamError):
+    """The arm did not answer, or answered that something is wrong."""

@@ -1,5 +1,7 @@
 """What every `RobotArm` must do. Inherit in a test file, give `make`, and pytest does the rest."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ class RobotArmSuite:
     settle_steps = 10  # control steps given to arrive
     pos_tolerance = 0.005  # m; a small arm's repeatability with its steady-state error
     joint_tolerance = 0.02  # rad
+    knows_its_tool = True  # False for a driver of joints, whose states have NaN where the tool would be
 
     def make(self) -> RobotArm:
         """A new arm, not yet entered, where small moves in every direction are free."""
@@ -28,9 +31,15 @@ class RobotArmSuite:
     def test_state_is_finite_and_a_rotation(self) -> None:
         with self.make() as arm:
             state = arm.state()
-        assert np.isfinite(state.proprio).all() and state.proprio.shape == (len(PROPRIO_NAMES),)
+        assert state.proprio.shape == (len(PROPRIO_NAMES),)
         assert np.isfinite(state.joint_pos).all() and state.joint_pos.shape == state.joint_vel.shape
-        assert np.linalg.norm(state.tool_quat) == pytest.approx(1.0, abs=1e-3)
+        assert np.isfinite(state.joint_vel).all() and np.isfinite([state.time, state.gripper, state.target_gripper]).all()
+        if self.knows_its_tool:
+            assert np.isfinite(state.proprio).all()
+            assert np.linalg.norm(state.tool_quat) == pytest.approx(1.0, abs=1e-3)
+        else:
+            assert np.isnan(state.tool_pos).all() and np.isnan(state.target_pos).all()
+            assert state.joint_target is not None and np.isfinite(state.joint_target).all()
         assert -0.05 <= state.gripper <= 1.05
 
     def test_time_of_the_state_moves_with_the_clock(self) -> None:
@@ -65,7 +74,10 @@ class RobotArmSuite:
             action[0] = bad
             with pytest.raises(RoboDreamError):
                 arm.send(action)
-            np.testing.assert_allclose(arm.state().target_pos, before.target_pos, atol=1e-6)
+            after = arm.state()
+            np.testing.assert_allclose(after.target_pos, before.target_pos, atol=1e-6)
+            if before.joint_target is not None and after.joint_target is not None:
+                np.testing.assert_allclose(after.joint_target, before.joint_target, atol=self.joint_tolerance / 10)
 
     def test_action_of_the_wrong_size_is_refused(self) -> None:
         with self.make() as arm, pytest.raises(RoboDreamError):
@@ -96,9 +108,68 @@ class RobotArmSuite:
             arm.stop()
             arm.stop()
             self._pass(arm, clock, self.settle_steps)
-            rest = arm.state().tool_pos
+            self._assert_at_rest(arm, clock)
+
+    def test_entering_moves_nothing(self) -> None:
+        with self.make() as arm:
+            self._assert_at_rest(arm, self.make_clock(arm))
+
+    def test_stop_from_another_thread_ends_the_motion(self) -> None:
+        with self.make() as arm:
+            clock = self.make_clock(arm)
+            arm.send(self._small_action(arm))
+            failures: list[Exception] = []
+
+            def stop() -> None:
+                try:
+                    arm.stop()
+                    arm.stop()
+                except Exception as error:
+                    failures.append(error)
+
+            threads = [threading.Thread(target=stop) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            arm.state()
+            for thread in threads:
+                thread.join(5.0)
+            assert not failures and not any(thread.is_alive() for thread in threads)
             self._pass(arm, clock, self.settle_steps)
-            np.testing.assert_allclose(arm.state().tool_pos, rest, atol=self.pos_tolerance)
+            self._assert_at_rest(arm, clock)
+
+    def test_an_arm_that_was_stopped_goes_on_when_told(self) -> None:
+        with self.make() as arm:
+            clock = self.make_clock(arm)
+            arm.stop()
+            before = arm.state()
+            arm.send(self._small_action(arm))
+            self._pass(arm, clock, self.settle_steps)
+            after = arm.state()
+            way = np.append(after.joint_pos - before.joint_pos, after.tool_pos - before.tool_pos)  # an arm may know only one of them
+            assert np.nanmax(np.abs(way)) > 0.002
+
+    def test_stop_is_harmless_before_entering_and_after_leaving(self) -> None:
+        arm = self.make()
+        arm.stop()
+        with arm:
+            pass
+        arm.stop()
+
+    def test_an_arm_can_be_entered_again(self) -> None:
+        arm = self.make()
+        with arm:
+            first = arm.state()
+        with arm:
+            second = arm.state()
+        np.testing.assert_allclose(second.joint_pos, first.joint_pos, atol=self.joint_tolerance)
+        assert second.time >= first.time
+
+    def _assert_at_rest(self, arm: RobotArm, clock: Clock) -> None:
+        before = arm.state()
+        self._pass(arm, clock, self.settle_steps)
+        after = arm.state()
+        np.testing.assert_allclose(after.joint_pos, before.joint_pos, atol=self.joint_tolerance / 2)
+        np.testing.assert_allclose(after.tool_pos, before.tool_pos, atol=self.pos_tolerance)
 
     def _small_action(self, arm: RobotArm) -> np.ndarray:
         """A fifth of the limits for a relative move, a hundredth of a radian for joints."""

@@ -1,0 +1,225 @@
+"""Any LeRobot `Robot` object as an arm: what it calls `<joint>.pos` becomes radians, and its errors an `ArmError`."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.errors import ArmError, ConfigError, ContractError
+
+_JUMP = 0.1, 8.0  # rad, and rad/s from the observation before: no such arm moves faster
+
+
+class LeRobotRobot(Protocol):
+    """What of `lerobot.robots.Robot` is used here."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    @property
+    def is_calibrated(self) -> bool: ...
+
+    def connect(self, calibrate: bool = True) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def get_observation(self) -> Mapping[str, Any]: ...
+
+    def send_action(self, action: dict[str, float]) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class LeRobotJoint:
+    """A joint as LeRobot names it, its range in radians, what the robot says at 0 rad (in its own unit) and its sense."""
+
+    name: str
+    low: float
+    high: float
+    zero: float = 0.0
+    sign: int = 1
+
+
+@dataclass(frozen=True)
+class LeRobotConfig:
+    """How the numbers of a LeRobot robot are meant.
+
+    `unit` is "degrees" (SO-101 with `use_degrees`) or "percent": -100 to 100 over each joint's range, `low` to `high`. The gripper says
+    `opened` and `closed` at its ends. LeRobot lets go of an arm when it disconnects; `torque_off_on_exit` declares that pose one of rest.
+    """
+
+    joints: tuple[LeRobotJoint, ...]
+    gripper: str = "gripper"
+    opened: float = 100.0
+    closed: float = 0.0
+    unit: Literal["degrees", "percent"] = "degrees"
+    control_dt: float = 0.02  # s
+    max_read_time: float = 0.2  # s that an observation may take, pictures included, before it is too old
+    torque_off_on_exit: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.joints:
+            raise ConfigError("the arm has no joints; list them from base to tool")
+        if self.unit not in ("degrees", "percent"):
+            raise ConfigError(f"unit is {self.unit!r}; allowed are 'degrees' and 'percent'")
+        for joint in self.joints:
+            if not (joint.low < joint.high and joint.sign in (-1, 1)):
+                raise ConfigError(f"{joint} needs low < high (rad) and a sign of 1 or -1")
+        if self.opened == self.closed:
+            raise ConfigError(f"opened and closed are both {self.opened}; give what the gripper says at its two ends")
+        if not (self.control_dt > 0 and self.max_read_time > 0):
+            raise ConfigError(f"control_dt is {self.control_dt} s and max_read_time {self.max_read_time} s; both must be positive")
+
+
+class LeRobotArm:
+    """A `RobotArm` that takes joint targets (radians, then the closure) and drives `robot`.
+
+    Entering connects the robot unless it is connected already, and never starts a calibration (that asks at the keyboard). LeRobot
+    gives no velocities; they are differences of observations. An observation that jumps is asked for again, then refused.
+    """
+
+    def __init__(self, robot: LeRobotRobot, config: LeRobotConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._robot = robot
+        self._config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._names = (*(joint.name for joint in config.joints), config.gripper)
+        low, high = np.array([joint.low for joint in config.joints]), np.array([joint.high for joint in config.joints])
+        sign, zero = np.array([joint.sign for joint in config.joints]), np.array([joint.zero for joint in config.joints])
+        if config.unit == "degrees":
+            scale = sign * 180 / np.pi
+        else:
+            scale = sign * 200 / (high - low)
+            zero = zero - scale * (high + low) / 2
+        self._zero, self._scale = np.append(zero, config.opened), np.append(scale, config.closed - config.opened)
+        units = ("rad",) * len(config.joints) + ("1",)
+        self.action_spec = ActionSpec("joint_target", self._names, units, np.append(low, 0.0), np.append(high, 1.0), config.control_dt)
+        self._entered = False
+        self._seen: tuple[float, np.ndarray] | None = None  # when, and radians and closure
+        self._target: np.ndarray | None = None
+        self._stopped = False
+
+    def __enter__(self) -> "LeRobotArm":
+        lets_go = bool(getattr(getattr(self._robot, "config", None), "disable_torque_on_disconnect", False))  # not every robot has it
+        if lets_go and not self._config.torque_off_on_exit:
+            raise ConfigError(
+                f"{self._robot} drops the arm when it disconnects; set disable_torque_on_disconnect=False in its configuration, "
+                "or torque_off_on_exit=True here if it will end in a pose of rest"
+            )
+        if not self._robot.is_connected:
+            self._call("connect", lambda: self._robot.connect(calibrate=False))
+        if not self._robot.is_calibrated:
+            self._robot.disconnect()
+            raise ArmError(f"{self._robot} is not calibrated; run lerobot-calibrate for it first")
+        self._entered, self._seen, self._target, self._stopped = True, None, None, False
+        try:
+            self._observe()
+        except BaseException:
+            self._entered = False
+            self._robot.disconnect()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.stop()
+        except ArmError:
+            if value is None:  # an error that is under way says more
+                raise
+        finally:
+            self._entered = False
+            self._call("disconnect", self._robot.disconnect)
+
+    def state(self) -> ArmState:
+        """One observation. Tool and tool target are NaN: `robo_dream.control.cartesian.with_tool` knows them."""
+        with self._lock:
+            before = self._seen
+            at, pos = self._observe()
+            target = pos if self._target is None else self._target
+        vel = np.zeros(len(pos)) if before is None else (pos - before[1]) / max(at - before[0], 1e-6)
+        nan = np.full(3, np.nan)
+        return ArmState(
+            time=at, joint_pos=pos[:-1], joint_vel=vel[:-1], tool_pos=nan, tool_quat=np.full(4, np.nan), tool_yaw=math.nan,
+            gripper=float(pos[-1]), target_pos=nan, target_yaw=math.nan, target_gripper=float(target[-1]), joint_target=target[:-1],
+        )  # fmt: skip
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        """Starts towards `action`, clipped to the limits; returns what the robot says that it sent. Raises `ContractError`, `ArmError`."""
+        action = np.asarray(action, np.float64)
+        spec = self.action_spec
+        if action.shape != (spec.size,) or not np.isfinite(action).all():
+            raise ContractError(f"joint target {action} must be {spec.size} finite numbers {spec.names}; nothing was sent")
+        with self._lock:
+            self._target = self._send(np.clip(action, spec.low, spec.high))
+            self._stopped = False
+            return self._target
+
+    def stop(self) -> None:
+        """Sends every joint to where it is now; told again, it stays there. Raises `ArmError` when the robot cannot be told."""
+        with self._lock:
+            if not self._entered:
+                return
+            if not self._stopped or self._target is None:
+                try:
+                    _, here = self._observe()
+                except ArmError:
+                    if self._seen is None:
+                        raise
+                    here = self._seen[1]
+                self._target = np.clip(here, self.action_spec.low, self.action_spec.high)
+            self._send(self._target)
+            self._stopped = True
+
+    def _observe(self) -> tuple[float, np.ndarray]:
+        """When, and where; asked twice at most. The lock is held."""
+        self._assert_entered()
+        problem = ""
+        for _ in range(2):
+            began = self._clock()
+            observation = self._call("get_observation", self._robot.get_observation)
+            at = self._clock()
+            pos = self._values(observation, "get_observation")
+            if at - began > self._config.max_read_time:
+                problem = f"an observation took {at - began:.3f} s; allowed are {self._config.max_read_time:.3f} s"
+                continue
+            if self._seen is not None:
+                jump = np.abs(pos - self._seen[1])[:-1]
+                joint = int(np.argmax(jump))
+                if jump[joint] > _JUMP[0] + _JUMP[1] * (at - self._seen[0]):
+                    problem = f"{self._names[joint]} says it jumped by {jump[joint]:.2f} rad"
+                    continue
+            self._seen = at, pos
+            return at, pos
+        raise ArmError(f"{self._robot}: {problem}; asked twice. Check its cable and power, then connect again")
+
+    def _send(self, target: np.ndarray) -> np.ndarray:
+        self._assert_entered()
+        wanted = {f"{name}.pos": float(value) for name, value in zip(self._names, self._zero + self._scale * target, strict=True)}
+        return self._values(self._call("send_action", lambda: self._robot.send_action(wanted)), "send_action")
+
+    def _assert_entered(self) -> None:
+        if not self._entered:
+            raise ArmError(f"{self._robot} is not connected; use it within `with`")
+
+    def _values(self, said: Mapping[str, Any], call: str) -> Float[np.ndarray, " joint_and_gripper"]:
+        missing = [f"{name}.pos" for name in self._names if f"{name}.pos" not in said]
+        if missing:
+            raise ArmError(f"{self._robot}: {call} says nothing of {', '.join(missing)}; it has {', '.join(sorted(said))}")
+        values = np.array([float(said[f"{name}.pos"]) for name in self._names])
+        if not np.isfinite(values).all():
+            raise ArmError(f"{self._robot}: {call} says {dict(zip(self._names, values, strict=True))}; expected finite numbers")
+        return (values - self._zero) / self._scale
+
+    def _call(self, name: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except Exception as error:  # each robot raises its own
+            raise ArmError(
+                f"{self._robot}: {name} failed ({type(error).__name__}: {error}); check its cable and power, then connect again"
+            ) from error

@@ -1,0 +1,169 @@
+"""An arm behind a program that speaks lines of JSON over loopback TCP: for twins, and for any arm whose own program can be taught this.
+
+    {"id": 1, "do": "hello"}                                       {"id": 1, "arm": "jaco", "names": [...], "low": [...], "high": [...]}
+    {"id": 2, "do": "read"}                                        {"id": 2, "pos": [...], "vel": [...], "gripper": 0.0}
+    {"id": 3, "do": "target", "pos": [...], "gripper": 0.2}        {"id": 3}
+    {"id": 4, "do": "stop"}                                        {"id": 4}
+
+Radians, rad/s, closure 0 (open) to 1. An answer bears the number of its question, and an "error" (a sentence) where something is wrong.
+"""
+
+import json
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.errors import ArmError, ConfigError, ContractError
+
+
+@dataclass(frozen=True)
+class LineArmConfig:
+    """Where the program listens, on this computer, and which arm it must say it is (empty: any). Seconds."""
+
+    port: int
+    arm: str = ""
+    timeout: float = 0.05
+    control_dt: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"port is {self.port}; give the TCP port on which the arm's program listens, 1 to 65535")
+        for name in ("timeout", "control_dt"):
+            if not 0 < getattr(self, name) <= 5:
+                raise ConfigError(f"{name} is {getattr(self, name)} s; allowed is above 0, at most 5 s")
+
+
+class LineArm:
+    """A `RobotArm` of joint targets. Entering connects and asks who is there; leaving stops the arm where it is and disconnects."""
+
+    def __init__(self, config: LineArmConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._config, self._clock = config, clock
+        self._name = f"arm on 127.0.0.1:{config.port}"
+        self._socket: socket.socket | None = None
+        self._bus = threading.Lock()
+        self._number = 0
+        self._unread = b""
+        self._spec: ActionSpec | None = None
+        self._last: Float[np.ndarray, " joint_and_gripper"] | None = None
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        if self._spec is None:
+            raise ContractError(f"{self._name} is not connected yet; enter it (`with arm:`) first")
+        return self._spec
+
+    def __enter__(self) -> "LineArm":
+        try:
+            self._socket = socket.create_connection(("127.0.0.1", self._config.port), timeout=1.0)
+        except OSError as error:
+            raise ArmError(f"{self._name} does not answer ({error}); start its program, or correct the port") from error
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            hello = self._ask("hello")
+            wanted = self._config.arm
+            if wanted and hello.get("arm") != wanted:
+                raise ArmError(f"{self._name} says it is {hello.get('arm')!r}; the configuration names {wanted!r}")
+            names = (*(str(name) for name in hello["names"]), "gripper")
+            units = ("rad",) * (len(names) - 1) + ("1",)
+            low, high = np.append(hello["low"], 0.0), np.append(hello["high"], 1.0)
+            self._spec = ActionSpec("joint_target", names, units, low, high, self._config.control_dt)
+            self.state()
+        except (KeyError, TypeError, ValueError) as error:
+            self._disconnect()
+            raise ArmError(f"{self._name} did not introduce itself as expected ({error!r}); see hardware/arms/line_arm.py") from error
+        except BaseException:
+            self._disconnect()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if self._socket is not None:
+                self.stop()
+        finally:
+            self._disconnect()
+
+    def state(self) -> ArmState:
+        """Raises `ArmError` when the answer is late, lost or not what was asked for."""
+        answer = self._ask("read")
+        num_joints = self.action_spec.size - 1
+        try:
+            pos, vel = (np.asarray(answer[name], np.float64) for name in ("pos", "vel"))
+            gripper = float(answer["gripper"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArmError(f"{self._name} answered {str(answer)[:200]}, which has no joints ({error!r})") from error
+        if pos.shape != (num_joints,) or vel.shape != (num_joints,) or not (np.isfinite(pos).all() and np.isfinite(vel).all()):
+            raise ArmError(f"{self._name} answered positions {pos} and speeds {vel}; expected {num_joints} finite numbers each")
+        if not math.isfinite(gripper):
+            raise ArmError(f"{self._name} answered a gripper closure of {gripper}")
+        unknown = np.full(3, np.nan)
+        last = self._last
+        return ArmState(
+            time=self._clock(), joint_pos=pos, joint_vel=vel, tool_pos=unknown, tool_quat=np.full(4, np.nan), tool_yaw=math.nan,
+            gripper=gripper, target_pos=unknown, target_yaw=math.nan, target_gripper=gripper if last is None else float(last[-1]),
+            joint_target=None if last is None else last[:-1],
+        )  # fmt: skip
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        action, spec = np.asarray(action, np.float64), self.action_spec
+        if action.shape != (spec.size,) or not np.isfinite(action).all():
+            raise ContractError(f"joint target {action} must be {spec.size} finite numbers {spec.names}")
+        action = spec.clip(action)
+        self._ask("target", pos=action[:-1].tolist(), gripper=float(action[-1]))
+        self._last = action
+        return action
+
+    def stop(self) -> None:
+        self._ask("stop")
+        self._last = None
+
+    def _ask(self, do: str, **content: Any) -> dict[str, Any]:
+        """One question and its answer; answers to earlier questions, which came too late, are passed over."""
+        with self._bus:
+            if self._socket is None:
+                raise ArmError(f"{self._name} is not connected; enter it (`with arm:`) first")
+            self._number += 1
+            end = time.monotonic() + (1.0 if do == "hello" else self._config.timeout)
+            try:
+                self._socket.settimeout(self._config.timeout)
+                self._socket.sendall(json.dumps({"id": self._number, "do": do, **content}).encode() + b"\n")
+                while True:
+                    answer = json.loads(self._line(end))
+                    if not isinstance(answer, dict) or answer.get("id", 0) > self._number:
+                        raise ArmError(f"{self._name} answered {str(answer)[:200]} to question {self._number} ({do})")
+                    if "error" in answer:
+                        raise ArmError(f"{self._name} refuses {do}: {answer['error']}")
+                    if answer.get("id") == self._number:
+                        return answer
+            except TimeoutError:
+                raise ArmError(f"{self._name} did not answer {do} within {self._config.timeout} s; see whether its program runs") from None
+            except (OSError, ValueError) as error:
+                raise ArmError(f"{self._name} is gone or talks nonsense ({error}); see whether its program runs") from error
+
+    def _line(self, end: float) -> bytes:
+        assert self._socket is not None
+        while b"\n" not in self._unread:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            part = self._socket.recv(65536)
+            if not part:
+                raise ConnectionError("the connection was closed")
+            self._unread += part
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._unread = None, b""
