@@ -20,6 +20,7 @@ class MoveLimits:
     yaw_low: float
     yaw_high: float
     joint_speed: tuple[float, ...]  # rad/s of each joint
+    give: float = 0.0  # rad by which a joint gives way under load before its tracking counts as lost
     max_move: float = 0.025  # m an action and axis
     max_turn: float = 0.08  # rad an action
     max_grip: float = 0.2  # closure an action
@@ -78,10 +79,16 @@ class CartesianMoves:
         joints = target[:-1] + step
         grip = np.clip(target[-1] + move[4], 0.0, 1.0)
         grip = np.clip(grip, measured[-1] - limits.max_grip_lag, measured[-1] + limits.max_grip_lag)
-        reached = self.kinematics.forward(joints)
-        turned = downward_yaw(reached.quat) - downward_yaw(pose.quat)
-        applied = [*(reached.pos - pose.pos), (turned + np.pi) % (2 * np.pi) - np.pi, grip - target[-1]]
-        return np.append(joints, grip), np.asarray(applied, np.float32)
+        joints = np.append(joints, grip)
+        return joints, self.amount(target, joints)
+
+    def amount(
+        self, before: Float[np.ndarray, " joint_and_gripper"], after: Float[np.ndarray, " joint_and_gripper"]
+    ) -> Float[np.ndarray, " action"]:
+        """The tool move that going from one joint target to another amounts to."""
+        start, end = self.kinematics.forward(before[:-1]), self.kinematics.forward(after[:-1])
+        turned = downward_yaw(end.quat) - downward_yaw(start.quat)
+        return np.asarray([*(end.pos - start.pos), (turned + np.pi) % (2 * np.pi) - np.pi, after[-1] - before[-1]], np.float32)
 
 
 def with_tool(state: ArmState, kinematics: Kinematics) -> ArmState:
@@ -121,9 +128,10 @@ class CartesianArm:
         state = self._arm.state()
         target = state.joint_pos if state.joint_target is None else state.joint_target
         measured = np.append(state.joint_pos, state.gripper)
-        joints, applied = self._moves.step(np.append(target, state.target_gripper), measured, action)
-        self._arm.send(joints)
-        return applied
+        before = np.append(target, state.target_gripper)
+        joints, applied = self._moves.step(before, measured, action)
+        sent = self._arm.send(joints)
+        return applied if np.array_equal(sent, joints) else self._moves.amount(before, sent)
 
     def stop(self) -> None:
         self._arm.stop()

@@ -147,22 +147,24 @@ class FrozenCamera(PointCamera):
         return self.last
 
 
-def test_stale_frame_stops_the_arm_and_is_named() -> None:
+def test_stale_frame_holds_the_arm_and_then_ends_the_episode_naming_the_camera() -> None:
     arm = PointArm(ManualClock())
     episode = run_episode(arm, [FrozenCamera(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
     assert episode.end == EpisodeEnd.SAFETY and arm.num_stops == 1
-    assert episode.reasons == ("frame of camera 'front' is 0.300 s old; allowed 0.2 s",)
-    assert len(episode.sent) == 5
+    assert "6 decisions in a row gave no plan to trust" in episode.reasons
+    assert "frame of camera 'front' is 0.800 s old; allowed 0.2 s" in episode.reasons
+    assert episode.holds == (False,) * 5 + (True,) * 5 and (episode.sent[5:] == 0).all()
 
 
-def test_exposure_that_repeats_with_new_stamps_stops_the_arm() -> None:
+def test_exposure_that_repeats_with_new_stamps_holds_the_arm() -> None:
     class Restamping(FrozenCamera):
         def read(self) -> Frame:
             return replace(super().read(), time=self.arm.clock.now())
 
     arm = PointArm(ManualClock())
     episode = run_episode(arm, [Restamping(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
-    assert "same exposure for 4 control steps" in episode.reasons[0]
+    assert "same exposure for 9 control steps" in episode.reasons[1]
+    assert episode.holds == (False,) * 6 + (True,) * 5
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
