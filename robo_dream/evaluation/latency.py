@@ -1,8 +1,10 @@
 """How long a decision takes, how much work it is, and how fast this machine could be: figures to print beside each other."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,18 @@ def timed(call: Callable[[int], object], count: int, synchronise: Callable[[], N
         seconds.append(time.perf_counter() - start)
         progress(i + 1, count)
     return seconds
+
+
+def stolen_seconds(source: Path = Path("/proc/stat")) -> float:
+    """Seconds that a hypervisor has given to other machines instead of this one's processors, summed over them, since this one started.
+
+    0 where Linux does not tell. A slow decision during which much was stolen says nothing of the program.
+    """
+    try:
+        ticks = source.read_text().split(maxsplit=9)[8]  # cpu user nice system idle iowait irq softirq steal
+    except (OSError, IndexError):
+        return 0.0
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def work_of(call: Callable[[], object]) -> Work:

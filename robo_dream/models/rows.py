@@ -5,9 +5,9 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from robo_dream.errors import ConfigError
 
 RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
 
-MAX_SHAPES = 256  # for which one function is compiled; torch gives up after 8 unless told otherwise
+MAX_CODES = 1 << 16  # of one function; torch gives up after 8 unless told otherwise
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +55,7 @@ class Compiled:
                 f"compiled code cannot be kept in {self._cache} ({error}); "
                 "set TORCHINDUCTOR_CACHE_DIR to a folder that you can write, or compiled=false"
             ) from error
-        self._functions: dict[RowFunction, RowFunction] = {}
-        self._seen: set[tuple[RowFunction, tuple[torch.Size, ...]]] = set()
+        self._codes: dict[tuple[RowFunction, tuple[torch.Size, ...]], RowFunction] = {}
 
     def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled():
@@ -64,31 +63,36 @@ class Compiled:
         num, wanted = len(rows[0]), padded_rows(len(rows[0]))
         filled = [values if num == wanted else torch.cat([values, values[-1:].expand(wanted - num, *values.shape[1:])]) for values in rows]
         filled = [values.contiguous() for values in filled]
-        key = (function, tuple(values.shape for values in filled))
-        out = self._compiled(function)(*filled) if key in self._seen else self._first(key, *filled)
-        return tuple(values[:num] for values in out)
+        key = function, tuple(values.shape for values in filled)
+        if key not in self._codes:
+            self._codes[key] = self._compile(function, *filled)
+        out = self._codes[key](*filled)
+        return tuple(out) if num == wanted else tuple(values[:num] for values in out)
 
-    def _first(self, key: tuple[RowFunction, tuple[torch.Size, ...]], *filled: Tensor) -> tuple[Tensor, ...]:
-        """The first call with these shapes, which compiles."""
+    def _compile(self, function: RowFunction, *rows: Tensor) -> RowFunction:
+        """The code for rows of these shapes, without torch's checks before each call, a third of a millisecond: shapes are known."""
         start = time.monotonic()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._cache))
         from torch._inductor import config as inductor  # as slow to import as torch itself
+        from torch._inductor.compile_fx import compile_fx
 
-        many = torch._dynamo.config.patch(recompile_limit=MAX_SHAPES, accumulated_recompile_limit=8 * MAX_SHAPES)
-        with warnings.catch_warnings(), many, inductor.patch(freezing=True):  # tracing asks the global setting, not the options
-            warnings.simplefilter("ignore")  # of torch, about its own insides
-            out = self._compiled(key[0])(*filled)
-        self._seen.add(key)
-        name = getattr(key[0], "__qualname__", str(key[0]))
-        _log.info("compiled %s for %d rows in %.0f s", name, len(filled[0]), time.monotonic() - start)
-        return out
+        made: list[RowFunction] = []
+        distinct = [values.clone() for values in rows]  # what is one tensor today may be two tomorrow
 
-    def _compiled(self, function: RowFunction) -> RowFunction:
-        if function not in self._functions:
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._cache))
+        def backend(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
             # Frozen weights are packed for their shapes. The cache of graphs would be unpickled; that of compiled C++ is not.
-            options: dict[str, str | int | bool | Callable[..., object]] = {"freezing": True, "fx_graph_cache": False}
-            self._functions[function] = torch.compile(function, dynamic=False, fullgraph=True, options=options)
-        return self._functions[function]
+            code: Any = compile_fx(graph, list(inputs), config_patches={"freezing": True, "fx_graph_cache": False})
+            places = [next((i for i, values in enumerate(distinct) if values is given), given) for given in inputs]
+            made.append(lambda *given: code(*(given[place] if isinstance(place, int) else place for place in places)))
+            return code
+
+        many = torch._dynamo.config.patch(recompile_limit=MAX_CODES, accumulated_recompile_limit=MAX_CODES)
+        with warnings.catch_warnings(), many, inductor.patch(freezing=True):  # tracing asks the global setting, not the patches
+            warnings.simplefilter("ignore")  # of torch, about its own insides
+            torch.compile(function, dynamic=False, fullgraph=True, backend=backend)(*distinct)
+        name = getattr(function, "__qualname__", str(function))
+        _log.info("compiled %s for %d rows in %.0f s", name, len(rows[0]), time.monotonic() - start)
+        return made[0]
 
 
 def padded_rows(num: int) -> int:

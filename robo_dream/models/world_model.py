@@ -104,10 +104,8 @@ class LatentVideoModel(nn.Module):
         rows = (latents, blocks, doubt.repeat_interleave(samples, 0))
         some_rows = zip(*(values.split(self.imagine_rows) for values in rows), strict=True)
         parts = [self.run(self.dynamics.imagine, *some) for some in some_rows]
-        return Imagination(
-            torch.cat([part[0] for part in parts]).unflatten(0, (batch, samples)),
-            torch.cat([part[1] for part in parts]).unflatten(0, (batch, samples)),
-        )
+        means, spreads = parts[0] if len(parts) == 1 else (torch.cat(values) for values in zip(*parts, strict=True))
+        return Imagination(means.unflatten(0, (batch, samples)), spreads.unflatten(0, (batch, samples)))
 
     def imagine_apart(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
         """The future of each head of the ensemble on its own, which no disagreement averages out."""

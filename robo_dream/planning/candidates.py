@@ -99,7 +99,12 @@ def suggested(
 
 def join_candidates(parts: Sequence[Candidates]) -> Candidates:
     """All of them in one, to be imagined anew."""
-    return Candidates(torch.cat([part.actions for part in parts], dim=1), torch.cat([part.origins for part in parts], dim=1))
+    return Candidates(join([part.actions for part in parts]), join([part.origins for part in parts]))
+
+
+def join(parts: Sequence[Shaped[Tensor, "batch _ *rest"]]) -> Shaped[Tensor, "batch sample *rest"]:
+    """Side by side along `sample`; what is alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 def num_candidates(parts: Sequence[Candidates]) -> int:

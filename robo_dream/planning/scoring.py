@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, WorldModel, finite_or_inf
-from robo_dream.planning.candidates import Candidates, gather_samples, num_candidates
+from robo_dream.planning.candidates import Candidates, gather_samples, join, join_candidates, num_candidates
 from robo_dream.planning.stopwatch import Stopwatch
 
 MAX_KEPT = 4096  # candidates of a problem whose imagined futures stay in memory; 20 MB at 5 steps of 256 numbers
@@ -41,6 +41,10 @@ class Scored:
         """The same, without the graph along which gradients would flow back."""
         terms = {name: term.detach() for name, term in self.terms.items()}
         return Scored(self.actions.detach(), self.origins, self.latents.detach(), self.disagreement.detach(), terms, self.totals.detach())
+
+    def cheapest(self) -> Int[Tensor, "batch 1"]:
+        """Index of the lowest total; of equals the earlier candidate's."""
+        return self.totals.argmin(dim=1, keepdim=True)
 
     def best(self, num: int) -> Int[Tensor, "batch chosen"]:
         """Indices of the `num` lowest totals, best first; of equals the earlier candidate wins."""
@@ -111,17 +115,21 @@ def _imagined(model: WorldModel, belief: Belief, piece: Sequence[Candidates], wa
     missing = [part for part in piece if part.imagination is None]
     if not missing:
         return piece
+    if len(missing) == len(piece):
+        joined = join_candidates(piece)
+        with watch.stage("imagine"):
+            return [replace(joined, imagination=model.imagine(belief, joined.actions))]
     with watch.stage("imagine"):
-        together = model.imagine(belief, torch.cat([part.actions for part in missing], dim=1))
+        together = model.imagine(belief, join([part.actions for part in missing]))
     sizes = [part.origins.shape[1] for part in missing]
     found = zip(together.latents.split(sizes, dim=1), together.disagreement.split(sizes, dim=1), strict=True)
     return [part if part.imagination is not None else replace(part, imagination=Imagination(*next(found))) for part in piece]
 
 
 def _judged(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatch) -> Scored:
-    actions, origins = torch.cat([part.actions for part in piece], dim=1), torch.cat([part.origins for part in piece], dim=1)
+    actions, origins = join([part.actions for part in piece]), join([part.origins for part in piece])
     imagined = [part.imagination for part in piece if part.imagination is not None]
-    imagination = Imagination(torch.cat([one.latents for one in imagined], dim=1), torch.cat([one.disagreement for one in imagined], dim=1))
+    imagination = Imagination(join([one.latents for one in imagined]), join([one.disagreement for one in imagined]))
     with watch.stage("judge"):
         costs = cost(imagination, goal)
     if costs.total.shape != origins.shape:

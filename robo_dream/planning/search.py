@@ -73,9 +73,9 @@ class Search:
             self._model, self._cost, self._belief, self._goal, parts, self._sample_budget, self.watch, self._is_late
         )
         self._num_not_finite = self._num_not_finite + num_not_finite
-        flat = scored.detached()
-        both = flat if self._best is None else join_scored(self._best, flat)
-        self._best = both.take(both.best(1))
+        best = scored.detached().take(scored.cheapest())
+        both = best if self._best is None else join_scored(self._best, best)
+        self._best = both.take(both.cheapest())
         return scored
 
     def least_risk(self, candidates: Scored, risk: RiskConfig) -> Scored:

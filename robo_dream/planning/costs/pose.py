@@ -1,7 +1,7 @@
 """How far object and tool are from where they should be, read from imagined states by the model's pose head."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -43,8 +43,7 @@ class PoseCost:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         weights = self.config
-        pose = self.model.poses(imagination.latents)
-        wanted = self._wanted(goal)
+        pose, wanted = self._seen(imagination, goal)
         terms = {}
         if weights.object_pos:
             terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos)
@@ -60,15 +59,17 @@ class PoseCost:
             terms["tool_to_object"] = weights.tool_to_object * (pose.tool_pos - pose.object_pos).norm(dim=-1)
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
-    def _wanted(self, goal: Goal) -> ScenePose:
-        seen = self.model.poses(goal.latent)
-        return ScenePose(
-            tool_pos=seen.tool_pos if goal.tool_pos is None else goal.tool_pos,
-            tool_turn=seen.tool_turn,
-            gripper=seen.gripper,
-            object_pos=seen.object_pos if goal.object_pos is None else goal.object_pos,
-            object_turn=seen.object_turn,
-        )
+    def _seen(self, imagination: Imagination, goal: Goal) -> tuple[ScenePose, ScenePose]:
+        """Poses imagined and poses wanted; read from latents in one call, as a call costs more than a row."""
+        latents, num_goals = imagination.latents, len(goal.latent)
+        read = vars(self.model.poses(torch.cat([latents.flatten(0, 2), goal.latent.to(latents)])))
+        pose = ScenePose(**{name: rows[:-num_goals].unflatten(0, latents.shape[:3]) for name, rows in read.items()})
+        wanted = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
+        if goal.object_pos is not None:
+            wanted = replace(wanted, object_pos=goal.object_pos)
+        if goal.tool_pos is not None:
+            wanted = replace(wanted, tool_pos=goal.tool_pos)
+        return pose, wanted
 
 
 def _distance(

@@ -1,9 +1,12 @@
 """Figures of speed: percentiles, counted work and lines whose answers are known."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from robo_dream.evaluation.latency import line_through, percentiles, timed, work_of
+from robo_dream.evaluation.latency import line_through, percentiles, stolen_seconds, timed, work_of
 
 
 def test_percentiles_are_milliseconds() -> None:
@@ -43,3 +46,10 @@ def test_every_call_is_timed_and_reported() -> None:
     called, reported = [], []
     seconds = timed(called.append, 3, lambda: None, lambda done, total: reported.append((done, total)))
     assert called == [0, 1, 2] and reported == [(1, 3), (2, 3), (3, 3)] and len(seconds) == 3
+
+
+def test_stolen_time_is_the_eighth_number_of_all_processors(tmp_path: Path) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text(f"cpu  1 2 3 4 5 6 7 {3 * ticks} 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    assert stolen_seconds(tmp_path / "stat") == 3.0
+    assert stolen_seconds(tmp_path / "missing") == 0.0

@@ -27,7 +27,7 @@ for samples in (3, 5):  # 6 and 10 rows: filled up to 8 and 16
         fast, slow = model.imagine(belief, actions), plain.imagine(belief, actions)
     torch.testing.assert_close(fast.latents, slow.latents, atol=TOLERANCE, rtol=TOLERANCE)
     torch.testing.assert_close(fast.disagreement, slow.disagreement, atol=TOLERANCE, rtol=TOLERANCE)
-print(len(model.run._functions), "compiled")
+print(len(model.run._codes), "compiled")
 
 
 def more(rows):
@@ -38,6 +38,20 @@ torch._dynamo.config.recompile_limit = 2  # of torch's own; 8 unless told otherw
 with torch.inference_mode():
     for rows in (8, 16, 24, 32):
         assert torch.equal(model.run(more, torch.zeros(rows, 2))[0], torch.ones(rows, 2))
+
+
+def both(first, second):
+    return (first + 2 * second,)
+
+
+made_there = {}
+for mode in (torch.inference_mode, torch.no_grad, torch.inference_mode, torch.no_grad):  # a planner's and the loop's
+    with mode():
+        made_there[mode] = torch.zeros(8, 2)
+        for rows in made_there.values():
+            assert torch.equal(model.run(more, rows)[0], torch.ones(8, 2))
+            assert torch.equal(model.run(both, rows, rows)[0], torch.zeros(8, 2))  # one tensor, and later two
+            assert torch.equal(model.run(both, rows, rows + 1)[0], torch.full((8, 2), 2.0))
 """
 
 
@@ -49,7 +63,7 @@ def test_compiled_imagination_is_plain_imagination(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": f"{here}:{here.parents[2]}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "1 compiled\n"
+    assert ran.stdout == "2 compiled\n"
 
 
 def test_where_gradients_are_asked_for_nothing_is_compiled() -> None:
@@ -59,7 +73,7 @@ def test_where_gradients_are_asked_for_nothing_is_compiled() -> None:
     runner = Compiled()
     rows = torch.ones(3, 2, requires_grad=True)
     (out,) = runner(twice, rows)
-    assert out.requires_grad and not runner._functions
+    assert out.requires_grad and not runner._codes
 
 
 def test_rows_are_filled_up_to_few_sizes_and_never_by_much() -> None:
