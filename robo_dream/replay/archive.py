@@ -2,8 +2,10 @@
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from robo_dream.data.layout import replace_file
 from robo_dream.errors import DataError
 
+_PREFIX = 10  # bytes of an npy file before its header: magic, version, length
 _ABOUT = "about"  # the JSON, as a string array beside the others
 
 
@@ -36,11 +39,35 @@ def read_archive(path: Path, names: Collection[str] | None = None) -> tuple[dict
     Where `names` are given, the other arrays are not read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if names is None or name in names or name == _ABOUT}
+        with zipfile.ZipFile(path) as file:
+            kept = {name: f"{name}.npy" for member in file.namelist() if _wanted(name := member.removesuffix(".npy"), names)}
+            arrays = {name: _array(file.read(member)) for name, member in kept.items()}
         return arrays, json.loads(str(arrays.pop(_ABOUT)))
     except Exception as error:  # half a file raises nearly anything: zip, struct, tokenize, unicode, memory
         raise DataError(f"{path} is missing or damaged ({error}); the rest of the run may still be read without this file") from None
+
+
+def _wanted(name: str, names: Collection[str] | None) -> bool:
+    return names is None or name in names or name == _ABOUT
+
+
+def _array(content: bytes) -> np.ndarray:
+    """As `np.lib.format.read_array`, in half the time: the few headers that a run has are read once each."""
+    start = _PREFIX + int.from_bytes(content[8:_PREFIX], "little")
+    if content[6:8] != b"\x01\x00":  # a longer header, which is never written here
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    shape, is_fortran, dtype = _header(content[:start])
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled")
+    return np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape, order="F" if is_fortran else "C").copy()
+
+
+@lru_cache(maxsize=1024)
+def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("it is no array")
+    return np.lib.format.read_array_header_1_0(stream)
 
 
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -32,6 +32,12 @@ class ModelDreams:
             views = self._model.decode(torch.from_numpy(np.ascontiguousarray(latents, np.float32)).to(self._model.device))
         return {name: view.cpu().numpy() for name, view in views.items()}
 
+    def paths(self, latents: Float[np.ndarray, "row channel"]) -> Mapping[str, Float[np.ndarray, "row 3"]]:
+        """Where the pose head sees the `tool` and the `object`, metres."""
+        with self._lock, torch.no_grad():
+            poses = self._model.poses(torch.from_numpy(np.ascontiguousarray(latents, np.float32)).to(self._model.device))
+        return {"tool": poses.tool_pos.cpu().numpy(), "object": poses.object_pos.cpu().numpy()}
+
     def imagine(self, dream: Dream, actions: Float[np.ndarray, "time action"]) -> Dream:
         device = self._model.device
         belief = Belief(torch.from_numpy(dream.latent)[None].to(device), torch.tensor([dream.disagreement], device=device))

@@ -1,5 +1,6 @@
 """What the page shows of a run and of a decision, as JSON: NumPy only, so it reads without torch and without a checkpoint."""
 
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from robo_dream.replay.strips import Draw
 from robo_dream.replay.watch import RunWatch
 
 _UNITS = {"x": "m", "y": "m", "z": "m", "yaw": "rad"}
+SILENT_SECONDS = 60.0  # without a new file, after which a run that has no result will get none
 _SLIDERS = 24  # channels offered for moving by hand
 _SENTENCES = {  # of `PlanStatus`, which needs torch
     "OK": "The search ran to its end.",
@@ -30,11 +32,12 @@ def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> d
     return {
         "name": str(watch.root.parent.name if watch.root.name == "record" else watch.root.name),
         "root": str(watch.root),
-        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint", "robo_dream") if key in watch.about},
+        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint") if key in watch.about},
         "cameras": list(watch.cameras),
         "goal_cameras": list(watch.goal.pictures),
         "actions": action_names(size),
         "finished": watch.result is not None,
+        "silent": watch.result is None and watch.silent_seconds > SILENT_SECONDS,
         "result": told,
         "distances": plain(np.asarray(result.get("distances", []), float)),
         "decisions": watch.decisions[decisions_from:],
@@ -64,6 +67,9 @@ def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
         "seed": str(decision.seed),  # beyond what a JavaScript number holds
         "status": str(decision.status),
         "sentence": _SENTENCES.get(str(decision.status), ""),
+        "doubts": list(decision.doubts),
+        "num_iterations": decision.num_iterations,
+        "was_cut": bool(decision.late_readings),
         "cost": plain(decision.cost),
         "chosen": pick,
         "strategies": list(decision.strategies),
@@ -94,8 +100,10 @@ def require_sample(decision: Decision, sample: int) -> None:
 
 
 def num_real(watch: RunWatch, decision: Decision) -> int:
-    """How many of the moments that were imagined have really come, the moment of the decision included."""
-    return sum(decision.step + h * decision.action_block < len(watch.steps) for h in range(len(decision.latents) + 1))
+    """How many moments of the plan, its start included, have really come, up to the first that cannot be read."""
+    moments = range(decision.step, decision.step + len(decision.actions) + 1, decision.action_block)
+    known = (step < len(watch.steps) and "damage" not in watch.steps[step] for step in moments)
+    return sum(takewhile(bool, known))
 
 
 def real_pictures(watch: RunWatch, decision: Decision) -> dict[str, UInt8[np.ndarray, "moment height width 3"]]:
@@ -121,12 +129,14 @@ def pixel_view(watch: RunWatch, index: int, draw: Draw) -> dict[str, Any]:
 def _candidates(decision: Decision) -> list[dict[str, Any]]:
     """Best first."""
     order, modes = np.argsort(decision.totals, kind="stable"), decision.modes
+    elites = set() if decision.elites is None else set(decision.elites.tolist())
     totals, disagreement = plain(decision.totals[order]), plain(decision.disagreement[order], 3)
     terms = [plain(term[order], 3) for term in decision.terms.values()]
     return [
         {
             "sample": int(sample),
             "total": totals[rank],
+            "elite": int(sample) in elites,
             "origin": decision.origin_names[int(decision.origins[sample])],
             "strategy": None if modes is None or modes[sample] < 0 else int(modes[sample]),
             "terms": [term[rank] for term in terms],

@@ -7,6 +7,7 @@ but run.json cut short or lost: what is whole is there, what is damaged is left 
     goal.npz               goal pictures, latent and positions
     decisions/000015.npz   the decision made at control step 15
     steps/000017.npz       observation 17, the action that was sent there and what the arm applied
+    events.jsonl           what the guard clipped, held and stopped, one line each; missing when nothing was
     result.json            how it ended; missing when it was cut short
 """
 
@@ -25,6 +26,7 @@ from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import DataError
 from robo_dream.replay.archive import part, read_archive
 from robo_dream.replay.decision import Decision
+from robo_dream.replay.events import EVENTS, SafetyEvent, read_events
 
 VERSION = 1
 RUN, GOAL, RESULT = "run.json", "goal.npz", "result.json"
@@ -69,6 +71,7 @@ class RunRecord:
     decisions: tuple[Decision, ...]
     result: Mapping[str, Any] | None
     damaged: Mapping[str, str] = field(default_factory=dict)  # path inside the folder: sentence
+    events: tuple[SafetyEvent, ...] = ()
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -100,13 +103,38 @@ def read_run(path: Path | str) -> RunRecord:
     decisions = tuple(one for file in in_order(root / DECISIONS) if (one := whole(read_decision, file)) is not None)
     goal = whole(read_goal, root / GOAL) or _goal_without_file(decisions)
     result = whole(read_json, root / RESULT) if (root / RESULT).exists() else None
-    return RunRecord(root, about, goal, steps, decisions, result, damaged)
+    events, num_damaged = whole(read_events, root / EVENTS) or ((), 0)
+    if num_damaged:
+        damaged[EVENTS] = f"{num_damaged} lines of {root / EVENTS} are damaged and left out"
+    return RunRecord(root, about, goal, steps, decisions, result, damaged, events)
 
 
-def find_run(path: Path | str) -> RunRecord:
-    """`read_run` of `path`, or of the folder record/ in it."""
+def decision_in_force(run: RunRecord, step: int) -> Decision:
+    """The newest decision at or before control step `step`; raises `DataError` when there is none, or it is damaged."""
+    steps = [decision.step for decision in run.decisions]
+    found = run.decision_at(step)
+    last = max([number.number for number in run.steps] + steps, default=-1)
+    if found is None or not 0 <= step <= last:
+        made = ", ".join(map(str, steps)) or "none"
+        raise DataError(f"no decision of {run.root} is in force at control step {step}; there are decisions at {made}")
+    for name, sentence in run.damaged.items():
+        if name.startswith(f"{DECISIONS}/") and found.step < int(Path(name).stem) <= step:
+            raise DataError(f"the decision in force at control step {step} is damaged: {sentence}")
+    return found
+
+
+def find_record(path: Path | str) -> Path:
+    """The record in `path`, which is one or holds one; raises `DataError` that lists the records found deeper when it is neither."""
     root = Path(path)
-    return read_run(root / "record" if not (root / RUN).exists() and (root / "record" / RUN).exists() else root)
+    for folder in (root, root / "record"):
+        if (folder / RUN).exists():
+            return folder
+    if not root.is_dir():
+        raise DataError(f"no run in {root}: there is no such folder; `robo-dream plan` leaves them in runs/plan/<date>/<task>-<seed>")
+    found = sorted(file.parent for depth in ("*", "*/record", "*/*/record") for file in root.glob(f"{depth}/{RUN}"))
+    if found:
+        raise DataError(f"{root} holds {len(found)} runs; give one of them: {', '.join(map(str, found[-5:]))}")
+    raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0")
 
 
 def read_about(root: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from jaxtyping import Float, UInt8
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, RoboDreamError
 from robo_dream.replay.page_data import candidate_view, decision_view, pixel_view, real_pictures, require_sample, run_view
+from robo_dream.replay.question_routes import QuestionRoutes, checked
+from robo_dream.replay.questions import Asker
 from robo_dream.replay.sprites import PictureFormat, encoded, sprite
 from robo_dream.replay.watch import RunWatch
 
@@ -60,10 +62,17 @@ class Answer:
 
 
 class Routes:
-    """Answers to what a page asks about one run. `dreamer` may still be loading, or have failed: then pictures say so."""
+    """Answers to what a page asks about one run.
 
-    def __init__(self, watch: RunWatch, dreamer: "Future[Dreamer]", pictures: PictureFormat = "JPEG") -> None:
+    `dreamer` and `asker` may still be loading, or have failed: then pictures and questions say so. Without an `asker` no question is
+    answered.
+    """
+
+    def __init__(
+        self, watch: RunWatch, dreamer: "Future[Dreamer]", pictures: PictureFormat = "JPEG", asker: "Future[Asker] | None" = None
+    ) -> None:
         self._watch, self._dreamer = watch, dreamer
+        self._questions = QuestionRoutes(asker)
         self._pictures: PictureFormat = pictures
         self._reading = threading.RLock()
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
@@ -79,6 +88,9 @@ class Routes:
                 (r"/picture/decision/(\d{1,9})/real", self._real),
                 (r"/picture/decision/(\d{1,9})/plan", self._plan),
                 (r"/picture/decision/(\d{1,9})/candidate/(\d{1,9})", self._candidate_picture),
+                (r"/api/decision/(\d{1,9})/choices", self._choices),
+                (r"/api/asked/(\d{1,9})", self._asked),
+                (r"/picture/asked/(\d{1,9})/(\d{1,9})", self._asked_picture),
             )
         )
 
@@ -91,10 +103,17 @@ class Routes:
         raise DataError(f"{path[:80]!r} is nothing of a run; the page asks for /api/... and /picture/...")
 
     def post(self, path: str, asked: Any) -> Answer:
-        """`/api/dream`: imagines on from a latent, or only draws it. Raises `DataError` that says what was wrong with `asked`."""
-        if path != "/api/dream":
-            raise DataError(f"{path[:80]!r} takes nothing; POST to /api/dream")
-        return self._dream(asked)
+        """`/api/dream` imagines on from a latent, or only draws it; `/api/ask` puts a question, `/api/stop` takes it back.
+
+        Raises `DataError` that says what was wrong with `asked`.
+        """
+        if path == "/api/dream":
+            return self._dream(asked)
+        if path == "/api/ask":
+            return self._ask(asked)
+        if path == "/api/stop" and isinstance(asked, dict) and isinstance(asked.get("number"), int):
+            return _json(self._questions.stop(asked["number"]))
+        raise DataError(f"{path[:80]!r} takes nothing like that; POST to /api/dream, /api/ask or /api/stop")
 
     def _run(self, decisions_from: int, steps_from: int) -> Answer:
         with self._reading:
@@ -150,10 +169,12 @@ class Routes:
         return self._drawing(f"{index}/{sample}", np.concatenate([decision.belief[None], decision.candidate_latents[sample]]))
 
     def _drawing(self, key: str, latents: np.ndarray) -> Answer:
-        if key not in self._drawn:
+        body = self._drawn.get(key)
+        if body is None:
             drawn = {name: np.asarray(view) for name, view in self._ready().draw(latents).items()}
-            self._keep(key, self._picture(drawn, len(latents)).body)
-        return Answer(f"image/{self._pictures.lower()}", self._drawn[key], lasting=True)
+            body = self._picture(drawn, len(latents)).body
+            self._keep(key, body)
+        return Answer(f"image/{self._pictures.lower()}", body, lasting=True)
 
     def _keep(self, key: str, body: bytes) -> None:
         with self._reading:
@@ -170,6 +191,27 @@ class Routes:
             return self._dreamer.result()
         except RoboDreamError as error:
             raise DataError(f"imagination cannot be drawn: {error}") from None
+
+    def _choices(self, index: int) -> Answer:
+        with self._reading:
+            decision = self._watch.decision(index)
+        return _json(self._questions.choices(decision))
+
+    def _ask(self, asked: Any) -> Answer:
+        asked, decision = checked(asked), None
+        if isinstance(asked.get("decision"), int):
+            with self._reading:
+                decision = self._watch.decision(asked["decision"])
+        return _json(self._questions.ask(asked, decision))
+
+    def _asked(self, number: int) -> Answer:
+        return _json(self._questions.view(number))
+
+    def _asked_picture(self, number: int, place: int) -> Answer:
+        latents = self._questions.plan(number, place).latents
+        if latents is None:
+            raise DataError("this plan was imagined by another checkpoint, which is not loaded")
+        return self._drawing(f"asked {number}/{place}", latents)
 
     def _dream(self, asked: Any) -> Answer:
         dreamer = self._ready()

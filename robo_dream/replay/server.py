@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d+)?")  # a host, then perhaps a port
 _MAX_BODY = 2**20  # bytes; a latent and a block of actions take some kB
-SCRIPTS = ("source.js", "draw.js", "timeline.js", "views.js", "walk.js", "page.js")  # in the order of the page
+SCRIPTS = ("source.js", "draw.js", "timeline.js", "views.js", "ask.js", "walk.js", "keys.js", "page.js")  # in the order of the page
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -81,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.routes.get(path)
 
     def _post(self) -> Answer:
+        origin = self.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != self.headers.get("Host"):  # every browser says which site asks
+            self.close_connection = True
+            raise ConfigError(f"a request from {origin[:80]}; only this page itself may ask")
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > _MAX_BODY:
             self.close_connection = True

@@ -16,7 +16,6 @@ from robo_dream.replay.record import (
     DECISIONS,
     GOAL,
     RESULT,
-    RUN,
     STEPS,
     GoalRecord,
     StepRecord,
@@ -26,38 +25,26 @@ from robo_dream.replay.record import (
     read_goal,
     read_step,
 )
-from robo_dream.replay.rows import DecisionGlimpse, Row, damaged_row, decision_row, read_decision_glimpse, read_step_glimpse, step_row
+from robo_dream.replay.rows import DecisionGlimpse, Lag, Row, damaged_row, decision_row, read_decision_glimpse, read_step_glimpse, step_row
 
 _KEPT_DECISIONS, _KEPT_STEPS = 48, 600  # whole ones in memory: under 100 MB of the largest
 Read = TypeVar("Read")
 
 
-def find_record(path: Path | str) -> Path:
-    """The record in `path`, which is one or holds one; raises `DataError` that lists the records found deeper when it is neither."""
-    root = Path(path)
-    for folder in (root, root / "record"):
-        if (folder / RUN).exists():
-            return folder
-    if not root.is_dir():
-        raise DataError(f"no run in {root}: there is no such folder; `robo-dream plan` leaves them in runs/plan/<date>/<task>-<seed>")
-    found = sorted(file.parent for depth in ("*", "*/record", "*/*/record") for file in root.glob(f"{depth}/{RUN}"))
-    if found:
-        raise DataError(f"{root} holds {len(found)} runs; give one of them: {', '.join(map(str, found[-5:]))}")
-    raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0")
-
-
 class RunWatch:
     """What is known of the run in `root` so far. `refresh` adds what was written since; nothing is ever written.
 
-    `decisions` and `steps` are rows for a time line, in order; `decision` and `step` give whole ones. Not for several threads at once.
+    `decisions` and `steps` are rows for a time line, in order, and row n of `steps` is control step n; `decision` and `step`
+    give whole ones. Not for several threads at once.
     """
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.root, self._clock = root, clock
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time) -> None:
+        self.root, self._clock, self._wall_clock = root, clock, wall_clock
         self.about, self.goal = read_about(root), _goal(root)
         self.decisions: list[Row] = []
         self.steps: list[Row] = []
         self.result: Mapping[str, Any] | None = None
+        self._lag = Lag.of(self.about)
         self._decision_files: list[Path] = []
         self._step_files: list[Path] = []
         self._beliefs: dict[int, np.ndarray] = {}  # control step: latent that was believed there
@@ -73,7 +60,7 @@ class RunWatch:
         if not self._unread:
             self._ended = _result(self.root)  # before the files are listed: it comes last
             self._unread.extend((self._add_decision, file) for file in in_order(self.root / DECISIONS)[len(self._decision_files) :])
-            self._unread.extend((self._add_step, file) for file in in_order(self.root / STEPS)[len(self._step_files) :])
+            self._unread.extend((self._add_step, file) for file in in_order(self.root / STEPS) if int(file.stem) >= len(self._step_files))
         while self._unread:
             add, file = self._unread.popleft()
             add(file)
@@ -87,6 +74,12 @@ class RunWatch:
         return tuple(self.step(0).observation.frames) if self.steps and "damage" not in self.steps[0] else tuple(self.goal.pictures)
 
     @property
+    def silent_seconds(self) -> float:
+        """Since the newest file came, by the clock of files; a run that was killed stays silent."""
+        folders = [folder for folder in (self.root, self.root / DECISIONS, self.root / STEPS) if folder.is_dir()]
+        return self._wall_clock() - max(folder.stat().st_mtime for folder in folders)
+
+    @property
     def channels(self) -> int:
         """Numbers in a latent; 0 while nothing says."""
         return len(self._first.belief) if self._first is not None else len(self.goal.latent)
@@ -94,8 +87,8 @@ class RunWatch:
     def decision(self, index: int) -> Decision:
         return self._whole(index, self._decision_files, read_decision, Decision, _KEPT_DECISIONS)
 
-    def step(self, index: int) -> StepRecord:
-        return self._whole(index, self._step_files, read_step, StepRecord, _KEPT_STEPS)
+    def step(self, number: int) -> StepRecord:
+        return self._whole(number, self._step_files, read_step, StepRecord, _KEPT_STEPS)
 
     def believed(self, step: int) -> np.ndarray | None:
         """The latent that was believed at control step `step`, where a decision was made there: what was measured, in the model's words."""
@@ -113,9 +106,12 @@ class RunWatch:
         self._first, self._before = self._first or decision, decision
 
     def _add_step(self, file: Path) -> None:
+        for number in range(len(self._step_files), int(file.stem)):  # lost: the files are written in order
+            self._step_files.append(file.with_name(f"{number:06d}.npz"))
+            self.steps.append(damaged_row(number, f"{self._step_files[-1]} is missing"))
         self._step_files.append(file)
         try:
-            self.steps.append(step_row(read_step_glimpse(file), self._first))
+            self.steps.append(step_row(read_step_glimpse(file), self._first, self._lag))
         except DataError as error:
             self.steps.append(damaged_row(int(file.stem), str(error)))
 

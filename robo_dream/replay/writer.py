@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from robo_dream.errors import ContractError, DataError
 from robo_dream.imagination import Goal, ImaginationRecord
 from robo_dream.replay.archive import archive_bytes
 from robo_dream.replay.decision import Decision
+from robo_dream.replay.events import EVENTS, SafetyEvent, append_line
 from robo_dream.replay.record import DECISIONS, GOAL, RESULT, RUN, STEPS, VERSION
 
 _log = logging.getLogger(__name__)
@@ -87,6 +88,11 @@ class RunWriter:
     def on_step(self, before: Observation, sent: Float[np.ndarray, " action"], applied: Float[np.ndarray, " action"]) -> None:
         # copied: what is sent is the caller's
         self._hand_over_step(before, {"sent": np.array(sent, np.float32), "applied": np.array(applied, np.float32)})
+
+    def on_event(self, event: SafetyEvent) -> None:
+        """One line of events.jsonl, marked with the control step under way."""
+        content = replace(event, step=self.num_steps if event.step is None else event.step).to_line()
+        self._hand_over(lambda: append_line(self.root / EVENTS, content))
 
     def finish(self, last: Observation, result: Mapping[str, Any]) -> None:
         """The observation after the last action, and how it ended (any JSON); on disk when this returns, unless recording had stopped."""

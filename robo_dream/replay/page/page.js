@@ -1,15 +1,10 @@
-// The page: its state, the keys, the player, and following a run that is still going.
+// The page: its state, the player, and following a run that is still going.
 "use strict";
 
-const VIEWS = { dream: dreamView, candidates: candidatesView, costs: costsView, errors: errorsView, actions: actionsView, walk: walkView };
-const TITLES = { dream: "Dream & reality", candidates: "Candidates", costs: "Costs", errors: "Right or wrong", actions: "Actions", walk: "Walk in it" };
-const KEYS = [
-  ["← →", "decision before, next"], ["↑ ↓", "candidate better, worse"], ["space", "play, pause"], [", .", "one moment back, on"], ["n p", "next, previous odd moment"],
-  ["1 … 6", "view"], ["c", "camera"], ["Home End", "first, last decision"], ["t", "light or dark"],
-  ["w s a d r f q e z x", "steer, in “Walk in it”; g: as the candidate; Backspace: back to the start"],
-];
+const VIEWS = { dream: dreamView, candidates: candidatesView, costs: costsView, errors: errorsView, actions: actionsView, walk: walkView, ask: askView };
+const TITLES = { dream: "Dream & reality", candidates: "Candidates", costs: "Costs", errors: "Right or wrong", actions: "Actions", walk: "Walk in it", ask: "Ask" };
 const FRAME_MS = 260; // of the player, for each imagined step
-const POLL_MS = 1000;
+const POLL_MS = 1000, SILENT_POLL_MS = 10000;
 const state = { run: { decisions: [], steps: [], distances: [], cameras: [], actions: [], result: {}, dreamer: { state: "loading" } }, index: 0, decision: null, sample: null, moment: 0, camera: 0, view: "dream", playing: null };
 window.state = state; // for people who look behind it, and tests
 
@@ -22,12 +17,13 @@ function trouble(text) {
 async function refresh() {
   const { run } = state;
   const news = kept ? kept.run : await ask(`/api/run/${run.decisions.length}/${run.steps.length}`);
-  const isNew = news.decisions.length || news.steps.length || news.finished !== run.finished || news.dreamer.state !== run.dreamer.state;
+  const isNew = news.decisions.length || news.steps.length || news.finished !== run.finished || news.silent !== run.silent || news.dreamer.state !== run.dreamer.state;
   const dreamerCame = news.dreamer.state !== run.dreamer.state;
   state.run = { ...news, decisions: [...run.decisions, ...news.decisions], steps: [...run.steps, ...news.steps] };
   state.run.token = `${hash(news.root)}`;
-  const { steps } = state.run;
-  state.run.dt = steps.length > 1 ? (steps[steps.length - 1].time - steps[0].time) / (steps.length - 1) : null;
+  const timed = state.run.steps.filter((row) => !row.damage);
+  const [first, last] = [timed[0], timed[timed.length - 1]];
+  state.run.dt = timed.length > 1 ? (last.time - first.time) / (last.step - first.step) : null;
   if (isNew) await afterNews(news.decisions.length > 0, dreamerCame);
   if (!news.more && state.followed === undefined) await beginFollowing();
   return news.more;
@@ -59,6 +55,7 @@ async function follow() {
     let wait = POLL_MS;
     try {
       if (await refresh()) wait = 0;
+      else if (state.run.silent && state.run.dreamer.state !== "loading") wait = SILENT_POLL_MS;
       trouble("");
     } catch (error) {
       trouble(error.message === "Failed to fetch" ? "robo-dream replay has ended; start it again" : error.message);
@@ -111,7 +108,15 @@ function settle(index, milliseconds) {
   document.body.dataset.settled = index;
   state.moved = milliseconds;
   history.replaceState(null, "", `#decision=${index + 1}&view=${state.view}`);
-  if (!kept) for (const near of [index + 1, index - 1]) prefetch(near);
+  if (!kept) prefetchAround(index);
+}
+
+// The next one on the way at once, the one behind when there is time: a key held down must not wait for what it has passed.
+async function prefetchAround(index) {
+  const way = index < state.came ? -1 : 1;
+  state.came = index;
+  await prefetch(index + way);
+  if (state.index === index) await prefetch(index - way);
 }
 
 async function prefetch(index) {
@@ -119,8 +124,7 @@ async function prefetch(index) {
   try {
     const decision = await getJson(`/api/decision/${index}`);
     const urls = picturesOf(decision, null);
-    loaded(urls.real);
-    if (state.run.dreamer.state === "ready") loaded(urls.dream);
+    await Promise.all([loaded(urls.real), state.run.dreamer.state === "ready" ? loaded(urls.dream) : null]);
   } catch { /* said when it is selected */ }
 }
 
@@ -177,11 +181,11 @@ function drawHeader() {
   const made = [run.about.goal, planner && planner.planner, `${run.decisions.length} decisions`, `${run.steps.length} steps`];
   document.getElementById("about").textContent = made.filter(Boolean).join(" · ");
   document.getElementById("about").title = `${run.root}\n${run.about.checkpoint || ""}`;
-  document.getElementById("note").textContent = run.note || "bars: surprise, how far the world was from what had been imagined of it · green line: distance to the goal · ticks below: clipped actions";
+  document.getElementById("note").textContent = run.note || "bars: surprise, how far the world was from what had been imagined of it · green line: distance to the goal · ticks below: actions that a limit cut";
 }
 
-function verdictOf({ finished, result }) {
-  if (!finished) return ["running, or cut short", "live"];
+function verdictOf({ finished, silent, result }) {
+  if (!finished) return silent || kept ? ["ended without a result", "warn"] : ["running", "live"];
   if ((result.reasons || []).length) return ["stopped", "bad"];
   if (result.strict) return ["success, held", "ok"];
   if (result.moderate) return ["success", "ok"];
@@ -202,6 +206,8 @@ function drawSide() {
   side.replaceChildren(
     el("div", { class: "toolbar", style: { margin: 0 } }, el("b", {}, `Decision ${decision.index + 1}`), el("span", { class: "faint" }, `step ${decision.step}${state.run.dt ? ` · ${show(decision.step * state.run.dt, 3)} s` : ""}`), el("span", { class: "space" }), el("span", { class: `pill ${kind}` }, decision.status)),
     decision.status === "OK" ? "" : el("p", { class: "sentence" }, decision.sentence),
+    ...decision.doubts.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
+    decision.was_cut ? el("p", { class: "sentence" }, `The deadline cut the search after ${decision.num_iterations} iterations.`) : "",
     ...reasonsHere(), player(decision), playBar(decision), facts(decision), timings(decision));
 }
 
@@ -275,56 +281,6 @@ function stop() {
   state.playing = null;
   const button = document.getElementById("play");
   if (button) button.textContent = "▶";
-}
-
-// --- keys, theme ---
-
-function nextDecision(way) {
-  const places = kept ? kept.run.picked : null;
-  if (!places) return select(state.index + way);
-  const next = way > 0 ? places.find((index) => index > state.index) : [...places].reverse().find((index) => index < state.index);
-  return next === undefined ? undefined : select(next);
-}
-
-const ACTIONS = {
-  ArrowLeft: () => nextDecision(-1), ArrowRight: () => nextDecision(1), ArrowUp: () => pickBy(-1), ArrowDown: () => pickBy(1), " ": togglePlay,
-  ",": () => { stop(); showMoment(state.moment - 1); }, ".": () => { stop(); showMoment(state.moment + 1); },
-  n: () => goOdd(1), p: () => goOdd(-1), Home: () => select(0), End: () => select(Infinity), t: toggleTheme, "?": showKeys,
-  c: () => { state.camera = (state.camera + 1) % Math.max(1, state.run.cameras.length); render(); },
-};
-
-function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const onSlider = event.target.matches && event.target.matches("input[type=range]");
-  if (onSlider && event.key.startsWith("Arrow")) return;
-  if (steerKey(event, true)) { event.preventDefault(); return; }
-  const view = Object.keys(VIEWS)[Number(event.key) - 1];
-  if (view) openView(view);
-  else if (ACTIONS[event.key] && (state.decision || event.key === "ArrowLeft" || event.key === "ArrowRight")) { event.preventDefault(); ACTIONS[event.key](); }
-}
-
-function showKeys() {
-  const dialog = document.getElementById("keys");
-  dialog.replaceChildren(el("table", {}, KEYS.map(([keys, words]) => el("tr", {}, el("td", {}, ...keys.split(" ").flatMap((key) => [el("kbd", {}, key), " "])), el("td", {}, words)))));
-  dialog.showModal();
-  dialog.onclick = () => dialog.close();
-}
-
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-}
-
-function toggleTheme() {
-  setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-  try { localStorage.setItem("robo-dream-theme", document.documentElement.dataset.theme); } catch { /* a file may not store */ }
-}
-
-function startTheme() {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  let chosen = null;
-  try { chosen = localStorage.getItem("robo-dream-theme"); } catch { /* a file may not store */ }
-  setTheme(chosen || (system.matches ? "dark" : "light"));
-  system.addEventListener("change", () => { if (!chosen) setTheme(system.matches ? "dark" : "light"); });
 }
 
 function startPage() {

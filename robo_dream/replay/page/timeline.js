@@ -23,20 +23,27 @@ function decisionAt(step) {
   return Math.max(0, low);
 }
 
+const isCut = (event) => event.kind === "clip" || event.kind === "blocked"; // of the guard's events
+
 // What is worth looking at: { kind, step, index (of a decision), title }, in the order of time.
 function oddMoments() {
   const { decisions, steps, result } = state.run;
   const odd = [];
   decisions.forEach((row, index) => {
     if (row.damage) odd.push({ kind: "damaged", step: row.step, index, title: row.damage });
-    else if (row.status !== "OK") odd.push({ kind: row.status, step: row.step, index, title: row.status });
+    else if (row.status !== "OK") odd.push({ kind: row.status, step: row.step, index, title: [row.status, ...(row.doubts || [])].join(": ") });
   });
   const surprising = mostSurprising();
   if (surprising !== null) {
     odd.push({ kind: "surprise", step: decisions[surprising].step, index: surprising, title: `most surprising: ${show(decisions[surprising].surprise, 3)}` });
   }
   for (const row of steps) {
-    if (row.clipped) odd.push({ kind: "clipped", step: row.step, index: decisionAt(row.step), title: "applied differs from sent" });
+    for (const event of row.events || []) {
+      if (event.kind === "hold") continue; // between two plans the arm waits: nothing odd
+      const kind = isCut(event) ? "clipped" : "stopped";
+      odd.push({ kind, step: row.step, index: decisionAt(row.step), title: `${event.kind}: ${event.reason}` });
+    }
+    if (row.clipped) odd.push({ kind: "clipped", step: row.step, index: decisionAt(row.step), title: `clipped: ${row.clipped}` });
   }
   for (const reason of result.reasons || []) {
     odd.push({ kind: "stopped", step: lastStep() - 1, index: decisionAt(lastStep() - 1), title: reason });
@@ -87,7 +94,8 @@ function surpriseBars() {
 function barTitle(row, index) {
   if (row.damage) return row.damage;
   const surprise = row.surprise == null ? "" : `, surprise ${show(row.surprise, 3)}`;
-  return `decision ${index + 1}, step ${row.step}: ${row.status}, cost ${show(row.cost)}, ${show(row.ms, 3)} ms${surprise}`;
+  const status = [row.status, ...(row.doubts || [])].join(": ");
+  return `decision ${index + 1}, step ${row.step}: ${status}, cost ${show(row.cost)}, ${show(row.ms, 3)} ms${surprise}`;
 }
 
 function distanceLine() {
@@ -100,9 +108,10 @@ function distanceLine() {
 
 function stepMarks(width) {
   const { steps, result } = state.run;
-  const marks = steps.filter((row) => row.clipped).map((row) => {
+  const cuts = (row) => [row.clipped, ...(row.events || []).filter(isCut).map((event) => event.reason)].filter(Boolean);
+  const marks = steps.filter((row) => cuts(row).length).map((row) => {
     const x = lineX(row.step + 0.5);
-    return svg("line", { class: "clipped", x1: x, x2: x, y1: LINE.low + 2, y2: LINE.low + 8 }, svg("title", {}, `step ${row.step}: applied differs from sent`));
+    return svg("line", { class: "clipped", x1: x, x2: x, y1: LINE.low + 2, y2: LINE.low + 8 }, svg("title", {}, `step ${row.step}, clipped: ${cuts(row).join("; ")}`));
   });
   for (const [step, text] of [[result.moderate_step, "reached"], [result.strict_step, "held"]]) {
     if (step === null || step === undefined) continue;
@@ -123,8 +132,7 @@ function oddMarks() {
 }
 
 function timeTicks() {
-  const { steps } = state.run;
-  const dt = steps.length > 1 ? (steps[steps.length - 1].time - steps[0].time) / (steps.length - 1) : null;
+  const { dt } = state.run;
   return niceTicks(0, lastStep(), 10).filter((tick) => tick === Math.round(tick)).map((tick) => {
     const label = dt && tick > 0 ? `${tick} · ${show(tick * dt, 3)} s` : tick === 0 ? "step 0" : String(tick);
     return svg("text", { x: Math.min(lineX(tick), lineX(lastStep()) - 12), y: LINE.height - 4, "text-anchor": tick ? "middle" : "start" }, label);

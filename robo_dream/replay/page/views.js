@@ -84,7 +84,7 @@ function candidatesView(decision) {
   const fewer = decision.of > decision.candidates.length ? ` of ${decision.of}` : "";
   const grid = el("div", { class: "grid" }, decision.candidates.map((one, rank) => candidateRow(decision, one, rank, cell, views, sums[rank], most)));
   const toolbar = el("div", { class: "toolbar" },
-    el("span", {}, `${decision.candidates.length}${fewer} candidates of the last iteration, best first`), el("span", { class: "faint" }, "✓ became the plan"),
+    el("span", {}, `${decision.candidates.length}${fewer} candidates of the last iteration, best first`), el("span", { class: "faint" }, "✓ became the plan", decision.candidates.some((one) => one.elite) ? " · ◆ elites" : ""),
     el("span", { class: "space" }), views.length < state.run.cameras.length ? cameraChoice() : null);
   return [toolbar, legend(decision.term_names.map((name, i) => [name, colour(i)])), grid];
 }
@@ -110,7 +110,7 @@ function candidateRow(decision, one, rank, cell, views, terms, most) {
   const strategy = one.strategy === null ? "" : ` · way ${one.strategy + 1}`;
   return el("div", { class: `candidate ${one.sample === state.sample ? "selected" : ""} ${isChosen ? "chosen" : ""}`, "data-rank": rank, onclick: () => pick(one.sample) },
     el("span", { class: "rank" }, isChosen ? "✓" : rank + 1), el("span", { class: "cost" }, show(one.total)),
-    el("span", { class: "origin" }, one.origin + strategy), stackBar(parts, most), el("div", { class: "views" }, pictures));
+    el("span", { class: "origin" }, one.origin + strategy, one.elite ? el("i", { class: "elite", title: "an elite: the search went on from here" }, " ◆") : null), stackBar(parts, most), el("div", { class: "views" }, pictures));
 }
 
 const sights = new IntersectionObserver((entries) => {
@@ -130,10 +130,15 @@ function costsView(decision) {
 }
 
 function convergenceChart(decision, width) {
-  const best = decision.best_by_iteration;
-  const series = [{ name: "best cost so far", values: best, fill: "var(--dream)" }];
-  const note = best.length > 1 ? `best cost, iteration by iteration` : "one iteration: the suggestions were judged once";
-  return lineChart({ title: "The search converging", note, xs: best.map((_, i) => i + 1), series, width, height: 150, xLabel: "iteration" });
+  const best = decision.best_by_iteration, last = best.length;
+  const elites = decision.candidates.filter((one) => one.elite && one.total !== null).map((one) => one.total);
+  const note = last > 1 ? "best cost, iteration by iteration" : "one iteration: the suggestions were judged once";
+  const area = frame({ width, height: 150, x: [0.5, Math.max(2, last + 0.5)], y: extent([...best, ...elites], [Math.min(...best), Math.min(...best)].map((v) => v || 0)), xLabel: "iteration", xTicks: best.map((_, i) => i + 1) });
+  area.root.append(svg("path", { d: linePath(best.map((_, i) => i + 1), best, area.sx, area.sy), fill: "none", "stroke-width": 2, style: { stroke: "var(--dream)" } }));
+  elites.forEach((total) => area.root.append(svg("line", { x1: area.sx(last) + 7, x2: area.sx(last) + 21, y1: area.sy(total), y2: area.sy(total), "stroke-width": 1.6, opacity: 0.7, style: { stroke: "var(--c1)" } }, svg("title", {}, `elite ${show(total)}`))));
+  best.forEach((value, i) => { if (value !== null) area.root.append(svg("circle", { cx: area.sx(i + 1), cy: area.sy(value), r: 3.2, style: { fill: "var(--dream)" } }, svg("title", {}, `best after iteration ${i + 1}: ${show(value)}`))); });
+  const items = elites.length ? legend([["best so far", "var(--dream)", true], [`the ${elites.length} elites of the last iteration`, "var(--c1)", true]]) : null;
+  return el("div", { class: "chart" }, el("h2", {}, "The search converging ", el("small", {}, note)), area.root, items);
 }
 
 function originChart(decision, width) {

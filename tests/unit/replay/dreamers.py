@@ -8,6 +8,7 @@ from recorded_runs import BLOCK, CAMERAS, SIDE
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError
+from robo_dream.replay.questions import Asker
 from robo_dream.replay.routes import Dream, Dreamer, Routes
 from robo_dream.replay.watch import RunWatch
 
@@ -44,5 +45,5 @@ def missing() -> "Future[Dreamer]":
     return future
 
 
-def routes_of(root: Path, dreamer: "Future[Dreamer] | None" = None) -> Routes:
-    return Routes(RunWatch(root), dreamer or ready())
+def routes_of(root: Path, dreamer: "Future[Dreamer] | None" = None, asker: "Future[Asker] | None" = None) -> Routes:
+    return Routes(RunWatch(root), dreamer or ready(), asker=asker)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from askers import Ready, asker
 from dreamers import routes_of
 from recorded_runs import action, decision, new_writer, observation, write_run
 from test_page_server import serving
@@ -120,6 +121,48 @@ def test_walking_in_the_dream_with_keys_and_sliders(page: Any, tmp_path: Path) -
         page.locator("#walked", has_text="now").wait_for()
         while page.evaluate("walk.latent") != start:
             page.wait_for_timeout(50)
+
+
+def test_asking_what_if_shows_both_plans(page: Any, tmp_path: Path) -> None:
+    write_odd_run(tmp_path)
+    one = Ready()
+    with serving(PageServer(routes_of(tmp_path, asker=asker(one)))) as server:
+        page.goto(server.url + "#decision=2&view=ask")
+        page.locator(".preset", has_text="another seed").click()
+        key, value = page.locator("[data-key='0']"), page.locator("[data-value-of='0']")
+        assert key.input_value() == "seed" and value.input_value() == str(5 + 2**40 + 1)
+        value.fill("123")  # digits are words here, not views
+        assert page.evaluate("state.view") == "ask"
+        page.locator("[data-ask=what_if]").click()
+        page.locator("pre.told", has_text="recorded | what if").wait_for()
+        assert one.asked == [("seed=123",)]
+        page.locator(".strip[style*='/picture/asked/1/0']").first.wait_for()
+        page.locator(".strip[style*='/picture/asked/1/1']").first.wait_for()
+        assert "By the recorded cost" in page.inner_text("#answer") and "gripper" in page.inner_text("#answer")
+        page.locator(".preset", has_text="wait").click()
+        page.locator("[data-ask=what_if]").click()
+        page.locator("#answer", has_text="planning again: 3 of 10").wait_for()
+        assert page.locator("[data-ask=recompute]").is_disabled()  # one at a time
+        page.locator("#answer button", has_text="stop").click()
+        page.locator("#answer [role=alert]", has_text="stopped").wait_for()
+        page.locator("[data-ask=recompute]").click()
+        page.locator("pre.told", has_text="the very same plan").wait_for()
+        assert page.locator(".answered").count() == 3
+        page.locator(".answered").last.click()  # the first one asked
+        page.locator("pre.told", has_text="recorded | what if").wait_for()
+
+
+def test_asking_for_a_difference_leads_to_the_decision(page: Any, tmp_path: Path) -> None:
+    write_odd_run(tmp_path)
+    with serving(PageServer(routes_of(tmp_path, asker=asker()))) as server:
+        page.goto(server.url + "#decision=1&view=ask")
+        page.get_by_label("other run").fill("/runs/other")
+        page.locator("[data-ask=diff]").click()
+        page.locator("pre.told", has_text="they part from /runs/other at control step 5").wait_for()
+        page.get_by_label("key of a change").fill("sed")
+        page.get_by_label("value of a change").fill("3")
+        page.locator("[data-ask=what_if]").click()
+        page.locator("#answer [role=alert]", has_text="did you mean seed?").wait_for()
 
 
 def test_a_running_run_grows_on_the_page(page: Any, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What the page shows of a run is what the record says, in JSON, without torch, and while the run is still growing."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +14,13 @@ import pytest
 import torch
 from recorded_runs import BLOCK, CHANNELS, HORIZON, SAMPLES, action, decision, draw, new_writer, observation, write_run
 
+from robo_dream.embodiment import Observation
 from robo_dream.errors import DataError
 from robo_dream.imagination import PlanStatus
 from robo_dream.replay.page_data import decision_view, pixel_view, real_pictures, run_view
-from robo_dream.replay.record import read_run
+from robo_dream.replay.record import find_record, read_run
 from robo_dream.replay.rows import plain
-from robo_dream.replay.watch import RunWatch, find_record
+from robo_dream.replay.watch import RunWatch
 
 
 def watched(root: Path) -> RunWatch:
@@ -99,15 +102,83 @@ def test_pixel_errors_are_of_the_moments_that_were_imagined(tmp_path: Path) -> N
     assert len(real_pictures(watch, watch.decision(2))["front"]) == 1
 
 
-def test_only_what_the_arm_changed_is_clipped(tmp_path: Path) -> None:
-    writer = new_writer(tmp_path)
-    writer.on_decision(decision(0))
-    reach = float(decision(0).candidates.abs().max())
-    for step, kept in enumerate((1.0, 0.995, 0.0)):
-        sent = np.full(5, reach, np.float32)
-        writer.on_step(observation(step), sent, np.float32(kept) * sent)
+def behind(step: int, ahead: float = 0.0, grip: float = 0.5, target_grip: float = 0.5) -> Observation:
+    """An observation whose tool is `ahead` metres along x behind its target."""
+    seen = observation(step)
+    target = seen.arm.tool_pos + np.array([ahead, 0, 0])
+    return replace(seen, arm=replace(seen.arm, target_pos=target, gripper=grip, target_gripper=target_grip))
+
+
+def test_clipped_is_what_a_limit_cut_and_not_what_lag_or_rounding_explains(tmp_path: Path) -> None:
+    writer, sent = new_writer(tmp_path), np.array([0.02, 0, 0, 0.05, 0.1], np.float32)
+    small = replace(decision(0), candidates=torch.tensor([0.025, 0.025, 0.025, 0.08, 0.2]).expand(SAMPLES, BLOCK * HORIZON, 5))
+    writer.on_decision(small)
+    no_x, half_grip, no_yaw = sent * [0, 1, 1, 1, 1], sent * [1, 1, 1, 1, 0.5], sent * [1, 1, 1, 0, 1]
+    told = [
+        (behind(0), sent * 0.95, None),  # rounding
+        (behind(1, ahead=0.05), no_x, None),  # its target is as far ahead as may be: lag
+        (behind(2, ahead=0.02), no_x, "x 0 of 0.02"),  # it could have gone there: a wall of the workspace, say
+        (behind(3, grip=0.1, target_grip=0.45), half_grip, None),  # fingers as far behind as may be
+        (behind(4), half_grip, "gripper 0.05 of 0.1"),
+        (behind(5, grip=0.95, target_grip=0.95), half_grip, None),  # closed
+        (behind(6, ahead=0.05), no_yaw, "yaw 0 of 0.05"),  # nothing holds back a turn
+        (behind(7), sent * [0.5, 1, 1, 0.5, 1], "x 0.01 of 0.02, yaw 0.025 of 0.05"),
+    ]
+    for seen, applied, _ in told:
+        writer.on_step(seen, sent, applied.astype(np.float32))
     writer.flush()
-    assert [row["clipped"] for row in watched(tmp_path).steps] == [False, False, True]
+    assert [row["clipped"] for row in watched(tmp_path).steps] == [words for _, _, words in told]
+
+
+def test_how_far_an_arm_may_lag_is_what_its_run_says(tmp_path: Path) -> None:
+    writer, sent = new_writer(tmp_path), np.array([0.02, 0, 0, 0, 0], np.float32)
+    writer.on_decision(replace(decision(0), candidates=torch.full((SAMPLES, BLOCK * HORIZON, 5), 0.025)))
+    writer.on_step(behind(0, ahead=0.02), sent, 0 * sent)
+    writer.flush()
+    assert watched(tmp_path).steps[0]["clipped"] == "x 0 of 0.02"
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(about | {"moves": {"max_lag": 0.02, "max_grip_lag": 0.4, "max_move": 0.025}}))
+    assert watched(tmp_path).steps[0]["clipped"] is None
+
+
+def test_joint_targets_are_clipped_where_they_were_changed(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path)
+    writer.on_decision(replace(decision(0), actions=torch.ones(BLOCK * HORIZON, 7), candidates=torch.ones(SAMPLES, BLOCK * HORIZON, 7)))
+    sent = np.full(7, 0.5, np.float32)
+    writer.on_step(observation(0), sent, sent)
+    writer.on_step(observation(1), sent, np.where(np.arange(7) == 6, 0.2, sent).astype(np.float32))
+    writer.flush()
+    assert [row["clipped"] for row in watched(tmp_path).steps] == [None, "number 6 0.2 of 0.5"]
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
+    writer = new_writer(tmp_path)
+    writer.on_step(observation(0), action(0), action(0))
+    writer.flush()
+    now = [time.time()]
+    watch = RunWatch(tmp_path, wall_clock=lambda: now[0])
+    watch.refresh()
+    assert not run_view(watch)["silent"]
+    now[0] += 70
+    assert run_view(watch)["silent"] and not run_view(watch)["finished"]
+    writer.on_step(observation(1), action(1), action(1))
+    writer.flush()
+    os.utime(tmp_path / "steps", (now[0], now[0]))  # the file system's clock, 70 s later
+    assert not run_view(watch)["silent"]
+    writer.finish(observation(2), {"moderate": True})
+    now[0] += 70
+    watch.refresh()
+    assert run_view(watch)["finished"] and not run_view(watch)["silent"]
+
+
+def test_doubts_and_elites_are_shown_where_the_record_has_them(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    watch, kept = watched(tmp_path), decision(5)
+    view = decision_view(watch, 1)
+    assert view["doubts"] == ["the hand is elsewhere"] == watch.decisions[1]["doubts"] and view["was_cut"] and view["num_iterations"] == 3
+    assert kept.elites is not None
+    assert {one["sample"] for one in view["candidates"] if one["elite"]} == set(kept.elites.tolist())
+    assert decision_view(watch, 0)["doubts"] == [] and not decision_view(watch, 0)["was_cut"]
 
 
 def test_a_growing_run_is_read_on_without_reading_again(tmp_path: Path) -> None:
@@ -188,3 +259,14 @@ watch.refresh()
 print(decision_view(watch, 1)["step"], *{{"torch", "jax", "mujoco"}} & set(sys.modules))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["5"]
+
+
+def test_a_lost_step_leaves_its_place_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    (tmp_path / "steps" / "000005.npz").unlink()
+    watch = watched(tmp_path)
+    assert [row["step"] for row in watch.steps] == list(range(13)) and "missing" in watch.steps[5]["damage"]
+    assert watch.step(6).number == 6
+    assert decision_view(watch, 0)["num_real"] == 1  # step 5 would have been the second
+    assert decision_view(watch, 2)["num_real"] == 1 and len(real_pictures(watch, watch.decision(2))["front"]) == 1
+    np.testing.assert_array_equal(real_pictures(watch, watch.decision(2))["front"][0], observation(10).frames["front"].image)
