@@ -112,7 +112,8 @@ def parquet_bytes(table: pa.Table, compress: bool = True) -> bytes:
 def parse_parquet(data: bytes, path: Path) -> pa.Table:
     """The table in `data`; raises `DataError` naming `path` when it is truncated or damaged."""
     try:
-        # Arrow's threads may outlive the read and abort the interpreter at its end (apache/arrow issue 34314)
-        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
+        # Arrow's threads may outlive the read and abort the interpreter at its end (apache/arrow issue 34314); `read_table` starts one
+        with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
+            return file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} ({len(data)} bytes) is not readable Parquet ({error}); it is truncated or damaged: restore it") from None
