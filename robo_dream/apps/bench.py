@@ -18,7 +18,7 @@ from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import ConfigError
-from robo_dream.evaluation.latency import line_through, matrix_rate, percentiles, timed, work_of
+from robo_dream.evaluation.latency import line_through, matrix_rate, percentiles, stolen_seconds, timed, work_of
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
@@ -27,8 +27,9 @@ from robo_dream.planning.predictive import PredictiveConfig
 
 _DESCRIPTION = """\
 Times decisions of a checkpoint on this machine, plain and compiled, and prints p50, p95 and p99 with the floating-point operations and
-bytes of each; then how time grows with candidates, horizon and problems, and what a very large search needs in memory. What the cameras
-show is noise: the time does not depend on it. Nothing else should run meanwhile."""
+bytes of each, and what share of the processors a hypervisor gave to other machines meanwhile; then how time grows with candidates, horizon
+and problems, and what a very large search needs in memory. What the cameras show is noise: the time does not depend on it. Nothing else
+should run meanwhile."""
 
 _EPILOG = """\
 example:
@@ -94,19 +95,16 @@ class _Bench:
     """A model, and beliefs and goals to plan with that are as large as real ones."""
 
     def __init__(self, wanted: BenchConfig, model: LatentVideoModel) -> None:
-
         self.wanted, self.plain = wanted, model
         self.device = torch.device(wanted.device)
         self.observation = noise_observation(model)
 
     def synchronise(self) -> None:
-
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def machine(self) -> str:
         """What runs this, and how fast it multiplies matrices now."""
-
         rates = [f"{name} {matrix_rate(kind, self.device, self.synchronise) / 1e9:.0f}" for name, kind in _KINDS.items()]
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
         return (
@@ -116,8 +114,7 @@ class _Bench:
 
     def decisions(self) -> Iterator[str]:
         """The table of decision times."""
-
-        yield f"\n{'decision':<34}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}"
+        yield f"\n{'decision':<34}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}{'stolen':>8}"
         rate = matrix_rate(torch.float32, self.device, self.synchronise)
         for name, planning in self.wanted.planners.items():
             for is_compiled in self.wanted.compiled:
@@ -125,18 +122,19 @@ class _Bench:
                 decide = self.decider(model, compose.build_planner(planning.planner, model, planning.cost, planning.proposals))
                 with Bars({}, f"{name}{', compiled' if is_compiled else ''}", unit="decision") as bars:
                     timed(decide, 3, self.synchronise, lambda done, total: None)  # compiles, and warms up
+                    start, before = time.perf_counter(), stolen_seconds()
                     spent = percentiles(timed(decide, self.wanted.decisions, self.synchronise, bars))
+                    stolen = (stolen_seconds() - before) / ((os.cpu_count() or 1) * (time.perf_counter() - start))
                 plain = compose.build_planner(planning.planner, self.plain, planning.cost, planning.proposals)
                 work = work_of(lambda plain=plain: self.decider(self.plain, plain)(0))
                 rollouts = compose.rollouts_a_decision(planning.planner)
                 yield (
                     f"{name + (', compiled' if is_compiled else ''):<34}{rollouts:>9}{spent.p50:>9.1f}{spent.p95:>9.1f}{spent.p99:>9.1f}"
-                    f"{work.flops / 1e9:>9.2f}{work.bytes / 1e9:>7.2f}{work.flops / spent.p50 * 1e3 / rate:>14.0%}"
+                    f"{work.flops / 1e9:>9.2f}{work.bytes / 1e9:>7.2f}{work.flops / spent.p50 * 1e3 / rate:>14.0%}{stolen:>8.1%}"
                 )
 
     def growth(self) -> Iterator[str]:
         """How time grows with each size, all others held."""
-
         yield "\nOne iteration of imagining and judging; time = start + constant x size (R2 of the line):"
         for name, sizes in _SCALES.items():
             seconds, amounts = [], []
@@ -171,7 +169,6 @@ class _Bench:
 
     def decider(self, model: LatentVideoModel, planner: Planner) -> Callable[[int], Plan]:
         """A decision as the loop makes it: the pictures encoded once, the last plan as a start."""
-
         goal = Goal(model.believe([[noise_observation(model, seed=1)]]).latent)
         last: list[Plan | None] = [None]
 
@@ -184,7 +181,6 @@ class _Bench:
 
     def searcher(self, config: PredictiveConfig, num_problems: int) -> Callable[[int], Plan]:
         """A search from given beliefs."""
-
         planner = compose.build_planner(config, self.plain)
         latent = self.plain.believe([[self.observation]]).latent.expand(num_problems, -1)
         belief: Belief = Belief(latent)
@@ -194,7 +190,6 @@ class _Bench:
 
 def noise_observation(model: LatentVideoModel, seed: int = 0) -> Observation:
     """Pictures of noise and an arm in the middle of its range, in the sizes that `model` asks for."""
-
     rng, side = np.random.default_rng(seed), model.spec.config.image_size
     frames = {name: Frame(0.0, rng.integers(0, 255, (side, side, 3), dtype=np.uint8), 0) for name in model.cameras}
     joints, pos = np.zeros(6), np.array([0.43, 0.0, 0.15])
@@ -208,7 +203,6 @@ def _sized(name: str, size: int) -> dict[str, int]:
 
 def _peak_memory(device: torch.device) -> int:
     """Bytes, since the process began."""
-
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.tolerance < 1:
         raise ConfigError(f"--tolerance is {args.tolerance}; allowed is 0 up to 1, a share of the largest number")
     from robo_dream.replay.diff import described, diff
-    from robo_dream.replay.record import find_run
+    from robo_dream.replay.record import find_record, read_run
 
-    first, second = find_run(args.first), find_run(args.second)
+    first, second = read_run(find_record(args.first)), read_run(find_record(args.second))
     found = diff(first, second, args.tolerance)
     print(described(found, str(first.root), str(second.root)))
     return 0 if found.step is None else 1

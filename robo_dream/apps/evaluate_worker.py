@@ -10,7 +10,7 @@ from robo_dream.evaluation.results import Result
 from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
-from sim.arm import SimClock, tool_arm
+from sim.arm import SimClock, guarded_tool_arm
 from sim.physics.oracle import PhysicsOracle
 from sim.tasks.attempt import Attempt
 from sim.tasks.catalogue import task_named
@@ -68,10 +68,10 @@ def attempt_pair(world: World, model: WorldModel, planner: Planner, manifest: Ma
             attempt.record(world)
         return attempt.progress.strict_step is not None
 
-    counted = world.time
+    counted, loop = world.time, LoopConfig(max_steps=manifest.budget(job.pair))
     episode = run_episode(
-        tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal,
-        LoopConfig(max_steps=manifest.budget(job.pair)), job.seed,
+        guarded_tool_arm(world, loop.limits), compose.build_cameras(world, model), SimClock(world), model, planner, goal,
+        loop, job.seed,
         truth=world.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
         is_done=held,
     )  # fmt: skip

@@ -27,9 +27,12 @@ VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
+    Verb("run", "the same on a real arm or its twin, with a guard in front of every motion"),
+    Verb("goal", "keep a snapshot of how things are, to be a goal later"),
     Verb("replay", "look at a run afterwards or while it lasts, make its decisions again, or ask what if"),
     Verb("diff", "find the decision at which two recorded runs part, and why"),
     Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
+    Verb("calibrate", "find where the cameras stand, whether joints count right, and how late pictures and motions are"),
     Verb("bench", "time decisions on this machine, and what they cost in work and memory"),
     Verb("doctor", "say what works on this machine and how to fix what does not"),
 )

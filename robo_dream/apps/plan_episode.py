@@ -1,5 +1,6 @@
 """One planned episode: a start and a goal are drawn, the loop runs, and record, video and pictures are kept."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +13,19 @@ from robo_dream.apps.plan import PlanConfig
 from robo_dream.control.episode import Episode
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import Observation
-from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.errors import CheckpointError, ConfigError, DataError
 from robo_dream.evaluation.manifest import read_manifest
+from robo_dream.evaluation.progress import Progress
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.replay.canvas import write_png
 from robo_dream.replay.made_with import made_with
-from robo_dream.replay.record import read_run
+from robo_dream.replay.record import RunRecord, read_run
 from robo_dream.replay.strips import Draw, run_sheet
-from robo_dream.replay.video import episode_pictures, write_video
+from robo_dream.replay.video import VideoConfig, episode_pictures, write_video
 from robo_dream.replay.writer import RunWriter
-from sim.arm import SimClock, tool_arm
+from sim.arm import SimClock, guarded_tool_arm
 from sim.tasks.attempt import Attempt
 from sim.tasks.task import Task
 from sim.world import World
@@ -48,6 +50,10 @@ class Referee:
         self._time = world.time
         self.distances = [attempt.distance(world)]  # metres, one an observation
 
+    @property
+    def progress(self) -> Progress:
+        return self._attempt.progress
+
     def __call__(self, observation: Observation) -> bool:
         if observation.time > self._time:
             self._time = observation.time
@@ -69,6 +75,8 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
         "goal": f"{task.name}, as in the goal pictures",
         "config": config.dump(wanted),
         "planning": config.dump(planning),  # of this task
+        "moves": config.dump(world.moves.limits),
+        "action_spec": world.moves.spec.to_json(),
         "loop": config.dump(loop),  # with the steps that this pair is allowed
         "checkpoint": str(wanted.checkpoint),
         "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
@@ -78,8 +86,9 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
     pictures = {name: seen.frames[name].image for name in model.cameras}
     referee = Referee(attempt, world)
     with RunWriter(folder / "record", about, goal, pictures) as writer:
+        arm = guarded_tool_arm(world, loop.limits, writer.on_event)
         episode = run_episode(
-            tool_arm(world), compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
+            arm, compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
             truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
         )  # fmt: skip
         referee(episode.observations[-1])
@@ -92,12 +101,25 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
         }  # fmt: skip
         writer.finish(episode.observations[-1], result)
 
-    run, draw = read_run(writer.root), drawing(model)
     verdict = "success, held" if strict else "success" if moderate else "not reached"
-    frames = episode_pictures(run, draw, wanted.video, referee.distances, verdict)
-    video = write_video(folder / "video.mp4", frames, wanted.video.fps, wanted.video.crf)
-    sheet = write_png(folder / "decisions.png", run_sheet(run, draw))
+    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), wanted.video, referee.distances, verdict)
     return Outcome(moderate, strict, _sentence(task, episode, attempt, referee.distances, video, sheet))
+
+
+def write_pictures(
+    folder: Path, run: RunRecord, draw: Draw, config: VideoConfig, distances: Sequence[float], verdict: str
+) -> tuple[str, str]:
+    """video.mp4 and decisions.png of `run`; where each of them is, or why it is not: the episode counts all the same."""
+
+    def place_of(write: Callable[[], Path]) -> str:
+        try:
+            return str(write())
+        except (OSError, DataError) as error:  # a full disk, or nothing recorded on one
+            return f"not written: {error}"
+
+    frames = episode_pictures(run, draw, config, distances, verdict)
+    video = place_of(lambda: write_video(folder / "video.mp4", frames, config.fps, config.crf))
+    return video, place_of(lambda: write_png(folder / "decisions.png", run_sheet(run, draw)))
 
 
 def begun_attempt(world: World, task: Task, wanted: PlanConfig) -> tuple[Attempt, LoopConfig]:
@@ -140,7 +162,7 @@ def require_same_world(model: LatentVideoModel, world: World, path: Path) -> Non
         raise CheckpointError(f"{path} was trained in another world than the scene: {'; '.join(found)}. Change `scene`, or train on it")
 
 
-def _sentence(task: Task, episode: Episode, attempt: Attempt, distances: list[float], video: Path, sheet: Path) -> str:
+def _sentence(task: Task, episode: Episode, attempt: Attempt, distances: list[float], video: str, sheet: str) -> str:
     progress, seconds = attempt.progress, np.asarray(episode.decision_seconds) * 1e3
     moderate = "no" if progress.moderate_step is None else f"yes, at step {progress.moderate_step}"
     strict = "no" if progress.strict_step is None else f"yes, at step {progress.strict_step}"

@@ -15,7 +15,8 @@ PACKAGES = ("robo_dream", "sim", "hardware")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 DISTRIBUTION = {  # import name: distribution, where they differ
     "PIL": "pillow", "yaml": "pyyaml", "OpenGL": "mujoco", "dm_control": "dm-control", "dm_env": "dm-control", "glfw": "mujoco",
-    "fast_simplification": "fast-simplification", "mujoco_menagerie": "mujoco-menagerie",
+    "fast_simplification": "fast-simplification", "mujoco_menagerie": "mujoco-menagerie", "rerun": "rerun-sdk",
+    "rtde_control": "ur-rtde", "rtde_receive": "ur-rtde", "xarm": "xarm-python-sdk", "franky": "franky-control",
 }  # fmt: skip
 OF_TESTS = {"pytest", "hypothesis", "beartype"}  # what robo_dream/testing may import: its users run it under pytest
 

@@ -10,8 +10,10 @@ from PIL import Image
 
 from robo_dream import config
 from robo_dream.apps import compose, main
+from robo_dream.apps.asker import RunAsker
 from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.evaluate import EvaluateConfig
+from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.costs.build import CostConfig
@@ -19,6 +21,7 @@ from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.record import record_of
 from robo_dream.replay.archive import read_archive, write_archive
 from robo_dream.replay.made_with import made_with
+from robo_dream.replay.record import read_run
 from robo_dream.replay.writer import RunWriter
 
 PLANNING = PlanningConfig(
@@ -99,7 +102,7 @@ def test_what_if_nothing_changes_is_the_recorded_plan(record: Path, capsys: pyte
         (["--decision", "5", "--what-if", "planner.num_sample=3"], "did you mean planner.num_samples"),
         (["--decision", "50", "--recompute"], "there are decisions at 0, 5, 10"),
         (["--what-if", "seed=3"], "--decision STEP"),
-        (["--decision", "5"], "belong to --recompute and --what-if"),
+        (["--decision", "5"], "belongs to --recompute, --what-if and --png"),
     ],
 )
 def test_a_question_that_cannot_be_answered_says_what_can(
@@ -107,6 +110,43 @@ def test_a_question_that_cannot_be_answered_says_what_can(
 ) -> None:
     assert main.main(["replay", str(record), *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_pages_questions_get_the_same_answers_and_the_run_stays_as_it_is(record: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in record.parent.rglob("*")}
+    run, stages = read_run(record), []
+    asker = RunAsker(record, run.about)
+
+    def on_stage(*stage: object) -> None:
+        stages.append(stage)
+
+    again = asker.recompute(run.decisions[1], on_stage)
+    assert again.text.startswith("control step 5: the very same plan") and again.step == 5
+    recorded, made = again.plans
+    assert np.array_equal(recorded.actions, made.actions) and recorded.latents is not None
+    assert made.latents is not None and np.array_equal(recorded.latents, made.latents)
+    whatif = asker.what_if(run.decisions[1], ("planner.num_samples=24", "cost.pose=2.0"), on_stage)
+    assert "total by the changed cost" in whatif.text and list(whatif.plans[1].costs) == ["recorded cost", "changed cost"]
+    for plan in whatif.plans:
+        once, twice = (sum(float(term.sum()) for term in plan.costs[f"{name} cost"].values()) for name in ("recorded", "changed"))
+        assert twice == pytest.approx(2 * once, rel=1e-5)
+    assert asker.recompute_all(on_stage).text.startswith("control step 0: the very same plan")
+    assert ("planning again", 3, 3) in stages and stages.count(("loading the model", 0, 0)) == 1
+    assert asker.diff(record.parent, 0.0, on_stage).text.endswith("all 3 decisions are the same")
+    with pytest.raises(ConfigError, match=r"did you mean planner\.num_samples"):
+        asker.what_if(run.decisions[1], ("planner.num_sample=3",), on_stage)
+    assert {path: path.stat().st_mtime_ns for path in record.parent.rglob("*")} == before
+
+
+def test_every_preset_can_be_asked(record: Path) -> None:
+    run = read_run(record)
+    asker = RunAsker(record, run.about)
+    choices = asker.choices(run.decisions[1])
+    assert choices.values["planner.kind"] == "guarded" and choices.values["proposals.inverse"] == "true" and str(record) not in choices.runs
+    assert {"another seed", "icem", "direct", "half the look-ahead"} <= {preset.name for preset in choices.presets}
+    for preset in choices.presets:
+        told = asker.what_if(run.decisions[1], preset.changes, lambda *stage: None)
+        assert f"what if {preset.changes[0]}" in told.text, preset
 
 
 def test_diff_says_where_two_records_part(record: Path, capsys: pytest.CaptureFixture[str]) -> None:

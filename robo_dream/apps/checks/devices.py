@@ -1,8 +1,10 @@
 """Cameras that are plugged in."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from robo_dream.apps.checks.check import Check, Status
 
@@ -20,7 +22,7 @@ def realsense(sys_root: Path) -> Check:
         if "realsense" in _read(product).lower()
     ]
     try:
-        import pyrealsense2  # type: ignore[import-not-found]
+        pyrealsense2: Any = importlib.import_module("pyrealsense2")
     except ImportError:
         if on_bus:
             fix = "pip install --constraint configs/constraints.txt --editable '.[realsense]'"

@@ -24,6 +24,13 @@ EXTRAS = (
     Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),
     Extra("tensorboard", ("tensorboard",), "training curves in a browser"),
     Extra("realsense", ("pyrealsense2",), "RealSense cameras"),
+    Extra("opencv", ("opencv-python-headless",), "V4L2 cameras, video files and calibration"),
+    Extra("so101", ("feetech-servo-sdk",), "SO-100 and SO-101 arms (Feetech bus)"),
+    Extra("dynamixel", ("dynamixel-sdk",), "arms on a Dynamixel bus"),
+    Extra("ur", ("ur-rtde",), "Universal Robots e-Series"),
+    Extra("xarm", ("xarm-python-sdk",), "uFactory xArm"),
+    Extra("franka", ("franky-control",), "Franka arms; experimental, never run with one"),
+    Extra("rerun", ("rerun-sdk",), "recorded runs as Rerun recordings"),
     Extra("page-tests", ("playwright",), "tests of the replay page in a real browser"),
 )
 _LEROBOT = (

@@ -1,0 +1,109 @@
+"""One run of `robo-dream run`: connect, check, plan, move, record, stop."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from robo_dream import config
+from robo_dream.apps import compose
+from robo_dream.apps.connected import Connected, Events, connected
+from robo_dream.apps.goals import goal_of
+from robo_dream.apps.plan_episode import Referee, drawing, require_same_world
+from robo_dream.apps.run import RunConfig
+from robo_dream.control.episode import Episode, EpisodeEnd
+from robo_dream.control.loop import run_episode
+from robo_dream.control.safety import rest_reasons
+from robo_dream.models import checkpoint
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.replay.canvas import write_png
+from robo_dream.replay.made_with import made_with
+from robo_dream.replay.record import read_run
+from robo_dream.replay.strips import run_sheet
+from robo_dream.replay.video import episode_pictures, write_video
+from robo_dream.replay.writer import RunWriter
+
+
+def run_session(wanted: RunConfig, dry: bool) -> int:
+    """Exit code 0 when the run ended as it should, 1 when a safety check ended it."""
+    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled)
+    folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    events = Events()
+    with connected(wanted, model, dry, events) as bench:
+        if wanted.twin:
+            require_same_world(model, bench.world, wanted.checkpoint)
+        print(f"connected: {wanted.arm.kind}{' (twin)' if wanted.twin else ''}, {' and '.join(model.cameras)}{', dry run' if dry else ''}")
+        print("space, e or escape: emergency stop   Ctrl-C: decelerate and hold", flush=True)
+        episode, referee = _episode(wanted, model, bench, events, folder, dry)
+    run, draw = read_run(folder / "record"), drawing(model)
+    distances = None if referee is None else referee.distances
+    verdict = "" if referee is None else "success" if referee.reached else "not reached"
+    video = write_video(folder / "video.mp4", episode_pictures(run, draw, wanted.video, distances, verdict), wanted.video.fps)
+    sheet = write_png(folder / "decisions.png", run_sheet(run, draw))
+    print(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
+    return 1 if episode.end == EpisodeEnd.SAFETY else 0
+
+
+class TwinReferee(Referee):
+    """Judges by what the twin's cameras saw last."""
+
+    @property
+    def reached(self) -> bool:
+        return self._attempt.progress.moderate_step is not None
+
+
+def _episode(
+    wanted: RunConfig, model: LatentVideoModel, bench: Connected, events: Events, folder: Path, dry: bool
+) -> tuple[Episode, TwinReferee | None]:
+    goal, pictures = goal_of(wanted.goal, model, bench)
+    planning = wanted.planning
+    planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
+    about = {
+        "task": wanted.goal.kind,
+        "seed": wanted.seed,
+        "goal": f"{wanted.goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}",
+        "config": config.dump(wanted),
+        "planning": config.dump(planning),
+        "loop": config.dump(wanted.loop),
+        "checkpoint": str(wanted.checkpoint),
+        "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
+        "made_with": made_with(model.device),
+    }
+    referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
+    with RunWriter(folder / "record", about, goal, pictures) as writer:
+        events.record_by(writer.on_event)
+        episode = run_episode(
+            bench.arm, bench.cameras, bench.clock, model, planner, goal, wanted.loop, wanted.seed,
+            truth=bench.world.truth if bench.view is not None else None, is_done=referee,
+            on_decision=writer.on_decision, on_step=writer.on_step,
+        )  # fmt: skip
+        if referee is not None:
+            referee(episode.observations[-1])
+        last = episode.observations[-1]
+        torque = rest_reasons(last.arm, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits)
+        result = {
+            "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
+            "distances": [] if referee is None else referee.distances, "torque": list(torque),
+        }  # fmt: skip
+        if referee is not None:
+            progress = referee.progress
+            result |= {"moderate_step": progress.moderate_step, "strict_step": progress.strict_step}
+            result |= {"moderate": progress.moderate_step is not None, "strict": progress.strict_step is not None}
+        writer.finish(last, result)
+        events.record = None  # what the guard says on leaving is logged, and no longer part of this run
+    return episode, referee
+
+
+def _sentence(episode: Episode, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path) -> str:
+    seconds = np.asarray(episode.decision_seconds) * 1e3
+    timing = "no decision"
+    if len(seconds):
+        timing = f"{len(seconds)} decisions, {np.percentile(seconds, 50):.0f} ms each (p50), {np.percentile(seconds, 95):.0f} ms (p95)"
+    took = episode.observations[-1].time - episode.observations[0].time
+    lines = [f"ended after {len(episode.sent)} control steps and {took:.1f} s: {episode.end}", f"  {timing}"]
+    if referee is not None:
+        reached = "reached" if referee.reached else "not reached"
+        lines.insert(1, f"  goal {reached}; {100 * referee.distances[0]:.1f} cm away, then {100 * referee.distances[-1]:.1f} cm")
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    lines += [f"  guard    {counts or 'nothing clipped, nothing stopped'}", f"  video    {video}", f"  pictures {sheet}"]
+    return "\n".join([*lines, *(f"  stopped: {reason}" for reason in episode.reasons)])

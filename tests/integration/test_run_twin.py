@@ -1,0 +1,85 @@
+"""`robo-dream run` on a twin, the whole way: its own process, the wire, the driver, the guard's process. With the released checkpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robo_dream.apps import main
+from robo_dream.apps.arms import LineKind, at_address, build_guarded
+from robo_dream.apps.connected import go_to_start
+from robo_dream.apps.run import StartConfig
+from robo_dream.apps.twin import Twin
+from robo_dream.control.guard_process import GuardProcess
+from robo_dream.control.safety import SafetyLimits
+from robo_dream.errors import ConfigError, SafetyStopError
+from robo_dream.replay.record import read_run
+from sim.scene import SceneConfig
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / "configs/hardware/jaco_twin.yaml")
+PATIENT = SafetyLimits(max_state_age=2.0, max_plan_age=60.0, max_frame_age=60.0)  # a busy machine is not an unsafe arm
+
+
+def test_arm_is_driven_through_all_processes_and_its_start_is_verified() -> None:
+    scene = SceneConfig()
+    with Twin("line", scene) as twin:
+        build = partial(build_guarded, at_address(LineKind(timeout=1.0), twin.address), scene, PATIENT)
+        with GuardProcess(build, 0.1) as arm:
+            home = arm.state().joint_pos
+            go_to_start(arm, StartConfig("verify"), home)
+            near = home + [0.1, 0, 0, 0, 0, 0]
+            with pytest.raises(SafetyStopError, match=r"joint 1 is 0.100 rad from the start pose; allowed 0.05"):
+                go_to_start(arm, StartConfig("verify"), near)
+            go_to_start(arm, StartConfig("home", speed=0.5), near)
+            assert abs(arm.state().joint_pos[0] - near[0]) <= 0.05
+        _, state, _ = twin.now()
+        assert np.isfinite(state).all()
+
+
+def test_twin_of_a_wire_that_nobody_speaks_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="there are twins of"):
+        Twin("abacus", SceneConfig())
+
+
+def test_pair_goal_on_a_bench_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = main.main(["run", "--config", CONFIG, "twin=false", "arm.port=9", f"out={tmp_path}"])
+    assert code == 2 and "only a twin can be put to" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_run_reaches_pictures_records_and_ends_still(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--config", CONFIG, f"out={tmp_path}", "loop.max_steps=10", "loop.limits.max_plan_age=30"]
+    assert main.main([*arguments, "loop.limits.max_state_age=1"]) == 0
+    run = read_run(next(tmp_path.glob("*/record")))
+    assert len(run.steps) == 11 and run.decisions and not run.damaged and run.result is not None
+    assert "stop" in {event.kind for event in run.events}
+
+
+@pytest.mark.slow
+def test_dry_run_does_everything_but_move(tmp_path: Path) -> None:
+    arguments = ["run", "--config", CONFIG, "--dry-run", f"out={tmp_path}", "loop.max_steps=6", "loop.limits.max_plan_age=30"]
+    assert main.main([*arguments, "loop.limits.max_state_age=1"]) == 0
+    run = read_run(next(tmp_path.glob("*/record")))
+    first, last = run.steps[0].observation.arm.joint_pos, run.steps[-1].observation.arm.joint_pos
+    assert run.decisions and np.abs(first - last).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_in_a_still_arm_and_a_readable_record(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "robo_dream.apps.main", "run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30"]
+    process = subprocess.Popen([*command, "loop.limits.max_state_age=1"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    end = time.monotonic() + 120
+    while len(list(tmp_path.glob("*/record/steps/*"))) < 3 and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) in (130, 143)
+    run = read_run(next(tmp_path.glob("*/record")))
+    assert len(run.steps) >= 3 and any(event.kind == "stop" for event in run.events)
