@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from robo_dream.control.safety import SafetyLimits
 from robo_dream.data.episode import Episode
-from robo_dream.evaluation.alarms import auroc, caught_at
+from robo_dream.evaluation.alarms import auroc, caught_at, threshold_at
 from robo_dream.evaluation.intervals import bootstrap
 from robo_dream.imagination import Belief
 from robo_dream.models.world_model import LatentVideoModel
@@ -250,8 +251,8 @@ def fooled_table(measured: Mapping[str, Trust]) -> str:
     share = ", ".join(f"{name} {100 * fooled.mean():.0f} %" for name, fooled in is_fooled.items())
     lines = [
         f"Beliefs that put the object more than {100 * FOOLED:.0f} cm off: {share}.", "",
-        f"| detector | AUROC, fooled beliefs of all scenes against sound ones of the usual | caught at {FALSE_ALARMS:.0%} false alarms |",
-        "|---|---|---|",
+        f"| detector | AUROC, fooled beliefs against sound ones of the usual scene | caught at {FALSE_ALARMS:.0%} false alarms | from |",
+        "|---|---|---|---|",
     ]  # fmt: skip
     num_episodes = len(measured[USUAL].belief_error)
     for detector, meaning in DETECTORS.items():
@@ -260,10 +261,23 @@ def fooled_table(measured: Mapping[str, Trust]) -> str:
             fooled = [trust.detectors[detector][cases][is_fooled[name][cases]] for name, trust in measured.items()]
             return np.concatenate(fooled), measured[USUAL].detectors[detector][cases][~is_fooled[USUAL][cases]]
 
-        caught = 100 * caught_at(*split(np.arange(num_episodes)), FALSE_ALARMS)
+        fooled, sound = split(np.arange(num_episodes))
         area = _interval(lambda cases, split=split: auroc(*split(cases)), np.arange(num_episodes), num_draws=300)
-        lines.append(f"| {meaning} | {area} | {caught:.0f} % |")
-    return "\n".join(lines)
+        least = threshold_at(sound, FALSE_ALARMS)
+        lines.append(f"| {meaning} | {area} | {100 * caught_at(fooled, sound, FALSE_ALARMS):.0f} % | {least:.3g} |")
+    return "\n".join([*lines, "", _by_the_loop(measured, is_fooled)])
+
+
+def _by_the_loop(measured: Mapping[str, Trust], is_fooled: Mapping[str, Bool[np.ndarray, "episode frame"]]) -> str:
+    """What the loop's own check of the hand makes of them."""
+    limit = SafetyLimits().max_hand_error
+    beyond = {name: trust.detectors["hand"] > limit for name, trust in measured.items()}
+    told = ", ".join(f"{name} {100 * beyond[name][is_fooled[name]].mean():.0f} %" for name in measured if is_fooled[name].any())
+    everywhere = np.concatenate([beyond[name][is_fooled[name]] for name in measured]).mean()
+    return (
+        f"The loop's limit of {limit} m: {beyond[USUAL].sum()} of {beyond[USUAL].size} usual decisions are beyond it "
+        f"(the worst {measured[USUAL].detectors['hand'].max():.3f} m), and of fooled beliefs {100 * everywhere:.0f} % ({told})."
+    )
 
 
 def reliability(

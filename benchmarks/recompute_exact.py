@@ -25,7 +25,7 @@ from robo_dream.models import checkpoint
 from robo_dream.planning.kinds import PLANNER_CONFIGS
 from robo_dream.planning.record import record_of
 from robo_dream.replay.made_with import made_with
-from robo_dream.replay.record import RunRecord, find_run
+from robo_dream.replay.record import RunRecord, find_record, read_run
 from robo_dream.replay.writer import RunWriter
 
 KINDS = ("guarded", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "direct")
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=100)
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     args = parser.parse_args()
-    run = find_run(args.run)
+    run = read_run(find_record(args.run))
     for kind in args.kinds:
         root = args.out / kind
         shutil.rmtree(root, ignore_errors=True)

@@ -45,7 +45,7 @@ def made_up_model() -> LatentVideoModel:
 def write_run(root: Path, model: LatentVideoModel, num_decisions: int, num_samples: int) -> None:
     rng, channels = np.random.default_rng(0), model.spec.config.latent
     pictures = {name: rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for name in model.cameras}
-    writer = RunWriter(root, {"task": "push", "seed": 0, "goal": "made up"}, Goal(torch.zeros(1, channels)), pictures)
+    writer = RunWriter(root, {"task": "push", "seed": 0, "goal": "made up"}, Goal(torch.zeros(1, channels)), pictures, max_wait=60.0)
     for number in range(num_decisions):
         futures = torch.randn(num_samples, HORIZON, channels)
         totals = torch.rand(num_samples)
