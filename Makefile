@@ -15,7 +15,7 @@ TEST_ARGS ?=
 export MUJOCO_GL ?= egl
 export LP_NUM_THREADS ?= 0
 
-.PHONY: demo setup test check clean system
+.PHONY: demo setup test check clean system system-dev
 
 demo: $(VENV)/.runtime
 	@$(BIN)/robo-dream plan --config configs/plan/demo.yaml
@@ -40,18 +40,19 @@ $(VENV)/.runtime: pyproject.toml configs/constraints.txt | system
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.runtime
+$(VENV)/.dev: $(VENV)/.runtime | system-dev
 	@echo "Installing the development tools into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
-# Debian's packages, only those that are missing; nothing here on another system.
-system:
+# Debian's packages, only those that are missing; nothing here on another system. The last is pyrealsense2's.
+system: LIBRARIES := libEGL.so.1=libegl1 libGL.so.1=libgl1
+system-dev: LIBRARIES := libusb-1.0.so.0=libusb-1.0-0
+system system-dev:
 	@missing=(); \
 	if [ "$$(uname)" = Linux ]; then \
-	  libraries="$$(/sbin/ldconfig -p)"; \
-	  grep -q 'libEGL\.so\.1 ' <<< "$$libraries" || missing+=(libegl1); \
-	  grep -q 'libGL\.so\.1 ' <<< "$$libraries" || missing+=(libgl1); \
+	  known="$$(/sbin/ldconfig -p)"; \
+	  for library in $(LIBRARIES); do grep -qF "$${library%=*} " <<< "$$known" || missing+=("$${library#*=}"); done; \
 	  test -x $(BIN)/python || $(PYTHON) -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv); \
 	fi; \
 	if [ "$${#missing[@]}" -eq 0 ]; then \

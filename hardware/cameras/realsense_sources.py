@@ -130,7 +130,9 @@ def realsense() -> Any:
     try:
         return importlib.import_module("pyrealsense2")
     except ImportError as error:
-        raise MissingExtraError(f"RealSense cameras need pyrealsense2 ({error}); run `pip install 'robo-dream[realsense]'`") from error
+        raise MissingExtraError(
+            f"RealSense cameras need pyrealsense2 ({error}); run `pip install 'robo-dream[realsense]'`, and where libusb is what is missing, `apt-get install libusb-1.0-0`"
+        ) from error
 
 
 def _profiles(rs: Any, device: Any) -> list[str]:
