@@ -99,7 +99,7 @@ class TestUr(EmulatedArmSuite):
         self.world = World(SceneConfig(arm="ur5e_shapes"))
         plant = self.stack.enter_context(Plant(self.world))
         self.stack.enter_context(UrEmulator(plant, "127.0.4.1", robotiq=True))
-        self.driver = UrArm(UrConfig("127.0.4.1", gripper="robotiq"))
+        self.driver = UrArm(UrConfig("127.0.4.1", gripper="robotiq", max_age=0.15, watchdog=2.0))
         return Guarded(self.driver, self.world)
 
 

@@ -15,7 +15,7 @@ from sim.emulators.ur_rtde import UrEmulator
 pytest.importorskip("rtde_control", reason="pip install 'robo-dream[ur]'")
 
 HOST = "127.0.5.1"
-CONFIG = UrConfig(HOST, max_age=0.15)  # a shared computer may pause an emulated controller for longer than a real one would
+CONFIG = UrConfig(HOST, max_age=0.15, watchdog=2.0)  # a shared computer may pause driver and controller for longer than a real one would
 STATED = 3 * CONFIG.max_age + 0.3  # s until `ArmError`; the last 0.3 for the test's own computer
 
 
@@ -73,9 +73,9 @@ def test_a_stream_that_dries_up_is_stopped_by_the_controllers_watchdog(bench):
         for _ in range(15):
             bench.swing()
         last = bench.emulator.commands.all("servoj")[-1].time
-        time.sleep(0.5)
+        time.sleep(2 / CONFIG.watchdog)
         [tripped] = bench.emulator.commands.all("watchdog")
-        assert 0.08 < tripped.time - last < 0.3
+        assert 0.8 / CONFIG.watchdog < tripped.time - last < 1 / CONFIG.watchdog + 0.2
         assert bench.speed() < 0.02
         with pytest.raises(ArmError, match="control program has ended"):
             bench.arm.send(np.append(bench.start, 0.0))
@@ -83,10 +83,10 @@ def test_a_stream_that_dries_up_is_stopped_by_the_controllers_watchdog(bench):
 
 def test_before_the_first_target_and_after_a_stop_the_watchdog_is_fed(bench):
     with bench.arm:
-        time.sleep(0.4)
+        time.sleep(1.5 / CONFIG.watchdog)
         bench.swing()
         bench.arm.stop()
-        time.sleep(0.4)
+        time.sleep(1.5 / CONFIG.watchdog)
         bench.swing()
         assert bench.emulator.commands.all("watchdog") == []
 
