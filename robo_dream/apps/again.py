@@ -60,7 +60,8 @@ def setting_of(about: Mapping[str, Any], root: Path, path: Path | None = None) -
     recorded = about["made_with"]
     torch.set_num_threads(recorded["threads"])
     described = about.get("config", {})
-    model = compose.load_checkpoint_model(path, described.get("device", "cpu"), described.get("compiled", False))
+    how = {name: described[name] for name in ("device", "compiled", "precision") if name in described}
+    model = compose.load_checkpoint_model(path, **how)
     now = made_with(model.device)
     changed = {name: f"{name} was {recorded.get(name)}, is {now[name]}" for name in now if now[name] != recorded.get(name)}
     return Setting(

@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,17 @@ from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.latency import line_through, matrix_rate, percentiles, stolen_seconds, timed, work_of
 from robo_dream.imagination import Belief, Goal, Plan, Planner
+from robo_dream.models.rows import Precision, row_runner
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 
 _DESCRIPTION = """\
-Times decisions of a checkpoint on this machine, plain and compiled, and prints p50, p95 and p99 with the floating-point operations and
-bytes of each, and what share of the processors a hypervisor gave to other machines meanwhile; then how time grows with candidates, horizon
-and problems, and what a very large search needs in memory. What the cameras show is noise: the time does not depend on it. Nothing else
-should run meanwhile."""
+Times decisions of a checkpoint on this machine, plain and compiled, in single and in half precision, and prints p50, p95 and p99 with the
+floating-point operations and bytes of each, and what share of the processors a hypervisor gave to other machines meanwhile; then how time
+grows with candidates, horizon and problems, and what a very large search needs in memory. What the cameras show is noise: the time does
+not depend on it. Nothing else should run meanwhile."""
 
 _EPILOG = """\
 example:
@@ -51,6 +52,7 @@ class BenchConfig:
     device: str = "cpu"
     decisions: int = 30  # of each planner
     compiled: tuple[bool, ...] = (False, True)  # plain, compiled, or both one after the other
+    precision: tuple[Precision, ...] = ("float32", "bfloat16")  # of matrix products; each one after the other
     threads: int = 0  # of torch; 0 leaves its own choice
     large_search: int = 100_000  # candidates of one decision; 0 leaves it out
     planners: Mapping[str, PlanningConfig] = field(
@@ -61,9 +63,10 @@ class BenchConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.decisions < 2 or not self.compiled or not self.planners:
+        if self.decisions < 2 or not (self.compiled and self.precision and self.planners):
             raise ConfigError(
-                f"decisions is {self.decisions} (at least 2), compiled {self.compiled} and planners {list(self.planners)} (at least one)"
+                f"decisions is {self.decisions} (at least 2); compiled {self.compiled}, precision {self.precision} and planners "
+                f"{list(self.planners)} (at least one of each)"
             )
         if self.threads < 0 or self.large_search < 0:
             raise ConfigError(f"threads is {self.threads} and large_search {self.large_search}; allowed is 0 or more")
@@ -114,13 +117,14 @@ class _Bench:
 
     def decisions(self) -> Iterator[str]:
         """The table of decision times."""
-        yield f"\n{'decision':<34}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}{'stolen':>8}"
+        yield f"\n{'decision':<44}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}{'stolen':>8}"
         rate = matrix_rate(torch.float32, self.device, self.synchronise)
         for name, planning in self.wanted.planners.items():
-            for is_compiled in self.wanted.compiled:
-                model = self.plain.compiled() if is_compiled else self.plain
+            for compiled, precision in product(self.wanted.compiled, self.wanted.precision):
+                model = self.plain.running(row_runner(compiled, precision))
+                way = f"{name}{', compiled' if compiled else ''}{', bf16' if precision == 'bfloat16' else ''}"
                 decide = self.decider(model, compose.build_planner(planning.planner, model, planning.cost, planning.proposals))
-                with Bars({}, f"{name}{', compiled' if is_compiled else ''}", unit="decision") as bars:
+                with Bars({}, way, unit="decision") as bars:
                     timed(decide, 3, self.synchronise, lambda done, total: None)  # compiles, and warms up
                     start, before = time.perf_counter(), stolen_seconds()
                     spent = percentiles(timed(decide, self.wanted.decisions, self.synchronise, bars))
@@ -129,7 +133,7 @@ class _Bench:
                 work = work_of(lambda plain=plain: self.decider(self.plain, plain)(0))
                 rollouts = compose.rollouts_a_decision(planning.planner)
                 yield (
-                    f"{name + (', compiled' if is_compiled else ''):<34}{rollouts:>9}{spent.p50:>9.1f}{spent.p95:>9.1f}{spent.p99:>9.1f}"
+                    f"{way:<44}{rollouts:>9}{spent.p50:>9.1f}{spent.p95:>9.1f}{spent.p99:>9.1f}"
                     f"{work.flops / 1e9:>9.2f}{work.bytes / 1e9:>7.2f}{work.flops / spent.p50 * 1e3 / rate:>14.0%}{stolen:>8.1%}"
                 )
 

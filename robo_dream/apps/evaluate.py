@@ -22,6 +22,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manifest
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
+from robo_dream.models.rows import Precision
 from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
@@ -63,6 +64,7 @@ class EvaluateConfig:
     seed: int = 0
     workers: int = 2  # processes, one thread each; they change no outcome
     compiled: bool = False  # as in plan; it changes rounding and decision times
+    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
@@ -191,6 +193,8 @@ def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifes
         decides["planning"] = config.dump(wanted.planning_of(row, task))
     if wanted.compiled:
         decides["compiled"] = True
+    if wanted.precision != "float32":
+        decides["precision"] = wanted.precision
     if row not in ("nothing", "random") and wanted.checkpoint.is_file():
         decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]

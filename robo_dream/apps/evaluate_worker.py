@@ -50,7 +50,8 @@ class Worker:
 
     @property
     def _checkpoint(self) -> LatentVideoModel:
-        self._learned = self._learned or compose.load_checkpoint_model(self.wanted.checkpoint, compiled=self.wanted.compiled)
+        wanted = self.wanted
+        self._learned = self._learned or compose.load_checkpoint_model(wanted.checkpoint, "cpu", wanted.compiled, wanted.precision)
         return self._learned
 
 

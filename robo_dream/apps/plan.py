@@ -12,6 +12,7 @@ from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
 from robo_dream.control.loop import LoopConfig
 from robo_dream.errors import ConfigError
+from robo_dream.models.rows import Precision
 from robo_dream.replay.video import VideoConfig
 from sim.scene import SceneConfig
 
@@ -42,6 +43,7 @@ class PlanConfig:
     seed: int = 3  # which pair, or what is drawn; and of every search
     device: str = "cpu"
     compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
+    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
     loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     tasks = [task_named(name) for name in wanted.tasks]
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled)
+    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled, wanted.precision)
     print(f"{wanted.checkpoint}: size {model.spec.config.size}, cameras {' and '.join(model.cameras)}")
     folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     num_done = 0

@@ -12,6 +12,7 @@ from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
 from robo_dream.control.loop_config import LoopConfig
 from robo_dream.errors import ConfigError
+from robo_dream.models.rows import Precision
 from robo_dream.replay.video import VideoConfig
 from sim.scene import SceneConfig
 
@@ -106,6 +107,7 @@ class RunConfig:
     seed: int = 3
     device: str = "cpu"
     compiled: bool = False
+    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(max_steps=100, overlap=False))
     video: VideoConfig = field(default_factory=VideoConfig)

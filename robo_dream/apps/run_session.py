@@ -26,7 +26,7 @@ from robo_dream.replay.writer import RunWriter
 
 def run_session(wanted: RunConfig, dry: bool) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it."""
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled)
+    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled, wanted.precision)
     folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     events = Events()
     with connected(wanted, model, dry, events) as bench:

@@ -1,4 +1,4 @@
-"""How the model's functions of rows are run: as they are, or as compiled code of a few fixed sizes."""
+"""How the model's functions of rows are run: as they are or as compiled code of a few fixed sizes, in single or in half precision."""
 
 import logging
 import os
@@ -6,8 +6,9 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from robo_dream.errors import ConfigError
 
 RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
+Precision = Literal["float32", "bfloat16"]
 
 MAX_CODES = 1 << 16  # of one function; torch gives up after 8 unless told otherwise
 
@@ -28,9 +30,32 @@ class RowRunner(Protocol):
     def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]: ...
 
 
-def plainly(function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
-    """The function as it is."""
-    return function(*rows)
+def row_runner(compiled: bool = False, precision: Precision = "float32") -> RowRunner:
+    """Raises `ConfigError` where it cannot be compiled."""
+    return Compiled(precision) if compiled else Plain(precision)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Runs functions as they are."""
+
+    precision: Precision = "float32"
+
+    def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
+        return in_precision(function, self.precision)(*rows)
+
+
+def in_precision(function: RowFunction, precision: Precision) -> RowFunction:
+    """`function` with matrix products in `precision`; what it is given and gives back is single precision."""
+    if precision == "float32":
+        return function
+
+    def lowered(*rows: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(rows[0].device.type, torch.bfloat16):
+            return tuple(values.float() for values in function(*rows))
+
+    lowered.__qualname__ = f"{getattr(function, '__qualname__', function)} in {precision}"
+    return lowered
 
 
 class Compiled:
@@ -41,7 +66,8 @@ class Compiled:
     Where gradients are asked for, functions run as they are. Raises `ConfigError` where there is no C++ compiler.
     """
 
-    def __init__(self, cache: Path | None = None) -> None:
+    def __init__(self, precision: Precision = "float32", cache: Path | None = None) -> None:
+        self._precision: Precision = precision
         if shutil.which(os.environ.get("CXX", "g++")) is None:
             raise ConfigError(
                 f"compiling needs a C++ compiler, and {os.environ.get('CXX', 'g++')} is not here; "
@@ -59,13 +85,13 @@ class Compiled:
 
     def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled():
-            return function(*rows)
+            return in_precision(function, self._precision)(*rows)
         num, wanted = len(rows[0]), padded_rows(len(rows[0]))
         filled = [values if num == wanted else torch.cat([values, values[-1:].expand(wanted - num, *values.shape[1:])]) for values in rows]
         filled = [values.contiguous() for values in filled]
         key = function, tuple(values.shape for values in filled)
         if key not in self._codes:
-            self._codes[key] = self._compile(function, *filled)
+            self._codes[key] = self._compile(in_precision(function, self._precision), *filled)
         out = self._codes[key](*filled)
         return tuple(out) if num == wanted else tuple(values[:num] for values in out)
 

@@ -19,7 +19,7 @@ from robo_dream.models.encoder import Encoder
 from robo_dream.models.images import to_float, to_uint8
 from robo_dream.models.inverse import AdjacentInverse, InverseModel
 from robo_dream.models.pose_head import PoseHead, scene_pose
-from robo_dream.models.rows import Compiled, RowRunner, plainly
+from robo_dream.models.rows import Plain, RowRunner
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512
@@ -36,7 +36,7 @@ class LatentVideoModel(nn.Module):
         super().__init__()
         self.spec = spec
         self.imagine_rows = imagine_rows
-        self.run: RowRunner = plainly
+        self.run: RowRunner = Plain()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = Encoder(spec)
@@ -143,10 +143,10 @@ class LatentVideoModel(nn.Module):
         views = [torch.cat(part) for part in zip(*parts, strict=True)]
         return {name: view.reshape(*lead, *view.shape[1:]) for name, view in zip(self.cameras, views, strict=True)}
 
-    def compiled(self) -> "LatentVideoModel":
-        """The same model, weights shared, whose imagining and suggesting run as compiled code: see `rows.Compiled`."""
+    def running(self, run: RowRunner) -> "LatentVideoModel":
+        """The same model, weights shared, that imagines, suggests and reads poses as `run` does: see `rows.row_runner`."""
         twin = copy.copy(self)
-        twin.run = Compiled()
+        twin.run = run
         return twin
 
     def _blocks(self, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "row horizon block"]:

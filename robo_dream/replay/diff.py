@@ -115,6 +115,7 @@ def _leads_to(sentence: str, found: set[Cause]) -> bool:
         "loop.max_steps": {Cause.HELD},
         "config.scene": {Cause.OBSERVATION, Cause.GOAL},
         "config.compiled": {Cause.CANDIDATES, Cause.COST, Cause.PLAN},
+        "config.precision": {Cause.CANDIDATES, Cause.COST, Cause.PLAN},
         "task": {Cause.GOAL, Cause.OBSERVATION},
     }
     return any(found & led for key, led in effects.items() if sentence.startswith(key))

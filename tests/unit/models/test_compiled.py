@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.rows import Compiled, padded_rows
+from robo_dream.models.rows import Compiled, padded_rows, row_runner
 
 TOLERANCE = 1e-4  # other kernels add in another order
+ROUNDING = 0.03  # of what moves, in half precision: 8 bits
 PLAIN_AND_COMPILED = """
 import torch
 from small import small_model
 from robo_dream.imagination import Belief
+from robo_dream.models.rows import row_runner
 plain, generator = small_model(), torch.Generator().manual_seed(0)
-model = plain.compiled()
+model = plain.running(row_runner(compiled=True))
 assert model.dynamics is plain.dynamics
 for samples in (3, 5):  # 6 and 10 rows: filled up to 8 and 16
     belief = Belief(torch.randn(2, 256, generator=generator))
@@ -28,6 +30,11 @@ for samples in (3, 5):  # 6 and 10 rows: filled up to 8 and 16
     torch.testing.assert_close(fast.latents, slow.latents, atol=TOLERANCE, rtol=TOLERANCE)
     torch.testing.assert_close(fast.disagreement, slow.disagreement, atol=TOLERANCE, rtol=TOLERANCE)
 print(len(model.run._codes), "compiled")
+half = plain.running(row_runner(compiled=True, precision="bfloat16"))
+with torch.inference_mode():
+    rounded, moved = half.imagine(belief, actions), slow.latents - belief.latent[:, None, None]
+error = (rounded.latents - slow.latents).norm() / moved.norm()
+assert 1e-5 < error < ROUNDING and rounded.latents.dtype == torch.float32, error
 
 
 def more(rows):
@@ -58,12 +65,25 @@ for mode in (torch.inference_mode, torch.no_grad, torch.inference_mode, torch.no
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs g++")
 def test_compiled_imagination_is_plain_imagination(tmp_path: Path) -> None:
     """In a process of its own: the checks of shapes in this one cannot be compiled."""
-    code = PLAIN_AND_COMPILED.replace("TOLERANCE", str(TOLERANCE))
+    code = PLAIN_AND_COMPILED.replace("TOLERANCE", str(TOLERANCE)).replace("ROUNDING", str(ROUNDING))
     here = Path(__file__).parent
     env = {**os.environ, "PYTHONPATH": f"{here}:{here.parents[2]}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "2 compiled\n"
+
+
+def test_half_precision_rounds_what_is_imagined_and_lets_gradients_through() -> None:
+    def product(rows: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor]:
+        return (rows @ others.T,)
+
+    rows, others = torch.randn(5, 64, requires_grad=True), torch.randn(7, 64)
+    (exact,) = row_runner()(product, rows, others)
+    (rounded,) = row_runner(precision="bfloat16")(product, rows, others)
+    assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, atol=0.3, rtol=ROUNDING)
+    rounded.sum().backward()
+    assert rows.grad is not None and torch.isfinite(rows.grad).all()
 
 
 def test_where_gradients_are_asked_for_nothing_is_compiled() -> None:
