@@ -1,16 +1,14 @@
-"""Candidate action sequences and where each came from; the ones every search opens with."""
+"""Candidate action sequences and where each came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Imagination, Plan, Proposer
-from robo_dream.planning.bounds import Bounds
-from robo_dream.planning.warm_start import shifted_plan
+from robo_dream.imagination import Imagination, Proposer
 
 NOISE = "noise"  # random around a mean or around nothing
 REFINED = "refined"  # random around what scored well one iteration earlier
@@ -54,47 +52,6 @@ def gather_samples(
 ) -> Shaped[Tensor, "batch chosen *rest"]:
     """Row b of the result is `values[b, index[b]]`."""
     return values[torch.arange(len(values), device=values.device)[:, None], index]
-
-
-def opening(
-    bounds: Bounds,
-    belief: Belief,
-    goal: Goal,
-    seeds: Sequence[int],
-    previous: Plan | None,
-    proposers: Sequence[Proposer],
-    num_proposals: int,
-    num_steps: int,
-    action_block: int,
-) -> list[Candidates]:
-    """Holding still, the previous plan moved on, and `num_proposals` suggestions shared among the proposers."""
-    names = origin_names(proposers)
-    num_problems = len(belief.latent)
-    parts = [of_origin(bounds.held(num_problems, 1, num_steps), HOLD, names)]
-    if previous is not None:
-        parts.append(of_origin(shifted_plan(previous, action_block, bounds), PREVIOUS, names))
-    for i, proposer in enumerate(proposers):
-        share = num_proposals // len(proposers) + (i < num_proposals % len(proposers))
-        if share:
-            parts.append(suggested(proposer, belief, goal, share, num_steps, seeds, bounds, names))
-    return parts
-
-
-def suggested(
-    proposer: Proposer,
-    belief: Belief,
-    goal: Goal,
-    num_samples: int,
-    num_steps: int,
-    seeds: Sequence[int],
-    bounds: Bounds,
-    names: tuple[str, ...],
-) -> Candidates:
-    """What `proposer` suggests, within the limits. What it imagined is taken over where all of it lay within."""
-    given = proposer.propose(belief, goal, num_samples, num_steps, seeds)
-    actions = bounds.clip(given.actions.to(bounds.low))
-    candidates = of_origin(actions, proposer.name, names)
-    return replace(candidates, imagination=given.imagination if torch.equal(actions, given.actions) else None)
 
 
 def join_candidates(parts: Sequence[Candidates]) -> Candidates:

@@ -1,21 +1,18 @@
 """The cross-entropy method: fit a Gaussian to the best candidates, draw again."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.modes import find_modes, followed_elites, what_returns
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import start_mean
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -52,40 +49,28 @@ class CemConfig:
 
 
 @dataclass(frozen=True)
-class CemPlanner:
+class CemPlanner(SearchPlanner[CemConfig]):
     """Rubinstein and Kroese, The Cross-Entropy Method, 2004, over imagined futures."""
 
-    model: WorldModel
-    cost: Cost
-    config: CemConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "cem"
+    name = "cem"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
-        noise = NoiseStreams(seeds, self.name, bounds.low)
-        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
+        mean = search.start_mean()
         std = (config.initial_std * bounds.half_range).expand_as(mean)
         scored, elites, followed, modes = None, None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 parts = []
                 if i == 0:
-                    parts += opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    parts += search.opening(config.num_proposals)
                 num_drawn = config.num_samples - num_candidates(parts)
-                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
-                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+                drawn = search.drawn(num_drawn, config.colour)
+                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
             scored = search.score(*parts)
             elites = scored.best(config.num_elites)
             modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.returns == "mode" else None
@@ -97,5 +82,5 @@ class CemPlanner:
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
+        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        return search.plan(scored, elites, config.unsure_above, chosen, modes)

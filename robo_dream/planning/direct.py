@@ -1,18 +1,16 @@
 """Executes a proposer's single suggestion without searching: the "inverse model alone" row of a table."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import origin_names, suggested
+from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,10 @@ class DirectConfig:
 
 
 @dataclass(frozen=True)
-class DirectPlanner:
+class DirectPlanner(SearchPlanner[DirectConfig]):
     """The first suggestion of its one proposer, imagined once so that the record shows what was expected of it."""
 
-    model: WorldModel
-    cost: Cost
-    config: DirectConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
+    name = "direct"
 
     def __post_init__(self) -> None:
         if len(self.proposers) != 1:
@@ -44,20 +38,12 @@ class DirectPlanner:
                 f"the direct planner was given {len(self.proposers)} proposers {[p.name for p in self.proposers]}; give it exactly one"
             )
 
-    @property
-    def name(self) -> str:
-        return "direct"
-
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; `previous` and `deadline` change nothing."""
-        proposer, names = self.proposers[0], origin_names(self.proposers)
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, None,
-            horizon=self.config.horizon, sample_budget=len(seeds), clock=self.clock, deadline=deadline,
-        )  # fmt: skip
+        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
         with search.watch.stage("propose"):
-            suggestion = suggested(proposer, belief, goal, 1, search.num_steps, seeds, search.bounds, names)
+            suggestion = search.suggested(self.proposers[0], 1)
         scored = search.score(suggestion)
         search.end_iteration()
-        return search.plan(self.name, scored, scored.best(1), names, self.config.unsure_above)
+        return search.plan(scored, scored.best(1), self.config.unsure_above)

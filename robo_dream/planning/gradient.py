@@ -1,20 +1,17 @@
 """Gradient descent through the model: a few action sequences slide down the slope of their own imagined cost."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import NOISE, REFINED, join_candidates, num_candidates, of_origin, opening, origin_names
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import NOISE, REFINED, join_candidates, num_candidates
 from robo_dream.planning.descent import score_with_slopes
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import start_mean
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -45,42 +42,30 @@ class GradientConfig:
 
 
 @dataclass(frozen=True)
-class GradientPlanner:
+class GradientPlanner(SearchPlanner[GradientConfig]):
     """Srinivas et al., Universal Planning Networks, 2018 (arXiv 1804.00645), from many starts; the best point of any path is the plan."""
 
-    model: WorldModel
-    cost: Cost
-    config: GradientConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "gradient"
+    name = "gradient"
 
     @torch.no_grad()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
-        noise = NoiseStreams(seeds, self.name, bounds.low)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
         slopes = None
         for _ in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 if slopes is None:
-                    first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
-                    mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+                    first = search.opening(config.num_proposals)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    mean = search.start_mean()
                     around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                    candidates = join_candidates([*first, of_origin(around, NOISE, names)])
+                    candidates = join_candidates([*first, search.of(around, NOISE)])
                 else:
                     actions, slopes = slopes.moved(bounds, config.learning_rate)
-                    candidates = of_origin(actions, REFINED, names)
+                    candidates = search.of(actions, REFINED)
             slopes = score_with_slopes(search, candidates, slopes)
             search.end_iteration()
         assert slopes is not None
-        return search.plan(self.name, slopes.scored, slopes.scored.best(config.num_elites), names, config.unsure_above)
+        return search.plan(slopes.scored, slopes.scored.best(config.num_elites), config.unsure_above)

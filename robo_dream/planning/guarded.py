@@ -1,8 +1,7 @@
 """The default planner: learned suggestions and a small search compete on what imagination confirms."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
+from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.bounds import Bounds
 from robo_dream.planning.candidates import (
     MEAN,
@@ -19,18 +18,13 @@ from robo_dream.planning.candidates import (
     REFINED,
     gather_samples,
     num_candidates,
-    of_origin,
-    opening,
-    origin_names,
 )
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.modes import find_modes, followed_elites, what_returns
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.risk import RiskConfig
 from robo_dream.planning.scoring import Scored, join_scored
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import shifted_plan
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -72,49 +66,37 @@ class GuardedConfig:
 
 
 @dataclass(frozen=True)
-class GuardedPlanner:
+class GuardedPlanner(SearchPlanner[GuardedConfig]):
     """Proposals, the previous plan, holding still and noise compete; each elite is refined by noise of its own."""
 
-    model: WorldModel
-    cost: Cost
-    config: GuardedConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "guarded"
+    name = "guarded"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
-        noise = NoiseStreams(seeds, self.name, bounds.low)
-        hold = bounds.held(len(seeds), 1, search.num_steps)[:, 0]
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
+        hold = search.held()
         scored, elites, followed, modes = None, None, None, None
         for _ in search.iterations(config.num_iterations):
             kept = None if scored is None or elites is None else scored.take(elites)
             with search.watch.stage("propose"):
                 if kept is None or followed is None:
-                    first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
+                    first = search.opening(config.num_proposals)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
                     centres = hold[:, None].expand_as(drawn).clone()
                     if previous is not None:  # every second one
-                        centres[:, ::2] = shifted_plan(previous, block, bounds)
+                        centres[:, ::2] = search.start_mean()[:, None]
                     around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
-                    parts = [*first, of_origin(around, NOISE, names)]
+                    parts = [*first, search.of(around, NOISE)]
                 else:
                     mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
-                    drawn = noise.normal(config.num_samples - 1, search.num_steps, len(bounds.low), config.colour)
+                    drawn = search.drawn(config.num_samples - 1, config.colour)
                     around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
-                    parts = [of_origin(bounds.clip(mean)[:, None], MEAN, names), of_origin(around, REFINED, names)]
+                    parts = [search.of(bounds.clip(mean)[:, None], MEAN), search.of(around, REFINED)]
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
@@ -128,8 +110,8 @@ class GuardedPlanner:
             chosen = search.least_risk(followed, config.risk)
         else:
             mean, _ = elite_moments(followed, hold, hold)
-            chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
+            chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        return search.plan(scored, elites, config.unsure_above, chosen, modes)
 
 
 def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:

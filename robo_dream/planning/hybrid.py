@@ -1,20 +1,17 @@
 """Sampled, then refined by gradient: a search finds the valley, the slope of the imagined cost finds its bottom."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates, of_origin, opening, origin_names
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates
 from robo_dream.planning.descent import score_with_slopes
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import start_mean
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -47,46 +44,34 @@ class HybridConfig:
 
 
 @dataclass(frozen=True)
-class HybridPlanner:
+class HybridPlanner(SearchPlanner[HybridConfig]):
     """Bharadhwaj et al., Model-Predictive Control via Cross-Entropy and Gradient-Based Optimization, 2020 (arXiv 2004.08763)."""
 
-    model: WorldModel
-    cost: Cost
-    config: HybridConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "hybrid"
+    name = "hybrid"
 
     @torch.no_grad()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
         scored, slopes = None, None
         for _ in search.iterations(config.num_iterations):
             if scored is None:
                 with search.watch.stage("propose"):
-                    first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-                    noise = NoiseStreams(seeds, self.name, bounds.low)
-                    drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
-                    mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+                    first = search.opening(config.num_proposals)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    mean = search.start_mean()
                     around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                scored = search.score(*first, of_origin(around, NOISE, names))
+                scored = search.score(*first, search.of(around, NOISE))
             else:
                 if slopes is None:
                     kept = scored.take(scored.best(config.num_refined))
                     slopes = score_with_slopes(search, Candidates(kept.actions, kept.origins))
                 with search.watch.stage("propose"):
                     actions, slopes = slopes.moved(bounds, config.learning_rate)
-                slopes = score_with_slopes(search, of_origin(actions, REFINED, names), slopes)
+                slopes = score_with_slopes(search, search.of(actions, REFINED), slopes)
                 scored = slopes.scored
             search.end_iteration()
         assert scored is not None
-        return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above)
+        return search.plan(scored, scored.best(config.num_elites), config.unsure_above)

@@ -1,22 +1,20 @@
 """iCEM: the cross-entropy method with coloured noise, remembered elites and a shrinking population."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates, of_origin, opening, origin_names
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates
 from robo_dream.planning.distribution import elite_moments
 from robo_dream.planning.modes import find_modes, followed_elites, what_returns
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
 from robo_dream.planning.scoring import join_scored
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import shifted_elites, start_mean
+from robo_dream.planning.search_planner import SearchPlanner
+from robo_dream.planning.warm_start import shifted_elites
 
 
 @dataclass(frozen=True)
@@ -53,30 +51,18 @@ class IcemConfig:
 
 
 @dataclass(frozen=True)
-class IcemPlanner:
+class IcemPlanner(SearchPlanner[IcemConfig]):
     """Pinneri et al. 2020 over imagined futures. Elites of the last decision come from `previous.trace`, not from memory."""
 
-    model: WorldModel
-    cost: Cost
-    config: IcemConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "icem"
+    name = "icem"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
-        noise = NoiseStreams(seeds, self.name, bounds.low)
-        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
+        mean = search.start_mean()
         std = (config.initial_std * bounds.half_range).expand_as(mean)
         num_kept = math.ceil(config.kept_elites * config.num_elites)
         scored, elites, followed, modes = None, None, None, None
@@ -85,14 +71,14 @@ class IcemPlanner:
                 num_drawn = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites)
                 parts = []
                 if i == 0:
-                    parts += opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    parts += search.opening(config.num_proposals)
                     if previous is not None and num_kept:
-                        parts.append(of_origin(shifted_elites(previous, block, bounds, num_kept), PREVIOUS, names))
+                        parts.append(search.of(shifted_elites(previous, self.model.action_block, bounds, num_kept), PREVIOUS))
                     num_drawn = max(1, num_drawn - num_candidates(parts))
-                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
-                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+                drawn = search.drawn(num_drawn, config.colour)
+                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
                 if i == config.num_iterations - 1:
-                    parts.append(of_origin(bounds.clip(mean)[:, None], MEAN, names))
+                    parts.append(search.of(bounds.clip(mean)[:, None], MEAN))
             kept = scored.take(elites[:, :num_kept]) if scored is not None and elites is not None and num_kept else None
             scored = search.score(*parts)
             if kept is not None:
@@ -107,5 +93,5 @@ class IcemPlanner:
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
+        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        return search.plan(scored, elites, config.unsure_above, chosen, modes)

@@ -1,8 +1,7 @@
 """Model-predictive path integral control: average the candidates, each weighted by how good it is."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, of_origin, opening, origin_names
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates
 from robo_dream.planning.distribution import weighted_moments
 from robo_dream.planning.modes import FOLLOWED, find_modes, followed_elites, what_returns
-from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import start_mean
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -53,41 +50,29 @@ class MppiConfig:
 
 
 @dataclass(frozen=True)
-class MppiPlanner:
+class MppiPlanner(SearchPlanner[MppiConfig]):
     """Williams et al. 2017 over imagined futures."""
 
-    model: WorldModel
-    cost: Cost
-    config: MppiConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "mppi"
+    name = "mppi"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
-        noise = NoiseStreams(seeds, self.name, bounds.low)
-        mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
+        mean = search.start_mean()
         widest = (config.initial_std * bounds.half_range).expand_as(mean)
         std = widest
         scored, elites, modes = None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
-                parts = [of_origin(bounds.clip(mean)[:, None], MEAN, names)]
+                parts = [search.of(bounds.clip(mean)[:, None], MEAN)]
                 if i == 0:
-                    parts = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
+                    parts = search.opening(config.num_proposals)
                 num_drawn = config.num_samples - num_candidates(parts)
-                drawn = noise.normal(num_drawn, search.num_steps, len(bounds.low), config.colour)
-                parts.append(of_origin(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE, names))
+                drawn = search.drawn(num_drawn, config.colour)
+                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
             scored = search.score(*parts)
             elites, weights = scored.best(config.num_elites), path_weights(scored.totals, config.temperature)
             if config.returns == "mode":
@@ -99,8 +84,8 @@ class MppiPlanner:
             search.end_iteration()
         assert scored is not None and elites is not None
         followed = followed_elites(scored, elites, modes)
-        chosen = what_returns(config.returns, search, of_origin(bounds.clip(mean)[:, None], MEAN, names), followed)
-        return search.plan(self.name, scored, elites, names, config.unsure_above, chosen, modes)
+        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        return search.plan(scored, elites, config.unsure_above, chosen, modes)
 
 
 def path_weights(totals: Float[Tensor, "batch sample"], temperature: float) -> Float[Tensor, "batch sample"]:

@@ -1,19 +1,16 @@
 """Predictive sampling: noise around the last plan, take the best. The smallest search there is."""
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from robo_dream.imagination import Belief, Cost, Goal, Plan, Proposer, WorldModel
-from robo_dream.planning.candidates import NOISE, num_candidates, of_origin, opening, origin_names
-from robo_dream.planning.noise import NoiseStreams
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import NOISE, num_candidates
 from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search import Search
-from robo_dream.planning.warm_start import start_mean
+from robo_dream.planning.search_planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -39,34 +36,22 @@ class PredictiveConfig:
 
 
 @dataclass(frozen=True)
-class PredictivePlanner:
+class PredictivePlanner(SearchPlanner[PredictiveConfig]):
     """Howell et al., Predictive Sampling: Real-time Behaviour Synthesis with MuJoCo, 2022, over imagined futures."""
 
-    model: WorldModel
-    cost: Cost
-    config: PredictiveConfig
-    proposers: Sequence[Proposer] = ()
-    clock: Callable[[], float] = time.monotonic
-
-    @property
-    def name(self) -> str:
-        return "predictive"
+    name = "predictive"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; a deadline shortens this search of one iteration only where it is imagined in pieces."""
-        config, block = self.config, self.model.action_block
-        search = Search(
-            self.model, self.cost, belief, goal, seeds, previous,
-            horizon=config.horizon, sample_budget=config.sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
-        bounds, names = search.bounds, origin_names(self.proposers)
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
         with search.watch.stage("propose"):
-            first = opening(bounds, belief, goal, seeds, previous, self.proposers, config.num_proposals, search.num_steps, block)
-            noise = NoiseStreams(seeds, self.name, bounds.low)
-            drawn = noise.normal(config.num_samples - num_candidates(first), search.num_steps, len(bounds.low), config.colour)
-            mean = start_mean(previous, block, bounds, len(seeds), search.num_steps)
+            first = search.opening(config.num_proposals)
+            drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+            mean = search.start_mean()
             around = bounds.clip(mean[:, None] + config.std * bounds.half_range * drawn)
-        scored = search.score(*first, of_origin(around, NOISE, names))
+        scored = search.score(*first, search.of(around, NOISE))
         search.end_iteration()
-        return search.plan(self.name, scored, scored.best(config.num_elites), names, config.unsure_above)
+        return search.plan(scored, scored.best(config.num_elites), config.unsure_above)

@@ -1,20 +1,23 @@
 """The accounts of one call to a planner: iterations until the deadline, the best so far, and the plan with its trace."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, SearchTrace, WorldModel
+from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, Proposer, SearchTrace, WorldModel
 from robo_dream.planning.bounds import Bounds, bounds_of
-from robo_dream.planning.candidates import Candidates
+from robo_dream.planning.candidates import HOLD, PREVIOUS, Candidates, of_origin, origin_names
 from robo_dream.planning.counted_clock import CountedClock
+from robo_dream.planning.noise import NoiseStreams
 from robo_dream.planning.risk import RiskConfig, check_many_futures, judged_by_risk
 from robo_dream.planning.scoring import Scored, join_scored, score
 from robo_dream.planning.stopwatch import Stopwatch
-from robo_dream.planning.warm_start import check_previous
+from robo_dream.planning.warm_start import check_previous, shifted_plan
 
 
 class Search:
@@ -28,7 +31,9 @@ class Search:
         goal: Goal,
         seeds: Sequence[int],
         previous: Plan | None,
+        proposers: Sequence[Proposer] = (),
         *,
+        planner: str,
         horizon: int,
         sample_budget: int,
         clock: Callable[[], float],
@@ -41,16 +46,52 @@ class Search:
             )
         self.bounds: Bounds = bounds_of(model.action_spec, belief.latent)
         self.num_steps = horizon * model.action_block
+        self.names = origin_names(proposers)
         if previous is not None:
             check_previous(previous, num_problems, self.num_steps, model.action_spec.size)
         self._clock = CountedClock(clock)
         self.watch = Stopwatch(self._clock)
         self._model, self._cost, self._belief, self._goal, self._seeds = model, cost, belief, goal, tuple(seeds)
+        self._previous, self._proposers, self._planner = previous, proposers, planner
+        self._noise = NoiseStreams(seeds, planner, self.bounds.low)
         self._sample_budget, self._deadline = sample_budget, deadline
         self._late_readings: list[int] = []
         self._best: Scored | None = None
         self._best_by_iteration: list[Float[Tensor, " batch"]] = []
         self._num_not_finite = torch.zeros(num_problems, dtype=torch.int64, device=belief.latent.device)
+
+    def held(self) -> Float[Tensor, "batch time action"]:
+        """No motion."""
+        return self.bounds.held(len(self._seeds), 1, self.num_steps)[:, 0]
+
+    def start_mean(self) -> Float[Tensor, "batch time action"]:
+        """Where a search distribution is centred first: the previous plan moved on, or holding still."""
+        return self.held() if self._previous is None else shifted_plan(self._previous, self._model.action_block, self.bounds)[:, 0]
+
+    def opening(self, num_proposals: int) -> list[Candidates]:
+        """Holding still, the previous plan moved on, and `num_proposals` suggestions shared among the proposers."""
+        parts = [self.of(self.held()[:, None], HOLD)]
+        if self._previous is not None:
+            parts.append(self.of(self.start_mean()[:, None], PREVIOUS))
+        for i, proposer in enumerate(self._proposers):
+            share = num_proposals // len(self._proposers) + (i < num_proposals % len(self._proposers))
+            if share:
+                parts.append(self.suggested(proposer, share))
+        return parts
+
+    def suggested(self, proposer: Proposer, num_samples: int) -> Candidates:
+        """What `proposer` suggests, within the limits. What it imagined is taken over where all of it lay within."""
+        given = proposer.propose(self._belief, self._goal, num_samples, self.num_steps, self._seeds)
+        actions = self.bounds.clip(given.actions.to(self.bounds.low))
+        return replace(self.of(actions, proposer.name), imagination=given.imagination if torch.equal(actions, given.actions) else None)
+
+    def drawn(self, num_samples: int, colour: float) -> Float[Tensor, "batch sample time action"]:
+        """Noise of unit variance, each problem's from its own stream; see `NoiseStreams.normal`."""
+        return self._noise.normal(num_samples, self.num_steps, len(self.bounds.low), colour)
+
+    def of(self, actions: Float[Tensor, "batch sample time action"], origin: str) -> Candidates:
+        """`actions` that came from `origin`, one of `names`."""
+        return of_origin(actions, origin, self.names)
 
     def iterations(self, count: int) -> Iterator[int]:
         """0, 1, ... `count` - 1, ending early before an iteration that would outlast the deadline (the first always runs)."""
@@ -92,11 +133,9 @@ class Search:
 
     def plan(
         self,
-        name: str,
         last: Scored,
         elites: Int[Tensor, "batch elite"],
-        names: tuple[str, ...],
-        unsure_above: float,
+        unsure_above: float = math.inf,
         chosen: Scored | None = None,
         modes: Int[Tensor, "batch sample"] | None = None,
     ) -> Plan:
@@ -111,10 +150,10 @@ class Search:
         actions = torch.where(lost[:, :, None, None], self.bounds.hold, best.actions)
         latents = torch.where(lost[:, :, None, None], torch.nan, best.latents)  # nothing finite was imagined
         trace = SearchTrace(
-            last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, names,
+            last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, self.names,
             torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes, tuple(self._late_readings),
         )  # fmt: skip
-        return Plan(name, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
+        return Plan(self._planner, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
 
     def _is_late(self) -> bool:
         late = self._deadline is not None and self._clock() > self._deadline

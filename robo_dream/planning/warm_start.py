@@ -40,12 +40,3 @@ def shifted_elites(previous: Plan, action_block: int, bounds: Bounds, num_elites
     candidates = previous.trace.candidates
     chosen = candidates.gather(1, elites[:, :, None, None].expand(-1, -1, *candidates.shape[2:]))
     return bounds.clip(shift(chosen.to(bounds.low), action_block, bounds.hold))
-
-
-def start_mean(
-    previous: Plan | None, action_block: int, bounds: Bounds, num_problems: int, num_steps: int
-) -> Float[Tensor, "batch time action"]:
-    """Where a search distribution is centred first: the previous plan moved on, or holding still."""
-    if previous is None:
-        return bounds.held(num_problems, 1, num_steps)[:, 0]
-    return shifted_plan(previous, action_block, bounds)[:, 0]

@@ -20,7 +20,9 @@ UNIMODAL = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
 
 def opened(cost: Cost, belief: Belief, goal: Goal) -> Search:
     seeds = [0] * len(belief.latent)
-    return Search(MODEL, cost, belief, goal, seeds, None, horizon=HORIZON, sample_budget=8192, clock=time.monotonic, deadline=None)
+    return Search(
+        MODEL, cost, belief, goal, seeds, None, planner="test", horizon=HORIZON, sample_budget=8192, clock=time.monotonic, deadline=None,
+    )  # fmt: skip
 
 
 def scored_arcs(search: Search, belief: Belief, goal: Goal, left_share: float = 0.5) -> Scored:
