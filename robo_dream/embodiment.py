@@ -3,7 +3,7 @@
 NumPy only: this file is what the computer beside a robot imports.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -51,6 +51,12 @@ class ActionSpec:
             raise ContractError(f"action limits must be finite with low < high; got low {self.low}, high {self.high}")
         if not self.control_dt > 0:
             raise ContractError(f"control_dt is {self.control_dt} s; it must be positive")
+
+    @classmethod
+    def joint_targets(cls, joints: Sequence[str], low: Sequence[float], high: Sequence[float], control_dt: float) -> "ActionSpec":
+        """Of an arm with `joints` between `low` and `high` (rad), and a gripper."""
+        names, units = (*joints, "gripper"), ("rad",) * len(joints) + ("1",)
+        return cls("joint_target", names, units, np.append(low, 0.0), np.append(high, 1.0), control_dt)
 
     @property
     def size(self) -> int:
@@ -136,6 +142,20 @@ class ArmState:
     target_yaw: float
     target_gripper: float
     joint_target: Float[np.ndarray, " joint"] | None = None  # rad; None when the arm cannot tell
+
+    @classmethod
+    def of_joints(
+        cls,
+        time: float,
+        pos: Float[np.ndarray, " joint"],
+        vel: Float[np.ndarray, " joint"],
+        gripper: float,
+        target: Float[np.ndarray, " joint_and_gripper"] | None = None,
+    ) -> "ArmState":
+        """Of an arm that knows its joints and not where its tool is: that is NaN, until `control.cartesian.with_tool` works it out."""
+        unknown, closure = np.full(3, np.nan), gripper if target is None else float(target[-1])
+        joint_target = None if target is None else target[:-1].copy()
+        return cls(time, pos, vel, unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure, joint_target)
 
     @property
     def proprio(self) -> Float[np.ndarray, " proprio"]:

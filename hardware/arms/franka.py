@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from jaxtyping import Float
 
 from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
+from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, ContractError, MissingExtraError
 
@@ -56,15 +56,14 @@ class FrankaConfig:
             raise ConfigError(f"joint_low {self.joint_low} and joint_high {self.joint_high} must be seven pairs")
 
 
-class FrankaArm:
+class FrankaArm(StoppedOnLeaving):
     """A `RobotArm` that takes joint targets (rad, then the gripper's closure). Experimental, never run."""
 
     def __init__(self, config: FrankaConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
         self._name = f"Franka {config.host}"
-        low, high = np.append(config.joint_low, 0.0), np.append(config.joint_high, 1.0)
-        self.action_spec = ActionSpec("joint_target", (*JOINTS, "gripper"), ("rad",) * 7 + ("1",), low, high, config.control_dt)
+        self.action_spec = ActionSpec.joint_targets(JOINTS, config.joint_low, config.joint_high, config.control_dt)
         self._franky: Any = None
         self._robot: Any = None
         self._gripper: PolledGripper | None = None
@@ -102,31 +101,18 @@ class FrankaArm:
                 self._gripper.start()
             self._rest()
         except franky.Exception as error:
-            self._leave()
+            self._disconnect()
             raise ArmError(f"{self._name}: {error}; look at Desk") from error
         except ArmError:
-            self._leave()
+            self._disconnect()
             raise
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-        except ArmError:
-            if value is None:  # an error that is under way says more
-                raise
-        finally:
-            self._leave()
 
     def state(self) -> ArmState:
         """The newest joints; tool fields are NaN. Raises `ArmError` when they cannot be."""
         stamp, pos, vel = self._joints()
-        nan = np.full(3, np.nan)
-        return ArmState(
-            time=stamp, joint_pos=pos, joint_vel=vel, tool_pos=nan, tool_quat=np.full(4, np.nan), tool_yaw=math.nan,
-            gripper=self._gripper.closure() if self._gripper else 0.0, target_pos=nan, target_yaw=math.nan,
-            target_gripper=self._target_closure, joint_target=self._target.copy(),
-        )  # fmt: skip
+        closure = self._gripper.closure() if self._gripper else 0.0
+        return ArmState.of_joints(stamp, pos, vel, closure, np.append(self._target, self._target_closure))
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Starts towards a target, no further from the last one than `max_speed` allows. Raises `ContractError`, `ArmError`."""
@@ -189,7 +175,7 @@ class FrankaArm:
         _, self._target, _ = self._joints()
         self._target_closure = self._gripper.closure() if self._gripper else 0.0
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         if self._gripper:
             self._gripper.close()
         self._robot = self._gripper = None

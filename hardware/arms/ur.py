@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from jaxtyping import Float
 
 from hardware.arms.plausible import Plausible
 from hardware.arms.robotiq import RobotiqGripper
+from hardware.arms.stopped import StoppedOnLeaving
 from hardware.arms.ur_dashboard import ask
 from hardware.arms.ur_process import UrProcess, UrReading
 from robo_dream.embodiment import ActionSpec, ArmState
@@ -89,15 +89,14 @@ class UrConfig:
             raise ConfigError(f"joint_low {self.joint_low} and joint_high {self.joint_high} must be six pairs within -2 pi to 2 pi")
 
 
-class UrArm:
+class UrArm(StoppedOnLeaving):
     """A `RobotArm` that takes joint targets (rad, then the gripper's closure). Times are of this computer's monotonic clock."""
 
     def __init__(self, config: UrConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
         self._name = f"UR {config.host}"
-        low, high = np.append(config.joint_low, 0.0), np.append(config.joint_high, 1.0)
-        self.action_spec = ActionSpec("joint_target", (*JOINTS, "gripper"), ("rad",) * 6 + ("1",), low, high, config.control_dt)
+        self.action_spec = ActionSpec.joint_targets(JOINTS, config.joint_low, config.joint_high, config.control_dt)
         self._process: UrProcess | None = None
         self._gripper: RobotiqGripper | None = None
         self._lock = threading.Lock()  # round what follows; never held during a call
@@ -133,26 +132,13 @@ class UrArm:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-        except ArmError:
-            if value is None:  # an error that is under way says more
-                raise
-        finally:
-            self._disconnect()
-
     def state(self) -> ArmState:
         """The newest joints. Raises `ArmError` when none has come for `max_age`, or what came cannot be; tool fields are NaN."""
         reading = self._joints(self._clock() + 2 * self._config.max_age)
         closure = self._gripper.polled.closure() if self._gripper else 0.0
-        nan = np.full(3, np.nan)
         with self._lock:
-            target, target_closure = self._target.copy(), self._target_closure
-        return ArmState(
-            time=reading.time, joint_pos=reading.pos, joint_vel=reading.vel, tool_pos=nan, tool_quat=np.full(4, np.nan),
-            tool_yaw=math.nan, gripper=closure, target_pos=nan, target_yaw=math.nan, target_gripper=target_closure, joint_target=target,
-        )  # fmt: skip
+            target = np.append(self._target, self._target_closure)
+        return ArmState.of_joints(reading.time, reading.pos, reading.vel, closure, target)
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Streams a target, no further from the last one than `max_speed` allows; returns what is on the wire.

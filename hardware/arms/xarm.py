@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from jaxtyping import Float
 
 from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
+from hardware.arms.stopped import StoppedOnLeaving
 from hardware.arms.xarm_client import connect, identify
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, ContractError, MissingExtraError
@@ -74,15 +74,14 @@ class XarmConfig:
             raise ConfigError(f"joint_low {self.joint_low} and joint_high {self.joint_high} must be six pairs within -2 pi to 2 pi")
 
 
-class XarmArm:
+class XarmArm(StoppedOnLeaving):
     """A `RobotArm` that takes joint targets (rad, then the gripper's closure). Times are of this computer's monotonic clock."""
 
     def __init__(self, config: XarmConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
         self._name = f"xArm {config.host}"
-        low, high = np.append(config.joint_low, 0.0), np.append(config.joint_high, 1.0)
-        self.action_spec = ActionSpec("joint_target", (*JOINTS, "gripper"), ("rad",) * 6 + ("1",), low, high, config.control_dt)
+        self.action_spec = ActionSpec.joint_targets(JOINTS, config.joint_low, config.joint_high, config.control_dt)
         self._api: Any = None
         self._gripper: PolledGripper | None = None
         self._lock = threading.RLock()  # one transaction with the controller at a time
@@ -121,24 +120,11 @@ class XarmArm:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-        except ArmError:
-            if value is None:  # an error that is under way says more
-                raise
-        finally:
-            self._disconnect()
-
     def state(self) -> ArmState:
         """Asks for the joints, twice at most. Raises `ArmError` when no answer is whole, in time and possible; tool fields are NaN."""
         stamp, pos, vel = self._joints()
         closure = self._gripper.closure() if self._gripper else 0.0
-        nan = np.full(3, np.nan)
-        return ArmState(
-            time=stamp, joint_pos=pos, joint_vel=vel, tool_pos=nan, tool_quat=np.full(4, np.nan), tool_yaw=math.nan, gripper=closure,
-            target_pos=nan, target_yaw=math.nan, target_gripper=self._target_closure, joint_target=self._target.copy(),
-        )  # fmt: skip
+        return ArmState.of_joints(stamp, pos, vel, closure, np.append(self._target, self._target_closure))
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Streams a target, no further from the last one than `max_speed` allows; returns what is on the wire.
