@@ -84,7 +84,7 @@ class Guard:
         self._begun = 0.0  # when the present target was first seen
         self._origin = np.zeros(0)
         self._told: deque[tuple[float, np.ndarray]] = deque()
-        self._breaches: tuple[Breach, ...] = ()  # where the arm would come to rest
+        self._breaches: tuple[Breach, ...] = ()  # where the arm would come to rest, each as small as it ever was
         self._requests: deque[_Stop | None] = deque()  # None: reset
         self._events: deque[SafetyEvent] = deque()
         self._clipped: dict[str, float] = {}
@@ -157,6 +157,7 @@ class Guard:
         """
         if state is not None and np.shape(state.joint_pos) != (len(self.motion_limits.names) - 1,):
             raise ContractError(f"state has {np.size(state.joint_pos)} joints; the guard watches {self.motion_limits.names[:-1]}")
+        self._notice_pause(now)
         act = self._take_requests(now)
         problem = self._problem(now, state)
         if problem and not (self._stop and self._stop.latched):
@@ -173,6 +174,15 @@ class Guard:
             act = act or Act.SEND
         is_at_rest = self._motion is None or self._motion.is_at_rest
         return command, Verdict(act or Act.NOTHING, self.reasons, self.take_events(), is_at_rest)
+
+    def _notice_pause(self, now: float) -> None:
+        """An arm that was told nothing for long has come to rest where it was told to be: braking from there would drag it on."""
+        if self._motion is None or self._motion.is_at_rest or not self._told:
+            return
+        pause, allowed = now - self._told[-1][0], max(self.limits.max_command_gap, 2 * self.motion_limits.dt)
+        if pause > allowed:
+            self._event(now, "hold", f"no tick for {pause:.3f} s; allowed {allowed:.3f} s", pause=pause, allowed=allowed)
+            self._motion = at_rest(self._motion.command)
 
     def _take_requests(self, now: float) -> Act | None:
         act = None
@@ -289,7 +299,7 @@ class Guard:
         found = self._look(after)
         worse = self._collision.worse(found, self._breaches)
         if not worse:
-            self._breaches = found
+            self._breaches = self._collision.least(found, self._breaches)
             return after
         self._note_once(now, "blocked", worse[0].sentence, worse[0].kind, depth=worse[0].depth)
         return braked(before, self.motion_limits)
