@@ -89,6 +89,7 @@ class Guard:
         self._events: deque[SafetyEvent] = deque()
         self._clipped: dict[str, float] = {}
         self._is_gap = False
+        self._has_given_up = False  # the present target: nobody has said for long that it is still wanted
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -105,8 +106,8 @@ class Guard:
         """Where the arm will be when it has done what it was last told; None when nothing of ours is on the wire."""
         if self._motion is None:
             return None
-        if self._wanted is None or self._stop is not None:
-            return self._motion.command
+        if self._wanted is None or self._stop is not None or self._has_given_up:
+            return rest_of(self._motion, self.motion_limits)
         return np.clip(self._wanted.target, self.motion_limits.low, self.motion_limits.high)
 
     @property
@@ -258,6 +259,7 @@ class Guard:
             self._is_gap = True
         if gap > allowed and (np.abs(target - before.command) > limits.max_first_error).any():
             after: Motion = braked(before, self.motion_limits)
+            self._has_given_up = True
         else:
             share = (elapsed + dt) / duration
             reference = target if share >= 1 - 1e-6 else self._origin + share * (target - self._origin)
@@ -290,6 +292,7 @@ class Guard:
             self._note(now, told)
             self._breaches = self._look(self._motion)
         self._wanted, self._begun, self._origin, self._is_gap = wanted, now, self._motion.command.copy(), False
+        self._has_given_up = False
         return True
 
     def _unblocked(self, now: float, before: Motion, after: Motion) -> Motion:

@@ -265,3 +265,12 @@ def test_slack_of_the_collision_check_does_not_add_up() -> None:
         bench.want(*(bench.at + [0.002, 0.0, 0.0]))
         bench.tick(5)
     assert 0 < bench.at[0] <= 5e-4 + ROUNDING
+
+
+def test_target_that_was_given_up_for_want_of_commands_is_no_longer_where_the_arm_is_told_to_be() -> None:
+    bench = moving(Bench())
+    bench.want(*(bench.at + [0.5, 0.0, 0.0]), duration=0.2)
+    bench.tick(30)
+    assert bench.guard.told is not None
+    np.testing.assert_allclose(bench.guard.told, bench.at)
+    assert bench.at[0] < 0.7 and "no command for" in bench.reasons
