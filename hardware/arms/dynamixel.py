@@ -58,7 +58,7 @@ class DynamixelLine(SdkLine):
         self._watchdog = round(config.watchdog / _WATCHDOG_UNIT)
 
     def read(self) -> BusReading:
-        ends = time.monotonic() + self._config.reply_timeout
+        ends = self._clock() + self._config.reply_timeout
         health = self._read_all(_TORQUE, _HARDWARE_ERROR - _TORQUE + 1, ends)
         motion = self._read_all(_GOAL, _POSITION - _GOAL + 4, ends)
         return BusReading(

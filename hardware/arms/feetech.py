@@ -54,7 +54,7 @@ class FeetechLine(SdkLine):
         self._acceleration = config.acceleration
 
     def read(self) -> BusReading:
-        answers = self._read_all(_TORQUE, _BLOCK, time.monotonic() + self._config.reply_timeout)
+        answers = self._read_all(_TORQUE, _BLOCK, self._clock() + self._config.reply_timeout)
         return BusReading(
             time=self._clock(),
             pos=np.array([_number(answer.data, _POSITION) for answer in answers]),

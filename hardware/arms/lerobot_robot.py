@@ -15,6 +15,9 @@ from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, ContractError
 
 _JUMP = 0.1, 8.0  # rad, and rad/s from the observation before: no such arm moves faster
+_ASTRAY = 0.5  # rad beside the way to its target, where no joint comes by itself however long nobody looked
+_ARRIVED, _SLOWEST = 0.1, 1.0  # s, and rad/s with which a joint comes to its target at least
+_FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it was last told to be, whatever it says
 
 
 class LeRobotRobot(Protocol):
@@ -172,6 +175,11 @@ class LeRobotArm:
                     if self._seen is None:
                         raise
                     here = self._seen[1]
+                if self._target is not None and self._seen is not None:
+                    way = float(np.abs(self._target - here)[:-1].max())
+                    if self._clock() - self._seen[0] > _ARRIVED + way / _SLOWEST:
+                        here = self._target  # nobody saw it arrive, but it has
+                    here = np.append(np.clip(here, self._target - _FAR_STOP, self._target + _FAR_STOP)[:-1], here[-1])
                 self._target = np.clip(here, self.action_spec.low, self.action_spec.high)
             self._send(self._target)
             self._stopped = True
@@ -189,9 +197,12 @@ class LeRobotArm:
                 problem = f"an observation took {at - began:.3f} s; allowed are {self._config.max_read_time:.3f} s"
                 continue
             if self._seen is not None:
-                jump = np.abs(pos - self._seen[1])[:-1]
+                last = self._seen[1]
+                goal = last if self._target is None else self._target
+                jump = np.abs(pos - last)[:-1]
+                astray = np.maximum(np.minimum(last, goal) - pos, pos - np.maximum(last, goal))[:-1]
                 joint = int(np.argmax(jump))
-                if jump[joint] > _JUMP[0] + _JUMP[1] * (at - self._seen[0]):
+                if jump[joint] > _JUMP[0] + _JUMP[1] * (at - self._seen[0]) or astray[joint] > _ASTRAY:
                     problem = f"{self._names[joint]} says it jumped by {jump[joint]:.2f} rad"
                     continue
             self._seen = at, pos

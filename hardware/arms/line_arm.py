@@ -132,7 +132,7 @@ class LineArm:
             if self._socket is None:
                 raise ArmError(f"{self._name} is not connected; enter it (`with arm:`) first")
             self._number += 1
-            end = time.monotonic() + (1.0 if do == "hello" else self._config.timeout)
+            end = self._clock() + (1.0 if do == "hello" else self._config.timeout)
             try:
                 self._socket.settimeout(self._config.timeout)
                 self._socket.sendall(json.dumps({"id": self._number, "do": do, **content}).encode() + b"\n")
@@ -152,7 +152,7 @@ class LineArm:
     def _line(self, end: float) -> bytes:
         assert self._socket is not None
         while b"\n" not in self._unread:
-            left = end - time.monotonic()
+            left = end - self._clock()
             if left <= 0:
                 raise TimeoutError
             self._socket.settimeout(left)

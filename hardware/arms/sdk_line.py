@@ -1,7 +1,6 @@
 """Servos through Dynamixel's Python SDK, or through Feetech's, which is made after it: the same calls, the same traps."""
 
 import termios
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ class SdkLine(ServoLine):
         return f"{self._config.port}: {servo.name} (servo {servo.id})"
 
     def _read_all(self, address: int, size: int, ends: float) -> list[Answer]:
-        """At least `size` bytes from `address` of every servo, in order; raises `BusError` at `ends` (monotonic)."""
+        """At least `size` bytes from `address` of every servo, in order; raises `BusError` at `ends` (of the clock)."""
         size += next(self._more)
         try:
             self._clear()
@@ -147,7 +146,7 @@ class SdkLine(ServoLine):
             try:
                 self._clear()
                 request()
-                return self._receive([servo.id], size, time.monotonic() + max(_CONFIGURE_TIMEOUT, self._config.reply_timeout))[servo.id]
+                return self._receive([servo.id], size, self._clock() + max(_CONFIGURE_TIMEOUT, self._config.reply_timeout))[servo.id]
             except BusError:
                 continue
             except self._broken as error:
@@ -156,7 +155,7 @@ class SdkLine(ServoLine):
 
     def _receive(self, ids: Sequence[int], size: int, ends: float) -> dict[int, Answer]:
         """The whole, valid replies of these servos with `size` bytes of data; raises `BusError` naming who is missing at `ends`."""
-        self._port.setPacketTimeoutMillis(1000 * max(0.0, ends - time.monotonic()))
+        self._port.setPacketTimeoutMillis(1000 * max(0.0, ends - self._clock()))
         answers: dict[int, Answer] = {}
         came_garbled = False
         while len(answers) < len(ids):
@@ -167,7 +166,7 @@ class SdkLine(ServoLine):
                     answers[packet[place.id]] = Answer(packet[place.error], packet[place.data : place.data + size])
                 continue
             came_garbled |= bool(packet)
-            if time.monotonic() > ends:
+            if self._clock() > ends:
                 missing = [f"{servo.name} (servo {servo.id})" for servo in self._servos if servo.id in ids and servo.id not in answers]
                 damage = ", and something came garbled" if came_garbled else ""
                 raise BusError(f"no answer in time from {', '.join(missing)}{damage}")

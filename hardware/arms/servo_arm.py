@@ -19,6 +19,9 @@ TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)
 _SLACK = 0.1  # rad (closure) by which an arm may stand out of its range when it is taken hold of
 _JUMP = 0.1, 8.0  # rad, and rad/s from the reading before: nothing on such a bus moves faster
+_ASTRAY = 0.5  # rad beside the way to its goal, where no joint comes by itself however long nobody looked
+_ARRIVED = 0.1  # s by which a servo comes later than its speed says
+_FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it was last told to be, whatever it says
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ class ServoArm:
             self._stopped = True
 
     def _here(self) -> np.ndarray:
-        """Where to stop: what the servos say, else where they were last seen (by now behind the arm, but near)."""
+        """Where to stop: what the servos say, else where they were last seen (by now behind the arm, but near), or have long arrived."""
         try:
             reading = self._line.read()
             if not self._implausible(reading):
@@ -240,7 +243,14 @@ class ServoArm:
             pass
         if self._last is None:
             raise ArmError(f"{self._name}: cannot stop, no servo has answered yet; switch the arm's power off")
-        return self._ticks(self._values(self._last.pos))
+        here = self._values(self._last.pos)
+        if self._goal is not None:
+            told = self._values(self._goal)
+            way = float(np.abs(told - here)[:-1].max())
+            if self._clock() - self._last.time > _ARRIVED + way / self._config.max_speed:
+                return self._goal
+            here[:-1] = np.clip(here, told - _FAR_STOP, told + _FAR_STOP)[:-1]
+        return self._ticks(here)
 
     def _take_hold(self) -> None:
         reading, _ = self._read()
@@ -283,9 +293,11 @@ class ServoArm:
         """Why the reading cannot follow the last one, empty when it can."""
         if self._last is None:
             return ""
-        moved = np.abs(self._values(reading.pos) - self._values(self._last.pos))[:-1]
-        limit = _JUMP[0] + _JUMP[1] * (reading.time - self._last.time)
-        if (moved <= limit).all():
+        now, last = self._values(reading.pos)[:-1], self._values(self._last.pos)[:-1]
+        goal = last if self._goal is None else self._values(self._goal)[:-1]
+        moved, limit = np.abs(now - last), _JUMP[0] + _JUMP[1] * (reading.time - self._last.time)
+        astray = np.maximum(np.minimum(last, goal) - now, now - np.maximum(last, goal))
+        if (moved <= limit).all() and (astray <= _ASTRAY).all():
             return ""
         joint = int(np.argmax(moved))
         return f"{self._servos[joint].name} (servo {self._servos[joint].id}) says it jumped by {moved[joint]:.2f} rad"

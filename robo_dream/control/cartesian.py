@@ -130,6 +130,8 @@ class CartesianArm:
         measured = np.append(state.joint_pos, state.gripper)
         before = np.append(target, state.target_gripper)
         joints, applied = self._moves.step(before, measured, action)
+        if not np.any(action):  # zeros hold still: after a stop on the way, the tool need not stand as a move would have it
+            joints, applied = before, np.zeros_like(applied)
         sent = self._arm.send(joints)
         return applied if np.array_equal(sent, joints) else self._moves.amount(before, sent)
 

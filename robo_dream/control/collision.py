@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -79,6 +79,12 @@ class CollisionCheck:
         """Those of `wanted` that are deeper than in `present` by more than `slack` metres: an arm that is too near may move away."""
         depth = {(one.kind, one.parts): one.depth for one in present}
         return tuple(one for one in wanted if one.depth > depth.get((one.kind, one.parts), 0.0) + slack)
+
+    def least(self, wanted: Sequence[Breach], present: Sequence[Breach]) -> tuple[Breach, ...]:
+        """Those that are left of `present`, no deeper than there: what a way out keeps to, or `slack` would add up to a way in."""
+        depth = {(one.kind, one.parts): one.depth for one in wanted}
+        left = [one for one in present if (one.kind, one.parts) in depth]
+        return tuple(replace(one, depth=min(one.depth, depth[one.kind, one.parts])) for one in left)
 
     def _contacts(self) -> list[Breach]:
         found, data = {}, self._data

@@ -84,11 +84,12 @@ class Guard:
         self._begun = 0.0  # when the present target was first seen
         self._origin = np.zeros(0)
         self._told: deque[tuple[float, np.ndarray]] = deque()
-        self._breaches: tuple[Breach, ...] = ()  # where the arm would come to rest
+        self._breaches: tuple[Breach, ...] = ()  # where the arm would come to rest, each as small as it ever was
         self._requests: deque[_Stop | None] = deque()  # None: reset
         self._events: deque[SafetyEvent] = deque()
         self._clipped: dict[str, float] = {}
         self._is_gap = False
+        self._has_given_up = False  # the present target: nobody has said for long that it is still wanted
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -105,8 +106,8 @@ class Guard:
         """Where the arm will be when it has done what it was last told; None when nothing of ours is on the wire."""
         if self._motion is None:
             return None
-        if self._wanted is None or self._stop is not None:
-            return self._motion.command
+        if self._wanted is None or self._stop is not None or self._has_given_up:
+            return rest_of(self._motion, self.motion_limits)
         return np.clip(self._wanted.target, self.motion_limits.low, self.motion_limits.high)
 
     @property
@@ -157,6 +158,7 @@ class Guard:
         """
         if state is not None and np.shape(state.joint_pos) != (len(self.motion_limits.names) - 1,):
             raise ContractError(f"state has {np.size(state.joint_pos)} joints; the guard watches {self.motion_limits.names[:-1]}")
+        self._notice_pause(now)
         act = self._take_requests(now)
         problem = self._problem(now, state)
         if problem and not (self._stop and self._stop.latched):
@@ -173,6 +175,15 @@ class Guard:
             act = act or Act.SEND
         is_at_rest = self._motion is None or self._motion.is_at_rest
         return command, Verdict(act or Act.NOTHING, self.reasons, self.take_events(), is_at_rest)
+
+    def _notice_pause(self, now: float) -> None:
+        """An arm that was told nothing for long has come to rest where it was told to be: braking from there would drag it on."""
+        if self._motion is None or self._motion.is_at_rest or not self._told:
+            return
+        pause, allowed = now - self._told[-1][0], max(self.limits.max_command_gap, 2 * self.motion_limits.dt)
+        if pause > allowed:
+            self._event(now, "hold", f"no tick for {pause:.3f} s; allowed {allowed:.3f} s", pause=pause, allowed=allowed)
+            self._motion = at_rest(self._motion.command)
 
     def _take_requests(self, now: float) -> Act | None:
         act = None
@@ -248,6 +259,7 @@ class Guard:
             self._is_gap = True
         if gap > allowed and (np.abs(target - before.command) > limits.max_first_error).any():
             after: Motion = braked(before, self.motion_limits)
+            self._has_given_up = True
         else:
             share = (elapsed + dt) / duration
             reference = target if share >= 1 - 1e-6 else self._origin + share * (target - self._origin)
@@ -280,6 +292,7 @@ class Guard:
             self._note(now, told)
             self._breaches = self._look(self._motion)
         self._wanted, self._begun, self._origin, self._is_gap = wanted, now, self._motion.command.copy(), False
+        self._has_given_up = False
         return True
 
     def _unblocked(self, now: float, before: Motion, after: Motion) -> Motion:
@@ -289,7 +302,7 @@ class Guard:
         found = self._look(after)
         worse = self._collision.worse(found, self._breaches)
         if not worse:
-            self._breaches = found
+            self._breaches = self._collision.least(found, self._breaches)
             return after
         self._note_once(now, "blocked", worse[0].sentence, worse[0].kind, depth=worse[0].depth)
         return braked(before, self.motion_limits)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from robo_dream.control.clock import WallClock
 from robo_dream.control.guard import Act, Guard, Verdict, Wanted
-from robo_dream.embodiment import ActionSpec, ArmState, RobotArm
+from robo_dream.embodiment import ActionSpec, ArmState, Clock, RobotArm
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
 from robo_dream.replay.events import SafetyEvent
 
@@ -39,11 +39,12 @@ class GuardThread:
         driver: RobotArm,
         guard: Guard | GuardFor,
         command_dt: float,
-        clock: WallClock | None = None,
+        clock: Clock | None = None,
         on_event: Callable[[SafetyEvent], None] | None = None,
         on_tick: "Callable[[GuardThread, Verdict], None] | None" = None,
     ) -> None:
-        self._driver, self._given, self._clock = driver, guard, clock or WallClock()
+        self._driver, self._given = driver, guard
+        self._clock: Clock = clock or WallClock()
         self._made: Guard | None = guard if isinstance(guard, Guard) else None
         self._on_event, self._on_tick = on_event, on_tick
         self.command_dt = command_dt

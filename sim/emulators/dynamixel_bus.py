@@ -140,8 +140,8 @@ class DynamixelBus(ServoBus):
         for joint in range(len(self.mounts)):
             self._restart(joint)
 
-    def _look_at_faults(self) -> None:
-        super()._look_at_faults()
+    def look_at_faults(self) -> None:
+        super().look_at_faults()
         quiet = self._clock() - self._heard
         for joint, memory in enumerate(self.memory):
             if 0 < memory[_WATCHDOG] < 128 and quiet > memory[_WATCHDOG] * _WATCHDOG_UNIT:

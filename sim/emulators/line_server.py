@@ -64,13 +64,14 @@ class LineServer:
             def handle(self) -> None:
                 try:
                     for line in self.rfile:
-                        self.wfile.write(server._line(line))
+                        self.wfile.write(server.reply(line))
                 except (TimeoutError, ConnectionError):
                     return
 
         return Handler
 
-    def _line(self, line: bytes) -> bytes:
+    def reply(self, line: bytes) -> bytes:
+        """The line that answers a line."""
         number = 0
         try:
             question = json.loads(line)

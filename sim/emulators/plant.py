@@ -189,9 +189,7 @@ class Plant:
             self._failure = error
 
     def _reading(self) -> JointReading:
-        measured, moving = self.world.measured, self.world.measured_speed
+        measured, moving, scene = self.world.measured, self.world.measured_speed, self.world.scene
         force = self.world.data.actuator_force
-        efforts = [float(force[servos].mean()) if servos else 0.0 for servos in self._servos]
-        return JointReading(
-            self._clock(), measured[:-1], moving[:-1], np.array(efforts[:-1]), float(measured[-1]), float(moving[-1]), efforts[-1]
-        )  # fmt: skip
+        grip = float(force[scene.finger_servos].mean()) if len(scene.finger_servos) else 0.0
+        return JointReading(self._clock(), measured[:-1], moving[:-1], force[scene.servos], float(measured[-1]), float(moving[-1]), grip)

@@ -118,6 +118,25 @@ class ServoBus(ABC):
     def clear_faults(self) -> None:
         self._faults.clear()
 
+    @property
+    def is_unplugged(self) -> bool:
+        return self._faults.lasts("unplug") is not None
+
+    def hear(self, said: bytes) -> bytes:
+        """What the servos answer at once to bytes on the bus, after the faults of the moment."""
+        self._buffer += said
+        replies = b""
+        while (packet := self._take_packet(self._buffer)) is not None:
+            replies += b"".join(self._damaged(reply) for reply in self._answer(packet))
+        return replies
+
+    def overdue(self) -> bytes:
+        """The late replies whose time has come."""
+        replies = b""
+        while self._due and self._due[0][0] <= self._clock():
+            replies += heapq.heappop(self._due)[2]
+        return replies
+
     @abstractmethod
     def _take_packet(self, buffer: bytearray) -> bytes | None:
         """Removes the first whole and valid packet from `buffer` and returns it; None when there is none yet."""
@@ -141,7 +160,8 @@ class ServoBus(ABC):
 
     def _serve(self) -> None:
         while not self._leave.is_set():
-            self._look_at_faults()
+            self._look_at_plug()
+            self.look_at_faults()
             if self._master < 0:
                 time.sleep(_LOOK)
                 continue
@@ -150,23 +170,22 @@ class ServoBus(ABC):
             try:
                 if readable:
                     heard = os.read(self._master, 4096)
-                    if self._has_right_speed():
-                        self._buffer += heard
-                while (packet := self._take_packet(self._buffer)) is not None:
-                    if packets := b"".join(self._damaged(reply) for reply in self._answer(packet)):
-                        os.write(self._master, packets)
-                while self._due and self._due[0][0] <= self._clock():
-                    os.write(self._master, heapq.heappop(self._due)[2])
+                    if self._has_right_speed() and (replies := self.hear(heard)):
+                        os.write(self._master, replies)
+                if late := self.overdue():
+                    os.write(self._master, late)
             except OSError as error:
                 if error.errno != errno.EIO:  # the client has closed its end
                     raise
 
-    def _look_at_faults(self) -> None:
-        unplugged = self._faults.lasts("unplug") is not None
-        if unplugged and self._master >= 0:
+    def _look_at_plug(self) -> None:
+        if self.is_unplugged and self._master >= 0:
             self._unplug()
-        elif not unplugged and self._master < 0:
+        elif not self.is_unplugged and self._master < 0:
             self._plug_in()
+
+    def look_at_faults(self) -> None:
+        """What strikes the servos without anybody asking them."""
         browned_out = self._faults.lasts("stop") is not None
         if browned_out and not self._browned_out:
             self._lose_power()

@@ -232,6 +232,35 @@ def test_a_recording_that_repeats_is_a_loop_each_time_and_time_goes_on(recording
     assert all(after.time > before.time for before, after in pairwise(frames))
 
 
+@pytest.fixture(scope="module")
+def troubled_recording(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session in which exposures came twice, without their own depth, not at all, and for two seconds none."""
+    path = tmp_path_factory.mktemp("recording") / "troubled.db3"
+    source = SoftwareRealSense(world, "front", SoftwareRealSenseConfig(width=96, height=72, fps=FPS, record=path))
+    with camera(source, replace(WATCH, lost_after=5.0)) as live:
+        for kind, count in (("repeat", 5), ("unpaired", 5), ("drop", 5), ("stall", 2 * FPS)):
+            source.inject(CameraFault(kind, count))
+            until(lambda start=live.health.exposures: live.health.exposures > start + 8)
+    return path
+
+
+def test_what_went_wrong_in_a_recorded_session_is_caught_when_it_replays(troubled_recording: Path) -> None:
+    watch = WatchConfig(warm_up_frames=0, start_seconds=10.0, lost_after=1.0, reconnects=0)
+    with realsense_recording(RealSenseRecordingConfig(troubled_recording, fps=FPS, watch=watch)) as live:
+        seen, errors = [], []
+        while not errors or "has ended" not in errors[-1]:
+            try:
+                frame = live.read()
+                seen.append((frame.number, frame.time))
+            except CameraError as error:
+                errors.append(str(error))
+            time.sleep(0.005)
+        health = live.health
+    assert health.repeated >= 1 and health.unpaired >= 1 and health.missing >= 1 and health.stalls + health.losses >= 1
+    assert any("no new" in error for error in errors), "the two seconds without an exposure were said at the time"
+    assert len(set(seen)) > 15 and all(after >= before for before, after in pairwise(seen))
+
+
 def test_a_file_that_is_no_recording_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.db3").write_bytes(b"not a database")
     with pytest.raises(CameraError, match="not a recording"), realsense_recording(RealSenseRecordingConfig(tmp_path / "broken.db3")):

@@ -67,6 +67,7 @@ def test_box_holds_all_links() -> None:
 def test_only_what_gets_worse_counts_as_worse() -> None:
     look, touch = check(), np.arcsin(0.45 / 1.1)
     deep, deeper = (look.breaches(np.array([touch + by, 0.0, 0.0])) for by in (0.02, 0.03))
+    assert look.least(deeper, deep) == deep and look.least(deep, deeper) == deep and look.least(deep, ()) == ()
     assert look.worse(deeper, deep) and not look.worse(deep, deeper) and not look.worse(deep, deep)
 
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from arms import DT, Bench, joint_state, new_guard
+from arms import DT, JOINT_SPEED, Bench, joint_spec, joint_state, new_guard
 
+from robo_dream.control.collision import Breach, CollisionCheck
+from robo_dream.control.guard import Guard, motion_limits
 from robo_dream.control.safety import SafetyLimits
 from robo_dream.errors import ContractError
 
@@ -237,3 +239,38 @@ def test_same_clip_is_told_once_a_second() -> None:
         bench.want(1.99, 0.0, 0.0)
         bench.tick(5)
     assert bench.kinds.count("clip") == 1
+
+
+def test_arm_that_was_told_nothing_for_long_is_at_rest_and_is_not_dragged_on() -> None:
+    bench = moving(Bench())
+    last = bench.commands[-1]
+    bench.now += 1.0  # an exchange with the arm took so long
+    bench.guard.stop("asked")
+    bench.tick()
+    np.testing.assert_array_equal(bench.commands[-1], last)
+    assert bench.verdicts[-1].is_at_rest and "no tick for 1.0" in bench.reasons
+
+
+def test_slack_of_the_collision_check_does_not_add_up() -> None:
+    class Wall(CollisionCheck):
+        """A wall at 0 that joint a must not pass."""
+
+        def __init__(self) -> None: ...
+
+        def breaches(self, joint_pos: np.ndarray, gripper: float = 0.0) -> tuple[Breach, ...]:
+            return (Breach("workspace", ("arm",), float(joint_pos[0])),) if joint_pos[0] > 0 else ()
+
+    bench = Bench(Guard(motion_limits(joint_spec(), JOINT_SPEED, LIMITS), LIMITS, Wall()), at=np.array([-0.01, 0.0, 0.0]))
+    for _ in range(60):
+        bench.want(*(bench.at + [0.002, 0.0, 0.0]))
+        bench.tick(5)
+    assert 0 < bench.at[0] <= 5e-4 + ROUNDING
+
+
+def test_target_that_was_given_up_for_want_of_commands_is_no_longer_where_the_arm_is_told_to_be() -> None:
+    bench = moving(Bench())
+    bench.want(*(bench.at + [0.5, 0.0, 0.0]), duration=0.2)
+    bench.tick(30)
+    assert bench.guard.told is not None
+    np.testing.assert_allclose(bench.guard.told, bench.at)
+    assert bench.at[0] < 0.7 and "no command for" in bench.reasons
