@@ -131,7 +131,8 @@ def realsense() -> Any:
         return importlib.import_module("pyrealsense2")
     except ImportError as error:
         raise MissingExtraError(
-            f"RealSense cameras need pyrealsense2 ({error}); run `pip install 'robo-dream[realsense]'`, and where libusb is what is missing, `apt-get install libusb-1.0-0`"
+            f"RealSense cameras need pyrealsense2 ({error}); run `pip install 'robo-dream[realsense]'`, "
+            "and where libusb is what is missing, `apt-get install libusb-1.0-0`"
         ) from error
 
 

@@ -7,6 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from hardware.arms.franka import FrankaConfig
+from hardware.arms.servo_arm import GripperServo, JointServo
+from hardware.arms.ur import UrConfig
+from hardware.arms.xarm import XarmConfig
 from robo_dream.control.guard import Guard, motion_limits
 from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, RobotArm
@@ -34,13 +38,25 @@ class So101Kind:
     calibration: Path | None = None  # LeRobot's file
 
 
-ArmKind = LineKind | So101Kind
+@dataclass(frozen=True)
+class DynamixelKind:
+    """An arm of Dynamixel X servos (hardware/arms/dynamixel.py): its servos, from base to tool."""
+
+    joints: tuple[JointServo, ...]
+    gripper: GripperServo
+    kind: Literal["dynamixel"] = "dynamixel"
+    port: str = ""  # such as /dev/ttyUSB0; a twin brings its own
+
+
+ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaConfig
+"""An arm that is added gets its config here, its case in `build_driver`, and for a twin its wire in twin.py."""
 
 
 def build_driver(arm: ArmKind) -> RobotArm:
-    """Not yet connected. An arm that is added gets its own case here, its config in `ArmKind`, and for a twin its wire in twin.py."""
-    if not arm.port:
-        raise ConfigError(f"arm.port is not given for the arm of kind {arm.kind!r}; give it, or run its twin with --twin")
+    """Not yet connected."""
+    where = _where(arm)
+    if not getattr(arm, where):
+        raise ConfigError(f"arm.{where} is not given for the arm of kind {arm.kind!r}; give it, or run its twin with --twin")
     match arm:
         case LineKind():
             from hardware.arms.line_arm import LineArm, LineArmConfig
@@ -51,11 +67,32 @@ def build_driver(arm: ArmKind) -> RobotArm:
             from hardware.arms.so101 import so101
 
             return FeetechArm(so101(arm.port, arm.calibration))
+        case DynamixelKind():
+            from hardware.arms.dynamixel import DynamixelArm, DynamixelConfig
+
+            return DynamixelArm(DynamixelConfig(arm.port, arm.joints, arm.gripper))
+        case UrConfig():
+            from hardware.arms.ur import UrArm
+
+            return UrArm(arm)
+        case XarmConfig():
+            from hardware.arms.xarm import XarmArm
+
+            return XarmArm(arm)
+        case FrankaConfig():
+            from hardware.arms.franka import FrankaArm
+
+            return FrankaArm(arm)
 
 
 def at_address(arm: ArmKind, address: str | int) -> ArmKind:
     """`arm` as its twin can be reached."""
-    return replace(arm, port=address)
+    return replace(arm, **{_where(arm): address})
+
+
+def _where(arm: ArmKind) -> str:
+    """What says where the arm is."""
+    return "host" if isinstance(arm, UrConfig | XarmConfig | FrankaConfig) else "port"
 
 
 def build_guarded(arm: ArmKind, scene: SceneConfig, limits: SafetyLimits) -> tuple[RobotArm, "partial[Guard]"]:
