@@ -40,7 +40,10 @@ def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
     command = [sys.executable, "-m", "robo_dream.apps.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
     with (out / "said.txt").open("w") as said:
         try:
-            code: int | None = subprocess.run(command, stdout=said, stderr=said, timeout=_LIMIT, cwd=ROOT, preexec_fn=_hurry).returncode
+            done = subprocess.run(
+                command, stdout=said, stderr=said, timeout=_LIMIT, cwd=ROOT, start_new_session=True, preexec_fn=_hurry
+            )
+            code: int | None = done.returncode
         except subprocess.TimeoutExpired:
             code = None
     row: Row = {"where": "twin", "arm": arm, "task": task, "seed": seed, "code": code}
@@ -96,8 +99,10 @@ def _rate(rows: list[Row]) -> str:
 
 
 def _hurry() -> None:
+    """Goes before other work of this machine: by itself, and as a session where Linux shares the processor among sessions."""
     with suppress(OSError):
         os.nice(-10)
+        Path("/proc/self/autogroup").write_text("-10")
 
 
 def main() -> None:

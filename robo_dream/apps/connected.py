@@ -12,7 +12,8 @@ from types import FrameType, TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.apps.arms import at_address, build_driver, build_guarded
+from robo_dream.apps.arms import Rest, at_address, build_driver, build_guarded
+from robo_dream.apps.calibrated import calibrated_poses
 from robo_dream.apps.cameras import bench_cameras
 from robo_dream.apps.plan_episode import drawn_attempt
 from robo_dream.apps.run import DrawnGoal, PairGoal, RunConfig, StartConfig
@@ -119,6 +120,7 @@ def eyes_of(wanted: RunConfig, model: LatentVideoModel | None) -> Eyes:
 @contextmanager
 def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Iterator[Connected]:
     """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
+    poses = calibrated_poses(wanted, eyes.cameras)
     with ExitStack() as stack:
         world = stack.enter_context(World(wanted.scene))
         arm_kind, view, attempt = wanted.arm, None, None
@@ -132,13 +134,14 @@ def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Itera
                 raise ConfigError(
                     f"goal.kind is {wanted.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
                 )
-            cameras = bench_cameras(wanted.cameras, eyes.cameras, eyes.size)
+            cameras = bench_cameras(wanted.cameras, eyes.cameras, eyes.size, poses)
         for camera in cameras:
             stack.enter_context(camera)
         if dry:
-            joints: GuardProcess | StillArm = StillArm(build_driver(arm_kind), eyes.control_dt)
+            driver = build_driver(arm_kind, Rest(wanted.rest_pose, wanted.loop.limits.rest_tolerance))
+            joints: GuardProcess | StillArm = StillArm(driver, eyes.control_dt)
         else:
-            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits)
+            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits, wanted.rest_pose)
             tty = terminal()
             joints = GuardProcess(build, eyes.control_dt, events, None if tty is None else Path(tty))
         stack.enter_context(_ended_by_sigterm())

@@ -11,6 +11,7 @@ from robo_dream.apps.cameras import CameraKind
 from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
 from robo_dream.apps.twin_cameras import RenderedKind, TwinCameraKind
+from robo_dream.control.calibration.file import CalibrationLimits
 from robo_dream.control.loop_config import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.replay.video import VideoConfig
@@ -123,6 +124,8 @@ class RunConfig:
     scene: SceneConfig = field(default_factory=SceneConfig)  # the arm's model (and all of a twin's world)
     goal: AnyGoal = field(default_factory=PairGoal)
     start: StartConfig = field(default_factory=StartConfig)
+    calibration: Path | None = None  # the file of `robo-dream calibrate`, checked for age and for being of this arm and these cameras
+    calibration_limits: CalibrationLimits = field(default_factory=CalibrationLimits)
     rest_pose: tuple[float, ...] | None = None  # rad; torque may go off here and nowhere else
     seed: int = 3
     device: str = "cpu"

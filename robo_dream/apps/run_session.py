@@ -8,15 +8,17 @@ import torch
 
 from robo_dream import config
 from robo_dream.apps import compose
+from robo_dream.apps.arms import lets_go
 from robo_dream.apps.connected import Connected, Events, connected, eyes_of
 from robo_dream.apps.goals import goal_of
 from robo_dream.apps.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.apps.plan_episode import Referee, drawing, require_same_world
-from robo_dream.apps.run import RunConfig
+from robo_dream.apps.run import DrawnGoal, PairGoal, RunConfig
 from robo_dream.control.episode import Episode, EpisodeEnd
 from robo_dream.control.loop import run_episode
 from robo_dream.control.safety import rest_reasons
 from robo_dream.control.scripted import scripted_episode
+from robo_dream.embodiment import ArmState
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.replay.canvas import write_png
@@ -77,9 +79,9 @@ def _episode(
             "made_with": made_with(model.device),
         }
     about = {
-        "task": wanted.goal.kind,
+        "task": wanted.goal.task if isinstance(wanted.goal, PairGoal | DrawnGoal) else wanted.goal.kind,
         "seed": wanted.seed,
-        "goal": f"{wanted.goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}",
+        "goal": _goal_words(wanted, dry),
         "config": config.dump(wanted),
         "moves": config.dump(bench.world.moves.limits),
         "action_spec": bench.arm.action_spec.to_json(),
@@ -103,7 +105,7 @@ def _episode(
         if referee is not None:
             referee(episode.observations[-1])
         last = episode.observations[-1]
-        torque = rest_reasons(last.arm, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits)
+        torque = _torque_reasons(wanted, last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
             "distances": [] if referee is None else referee.distances, "torque": list(torque),
@@ -115,6 +117,19 @@ def _episode(
         writer.finish(last, result)
         events.record = None  # what the guard says on leaving is logged, and no longer part of this run
     return episode, referee
+
+
+def _torque_reasons(wanted: RunConfig, state: ArmState) -> tuple[str, ...]:
+    """Why the arm is held on leaving; empty where its driver lets go."""
+    if not lets_go(wanted.arm):
+        return (f"the controller of an arm of kind {wanted.arm.kind!r} holds it",)
+    return rest_reasons(state, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits.rest_tolerance)
+
+
+def _goal_words(wanted: RunConfig, dry: bool) -> str:
+    goal = wanted.goal
+    task = f"{goal.task} as " if isinstance(goal, PairGoal | DrawnGoal) else ""
+    return f"{task}{goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}"
 
 
 def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from sim.emulators.ur_controller import UNLOCK_DELAY
 
 SERIAL = "20225500001"
 
+
 class UrEmulator(ControllerProcess):
     """Give `address` to the client as the robot's IP.
 
