@@ -39,10 +39,14 @@ _SETTLE = 5.0  # s that the arm may take to arrive at its start once all command
 
 
 class StillArm:
-    """A connected arm that is never told to move: what `--dry-run` drives. `send` gives back what would have been sent."""
+    """A connected arm that is never told to move: what `--dry-run` drives. `send` gives back what would have been sent.
+
+    As before a guard, a reading that fails leaves the last one, which grows old.
+    """
 
     def __init__(self, driver: RobotArm, command_dt: float) -> None:
         self._driver, self._command_dt = driver, command_dt
+        self._last: ArmState | None = None
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -56,7 +60,13 @@ class StillArm:
         self._driver.__exit__(kind, value, trace)
 
     def state(self) -> ArmState:
-        return self._driver.state()
+        try:
+            self._last = self._driver.state()
+        except ArmError as error:
+            if self._last is None:
+                raise
+            _log.warning("%s", error)
+        return self._last
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         action = np.asarray(action, np.float64)
