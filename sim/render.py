@@ -12,7 +12,6 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.errors import MissingExtraError
 
-
 # Mesa's software rasteriser looks into the other contexts of its process while it draws: of threads that draw at once, one now and then
 # reads freed memory (a segmentation fault in swrast_dri.so, 2 of 73 runs with two cameras).
 _ONE_DRAWS = threading.RLock()
