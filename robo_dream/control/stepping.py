@@ -30,7 +30,7 @@ def observe(cameras: Sequence[Camera], arm: RobotArm, clock: Clock, truth: Calla
     """The newest frame of each camera and the arm's state; `truth` only labels, no model or planner reads it."""
     frames = {camera.name: camera.read() for camera in cameras}
     known = {} if truth is None else truth()
-    state = arm.state()  # last: nothing may grow old less
+    state = arm.state()  # last: it may be least old
     return Observation(clock.now(), frames, state, known)
 
 
