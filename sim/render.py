@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import threading
 import weakref
 from types import TracebackType
 
@@ -11,6 +12,10 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.errors import MissingExtraError
 
+# Mesa's software rasteriser looks into the other contexts of its process while it draws: of threads that draw at once, one now and then
+# reads freed memory (a segmentation fault in swrast_dri.so, 2 of 73 runs with two cameras).
+_ONE_DRAWS = threading.RLock()
+
 
 class SceneRenderer:
     """An offscreen renderer of one picture size; keep one per process and size, and close it."""
@@ -18,13 +23,14 @@ class SceneRenderer:
     def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
         os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's software rasteriser is faster without its own threads here
         try:
-            self._renderer = mujoco.Renderer(model, height, width)
+            with _ONE_DRAWS:
+                self._renderer = mujoco.Renderer(model, height, width)
         except Exception as error:  # the back ends raise ImportError, AttributeError, RuntimeError and their own types
             raise MissingExtraError(
                 f"MuJoCo cannot open an offscreen OpenGL context ({type(error).__name__}: {error}); on Debian run "
                 "`apt-get install libegl1 libgl1` and set MUJOCO_GL=egl, or `apt-get install libosmesa6` and set MUJOCO_GL=osmesa"
             ) from error
-        self._close = weakref.finalize(self, self._renderer.close)
+        self._close = weakref.finalize(self, _close, self._renderer)
         atexit.register(self._close)  # registered after MuJoCo's own hook, so that it runs before OpenGL is shut down
         flags = self._renderer.scene.flags
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
@@ -46,7 +52,8 @@ class SceneRenderer:
 
     def colour(self) -> UInt8[np.ndarray, "height width 3"]:
         """What was there when it last looked."""
-        return self._renderer.render()
+        with _ONE_DRAWS:
+            return self._renderer.render()
 
     def depth(self, to_the_right: float = 0.0) -> Float[np.ndarray, "height width"]:
         """Metres along the axis of a camera that many metres to the right of the one that last looked."""
@@ -54,10 +61,15 @@ class SceneRenderer:
             eye.pos = eye.pos + to_the_right * np.cross(eye.forward, eye.up)
         self._renderer.enable_depth_rendering()
         try:
-            return self._renderer.render()
+            return self.colour()
         finally:
             self._renderer.disable_depth_rendering()
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
-        self._renderer.update_scene(data, camera)
-        return self._renderer.render()
+        self.look(data, camera)
+        return self.colour()
+
+
+def _close(renderer: mujoco.Renderer) -> None:
+    with _ONE_DRAWS:
+        renderer.close()

@@ -36,7 +36,7 @@ _WIDTH = 0.08  # m of the open hand
 class FrankaConfig:
     """Where the arm is and how it follows. `dynamics` is the part of its speed, acceleration and jerk limits that is used."""
 
-    host: str
+    host: str = ""  # its address
     kind: Literal["franka"] = "franka"
     gripper: Literal["none", "franka"] = "franka"
     control_dt: float = 0.02  # s

@@ -52,14 +52,8 @@ class LineArm:
         self._bus = threading.Lock()
         self._number = 0
         self._unread = b""
-        self._spec: ActionSpec | None = None
+        self.action_spec = ActionSpec("joint_target", (), (), np.zeros(0), np.zeros(0), config.control_dt)  # told on entering
         self._last: Float[np.ndarray, " joint_and_gripper"] | None = None
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        if self._spec is None:
-            raise ContractError(f"{self._name} is not connected yet; enter it (`with arm:`) first")
-        return self._spec
 
     def __enter__(self) -> "LineArm":
         try:
@@ -75,7 +69,7 @@ class LineArm:
             names = (*(str(name) for name in hello["names"]), "gripper")
             units = ("rad",) * (len(names) - 1) + ("1",)
             low, high = np.append(hello["low"], 0.0), np.append(hello["high"], 1.0)
-            self._spec = ActionSpec("joint_target", names, units, low, high, self._config.control_dt)
+            self.action_spec = ActionSpec("joint_target", names, units, low, high, self._config.control_dt)
             self.state()
         except (KeyError, TypeError, ValueError) as error:
             self._disconnect()

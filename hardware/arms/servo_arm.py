@@ -12,6 +12,7 @@ from types import TracebackType
 import numpy as np
 from jaxtyping import Float, Int
 
+from robo_dream.control.safety import rest_reasons
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, ContractError
 
@@ -85,7 +86,7 @@ class ServoArmConfig:
     """An arm on a bus. `port` is the bus adapter's device, `joints` go from base to tool.
 
     A reading that has not come whole after `reply_timeout` seconds is asked for once more; then it is an `ArmError`. The servos
-    themselves move no faster than `max_speed`. Leaving holds the pose unless `torque_off_on_exit` declares it one of rest.
+    themselves move no faster than `max_speed`. Leaving holds the pose; within `rest_tolerance` of `rest_pose` (rad) it lets go.
     """
 
     port: str
@@ -95,7 +96,8 @@ class ServoArmConfig:
     control_dt: float = 0.02  # s
     reply_timeout: float = 0.008  # s; twice it is less than a period
     max_speed: float = 3.0  # rad/s
-    torque_off_on_exit: bool = False
+    rest_pose: tuple[float, ...] | None = None
+    rest_tolerance: float = 0.05  # rad
 
     def __post_init__(self) -> None:
         ids = [servo.id for servo in (*self.joints, self.gripper)]
@@ -107,6 +109,8 @@ class ServoArmConfig:
             raise ConfigError(
                 f"reply_timeout is {self.reply_timeout} s with control_dt {self.control_dt} s; a reading and its repetition must fit"
             )
+        if self.rest_pose is not None and len(self.rest_pose) != len(self.joints):
+            raise ConfigError(f"rest_pose has {len(self.rest_pose)} angles; this arm has {len(self.joints)} joints")
         if not 0 < self.max_speed <= 10:
             raise ConfigError(f"max_speed is {self.max_speed} rad/s; allowed is just over 0 to 10")
 
@@ -190,7 +194,7 @@ class ServoArm:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.stop()
-            if self._config.torque_off_on_exit:
+            if self._rests():
                 self._twice(lambda: self._line.set_torque(False))
         except ArmError:
             if value is None:  # an error that is under way says more
@@ -232,6 +236,11 @@ class ServoArm:
                 goal = self._here()
             self._twice_now(lambda: self._write(goal))
             self._stopped = True
+
+    def _rests(self) -> bool:
+        """Whether it stands where it may be let go of."""
+        rest = self._config.rest_pose
+        return rest is not None and not rest_reasons(self.state(), np.asarray(rest), self._config.rest_tolerance)
 
     def _here(self) -> np.ndarray:
         """Where to stop: what the servos say, else where they were last seen (by now behind the arm, but near), or have long arrived."""

@@ -46,7 +46,7 @@ class UrConfig:
     the step of each command. `lookahead` and `gain` are servoj's (0.03 to 0.2 s, 100 to 2000: script manual, "servoj").
     """
 
-    host: str
+    host: str = ""  # its address
     kind: Literal["ur"] = "ur"
     model: str = "UR5"
     serial: str = ""

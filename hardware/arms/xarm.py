@@ -45,7 +45,7 @@ class XarmConfig:
     are those of the series from 2020 on (serial numbers XI1305 and up).
     """
 
-    host: str
+    host: str = ""  # its address
     kind: Literal["xarm"] = "xarm"
     serial: str = ""
     gripper: Literal["none", "xarm"] = "xarm"

@@ -49,6 +49,8 @@ def setting_of(about: Mapping[str, Any], root: Path, path: Path | None = None) -
 
     Sets torch's threads to the recorded number, on which the last bits may depend. Raises `CheckpointError` for another checkpoint.
     """
+    if "checkpoint" not in about and "policy" in about:
+        raise DataError(f"the run in {root} holds no decision to make again: its moves came from the {about['policy']}")
     if "planning" not in about or "made_with" not in about:
         raise DataError(f"the run in {root} was recorded before its planning was kept with it; record it again with this release")
     path = path or Path(about["checkpoint"])

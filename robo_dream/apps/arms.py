@@ -7,6 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from hardware.arms.franka import FrankaConfig
+from hardware.arms.servo_arm import GripperServo, JointServo
+from hardware.arms.ur import UrConfig
+from hardware.arms.xarm import XarmConfig
 from robo_dream.control.guard import Guard, motion_limits
 from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, RobotArm
@@ -34,13 +38,34 @@ class So101Kind:
     calibration: Path | None = None  # LeRobot's file
 
 
-ArmKind = LineKind | So101Kind
+@dataclass(frozen=True)
+class DynamixelKind:
+    """An arm of Dynamixel X servos (hardware/arms/dynamixel.py): its servos, from base to tool."""
+
+    joints: tuple[JointServo, ...]
+    gripper: GripperServo
+    kind: Literal["dynamixel"] = "dynamixel"
+    port: str = ""  # such as /dev/ttyUSB0; a twin brings its own
 
 
-def build_driver(arm: ArmKind) -> RobotArm:
-    """Not yet connected. An arm that is added gets its own case here, its config in `ArmKind`, and for a twin its wire in twin.py."""
-    if not arm.port:
-        raise ConfigError(f"arm.port is not given for the arm of kind {arm.kind!r}; give it, or run its twin with --twin")
+ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaConfig
+"""An arm that is added gets its config here, its case in `build_driver`, and for a twin its wire in twin.py."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The pose (rad) in which an arm may be let go of, to within `tolerance`."""
+
+    pose: tuple[float, ...] | None = None
+    tolerance: float = 0.05
+
+
+def build_driver(arm: ArmKind, rest: Rest | None = None) -> RobotArm:
+    """Not yet connected. Only arms of servos on a bus (`lets_go`) do without torque in `rest`; the others' controllers hold them."""
+    rest = rest or Rest()
+    where = _where(arm)
+    if not getattr(arm, where):
+        raise ConfigError(f"arm.{where} is not given for the arm of kind {arm.kind!r}; give it, or run its twin with --twin")
     match arm:
         case LineKind():
             from hardware.arms.line_arm import LineArm, LineArmConfig
@@ -50,17 +75,60 @@ def build_driver(arm: ArmKind) -> RobotArm:
             from hardware.arms.feetech import FeetechArm
             from hardware.arms.so101 import so101
 
-            return FeetechArm(so101(arm.port, arm.calibration))
+            return FeetechArm(so101(arm.port, arm.calibration, rest_pose=rest.pose, rest_tolerance=rest.tolerance))
+        case DynamixelKind():
+            from hardware.arms.dynamixel import DynamixelArm, DynamixelConfig
+
+            servos = DynamixelConfig(arm.port, arm.joints, arm.gripper, rest_pose=rest.pose, rest_tolerance=rest.tolerance)
+            return DynamixelArm(servos)
+        case UrConfig():
+            from hardware.arms.ur import UrArm
+
+            return UrArm(arm)
+        case XarmConfig():
+            from hardware.arms.xarm import XarmArm
+
+            return XarmArm(arm)
+        case FrankaConfig():
+            from hardware.arms.franka import FrankaArm
+
+            return FrankaArm(arm)
+
+
+def lets_go(arm: ArmKind) -> bool:
+    """Whether leaving it can take its torque away."""
+    return isinstance(arm, So101Kind | DynamixelKind)
+
+
+def identity_of(arm: ArmKind) -> str:
+    """By what a calibration file knows the arm again. Drivers of arms that tell a serial or name compare it with the one given here."""
+    match arm:
+        case LineKind():
+            name, serial = "name", arm.name
+        case UrConfig() | XarmConfig():
+            name, serial = "serial", arm.serial
+        case _:
+            name, serial = _where(arm), str(getattr(arm, _where(arm)))
+    if not serial:
+        raise ConfigError(f"a calibration is of one arm, but arm.{name} is not given for the arm of kind {arm.kind!r}; give it")
+    return f"{arm.kind} {serial}"
 
 
 def at_address(arm: ArmKind, address: str | int) -> ArmKind:
     """`arm` as its twin can be reached."""
-    return replace(arm, port=address)
+    return replace(arm, **{_where(arm): address})
 
 
-def build_guarded(arm: ArmKind, scene: SceneConfig, limits: SafetyLimits) -> tuple[RobotArm, "partial[Guard]"]:
+def _where(arm: ArmKind) -> str:
+    """What says where the arm is."""
+    return "host" if isinstance(arm, UrConfig | XarmConfig | FrankaConfig) else "port"
+
+
+def build_guarded(
+    arm: ArmKind, scene: SceneConfig, limits: SafetyLimits, rest_pose: tuple[float, ...] | None = None
+) -> tuple[RobotArm, "partial[Guard]"]:
     """The driver and what makes its guard once the driver is connected and says what it can do."""
-    return build_driver(arm), partial(guard_of, build_scene(scene), limits)
+    return build_driver(arm, Rest(rest_pose, limits.rest_tolerance)), partial(guard_of, build_scene(scene), limits)
 
 
 def guard_of(scene: Scene, limits: SafetyLimits, spec: ActionSpec) -> Guard:

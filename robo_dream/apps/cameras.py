@@ -35,12 +35,14 @@ def serial_of(config: CameraKind) -> str:
     return config.device if isinstance(config, OpenCVConfig) else str(config.path)
 
 
-def bench_cameras(cameras: Sequence[CameraKind], names: Sequence[str], size: int) -> list[Camera]:
-    """Those named `names`, in that order, `size` pixels wide; raises `CheckpointError` for one that is not there."""
+def bench_cameras(
+    cameras: Sequence[CameraKind], names: Sequence[str], size: int, poses: Mapping[str, np.ndarray] | None = None
+) -> list[Camera]:
+    """Those named `names`, in that order, `size` pixels wide, at `poses`; raises `CheckpointError` for one that is not there."""
     there = {camera.name: camera for camera in cameras}
     missing = [name for name in names if name not in there]
     if missing:
         raise CheckpointError(
             f"the checkpoint looks through {', '.join(names)}; `cameras` has {', '.join(sorted(there)) or 'none'}: add {', '.join(missing)}"
         )
-    return [SquareCamera(build_camera(there[name]), size) for name in names]
+    return [SquareCamera(build_camera(there[name], (poses or {}).get(name)), size) for name in names]

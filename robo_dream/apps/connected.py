@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,10 +12,13 @@ from types import FrameType, TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.apps.arms import at_address, build_driver, build_guarded
+from robo_dream.apps.arms import Rest, at_address, build_driver, build_guarded
+from robo_dream.apps.calibrated import calibrated_poses
 from robo_dream.apps.cameras import bench_cameras
-from robo_dream.apps.run import PairGoal, RunConfig, StartConfig
-from robo_dream.apps.twin import Twin, TwinCamera, TwinView
+from robo_dream.apps.plan_episode import drawn_attempt
+from robo_dream.apps.run import DrawnGoal, PairGoal, RunConfig, StartConfig
+from robo_dream.apps.twin import Twin
+from robo_dream.apps.twin_cameras import TwinView, twin_cameras
 from robo_dream.control.cartesian import CartesianArm, with_tool
 from robo_dream.control.clock import WallClock
 from robo_dream.control.guard_process import GuardProcess
@@ -23,21 +26,27 @@ from robo_dream.control.keys import terminal
 from robo_dream.control.safety import state_reasons
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm
 from robo_dream.errors import ArmError, ConfigError, ContractError, SafetyStopError
+from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.replay.events import SafetyEvent
 from sim.arm import collision_check
 from sim.tasks.attempt import Attempt
-from sim.world import World
+from sim.tasks.catalogue import task_named
+from sim.world import CONTROL_DT, World
 
 _log = logging.getLogger(__name__)
 _SETTLE = 5.0  # s that the arm may take to arrive at its start once all commands were sent
 
 
 class StillArm:
-    """A connected arm that is never told to move: what `--dry-run` drives. `send` gives back what would have been sent."""
+    """A connected arm that is never told to move: what `--dry-run` drives. `send` gives back what would have been sent.
+
+    As before a guard, a reading that fails leaves the last one, which grows old.
+    """
 
     def __init__(self, driver: RobotArm, command_dt: float) -> None:
         self._driver, self._command_dt = driver, command_dt
+        self._last: ArmState | None = None
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -51,7 +60,13 @@ class StillArm:
         self._driver.__exit__(kind, value, trace)
 
     def state(self) -> ArmState:
-        return self._driver.state()
+        try:
+            self._last = self._driver.state()
+        except ArmError as error:
+            if self._last is None:
+                raise
+            _log.warning("%s", error)
+        return self._last
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         action = np.asarray(action, np.float64)
@@ -69,9 +84,9 @@ class Connected:
 
     joints: GuardProcess | StillArm
     arm: CartesianArm
-    cameras: list[Camera]
+    cameras: Sequence[Camera]
     clock: WallClock
-    world: World  # the arm's model; of a twin, what its cameras last saw
+    world: World  # the arm's model; of a twin, how it was when last looked at
     view: TwinView | None
     attempt: Attempt | None
 
@@ -95,34 +110,54 @@ class Events:
             record(event)
 
 
+@dataclass(frozen=True)
+class Eyes:
+    """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s)."""
+
+    cameras: tuple[str, ...]
+    size: int
+    control_dt: float
+
+
+def eyes_of(wanted: RunConfig, model: LatentVideoModel | None) -> Eyes:
+    """Those that the checkpoint was trained with; without one, those of the scene."""
+    if model is not None:
+        return Eyes(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
+    cameras = wanted.scene.cameras
+    return Eyes(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
+
+
 @contextmanager
-def connected(wanted: RunConfig, model: LatentVideoModel, dry: bool, events: Events) -> Iterator[Connected]:
+def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Iterator[Connected]:
     """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
+    poses = calibrated_poses(wanted, eyes.cameras)
     with ExitStack() as stack:
         world = stack.enter_context(World(wanted.scene))
         arm_kind, view, attempt = wanted.arm, None, None
         if wanted.twin:
-            start, attempt = _pair_of(wanted, world)
-            twin = stack.enter_context(Twin(wanted.arm.kind, wanted.scene, start))
+            start, attempt = _start_of(wanted, world)
+            twin = stack.enter_context(Twin(wanted.arm, wanted.scene, start))
             arm_kind, view = at_address(wanted.arm, twin.address), TwinView(twin, world)
-            cameras: list[Camera] = [TwinCamera(view, name) for name in model.cameras]
+            cameras = stack.enter_context(twin_cameras(wanted.twin_cameras, twin, wanted.scene, eyes.cameras, eyes.size))
         else:
-            if isinstance(wanted.goal, PairGoal):
-                raise ConfigError("goal.kind is pair, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin")
-            cameras = bench_cameras(wanted.cameras, model.cameras, model.spec.config.image_size)
+            if isinstance(wanted.goal, PairGoal | DrawnGoal):
+                raise ConfigError(
+                    f"goal.kind is {wanted.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
+                )
+            cameras = bench_cameras(wanted.cameras, eyes.cameras, eyes.size, poses)
         for camera in cameras:
             stack.enter_context(camera)
-        command_dt = model.action_spec.control_dt
         if dry:
-            joints: GuardProcess | StillArm = StillArm(build_driver(arm_kind), command_dt)
+            driver = build_driver(arm_kind, Rest(wanted.rest_pose, wanted.loop.limits.rest_tolerance))
+            joints: GuardProcess | StillArm = StillArm(driver, eyes.control_dt)
         else:
-            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits)
+            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits, wanted.rest_pose)
             tty = terminal()
-            joints = GuardProcess(build, command_dt, events, None if tty is None else Path(tty))
+            joints = GuardProcess(build, eyes.control_dt, events, None if tty is None else Path(tty))
         stack.enter_context(_ended_by_sigterm())
         stack.enter_context(joints)
         _check_arm(joints, world, wanted)
-        if not (dry or isinstance(wanted.goal, PairGoal)):
+        if not (dry or attempt is not None):
             go_to_start(joints, wanted.start, np.asarray(wanted.start.joints or world.scene.arm.home))
         yield Connected(joints, CartesianArm(joints, world.moves), cameras, WallClock(), world, view, attempt)
 
@@ -169,13 +204,13 @@ def _check_arm(arm: RobotArm, world: World, wanted: RunConfig) -> None:
         raise ConfigError(f"rest_pose has {len(wanted.rest_pose)} angles; this arm has {state.joint_pos.size} joints")
 
 
-def _pair_of(wanted: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
-    """Where the twin begins: at the start of the pair, or at home."""
+def _start_of(wanted: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
+    """Where the twin begins, and what it is to do: as a pair or a draw has it, else at home."""
+    if isinstance(wanted.goal, DrawnGoal):
+        attempt = drawn_attempt(world, task_named(wanted.goal.task), wanted.goal.seed)
+        return world.state, attempt
     if not isinstance(wanted.goal, PairGoal):
         return None, None
-    from robo_dream.evaluation.manifest import read_manifest
-    from sim.tasks.catalogue import task_named
-
     manifest = read_manifest(wanted.goal.manifests / f"{wanted.goal.task}.safetensors", len(world.state))
     pair, attempt = wanted.goal.pair % len(manifest), Attempt(task_named(wanted.goal.task))
     world.set_state(manifest.starts[pair])

@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     wanted = wanted_of(args)
     from robo_dream.apps import compose
-    from robo_dream.apps.connected import Events, connected
+    from robo_dream.apps.connected import Events, connected, eyes_of
     from robo_dream.apps.goals import write_snapshot
     from robo_dream.control.loop import observe
 
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
-    with connected(wanted, model, dry=True, events=Events()) as bench:
+    model = None if wanted.checkpoint is None else compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
+    with connected(wanted, eyes_of(wanted, model), dry=True, events=Events()) as bench:
         files = write_snapshot(args.out, observe(bench.cameras, bench.arm, bench.clock, None))
     print("kept " + ", ".join(map(str, files)))
     return 0

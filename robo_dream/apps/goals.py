@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 
 from robo_dream.apps.connected import Connected
-from robo_dream.apps.run import PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
+from robo_dream.apps.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
 from robo_dream.control.cartesian import downward_quat
 from robo_dream.control.loop import observe
 from robo_dream.control.square import square_image
@@ -25,10 +25,10 @@ from robo_dream.replay.canvas import write_png
 Pictures = Mapping[str, UInt8[np.ndarray, "height width 3"]]
 
 
-def goal_of(wanted: PairGoal | SnapshotGoal | PicturesGoal | PoseGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
+def goal_of(wanted: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
     """The goal, and the pictures that show it (none for a pose)."""
     match wanted:
-        case PairGoal():
+        case PairGoal() | DrawnGoal():
             assert bench.attempt is not None
             seen = bench.attempt.goal_observation(bench.world)
         case SnapshotGoal():

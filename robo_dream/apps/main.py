@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform == "linux":  # headless rendering, decided when mujoco is imported; Mesa draws small pictures faster without threads
         os.environ.setdefault("MUJOCO_GL", "egl")
         os.environ.setdefault("LP_NUM_THREADS", "0")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads spin while they wait, beside an arm that needs the core
     args = parse(argv)
     _set_up_logging(args.debug)
     try:

@@ -116,7 +116,10 @@ def _serve(watch: RunWatch, dreams: "Future[ModelDreams]", pool: ThreadPoolExecu
 
 def _load_dreams(watch: RunWatch, path: Path | None, device: str) -> "ModelDreams":
     """The model that the run was planned with, or the one in `path`. Torch takes seconds to import, so the page does not wait for it."""
-    named = path or Path(watch.about.get("checkpoint", ""))
+    told = watch.about.get("checkpoint")
+    if path is None and told is None:
+        raise CheckpointError(f"nothing was imagined in this run ({watch.about.get('policy', 'it names no checkpoint')})")
+    named = path or Path(str(told))
     if not named.is_file():
         raise CheckpointError(f"the run names the checkpoint {str(named)!r}, which is not here; give it with --checkpoint FILE")
     import torch

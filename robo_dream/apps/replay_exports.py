@@ -19,7 +19,7 @@ from robo_dream.replay.export import html_page
 from robo_dream.replay.record import RunRecord, decision_in_force, find_record, read_run
 from robo_dream.replay.rerun_export import Seer, write_rrd
 from robo_dream.replay.routes import Dreamer, Routes
-from robo_dream.replay.strips import run_sheet
+from robo_dream.replay.strips import Draw, run_sheet
 from robo_dream.replay.video import VideoConfig, episode_pictures, write_video
 from robo_dream.replay.watch import RunWatch
 
@@ -55,9 +55,9 @@ def _export(args: argparse.Namespace, dreams: "Future[ModelDreams]") -> int:
     if args.mp4 or args.png or args.rerun:
         run = _read(root)
         if args.mp4:
-            print(write_mp4(args.mp4, run, dreams.result()))
+            print(write_mp4(args.mp4, run, dreams.result().draw if run.decisions else _nothing))
         if args.png:
-            print(_png(args.png, run, dreams.result(), args.decision))
+            print(_png(args.png, run, dreams, args.decision))
         if args.rerun:
             with _Bar("decisions", "decision") as bar:
                 print(write_rrd(args.rerun, run, _seer(dreams), on_progress=bar))
@@ -66,13 +66,13 @@ def _export(args: argparse.Namespace, dreams: "Future[ModelDreams]") -> int:
     return 0
 
 
-def write_mp4(path: Path, run: RunRecord, dreams: "ModelDreams") -> Path:
+def write_mp4(path: Path, run: RunRecord, draw: Draw) -> Path:
     """`path`, the video that `robo-dream plan` leaves."""
     result, config = run.result or {}, VideoConfig()
     told = np.asarray(result.get("distances", []), float)
     distances = told.tolist() if run.steps and len(told) > run.steps[-1].number else None
     verdict = "ended without a result" if run.result is None else _verdict(result)
-    pictures = episode_pictures(run, dreams.draw, config, distances, verdict)
+    pictures = episode_pictures(run, draw, config, distances, verdict)
     with tqdm(pictures, "pictures", len(run.steps) + round(config.last_seconds * config.fps), delay=_BAR_AFTER, leave=False) as bar:
         return write_video(path, iter(bar), config.fps, config.crf)
 
@@ -82,12 +82,17 @@ def _verdict(result: "dict | object") -> str:
     return "success, held" if told.get("strict") else "success" if told.get("moderate") else "not reached"
 
 
-def _png(path: Path, run: RunRecord, dreams: "ModelDreams", step: int | None) -> Path:
+def _png(path: Path, run: RunRecord, dreams: "Future[ModelDreams]", step: int | None) -> Path:
+    if not run.decisions:
+        raise DataError(f"the run in {run.root} has no decision; there is nothing to show. --mp4 shows what the cameras saw")
     if step is None:
-        if not run.decisions:
-            raise DataError(f"the run in {run.root} has no decision yet; there is nothing to show")
-        return write_png(path, run_sheet(run, dreams.draw))
-    return write_png(path, decision_sheet(run, decision_in_force(run, step), dreams.draw))
+        return write_png(path, run_sheet(run, dreams.result().draw))
+    return write_png(path, decision_sheet(run, decision_in_force(run, step), dreams.result().draw))
+
+
+def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """For a run without decisions, in which nothing was imagined."""
+    return {}
 
 
 def _html(root: Path, dreams: "Future[ModelDreams]", path: Path) -> None:

@@ -10,6 +10,8 @@ from robo_dream.apps.arms import ArmKind, LineKind
 from robo_dream.apps.cameras import CameraKind
 from robo_dream.apps.compose import PlanningConfig
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
+from robo_dream.apps.twin_cameras import RenderedKind, TwinCameraKind
+from robo_dream.control.calibration.file import CalibrationLimits
 from robo_dream.control.loop_config import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.models.rows import Precision
@@ -45,6 +47,19 @@ class PairGoal:
 
 
 @dataclass(frozen=True)
+class DrawnGoal:
+    """A start and a goal of a task, drawn freely for this arm: only a twin can be put there."""
+
+    kind: Literal["drawn"] = "drawn"
+    task: str = "reach"
+    seed: int = 3
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"goal.seed is {self.seed}; it must be 0 or more")
+
+
+@dataclass(frozen=True)
 class SnapshotGoal:
     """What `robo-dream goal capture` kept: how it should look, and where the arm was."""
 
@@ -76,6 +91,11 @@ class PoseGoal:
             raise ConfigError("goal.kind is pose, but neither goal.tool_pos nor goal.object_pos is given; give one or both")
 
 
+AnyGoal = PairGoal | DrawnGoal | SnapshotGoal | PicturesGoal | PoseGoal
+Policy = Literal["imagination", "oracle"]
+"""Who chooses the moves: a checkpoint that imagines from the pictures, or a script that is told a twin's true poses."""
+
+
 @dataclass(frozen=True)
 class StartConfig:
     """The pose to begin from. `verify` refuses to begin elsewhere, `home` goes there slowly, `as_is` begins where the arm stands."""
@@ -95,14 +115,18 @@ class StartConfig:
 class RunConfig:
     """Which arm and cameras, towards what, with which model, and how carefully."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path | None = Path("configs/checkpoints/jaco_s.safetensors")
+    policy: Policy = "imagination"
     out: Path = Path("runs/run")
     arm: ArmKind = field(default_factory=LineKind)
     twin: bool = False
-    cameras: tuple[CameraKind, ...] = ()  # on a bench; a twin has those of its scene
+    cameras: tuple[CameraKind, ...] = ()  # on a bench; a twin has those of its scene, as the next line says
+    twin_cameras: TwinCameraKind = field(default_factory=RenderedKind)
     scene: SceneConfig = field(default_factory=SceneConfig)  # the arm's model (and all of a twin's world)
-    goal: PairGoal | SnapshotGoal | PicturesGoal | PoseGoal = field(default_factory=PairGoal)
+    goal: AnyGoal = field(default_factory=PairGoal)
     start: StartConfig = field(default_factory=StartConfig)
+    calibration: Path | None = None  # the file of `robo-dream calibrate`, checked for age and for being of this arm and these cameras
+    calibration_limits: CalibrationLimits = field(default_factory=CalibrationLimits)
     rest_pose: tuple[float, ...] | None = None  # rad; torque may go off here and nowhere else
     seed: int = 3
     device: str = "cpu"
@@ -137,8 +161,24 @@ def wanted_of(args: argparse.Namespace) -> RunConfig:
     return replace(loaded, twin=loaded.twin or args.twin is not None)
 
 
+def require_policy(wanted: RunConfig) -> None:
+    """Raises `ConfigError` where nobody can choose the moves."""
+    if wanted.policy == "imagination" and wanted.checkpoint is None:
+        raise ConfigError(
+            f"checkpoint is not given, so nothing can be imagined: train one for {wanted.scene.arm!r} (`robo-dream collect`, then "
+            "`robo-dream train`); a twin may be moved by policy=oracle, which is told its true poses"
+        )
+    if wanted.policy != "oracle":
+        return
+    if not wanted.twin:
+        raise ConfigError("policy is oracle, which is told true poses: only a twin knows those. Add --twin, or set policy=imagination")
+    if not isinstance(wanted.goal, PairGoal | DrawnGoal):
+        raise ConfigError(f"policy is oracle, but goal.kind is {wanted.goal.kind}, which names no task; allowed are drawn and pair")
+
+
 def run(args: argparse.Namespace) -> int:
     wanted = wanted_of(args)
+    require_policy(wanted)
     from robo_dream.apps.run_session import run_session
 
     return run_session(wanted, dry=args.dry_run)

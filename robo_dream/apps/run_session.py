@@ -4,16 +4,21 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from robo_dream import config
 from robo_dream.apps import compose
-from robo_dream.apps.connected import Connected, Events, connected
+from robo_dream.apps.arms import lets_go
+from robo_dream.apps.connected import Connected, Events, connected, eyes_of
 from robo_dream.apps.goals import goal_of
+from robo_dream.apps.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.apps.plan_episode import Referee, drawing, require_same_world
-from robo_dream.apps.run import RunConfig
+from robo_dream.apps.run import DrawnGoal, PairGoal, RunConfig
 from robo_dream.control.episode import Episode, EpisodeEnd
 from robo_dream.control.loop import run_episode
 from robo_dream.control.safety import rest_reasons
+from robo_dream.control.scripted import scripted_episode
+from robo_dream.embodiment import ArmState
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.replay.canvas import write_png
@@ -26,26 +31,29 @@ from robo_dream.replay.writer import RunWriter
 
 def run_session(wanted: RunConfig, dry: bool) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it."""
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled, wanted.precision)
+    path = wanted.checkpoint if wanted.policy == "imagination" else None
+    model = None if path is None else compose.load_checkpoint_model(path, wanted.device, wanted.compiled, wanted.precision)
     folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    events = Events()
-    with connected(wanted, model, dry, events) as bench:
-        if wanted.twin:
-            require_same_world(model, bench.world, wanted.checkpoint)
-        print(f"connected: {wanted.arm.kind}{' (twin)' if wanted.twin else ''}, {' and '.join(model.cameras)}{', dry run' if dry else ''}")
+    events, eyes = Events(), eyes_of(wanted, model)
+    with connected(wanted, eyes, dry, events) as bench:
+        if wanted.twin and model is not None and path is not None:
+            require_same_world(model, bench.world, path)
+        print(f"connected: {wanted.arm.kind}{' (twin)' if wanted.twin else ''}, {' and '.join(eyes.cameras)}{', dry run' if dry else ''}")
+        if model is None:
+            print(f"the moves come from the {ORACLE}")
         print("space, e or escape: emergency stop   Ctrl-C: decelerate and hold", flush=True)
         episode, referee = _episode(wanted, model, bench, events, folder, dry)
-    run, draw = read_run(folder / "record"), drawing(model)
+    run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
     distances = None if referee is None else referee.distances
     verdict = "" if referee is None else "success" if referee.reached else "not reached"
     video = write_video(folder / "video.mp4", episode_pictures(run, draw, wanted.video, distances, verdict), wanted.video.fps)
-    sheet = write_png(folder / "decisions.png", run_sheet(run, draw))
+    sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
     print(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
 
 
 class TwinReferee(Referee):
-    """Judges by what the twin's cameras saw last."""
+    """Judges by how the twin was when it was last looked at."""
 
     @property
     def reached(self) -> bool:
@@ -53,34 +61,51 @@ class TwinReferee(Referee):
 
 
 def _episode(
-    wanted: RunConfig, model: LatentVideoModel, bench: Connected, events: Events, folder: Path, dry: bool
+    wanted: RunConfig, model: LatentVideoModel | None, bench: Connected, events: Events, folder: Path, dry: bool
 ) -> tuple[Episode, TwinReferee | None]:
-    goal, pictures = goal_of(wanted.goal, model, bench)
-    planning = wanted.planning
-    planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
+    if model is None:
+        assert bench.attempt is not None  # see `require_policy`
+        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation(bench.world)
+        pictures = {name: frame.image for name, frame in seen.frames.items()}
+        made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
+    else:
+        assert wanted.checkpoint is not None
+        goal, pictures = goal_of(wanted.goal, model, bench)
+        made_by = {
+            "policy": wanted.policy,
+            "planning": config.dump(wanted.planning),
+            "checkpoint": str(wanted.checkpoint),
+            "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
+            "made_with": made_with(model.device),
+        }
     about = {
-        "task": wanted.goal.kind,
+        "task": wanted.goal.task if isinstance(wanted.goal, PairGoal | DrawnGoal) else wanted.goal.kind,
         "seed": wanted.seed,
-        "goal": f"{wanted.goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}",
+        "goal": _goal_words(wanted, dry),
         "config": config.dump(wanted),
-        "planning": config.dump(planning),
+        "moves": config.dump(bench.world.moves.limits),
+        "action_spec": bench.arm.action_spec.to_json(),
         "loop": config.dump(wanted.loop),
-        "checkpoint": str(wanted.checkpoint),
-        "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
-        "made_with": made_with(model.device),
+        **made_by,
     }
     referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
     with RunWriter(folder / "record", about, goal, pictures) as writer:
         events.record_by(writer.on_event)
-        episode = run_episode(
-            bench.arm, bench.cameras, bench.clock, model, planner, goal, wanted.loop, wanted.seed,
-            truth=bench.world.truth if bench.view is not None else None, is_done=referee,
-            on_decision=writer.on_decision, on_step=writer.on_step,
-        )  # fmt: skip
+        common = {"truth": None if bench.view is None else bench.view.truth, "is_done": referee, "on_step": writer.on_step}
+        if model is None:
+            assert bench.attempt is not None
+            oracle = Oracle(bench.world, bench.attempt, wanted.seed)
+            episode = scripted_episode(bench.arm, bench.cameras, bench.clock, oracle, wanted.loop, **common)
+        else:
+            planner = compose.build_planner(wanted.planning.planner, model, wanted.planning.cost, wanted.planning.proposals)
+            episode = run_episode(
+                bench.arm, bench.cameras, bench.clock, model, planner, goal, wanted.loop, wanted.seed,
+                on_decision=writer.on_decision, **common,
+            )  # fmt: skip
         if referee is not None:
             referee(episode.observations[-1])
         last = episode.observations[-1]
-        torque = rest_reasons(last.arm, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits)
+        torque = _torque_reasons(wanted, last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
             "distances": [] if referee is None else referee.distances, "torque": list(torque),
@@ -94,7 +119,25 @@ def _episode(
     return episode, referee
 
 
-def _sentence(episode: Episode, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path) -> str:
+def _torque_reasons(wanted: RunConfig, state: ArmState) -> tuple[str, ...]:
+    """Why the arm is held on leaving; empty where its driver lets go."""
+    if not lets_go(wanted.arm):
+        return (f"the controller of an arm of kind {wanted.arm.kind!r} holds it",)
+    return rest_reasons(state, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits.rest_tolerance)
+
+
+def _goal_words(wanted: RunConfig, dry: bool) -> str:
+    goal = wanted.goal
+    task = f"{goal.task} as " if isinstance(goal, PairGoal | DrawnGoal) else ""
+    return f"{task}{goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}"
+
+
+def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """What an oracle imagines."""
+    return {}
+
+
+def _sentence(episode: Episode, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
     seconds = np.asarray(episode.decision_seconds) * 1e3
     timing = "no decision"
     if len(seconds):
@@ -105,5 +148,6 @@ def _sentence(episode: Episode, referee: TwinReferee | None, kinds: list[str], v
         reached = "reached" if referee.reached else "not reached"
         lines.insert(1, f"  goal {reached}; {100 * referee.distances[0]:.1f} cm away, then {100 * referee.distances[-1]:.1f} cm")
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    lines += [f"  guard    {counts or 'nothing clipped, nothing stopped'}", f"  video    {video}", f"  pictures {sheet}"]
+    lines += [f"  guard    {counts or 'nothing clipped, nothing stopped'}", f"  video    {video}"]
+    lines += [] if sheet is None else [f"  pictures {sheet}"]
     return "\n".join([*lines, *(f"  stopped: {reason}" for reason in episode.reasons)])

@@ -1,9 +1,11 @@
-"""A MuJoCo arm that moves in real time in a process of its own, behind the wire that its driver speaks, and cameras that look at it."""
+"""A MuJoCo arm that moves in real time in a process of its own, behind the wire that its driver speaks."""
 
 import multiprocessing as mp
+import os
 import signal
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing import connection
 from types import TracebackType
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.embodiment import Frame, Intrinsics
+from hardware.arms.ur import UrConfig
+from robo_dream.apps.arms import ArmKind, DynamixelKind
 from robo_dream.errors import ArmError, ConfigError, RoboDreamError
 from sim.emulators.plant import Plant
 from sim.scene import SceneConfig
@@ -19,11 +22,11 @@ from sim.world import World
 
 _START = 30.0  # s for a new interpreter and a compiled scene
 Address = str | int
-Serve = Callable[[Plant], AbstractContextManager[Address]]
+Serve = Callable[[Plant, Any], AbstractContextManager[Address]]
 
 
 @contextmanager
-def _line(plant: Plant):
+def _line(plant: Plant, arm: ArmKind):
     from sim.emulators.line_server import LineServer
 
     with LineServer(plant) as server:
@@ -31,24 +34,57 @@ def _line(plant: Plant):
 
 
 @contextmanager
-def _so101(plant: Plant):
+def _so101(plant: Plant, arm: ArmKind):
     from sim.emulators.so101 import so101_bus
 
     with so101_bus(plant) as bus:
         yield bus.port
 
 
-WIRES: dict[str, Serve] = {"line": _line, "so101": _so101}
+@contextmanager
+def _dynamixel(plant: Plant, arm: DynamixelKind):
+    from sim.emulators.dynamixel_bus import DynamixelBus
+    from sim.emulators.servo_bus import ServoMount
+
+    with DynamixelBus(plant, [ServoMount(servo.id, servo.zero, servo.scale) for servo in (*arm.joints, arm.gripper)]) as bus:
+        yield bus.port
+
+
+@contextmanager
+def _ur(plant: Plant, arm: UrConfig):
+    from sim.emulators.ur_rtde import SERIAL, UrEmulator
+
+    serial, has_hand = arm.serial or SERIAL, arm.gripper == "robotiq"
+    with UrEmulator(plant, _own_address(), model=arm.model, serial=serial, robotiq=has_hand) as controller:
+        yield controller.address
+
+
+@contextmanager
+def _xarm(plant: Plant, arm: ArmKind):
+    from sim.emulators.xarm import XarmEmulator
+
+    with XarmEmulator(plant, _own_address()) as controller:
+        yield controller.address
+
+
+WIRES: dict[str, Serve] = {"line": _line, "so101": _so101, "dynamixel": _dynamixel, "ur": _ur, "xarm": _xarm}
 """How the arm of each `kind` is emulated: what serves its plant, and gives the port or address for the driver."""
+
+
+def _own_address() -> str:
+    """A loopback address that no other process takes: these controllers' ports are fixed."""
+    number = os.getpid()
+    return f"127.{64 + (number >> 16) % 64}.{number >> 8 & 255}.{number & 255}"
 
 
 class Twin:
     """The process. Entering starts it with the arm at `start` (a world's state; its home pose without) and gives `address`."""
 
-    def __init__(self, kind: str, scene: SceneConfig, start: Float[np.ndarray, " state"] | None = None, speed: float = 1.0) -> None:
-        if kind not in WIRES:
-            raise ConfigError(f"no twin speaks the wire of arm kind {kind!r}; there are twins of {', '.join(sorted(WIRES))}")
-        self._arguments = (kind, scene, None if start is None else np.asarray(start), speed)
+    def __init__(self, arm: ArmKind, scene: SceneConfig, start: Float[np.ndarray, " state"] | None = None, speed: float = 1.0) -> None:
+        if arm.kind not in WIRES:
+            raise ConfigError(f"no twin speaks the wire of arm kind {arm.kind!r}; there are twins of {', '.join(sorted(WIRES))}")
+        self._arguments = (arm, scene, None if start is None else np.asarray(start), speed)
+        self._asking = threading.Lock()
         self.address: Address = 0
 
     def __enter__(self) -> "Twin":
@@ -77,9 +113,10 @@ class Twin:
 
     def _ask(self, what: str | None) -> dict[str, Any]:
         try:
-            if what is not None:
-                self._channel.send(what)
-            told = self._channel.recv()
+            with self._asking:
+                if what is not None:
+                    self._channel.send(what)
+                told = self._channel.recv()
         except (EOFError, OSError):
             raise ArmError(f"the twin has ended (exit code {self._process.exitcode}); see what it said above") from None
         if "error" in told:
@@ -87,53 +124,17 @@ class Twin:
         return told
 
 
-class TwinView:
-    """What a twin's cameras see: its newest state, put into a world of this process."""
-
-    def __init__(self, twin: Twin, world: World) -> None:
-        self._twin, self.world = twin, world
-        self.time = 0.0
-        self.refresh()
-
-    def refresh(self) -> None:
-        self.time, state, _ = self._twin.now()
-        self.world.set_state(state)
-
-
-class TwinCamera:
-    """A `Camera` of a twin. Frames are stamped with the time of the physics that they show."""
-
-    def __init__(self, view: TwinView, name: str) -> None:
-        view.world.camera(name)
-        self._view, self.name = view, name
-
-    def __enter__(self) -> "TwinCamera":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    @property
-    def intrinsics(self) -> Intrinsics:
-        return self._view.world.intrinsics(self.name)
-
-    @property
-    def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
-        return self._view.world.world_from_camera(self.name)
-
-    def read(self) -> Frame:
-        self._view.refresh()
-        frame = self._view.world.frame(self.name)
-        return Frame(self._view.time, frame.image, frame.number)
-
-
-def _serve(kind: str, scene: SceneConfig, start: Float[np.ndarray, " state"] | None, speed: float, channel: connection.Connection) -> None:
+def _serve(
+    arm: ArmKind, scene: SceneConfig, start: Float[np.ndarray, " state"] | None, speed: float, channel: connection.Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a real arm does not vanish on Ctrl-C either
+    with suppress(OSError):  # where the system allows it: a real arm does not wait for a busy computer
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
     try:
         with World(scene) as world:
             if start is not None:
                 world.set_state(start)
-            with Plant(world, speed) as plant, WIRES[kind](plant) as address:
+            with Plant(world, speed) as plant, WIRES[arm.kind](plant, arm) as address:
                 channel.send({"address": address})
                 while channel.recv() == "state":
                     with plant.lock:

@@ -121,15 +121,15 @@ def unpaired_reasons(observation: Observation, limits: SafetyLimits) -> tuple[st
     return (f"cameras {first!r} and {last!r} were exposed {spread:.3f} s apart; allowed {limits.max_frame_spread} s",)
 
 
-def rest_reasons(state: ArmState, rest: Float[np.ndarray, " joint"] | None, limits: SafetyLimits) -> tuple[str, ...]:
+def rest_reasons(state: ArmState, rest: Float[np.ndarray, " joint"] | None, tolerance: float) -> tuple[str, ...]:
     """Why torque must stay on: no rest pose was declared, or the arm is not in it (radians)."""
     if rest is None:
         return ("no rest pose is declared for this arm, so its torque stays on",)
     off = np.abs(state.joint_pos - np.asarray(rest, float))
-    if (off <= limits.rest_tolerance).all():  # NaN is not
+    if (off <= tolerance).all():  # NaN is not
         return ()
     joint = int(np.nanargmax(off)) if np.isfinite(off).any() else 0
-    return (f"joint {joint + 1} is {off[joint]:.3f} rad from the rest pose; allowed {limits.rest_tolerance} rad: torque stays on",)
+    return (f"joint {joint + 1} is {off[joint]:.3f} rad from the rest pose; allowed {tolerance} rad: torque stays on",)
 
 
 def action_reasons(spec: ActionSpec, action: np.ndarray) -> tuple[str, ...]:

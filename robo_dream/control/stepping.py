@@ -29,8 +29,9 @@ _log = logging.getLogger(__name__)
 def observe(cameras: Sequence[Camera], arm: RobotArm, clock: Clock, truth: Callable[[], Mapping[str, np.ndarray]] | None) -> Observation:
     """The newest frame of each camera and the arm's state; `truth` only labels, no model or planner reads it."""
     frames = {camera.name: camera.read() for camera in cameras}
-    state = arm.state()
-    return Observation(clock.now(), frames, state, {} if truth is None else truth())
+    known = {} if truth is None else truth()
+    state = arm.state()  # last: it may be least old
+    return Observation(clock.now(), frames, state, known)
 
 
 def hold_action(spec: ActionSpec, state: ArmState) -> Float[np.ndarray, " action"]:

@@ -43,6 +43,9 @@ def html_page(routes: Routes, config: ExportConfig | None = None, on_progress: C
 
     if run["goal_cameras"]:
         keep_picture("/picture/goal")
+    for row in run["steps"] if not picked else ():  # nothing was imagined; what was seen is all there is
+        if "damage" not in row:
+            keep_picture(f"/picture/step/{row['step']}")
     for done, index in enumerate(picked):
         path = f"/api/decision/{index}"
         decision = json.loads(routes.get(path).body)

@@ -32,7 +32,7 @@ def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> d
     return {
         "name": str(watch.root.parent.name if watch.root.name == "record" else watch.root.name),
         "root": str(watch.root),
-        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint") if key in watch.about},
+        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint", "policy") if key in watch.about},
         "cameras": list(watch.cameras),
         "goal_cameras": list(watch.goal.pictures),
         "actions": action_names(size),

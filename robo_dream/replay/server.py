@@ -17,7 +17,9 @@ LOOPBACK = "127.0.0.1"
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d+)?")  # a host, then perhaps a port
 _MAX_BODY = 2**20  # bytes; a latent and a block of actions take some kB
-SCRIPTS = ("source.js", "draw.js", "timeline.js", "views.js", "ask.js", "walk.js", "keys.js", "page.js")  # in the order of the page
+SCRIPTS = (  # in the order of the page
+    "source.js", "draw.js", "timeline.js", "views.js", "ask.js", "walk.js", "frames.js", "keys.js", "page.js",
+)  # fmt: skip
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

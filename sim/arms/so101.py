@@ -70,6 +70,7 @@ def build() -> ArmModel:
             yaw_low=-0.9,
             yaw_high=0.9,
             joint_speed=(_SPEED,) * 5,
+            give=0.15,  # its pan ends at 2.94 N m: pushing a box that jams, it is pressed back until the tool lags by `max_lag`, 0.33 rad
         ),
         integrator="implicitfast",  # stiff servos on light links
     )

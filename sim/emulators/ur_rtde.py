@@ -5,6 +5,8 @@ from sim.emulators.faults import Faults
 from sim.emulators.plant import Plant
 from sim.emulators.ur_controller import UNLOCK_DELAY
 
+SERIAL = "20225500001"
+
 
 class UrEmulator(ControllerProcess):
     """Give `address` to the client as the robot's IP.
@@ -21,7 +23,7 @@ class UrEmulator(ControllerProcess):
         address: str = "127.0.0.1",
         faults: Faults | None = None,
         model: str = "UR5",
-        serial: str = "20225500001",
+        serial: str = SERIAL,
         remote_control: bool = True,
         robotiq: bool = False,
         unlock_delay: float = UNLOCK_DELAY,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hardware.arms.franka import FrankaConfig
 from robo_dream.apps import main
 from robo_dream.apps.arms import LineKind, at_address, build_guarded
 from robo_dream.apps.connected import go_to_start
@@ -29,7 +30,7 @@ PATIENT = SafetyLimits(max_state_age=2.0, max_plan_age=60.0, max_frame_age=60.0)
 
 def test_arm_is_driven_through_all_processes_and_its_start_is_verified() -> None:
     scene = SceneConfig()
-    with Twin("line", scene) as twin:
+    with Twin(LineKind(), scene) as twin:
         build = partial(build_guarded, at_address(LineKind(timeout=1.0), twin.address), scene, PATIENT)
         with GuardProcess(build, 0.1) as arm:
             home = arm.state().joint_pos
@@ -45,7 +46,7 @@ def test_arm_is_driven_through_all_processes_and_its_start_is_verified() -> None
 
 def test_twin_of_a_wire_that_nobody_speaks_is_an_error() -> None:
     with pytest.raises(ConfigError, match="there are twins of"):
-        Twin("abacus", SceneConfig())
+        Twin(FrankaConfig(), SceneConfig())
 
 
 def test_pair_goal_on_a_bench_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ async function afterNews(hasDecisions, dreamerCame) {
   const count = state.run.decisions.length;
   drawHeader();
   drawTimeline();
+  if (!count && (state.run.finished || isOracle())) return showFrames();
   if (!count) return showEmpty("Waiting for the first decision …");
   if (state.decision === null) return select(Math.min(wantedIndex(), count - 1), true);
   if (hasDecisions && state.followed) return select(count - 1, true);
@@ -48,6 +49,10 @@ async function afterNews(hasDecisions, dreamerCame) {
     forget(`/api/decision/${state.index}`);
     await select(state.index, true);
   }
+}
+
+function isOracle() {
+  return (state.run.about.policy || "").startsWith("oracle");
 }
 
 async function follow() {
