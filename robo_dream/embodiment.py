@@ -53,7 +53,9 @@ class ActionSpec:
             raise ContractError(f"control_dt is {self.control_dt} s; it must be positive")
 
     @classmethod
-    def joint_targets(cls, joints: Sequence[str], low: Sequence[float], high: Sequence[float], control_dt: float) -> "ActionSpec":
+    def joint_targets(
+        cls, joints: Sequence[str], low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray, control_dt: float
+    ) -> "ActionSpec":
         """Of an arm with `joints` between `low` and `high` (rad), and a gripper."""
         names, units = (*joints, "gripper"), ("rad",) * len(joints) + ("1",)
         return cls("joint_target", names, units, np.append(low, 0.0), np.append(high, 1.0), control_dt)
@@ -64,6 +66,14 @@ class ActionSpec:
 
     def clip(self, action: Float[np.ndarray, "*batch action"]) -> Float[np.ndarray, "*batch action"]:
         return np.clip(action, self.low, self.high)
+
+    def numbers(self, action: Sequence[float] | np.ndarray) -> Float[np.ndarray, " action"]:
+        """`action` as float64 of shape (action,); raises `ContractError` when mis-shaped or not finite."""
+        action = np.asarray(action, np.float64)
+        if action.shape != (self.size,) or not np.isfinite(action).all():
+            what = self.kind.replace("_", " ")
+            raise ContractError(f"{what} {action} must be {self.size} finite numbers {self.names}; nothing was sent")
+        return action
 
     def check(self, action: np.ndarray) -> Float[np.ndarray, " action"]:
         """`action` as float32 of shape (action,); raises `ContractError` when mis-shaped, not finite or out of range."""

@@ -13,7 +13,6 @@ from robo_dream.control.guard import Guard, motion_limits
 from robo_dream.control.guarded_arm import GuardedArm
 from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ContractError
 from robo_dream.replay.events import SafetyEvent
 from sim.scene import Scene
 from sim.world import CONTROL_DT, World
@@ -42,9 +41,7 @@ class SimArm:
         return self._world.arm_state()
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {self.action_spec.size} finite numbers {self.action_spec.names}")
+        action = self.action_spec.numbers(action)
         self._world.pending_target = np.clip(action, self.action_spec.low, self.action_spec.high)
         return self._world.pending_target
 

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ContractError
 from sim.arm import SimArm
 from sim.emulators.plant import Plant
 
@@ -35,9 +34,7 @@ class PlantArm:
         )  # fmt: skip
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {self.action_spec.size} finite numbers {self.action_spec.names}")
+        action = self.action_spec.numbers(action)
         applied = self.action_spec.clip(action)
         with self._lock:
             self._plant.set_target(applied[:-1], float(applied[-1]), self._speed)

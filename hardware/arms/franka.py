@@ -21,7 +21,7 @@ from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError, MissingExtraError
+from robo_dream.errors import ArmError, ConfigError, MissingExtraError
 
 JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 _PORT = 1337  # of the Franka control interface
@@ -116,9 +116,7 @@ class FrankaArm(StoppedOnLeaving):
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Starts towards a target, no further from the last one than `max_speed` allows. Raises `ContractError`, `ArmError`."""
-        action = np.asarray(action, np.float64)
-        if action.shape != (8,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be 8 finite numbers {self.action_spec.names}; nothing was sent")
+        action = self.action_spec.numbers(action)
         config = self._config
         if self._robot is None:
             raise ArmError(f"{self._name} is not connected; use it within `with`")

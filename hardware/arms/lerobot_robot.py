@@ -1,18 +1,17 @@
 """Any LeRobot `Robot` object as an arm: what it calls `<joint>.pos` becomes radians, and its errors an `ArmError`."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError
+from robo_dream.errors import ArmError, ConfigError
 
 _JUMP = 0.1, 8.0  # rad, and rad/s from the observation before: no such arm moves faster
 _ASTRAY = 0.5  # rad beside the way to its target, where no joint comes by itself however long nobody looked
@@ -80,7 +79,7 @@ class LeRobotConfig:
             raise ConfigError(f"control_dt is {self.control_dt} s and max_read_time {self.max_read_time} s; both must be positive")
 
 
-class LeRobotArm:
+class LeRobotArm(StoppedOnLeaving):
     """A `RobotArm` that takes joint targets (radians, then the closure) and drives `robot`.
 
     Entering connects the robot unless it is connected already, and never starts a calibration (that asks at the keyboard). LeRobot
@@ -101,8 +100,7 @@ class LeRobotArm:
             scale = sign * 200 / (high - low)
             zero = zero - scale * (high + low) / 2
         self._zero, self._scale = np.append(zero, config.opened), np.append(scale, config.closed - config.opened)
-        units = ("rad",) * len(config.joints) + ("1",)
-        self.action_spec = ActionSpec("joint_target", self._names, units, np.append(low, 0.0), np.append(high, 1.0), config.control_dt)
+        self.action_spec = ActionSpec.joint_targets(self._names[:-1], low, high, config.control_dt)
         self._entered = False
         self._seen: tuple[float, np.ndarray] | None = None  # when, and radians and closure
         self._target: np.ndarray | None = None
@@ -129,16 +127,6 @@ class LeRobotArm:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-        except ArmError:
-            if value is None:  # an error that is under way says more
-                raise
-        finally:
-            self._entered = False
-            self._call("disconnect", self._robot.disconnect)
-
     def state(self) -> ArmState:
         """One observation. Tool and tool target are NaN: `robo_dream.control.cartesian.with_tool` knows them."""
         with self._lock:
@@ -146,18 +134,12 @@ class LeRobotArm:
             at, pos = self._observe()
             target = pos if self._target is None else self._target
         vel = np.zeros(len(pos)) if before is None else (pos - before[1]) / max(at - before[0], 1e-6)
-        nan = np.full(3, np.nan)
-        return ArmState(
-            time=at, joint_pos=pos[:-1], joint_vel=vel[:-1], tool_pos=nan, tool_quat=np.full(4, np.nan), tool_yaw=math.nan,
-            gripper=float(pos[-1]), target_pos=nan, target_yaw=math.nan, target_gripper=float(target[-1]), joint_target=target[:-1],
-        )  # fmt: skip
+        return ArmState.of_joints(at, pos[:-1], vel[:-1], float(pos[-1]), target)
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Starts towards `action`, clipped to the limits; returns what the robot says that it sent. Raises `ContractError`, `ArmError`."""
-        action = np.asarray(action, np.float64)
         spec = self.action_spec
-        if action.shape != (spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {spec.size} finite numbers {spec.names}; nothing was sent")
+        action = spec.numbers(action)
         with self._lock:
             self._target = self._send(np.clip(action, spec.low, spec.high))
             self._stopped = False
@@ -213,6 +195,10 @@ class LeRobotArm:
         self._assert_entered()
         wanted = {f"{name}.pos": float(value) for name, value in zip(self._names, self._zero + self._scale * target, strict=True)}
         return self._values(self._call("send_action", lambda: self._robot.send_action(wanted)), "send_action")
+
+    def _disconnect(self) -> None:
+        self._entered = False
+        self._call("disconnect", self._robot.disconnect)
 
     def _assert_entered(self) -> None:
         if not self._entered:

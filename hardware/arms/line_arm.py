@@ -15,14 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError
+from robo_dream.errors import ArmError, ConfigError
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LineArmConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)} s; allowed is above 0, at most 5 s")
 
 
-class LineArm:
+class LineArm(StoppedOnLeaving):
     """A `RobotArm` of joint targets. Entering connects and asks who is there; leaving stops the arm where it is and disconnects."""
 
     def __init__(self, config: LineArmConfig, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,10 +66,8 @@ class LineArm:
             wanted = self._config.arm
             if wanted and hello.get("arm") != wanted:
                 raise ArmError(f"{self._name} says it is {hello.get('arm')!r}; the configuration names {wanted!r}")
-            names = (*(str(name) for name in hello["names"]), "gripper")
-            units = ("rad",) * (len(names) - 1) + ("1",)
-            low, high = np.append(hello["low"], 0.0), np.append(hello["high"], 1.0)
-            self.action_spec = ActionSpec("joint_target", names, units, low, high, self._config.control_dt)
+            names = [str(name) for name in hello["names"]]
+            self.action_spec = ActionSpec.joint_targets(names, hello["low"], hello["high"], self._config.control_dt)
             self.state()
         except (KeyError, TypeError, ValueError) as error:
             self._disconnect()
@@ -78,13 +76,6 @@ class LineArm:
             self._disconnect()
             raise
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if self._socket is not None:
-                self.stop()
-        finally:
-            self._disconnect()
 
     def state(self) -> ArmState:
         """Raises `ArmError` when the answer is late, lost or not what was asked for."""
@@ -99,26 +90,20 @@ class LineArm:
             raise ArmError(f"{self._name} answered positions {pos} and speeds {vel}; expected {num_joints} finite numbers each")
         if not math.isfinite(gripper):
             raise ArmError(f"{self._name} answered a gripper closure of {gripper}")
-        unknown = np.full(3, np.nan)
-        last = self._last
-        return ArmState(
-            time=self._clock(), joint_pos=pos, joint_vel=vel, tool_pos=unknown, tool_quat=np.full(4, np.nan), tool_yaw=math.nan,
-            gripper=gripper, target_pos=unknown, target_yaw=math.nan, target_gripper=gripper if last is None else float(last[-1]),
-            joint_target=None if last is None else last[:-1],
-        )  # fmt: skip
+        return ArmState.of_joints(self._clock(), pos, vel, gripper, self._last)
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
-        action, spec = np.asarray(action, np.float64), self.action_spec
-        if action.shape != (spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {spec.size} finite numbers {spec.names}")
+        spec = self.action_spec
+        action = spec.numbers(action)
         action = spec.clip(action)
         self._ask("target", pos=action[:-1].tolist(), gripper=float(action[-1]))
         self._last = action
         return action
 
     def stop(self) -> None:
-        self._ask("stop")
-        self._last = None
+        if self._socket is not None:
+            self._ask("stop")
+            self._last = None
 
     def _ask(self, do: str, **content: Any) -> dict[str, Any]:
         """One question and its answer; answers to earlier questions, which came too late, are passed over."""

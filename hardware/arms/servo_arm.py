@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.control.safety import rest_reasons
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError
+from robo_dream.errors import ArmError, ConfigError
 
 TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)
@@ -152,7 +152,7 @@ class ServoLine(ABC):
     def set_torque(self, on: bool) -> None: ...
 
 
-class ServoArm:
+class ServoArm(StoppedOnLeaving):
     """A `RobotArm` that takes joint targets (radians, then the closure), over a `ServoLine`.
 
     Entering connects, reads the joints and takes hold where they are. `state` raises `ArmError` when a servo is silent, late,
@@ -191,36 +191,17 @@ class ServoArm:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self.stop()
-            if self._rests():
-                self._twice(lambda: self._line.set_torque(False))
-        except ArmError:
-            if value is None:  # an error that is under way says more
-                raise
-        finally:
-            self._entered = False
-            self._line.close()
-
     def state(self) -> ArmState:
         """One exchange with every servo. Tool and tool target are NaN: `robo_dream.control.cartesian.with_tool` knows them."""
         reading, goal = self._read()
         self._check(reading, goal)
         pos, target = self._values(reading.pos), self._values(reading.goal if goal is None else goal)
-        nan = np.full(3, np.nan)
-        return ArmState(
-            time=reading.time, joint_pos=pos[:-1], joint_vel=(reading.speed / self._scale)[:-1], tool_pos=nan,
-            tool_quat=np.full(4, np.nan), tool_yaw=math.nan, gripper=float(pos[-1]), target_pos=nan, target_yaw=math.nan,
-            target_gripper=float(target[-1]), joint_target=target[:-1],
-        )  # fmt: skip
+        return ArmState.of_joints(reading.time, pos[:-1], (reading.speed / self._scale)[:-1], float(pos[-1]), target)
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Starts towards `action`, clipped to the limits; returns what is on the wire. Raises `ContractError`, `ArmError`."""
-        action = np.asarray(action, np.float64)
         spec = self.action_spec
-        if action.shape != (spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {spec.size} finite numbers {spec.names}; nothing was sent")
+        action = spec.numbers(action)
         goal = self._ticks(action)
         self._twice(lambda: self._write(goal))
         self._stopped = False
@@ -367,6 +348,14 @@ class ServoArm:
             yield
         finally:
             self._bus.release()
+
+    def _let_go(self) -> None:
+        if self._rests():
+            self._twice(lambda: self._line.set_torque(False))
+
+    def _disconnect(self) -> None:
+        self._entered = False
+        self._line.close()
 
     def _ticks(self, values: Float[np.ndarray, " servo"]) -> Int[np.ndarray, " servo"]:
         """Within the limits, whole ticks included."""

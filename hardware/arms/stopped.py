@@ -12,6 +12,7 @@ class StoppedOnLeaving(ABC):
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.stop()
+            self._let_go()
         except ArmError:
             if value is None:  # an error that is under way says more
                 raise
@@ -20,6 +21,9 @@ class StoppedOnLeaving(ABC):
 
     @abstractmethod
     def stop(self) -> None: ...
+
+    def _let_go(self) -> None:  # noqa: B027  (most arms hold themselves)
+        """Takes the torque away where the arm may be without."""
 
     @abstractmethod
     def _disconnect(self) -> None: ...

@@ -22,7 +22,7 @@ from hardware.arms.stopped import StoppedOnLeaving
 from hardware.arms.ur_dashboard import ask
 from hardware.arms.ur_process import UrProcess, UrReading
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError, MissingExtraError
+from robo_dream.errors import ArmError, ConfigError, MissingExtraError
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 _RUNNING = 7  # robot mode
@@ -146,9 +146,7 @@ class UrArm(StoppedOnLeaving):
         The first one after a stop opens the stream: from then on the controller stops the arm unless another one comes within
         1 / `watchdog` seconds, until `stop`. Raises `ContractError`, and `ArmError` once anything has gone wrong.
         """
-        action = np.asarray(action, np.float64)
-        if action.shape != (7,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be 7 finite numbers {self.action_spec.names}; nothing was sent")
+        action = self.action_spec.numbers(action)
         process = self._connected()
         self._refuse_latched()
         config, now = self._config, self._clock()

@@ -22,7 +22,7 @@ from hardware.arms.polled_gripper import PolledGripper
 from hardware.arms.stopped import StoppedOnLeaving
 from hardware.arms.xarm_client import connect, identify
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError, ContractError, MissingExtraError
+from robo_dream.errors import ArmError, ConfigError, MissingExtraError
 
 JOINTS = tuple(f"joint{i}" for i in range(1, 7))
 _TURN = 2 * math.pi
@@ -131,9 +131,7 @@ class XarmArm(StoppedOnLeaving):
 
         Raises `ContractError`, and `ArmError` once anything has gone wrong.
         """
-        action = np.asarray(action, np.float64)
-        if action.shape != (7,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be 7 finite numbers {self.action_spec.names}; nothing was sent")
+        action = self.action_spec.numbers(action)
         config, api = self._config, self._connected()
         with self._lock:
             if self._latched:

@@ -25,7 +25,7 @@ from robo_dream.control.guard_process import GuardProcess
 from robo_dream.control.keys import terminal
 from robo_dream.control.safety import state_reasons
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm
-from robo_dream.errors import ArmError, ConfigError, ContractError, SafetyStopError
+from robo_dream.errors import ArmError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.replay.events import SafetyEvent
@@ -69,9 +69,7 @@ class StillArm:
         return self._last
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_spec.size,) or not np.isfinite(action).all():
-            raise ContractError(f"joint target {action} must be {self.action_spec.size} finite numbers {self.action_spec.names}")
+        action = self.action_spec.numbers(action)
         return self.action_spec.clip(action)
 
     def stop(self) -> None:

@@ -61,10 +61,7 @@ class CartesianMoves:
 
         Raises `ContractError` when the move is not finite or mis-shaped; a move out of range is clipped.
         """
-        move = np.asarray(move, np.float64)
-        if move.shape != (self.spec.size,) or not np.isfinite(move).all():
-            raise ContractError(f"tool move {move} must be {self.spec.size} finite numbers {self.spec.names}; send zeros to hold still")
-        move = self.spec.clip(move)
+        move = self.spec.clip(self.spec.numbers(move))
         limits = self.limits
         pose = self.kinematics.forward(target[:-1])
         at = self.kinematics.forward(measured[:-1]).pos
