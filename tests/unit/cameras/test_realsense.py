@@ -259,7 +259,7 @@ def test_what_went_wrong_in_a_recorded_session_is_caught_when_it_replays(trouble
 def test_a_stall_in_a_recorded_session_is_a_named_error_at_the_time(troubled_recording: Path) -> None:
     watch = WatchConfig(warm_up_frames=0, start_seconds=10.0, lost_after=0.8, reconnects=0)
     config = RealSenseRecordingConfig(troubled_recording, fps=FPS, watch=watch)
-    with realsense_recording(config) as live, pytest.raises(CameraError, match="no new (frame|exposure) for"):
+    with realsense_recording(config) as live, pytest.raises(CameraError, match=r"no new (frame|exposure) for"):
         number = live.read().number
         while True:
             number = live.wait_newer(number, 20.0).number
