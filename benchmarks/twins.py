@@ -36,7 +36,8 @@ Row = dict[str, object]
 
 
 def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
-    out.mkdir(parents=True, exist_ok=True)
+    rmtree(out, ignore_errors=True)  # of a trial that was cut short
+    out.mkdir(parents=True)
     command = [sys.executable, "-m", "robo_dream.apps.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
     with (out / "said.txt").open("w") as said:
         try:

@@ -128,12 +128,20 @@ def build_guarded(
     arm: ArmKind, scene: SceneConfig, limits: SafetyLimits, rest_pose: tuple[float, ...] | None = None
 ) -> tuple[RobotArm, "partial[Guard]"]:
     """The driver and what makes its guard once the driver is connected and says what it can do."""
-    return build_driver(arm, Rest(rest_pose, limits.rest_tolerance)), partial(guard_of, build_scene(scene), limits)
+    built = build_scene(scene)
+    speeds = joint_speeds(arm, built.arm.limits.joint_speed, limits)
+    return build_driver(arm, Rest(rest_pose, limits.rest_tolerance)), partial(guard_of, built, limits, speeds)
 
 
-def guard_of(scene: Scene, limits: SafetyLimits, spec: ActionSpec) -> Guard:
+def joint_speeds(arm: ArmKind, speeds: tuple[float, ...], limits: SafetyLimits) -> tuple[float, ...]:
+    """Those of tool moves (rad/s), such that what the guard makes of them the driver does not cut: the guard would lose track."""
+    most = arm.max_speed if isinstance(arm, UrConfig | XarmConfig | FrankaConfig) else np.inf
+    return tuple(min(speed, most / limits.speed_factor) for speed in speeds)
+
+
+def guard_of(scene: Scene, limits: SafetyLimits, speeds: tuple[float, ...], spec: ActionSpec) -> Guard:
     """The guard of an arm whose driver has `spec`, by that arm's model in `scene`. Raises `ConfigError` where they cannot be the same."""
-    num_joints, speeds = spec.size - 1, scene.arm.limits.joint_speed
+    num_joints = spec.size - 1
     if num_joints != len(scene.joint_names):
         raise ConfigError(
             f"the arm has {num_joints} joints {spec.names[:-1]}, its model {scene.config.arm!r} {len(scene.joint_names)}; correct scene.arm"

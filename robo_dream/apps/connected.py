@@ -12,14 +12,14 @@ from types import FrameType, TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.apps.arms import Rest, at_address, build_driver, build_guarded
+from robo_dream.apps.arms import Rest, at_address, build_driver, build_guarded, joint_speeds
 from robo_dream.apps.calibrated import calibrated_poses
 from robo_dream.apps.cameras import bench_cameras
 from robo_dream.apps.plan_episode import drawn_attempt
 from robo_dream.apps.run import DrawnGoal, PairGoal, RunConfig, StartConfig
 from robo_dream.apps.twin import Twin
 from robo_dream.apps.twin_cameras import TwinView, twin_cameras
-from robo_dream.control.cartesian import CartesianArm, with_tool
+from robo_dream.control.cartesian import CartesianArm, CartesianMoves, with_tool
 from robo_dream.control.clock import WallClock
 from robo_dream.control.guard_process import GuardProcess
 from robo_dream.control.keys import terminal
@@ -157,7 +157,10 @@ def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Itera
         _check_arm(joints, world, wanted)
         if not (dry or attempt is not None):
             go_to_start(joints, wanted.start, np.asarray(wanted.start.joints or world.scene.arm.home))
-        yield Connected(joints, CartesianArm(joints, world.moves), cameras, WallClock(), world, view, attempt)
+        limits = world.moves.limits
+        limits = replace(limits, joint_speed=joint_speeds(wanted.arm, limits.joint_speed, wanted.loop.limits))
+        arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, eyes.control_dt))
+        yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
 
 
 def go_to_start(arm: RobotArm, start: StartConfig, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:

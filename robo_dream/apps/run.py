@@ -22,7 +22,10 @@ _DESCRIPTION = """\
 Connects to arm and cameras, checks that they are those that the checkpoint was trained for, goes to (or verifies) the start pose, and
 plans from the live cameras until the steps are used (of a twin's pair: until the goal is held) or something is not safe. A guard in a
 process of its own sees to it that a fault anywhere ends in a still arm; space, e or escape on this terminal is an emergency stop, Ctrl-C
-and SIGTERM decelerate and hold. None of this replaces a hardware emergency stop: keep one in reach."""
+and SIGTERM decelerate and hold. None of this replaces a hardware emergency stop: keep one in reach.
+
+A twin of an arm for which there is no checkpoint yet is moved by an oracle (policy=oracle): a script that is told the true poses. It says
+so, and so does run.json; everything else, cameras, guard, wire and record, is as in any run."""
 
 _EPILOG = """\
 example:
@@ -30,6 +33,7 @@ example:
   robo-dream run --config configs/hardware/jaco_twin.yaml goal.task=lift goal.pair=7 loop.overlap=true
   robo-dream run --config configs/hardware/jaco_twin.yaml --dry-run
   robo-dream run --twin so101
+  robo-dream run --twin ur5e goal.task=push goal.seed=7
 
 --dry-run does everything but move. --twin puts a MuJoCo arm in real time behind the wire of the arm that the file names; with a name,
 configs/hardware/NAME_twin.yaml is that file. Each run leaves a new folder in `out`: record/ with every decision and every clip and stop,

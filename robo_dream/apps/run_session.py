@@ -83,7 +83,7 @@ def _episode(
         "seed": wanted.seed,
         "goal": _goal_words(wanted, dry),
         "config": config.dump(wanted),
-        "moves": config.dump(bench.world.moves.limits),
+        "moves": config.dump(bench.arm.limits),
         "action_spec": bench.arm.action_spec.to_json(),
         "loop": config.dump(wanted.loop),
         **made_by,

@@ -111,6 +111,10 @@ class CartesianArm:
     def action_spec(self) -> ActionSpec:
         return self._moves.spec
 
+    @property
+    def limits(self) -> MoveLimits:
+        return self._moves.limits
+
     def __enter__(self) -> "CartesianArm":
         self._arm.__enter__()
         return self
