@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     args = parser.parse_args()
     official = PictureConfig(args.size, decimate=0.0, shadow=4096, samples=4)
+    assert OURS is not None
     ours = replace(OURS, size=args.size)
     ways = {
         "official": official, "ours": ours, "ours, edges smoothed": replace(ours, samples=4),
@@ -36,7 +37,7 @@ def main() -> None:
         assert camera.intrinsics is not None and camera.world_from_camera is not None
         truth: list[np.ndarray] = []
         for name, way in ways.items():
-            world.picture.close()
+            world.close()
             world.picture = MujocoPicture(world.model, world.source, way)
             world.set_state(states[0])
             world.image(camera.name)

@@ -103,7 +103,8 @@ def dataset_spec(wanted: CollectConfig) -> DatasetSpec:
 def recipe(wanted: CollectConfig) -> dict[str, object]:
     """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
     settings = config.dump(wanted)
-    return {"command": "robo-dream collect", **{name: settings[name] for name in ("seed", "storage", "test_fraction")}, **wanted.player.recipe}
+    stored = {name: settings[name] for name in ("seed", "storage", "test_fraction")}
+    return {"command": "robo-dream collect", **stored, **wanted.player.recipe}
 
 
 def committed_seeds(out: Path, spec: DatasetSpec) -> set[int]:

@@ -1,9 +1,10 @@
 """The worlds that others wrote, by the `kind` of their configuration."""
 
+from sim.environments.dm_control import DmControlConfig, Reacher
 from sim.environments.environment import Environment
 from sim.environments.ogbench import Ogbench, OgbenchConfig
 
-EnvironmentConfig = OgbenchConfig
+EnvironmentConfig = OgbenchConfig | DmControlConfig
 
 
 def build_environment(config: EnvironmentConfig) -> Environment:
@@ -11,3 +12,5 @@ def build_environment(config: EnvironmentConfig) -> Environment:
     match config:
         case OgbenchConfig():
             return Ogbench(config)
+        case DmControlConfig():
+            return Reacher(config)

@@ -111,8 +111,7 @@ def truth(environment: Environment) -> dict[str, np.ndarray]:
 
 
 def goal_observation(environment: Environment, state: Float[np.ndarray, " state"]) -> Observation:
-    """The goal's picture, and the arm at rest there: no speed and no command, which would tell how it was reached. The world is left as it was.
-    """
+    """The goal's picture, and the arm at rest there: speed or command would tell how it was reached. The world is left as it was."""
     before = environment.state
     environment.set_state(state)
     seen = observe(environment)

@@ -87,4 +87,4 @@ def _as_episode(environment: Environment, seen: list[Observation], actions: list
         task=f"{name} script" if name != RANDOM else "random moves",
         seed=seed,
         behavior=name,
-    )  # fmt: skip
+    )

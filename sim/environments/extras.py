@@ -12,5 +12,6 @@ def extra_module(name: str, extra: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError(
-            f"this world needs {name.split('.')[0]}, which is not installed or incomplete ({error}); run `pip install 'robo-dream[{extra}]'`"
+            f"this world needs {name.split('.')[0]}, which is not installed, or not whole ({error}); "
+            f"run `pip install 'robo-dream[{extra}]'`"
         ) from error

@@ -64,7 +64,10 @@ class MujocoPicture:
     def _open(self) -> None:
         """The first picture: not before, as meshes take seconds to decimate and physics alone needs none of it."""
         config, whole, (xml, assets) = self.config, self._whole, self._source
-        self._model = compile_decimated(xml, assets, config.decimate) if config.decimate else mujoco.MjModel.from_xml_string(xml, dict(assets))
+        if config.decimate:
+            self._model = compile_decimated(xml, assets, config.decimate)
+        else:
+            self._model = mujoco.MjModel.from_xml_string(xml, dict(assets))
         # the k-th geom of a body is the k-th of its copy: what decimation adds comes after
         self._geoms = self._model.body_geomadr[whole.geom_bodyid] + np.arange(whole.ngeom) - whole.body_geomadr[whole.geom_bodyid]
         self._model.vis.quality.shadowsize, self._model.vis.quality.offsamples = config.shadow, config.samples
@@ -76,9 +79,18 @@ class MujocoPicture:
 class MujocoWorld:
     """The part of an `Environment` that is the same for all MuJoCo worlds."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, picture: MujocoPicture, cameras: tuple[str, ...]) -> None:
-        self.model, self.data, self.picture = model, data, picture
-        self.cameras = tuple(self._camera(name) for name in cameras)
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        source: tuple[str, Mapping[str, bytes]],
+        config: PictureConfig | None,
+        cameras: tuple[str, ...],
+    ) -> None:
+        """`source` is what `model` was compiled from: XML and assets. Without a picture's configuration the world has no cameras."""
+        self.model, self.data, self.source = model, data, source
+        self.picture = MujocoPicture(model, source, config) if config else None
+        self.cameras = tuple(self._camera(name, config.size) for name in cameras) if config else ()
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +99,13 @@ class MujocoWorld:
         self.close()
 
     def close(self) -> None:
-        self.picture.close()
+        if self.picture is not None:
+            self.picture.close()
+
+    def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]:
+        if self.picture is None or camera not in (spec.name for spec in self.cameras):
+            raise ContractError(f"no camera {camera!r} in this world; it has {[spec.name for spec in self.cameras]}")
+        return self.picture.draw(self.data, camera)
 
     @property
     def time(self) -> float:
@@ -114,8 +132,8 @@ class MujocoWorld:
         mujoco.mj_rnePostConstraint(self.model, self.data)
         self.data.qacc_warmstart[:] = warm_start
 
-    def _camera(self, name: str) -> CameraSpec:
-        size, fixed = self.picture.config.size, self.data.cam(name)
+    def _camera(self, name: str, size: int) -> CameraSpec:
+        fixed = self.data.cam(name)
         focal = size / 2 / np.tan(np.deg2rad(float(self.model.cam(name).fovy[0])) / 2)
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = fixed.xmat.reshape(3, 3) * [1, -1, -1], fixed.xpos

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Literal
 
 import mujoco
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, ArmState
 from robo_dream.errors import ConfigError
 from sim.environments.environment import EnvironmentTask
 from sim.environments.extras import extra_module
 from sim.environments.goals import ObjectGoal
-from sim.environments.mujoco_world import MujocoPicture, MujocoWorld, PictureConfig
+from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.moment import Moment
 
 _CAMERA = "front_pixels"
@@ -30,12 +30,13 @@ class OgbenchConfig:
     """The picture is that of OGBench's visual tasks (one camera, an arm one can see through), drawn as `picture` says.
 
     OGBench's own is 64 px with whole meshes, a shadow map of 4096 px and 4 samples a pixel. At the same size the default differs from it
-    by 0.9/255, 7.4/255 in the 16 x 16 px around the cube, and is drawn 7 times as fast (benchmarks/picture_cost.py).
+    by 0.9/255, 7.4/255 in the 16 x 16 px around the cube, and is drawn 7 times as fast (benchmarks/picture_cost.py). No picture (null):
+    what was done and where things were, for demonstrations.
     """
 
     kind: Literal["ogbench"] = "ogbench"
     env: Literal["cube-single"] = "cube-single"
-    picture: PictureConfig = PictureConfig(size=128, decimate=0.9, shadow=512, samples=0)
+    picture: PictureConfig | None = field(default_factory=lambda: PictureConfig(size=128, decimate=0.9, shadow=512, samples=0))
 
 
 class Ogbench(MujocoWorld):
@@ -52,14 +53,14 @@ class Ogbench(MujocoWorld):
         self._env.compute_observation = lambda: None
         self._env.reset(seed=0)
         self._env.set_tasks()
-        self.source = xml.to_string(self._env.mjcf_model), xml.get_assets(self._env.mjcf_model)
-        super().__init__(self._env.model, self._env.data, MujocoPicture(self._env.model, self.source, config.picture), (_CAMERA,))
+        source = xml.to_string(self._env.mjcf_model), xml.get_assets(self._env.mjcf_model)
+        super().__init__(self._env.model, self._env.data, source, config.picture, (_CAMERA,))
         high = np.asarray(self._env.action_high, np.float32)
         self.action_spec = ActionSpec("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"), -high, high, self._env.control_timestep())
         cube = ObjectGoal("cube", moderate_radius=0.04, strict_radius=0.03)
         self.tasks = {"cube": EnvironmentTask(cube), "five_tasks": EnvironmentTask(cube, budget=_OFFICIAL_BUDGET, draw=self._official_pair)}
         self.about: Mapping[str, Any] = {
-            "package": f"ogbench {metadata.version('ogbench')}", "camera": _CAMERA, "picture": asdict(config.picture),
+            "package": f"ogbench {metadata.version('ogbench')}", "camera": _CAMERA, "picture": config.picture and asdict(config.picture),
             "picture_of_ogbench": _OFFICIAL_PICTURE, "picture_difference": "see benchmarks/picture_cost.py",
         }  # fmt: skip
 
@@ -99,9 +100,6 @@ class Ogbench(MujocoWorld):
             tool_yaw=yaw, gripper=grip, target_pos=pos + ahead * speed[3:], target_yaw=yaw + ahead * float(speed[2]),
             target_gripper=grip + ahead / 0.8 * float(info["proprio/gripper_vel"][0]),
         )  # fmt: skip
-
-    def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]:
-        return self.picture.draw(self.data, camera)
 
     def moment(self) -> Moment:
         info = self._env.compute_ob_info()
