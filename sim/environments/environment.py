@@ -32,7 +32,7 @@ class EnvironmentTask:
 
 @runtime_checkable
 class Environment(Protocol):
-    """A world with cameras that can be put back into any state it was in. Adapters are under 100 lines; see ogbench.py.
+    """A world with cameras that can be put back into any state it was in. For adapters see dm_control.py and ogbench.py.
 
     `state` decides the whole future: after `set_state(state)` the same actions give the same states and pictures, bit for bit.
     """
