@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.errors import ContractError
 
-ActionKind = Literal["tool_move", "joint_target"]
+ActionKind = Literal["tool_move", "joint_target", "command"]
 
 TOOL_MOVE_NAMES = ("x", "y", "z", "yaw", "gripper")
 PROPRIO_NAMES = (
@@ -29,6 +29,7 @@ class ActionSpec:
     `tool_move` is relative: metres and radians by which the commanded tool pose moves in the world frame during
     `control_dt`, and the change of the gripper's closure (0 open, 1 closed); zeros hold still.
     `joint_target` is absolute: radians for each joint, then the gripper's closure.
+    `command` is whatever else a world that others wrote takes, such as torques; zeros ask for nothing.
     """
 
     kind: ActionKind

@@ -1,4 +1,4 @@
-"""Pictures of a MuJoCo model, as cheap as they can be: no shadows, no reflections, no multisampling."""
+"""Pictures of a MuJoCo model, as cheap as they can be: no shadows, no reflections, no multisampling, unless one asks for them."""
 
 import atexit
 import os
@@ -18,9 +18,12 @@ _ONE_DRAWS = threading.RLock()
 
 
 class SceneRenderer:
-    """An offscreen renderer of one picture size; keep one per process and size, and close it."""
+    """An offscreen renderer of one picture size; keep one per process and size, and close it.
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+    `as_modelled` draws shadows and reflections where the model has them.
+    """
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, as_modelled: bool = False) -> None:
         os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's software rasteriser is faster without its own threads here
         try:
             with _ONE_DRAWS:
@@ -34,7 +37,7 @@ class SceneRenderer:
         atexit.register(self._close)  # registered after MuJoCo's own hook, so that it runs before OpenGL is shut down
         flags = self._renderer.scene.flags
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            flags[flag] = False
+            flags[flag] = flags[flag] and as_modelled
 
     def __enter__(self) -> "SceneRenderer":
         return self

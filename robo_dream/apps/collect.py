@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,30 +10,37 @@ from tqdm import tqdm
 from robo_dream import config
 from robo_dream.apps import collect_workers as crew
 from robo_dream.apps.config_arguments import add_config_arguments, load_config
+from robo_dream.apps.players import EnvironmentPlayer, Player, ScenePlayer, Split
 from robo_dream.data.reader import Dataset
-from robo_dream.data.spec import CameraSpec, DatasetSpec, Storage
+from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.errors import ConfigError, DataError
-from sim.behaviours.play import SKILLS, PlayConfig
+from sim.behaviours.play import PlayConfig
+from sim.environments.catalogue import EnvironmentConfig
+from sim.environments.episodes import ScriptConfig
 from sim.scene import SceneConfig
-from sim.world import World
 
 _DESCRIPTION = """\
 Plays with the box in simulation (reaching, pushing, lifting, arranging, straying; as clumsy, shaken and interrupted as you say) and
 keeps every episode as LeRobotDataset v3.0. Episode i is played with seed + i, so the same file gives the same episodes however
-many workers play. Kill it whenever you like: finished episodes stay, and the same command goes on with those that are missing."""
+many workers play. Kill it whenever you like: finished episodes stay, and the same command goes on with those that are missing.
+Where `world` names one that others wrote, its own scripts are followed there instead, as `script` says."""
 
 _EPILOG = """\
 example:
   robo-dream collect --config configs/collect/jaco.yaml
   robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the inverse model)
   robo-dream collect --config configs/collect/jaco.yaml num_episodes=50 out=datasets/small workers=4
+  robo-dream collect --config configs/collect/ogbench_cube_single.yaml
 
 The dataset goes to the folder `out`, one shard for each worker; `robo-dream train` reads it from there."""
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """What is collected and where to. `workers` changes no episode."""
+    """What is collected and where to. `workers` changes no episode.
+
+    `world` is one that others wrote, played as `script` says; without it our own `scene` is, as `play` says.
+    """
 
     out: Path = Path("datasets/jaco")
     num_episodes: int = 1200
@@ -43,6 +50,8 @@ class CollectConfig:
     test_fraction: float = 0.1  # of the episodes are held out
     play: PlayConfig = field(default_factory=PlayConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
+    world: EnvironmentConfig | None = None
+    script: ScriptConfig = field(default_factory=ScriptConfig)
 
     def __post_init__(self) -> None:
         for name in ("num_episodes", "workers"):
@@ -52,6 +61,10 @@ class CollectConfig:
             raise ConfigError(f"test_fraction is {self.test_fraction}; allowed: above 0, at most 0.5")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
+
+    @property
+    def player(self) -> Player:
+        return ScenePlayer(self.play, self.scene) if self.world is None else EnvironmentPlayer(self.script, self.world)
 
 
 CONFIG = CollectConfig
@@ -71,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if done:
         print(f"{wanted.out} has {len(done)} episodes already; {len(seeds)} to go.")
     with tqdm(total=wanted.num_episodes, initial=wanted.num_episodes - len(seeds), unit="episode", disable=not seeds) as bar:
-        for _ in crew.collect(wanted.out, spec, seeds, wanted.seed, wanted.workers, wanted.play, wanted.scene):
+        for _ in crew.collect(wanted.out, spec, seeds, wanted.seed, wanted.workers, wanted.player):
             bar.update()
     datasets = [Dataset.open(root) for root in crew.shards(wanted.out)]
     num_test = sum(not data.is_train(i) for data in datasets for i in range(data.num_episodes))
@@ -83,26 +96,15 @@ def run(args: argparse.Namespace) -> int:
 
 def dataset_spec(wanted: CollectConfig) -> DatasetSpec:
     """What the dataset's metadata will say: actions, cameras with their poses, and the recipe that made it."""
-    with World(wanted.scene) as world:
-        cameras = tuple(
-            CameraSpec(
-                camera.name, camera.height, camera.width, world.intrinsics(camera.name),
-                tuple(tuple(float(x) for x in row) for row in world.world_from_camera(camera.name)),
-            )
-            for camera in wanted.scene.cameras
-        )  # fmt: skip
-        state_size = len(world.state)
-        action_spec = world.moves.spec
-    return DatasetSpec(
-        action_spec, cameras, sim_state_size=state_size, skills=SKILLS, robot_type=wanted.scene.arm, storage=wanted.storage,
-        seed=wanted.seed, test_fraction=wanted.test_fraction, recipe=recipe(wanted),
-    )  # fmt: skip
+    spec = wanted.player.spec(Split(wanted.storage, wanted.seed, wanted.test_fraction))
+    return replace(spec, recipe=recipe(wanted))
 
 
 def recipe(wanted: CollectConfig) -> dict[str, object]:
     """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
     settings = config.dump(wanted)
-    return {"command": "robo-dream collect", **{name: settings[name] for name in ("seed", "storage", "test_fraction", "play", "scene")}}
+    stored = {name: settings[name] for name in ("seed", "storage", "test_fraction")}
+    return {"command": "robo-dream collect", **stored, **wanted.player.recipe}
 
 
 def committed_seeds(out: Path, spec: DatasetSpec) -> set[int]:

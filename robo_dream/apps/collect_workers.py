@@ -10,15 +10,12 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from robo_dream.apps.players import Player
 from robo_dream.data import layout
 from robo_dream.data.shards import shard_root
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.writer import DatasetWriter, encode
 from robo_dream.errors import RoboDreamError
-from sim.behaviours.play import PlayConfig, play_episode
-from sim.scene import SceneConfig
-from sim.start import Look, LookConfig
-from sim.world import World
 
 
 def shards(out: Path) -> list[Path]:
@@ -26,16 +23,14 @@ def shards(out: Path) -> list[Path]:
     return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
 
 
-def collect(
-    out: Path, spec: DatasetSpec, seeds: Sequence[int], first_seed: int, workers: int, play: PlayConfig, scene: SceneConfig
-) -> Iterator[int]:
+def collect(out: Path, spec: DatasetSpec, seeds: Sequence[int], first_seed: int, workers: int, player: Player) -> Iterator[int]:
     """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails."""
     context = mp.get_context("spawn")  # a forked GL context is broken
     crew: dict[connection.Connection, BaseProcess] = {}
     try:
         for worker in range(min(workers, len(seeds))):
             ours, theirs = context.Pipe(duplex=False)
-            arguments = (theirs, out, worker, spec, list(seeds[worker::workers]), first_seed, play, scene)
+            arguments = (theirs, out, worker, spec, list(seeds[worker::workers]), first_seed, player)
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             theirs.close()
@@ -66,21 +61,15 @@ def collect(
 
 
 def _work(
-    channel: connection.Connection, out: Path, worker: int, spec: DatasetSpec, seeds: list[int], first_seed: int,
-    play: PlayConfig, scene: SceneConfig,
-) -> None:  # fmt: skip
+    channel: connection.Connection, out: Path, worker: int, spec: DatasetSpec, seeds: list[int], first_seed: int, player: Player
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with World(scene) as world, DatasetWriter(shard_root(out, worker), spec) as writer:
-            look = Look(world, play.look) if play.look != LookConfig() else None
+        with player.playing() as play, DatasetWriter(shard_root(out, worker), spec) as writer:
             for seed in seeds:
-                episode = play_episode(world, seed, play, look)
-                if look is not None:  # the cameras stand a little differently in each episode
-                    poses = {name: world.world_from_camera(name).tolist() for name in spec.camera_names}
-                    episode = replace(episode, info={**episode.info, "world_from_camera": poses})
                 # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
-                encoded = replace(encode(episode, spec), is_train=spec.split_rule.is_train(seed - first_seed))
+                encoded = replace(encode(play(seed), spec), is_train=spec.split_rule.is_train(seed - first_seed))
                 writer.append_encoded(encoded)
                 channel.send(seed)
         channel.send(None)

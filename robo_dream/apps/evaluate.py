@@ -27,6 +27,7 @@ from robo_dream.planning.baselines import DoNothingConfig, RandomConfig
 from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.kinds import PlannerConfig
+from sim.environments.catalogue import EnvironmentConfig
 from sim.scene import SceneConfig
 
 Row = Literal["nothing", "random", "inverse", "planner", "physics"]
@@ -52,6 +53,7 @@ class EvaluateConfig:
     """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics.
 
     That row searches as `physics` says, and those of `others` as these say, with the same costs and suggestions as the planner's.
+    `world` is one that others wrote, with tasks of its own; without it all happens in our own `scene`.
     """
 
     checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
@@ -70,6 +72,7 @@ class EvaluateConfig:
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
     others: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more rows, by name
     scene: SceneConfig = field(default_factory=SceneConfig)
+    world: EnvironmentConfig | None = None
 
     def __post_init__(self) -> None:
         for name in self.rows:
@@ -188,7 +191,8 @@ def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
 
 def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifest) -> str:
     """What decides the outcomes of a row besides pair and seed; a checkpoint or a cost that a row does not use changes nothing."""
-    decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "scene": config.dump(wanted.scene), "manifest": manifest.sha256}
+    decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "manifest": manifest.sha256}
+    decides |= {"scene": config.dump(wanted.scene)} if wanted.world is None else {"world": config.dump(wanted.world)}
     if row not in ("nothing", "random"):
         decides["planning"] = config.dump(wanted.planning_of(row, task))
     if wanted.compiled:
@@ -201,16 +205,25 @@ def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifes
 
 
 def _make_manifests(wanted: EvaluateConfig) -> int:
+    for name in wanted.tasks:
+        with Bars({}, name, unit="pair") as bars:
+            manifest = _new_manifest(wanted, name, bars)
+        path = _path(wanted, name)
+        write_manifest(path, manifest)
+        print(f"{path}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
+    return 0
+
+
+def _new_manifest(wanted: EvaluateConfig, name: str, bars: Bars) -> Manifest:
     from robo_dream.apps.compose import build_world
+    from sim.environments import pairs as foreign
+    from sim.environments.catalogue import build_environment
     from sim.tasks.catalogue import task_named
     from sim.tasks.pairs import PairRule, build_manifest
 
+    if wanted.world is not None:
+        with build_environment(wanted.world) as environment:
+            return foreign.build_manifest(environment, name, wanted.num_pairs, bars)
     with build_world(wanted.scene) as world:
-        for name in wanted.tasks:
-            rule = PairRule(farthest=60) if name == "place" else PairRule()
-            with Bars({}, name, unit="pair") as bars:
-                manifest = build_manifest(world, task_named(name), wanted.num_pairs, rule, bars)
-            path = _path(wanted, name)
-            write_manifest(path, manifest)
-            print(f"{path}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
-    return 0
+        rule = PairRule(farthest=60) if name == "place" else PairRule()
+        return build_manifest(world, task_named(name), wanted.num_pairs, rule, bars)

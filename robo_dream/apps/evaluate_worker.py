@@ -1,19 +1,24 @@
 """A process that attempts pairs: it holds a world and a model, and nothing that one attempt could leave for the next."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 
 from robo_dream.apps import compose
 from robo_dream.apps.evaluate import EvaluateConfig, Job
+from robo_dream.apps.stages import Stage, environment_stage, scene_stage
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.evaluation.manifest import Manifest, read_manifest
+from robo_dream.evaluation.progress import Progress
 from robo_dream.evaluation.results import Result
-from robo_dream.imagination import Planner, WorldModel
+from robo_dream.imagination import ImaginationRecord, Planner, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
-from sim.arm import SimClock, guarded_tool_arm
+from sim.environments.catalogue import build_environment
+from sim.environments.environment import Environment
+from sim.environments.physics import EnvironmentOracle
 from sim.physics.oracle import PhysicsOracle
-from sim.tasks.attempt import Attempt
-from sim.tasks.catalogue import task_named
 from sim.world import World
 
 _STATE: "list[Worker]" = []  # one a process: what `start` made
@@ -24,11 +29,11 @@ class Worker:
 
     def __init__(self, wanted: EvaluateConfig) -> None:
         self.wanted = wanted
-        self.world = compose.build_world(wanted.scene)
+        self.world: World | Environment = compose.build_world(wanted.scene) if wanted.world is None else build_environment(wanted.world)
         size = len(self.world.state)
         self.manifests = {task: read_manifest(wanted.manifests / f"{task}.safetensors", size) for task in wanted.tasks}
         self._learned: LatentVideoModel | None = None
-        self._physics: PhysicsOracle | None = None
+        self._physics: PhysicsOracle | EnvironmentOracle | None = None
 
     def attempt(self, job: Job) -> Result:
         """One pair, from its start until the strict condition was held or the budget is used."""
@@ -38,7 +43,9 @@ class Worker:
 
     def _model(self, job: Job) -> WorldModel:
         if job.row == "physics":
-            self._physics = self._physics or PhysicsOracle(self.world, num_threads=1)
+            if self._physics is None:
+                world = self.world
+                self._physics = PhysicsOracle(world, num_threads=1) if isinstance(world, World) else EnvironmentOracle(world)
             return self._physics
         return self._checkpoint
 
@@ -55,32 +62,45 @@ class Worker:
         return self._learned
 
 
-def attempt_pair(world: World, model: WorldModel, planner: Planner, manifest: Manifest, job: Job) -> Result:
+def attempt_pair(world: World | Environment, model: WorldModel, planner: Planner, manifest: Manifest, job: Job) -> Result:
     """The pair of `job` in closed loop, from its start until the strict condition was held or the budget is used."""
-    attempt = Attempt(task_named(manifest.task))
-    world.set_state(manifest.starts[job.pair])
-    attempt.begin(world, manifest.goals[job.pair])
-    goal = goal_from_observation(model, attempt.goal_observation(world))
+    if isinstance(world, World):
+        stage = scene_stage(world, manifest, job.pair, model.cameras)
+    else:
+        stage = environment_stage(world, manifest, job.pair, model.cameras)
+    return attempt_stage(stage, model, planner, manifest.budget(job.pair), job)
+
+
+def attempt_stage(
+    stage: Stage,
+    model: WorldModel,
+    planner: Planner,
+    budget: int,
+    job: Job,
+    on_decision: Callable[[ImaginationRecord], None] | None = None,
+) -> Result:
+    """One attempt, from where `stage` is."""
+    seen = stage.goal_observation if job.row == "physics" else replace(stage.goal_observation, truth={})
+    goal = goal_from_observation(model, seen)
+    progress, counted = Progress(), stage.clock.now()
 
     def held(_: object) -> bool:
-        nonlocal counted
-        if world.time > counted:
-            counted = world.time
-            attempt.record(world)
-        return attempt.progress.strict_step is not None
+        nonlocal progress, counted
+        if stage.clock.now() > counted:
+            counted, now = stage.clock.now(), stage.moment()
+            judge = stage.judge
+            progress = progress.after(judge.moderate(now, stage.goal), judge.strict(now, stage.goal), judge.hold_steps)
+        return progress.strict_step is not None
 
-    counted, loop = world.time, LoopConfig(max_steps=manifest.budget(job.pair))
     episode = run_episode(
-        guarded_tool_arm(world, loop.limits), compose.build_cameras(world, model), SimClock(world), model, planner, goal,
-        loop, job.seed,
-        truth=world.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
-        is_done=held,
+        stage.arm, stage.cameras, stage.clock, model, planner, goal, LoopConfig(max_steps=budget, limits=stage.limits), job.seed,
+        truth=stage.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
+        is_done=held, on_decision=on_decision,
     )  # fmt: skip
     held(None)
-    progress = attempt.progress
     return Result(
         job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
-        len(episode.sent), attempt.distance(world), tuple(episode.decision_seconds), str(episode.end),
+        len(episode.sent), stage.judge.distance(stage.moment(), stage.goal), tuple(episode.decision_seconds), str(episode.end),
     )  # fmt: skip
 
 

@@ -35,8 +35,8 @@ def observe(cameras: Sequence[Camera], arm: RobotArm, clock: Clock, truth: Calla
 
 
 def hold_action(spec: ActionSpec, state: ArmState) -> Float[np.ndarray, " action"]:
-    """The action that keeps the arm where it is, within the limits: no move, or the joints' present targets (positions when unknown)."""
-    if spec.kind == "tool_move":
+    """The action that keeps the arm where it is, within the limits: zeros, or the joints' present targets (positions when unknown)."""
+    if spec.kind != "joint_target":
         return spec.clip(np.zeros(spec.size, np.float32))
     joints = state.joint_pos if state.joint_target is None else state.joint_target  # a position sags below its target under load
     return spec.clip(np.append(joints, state.target_gripper).astype(np.float32)[: spec.size])

@@ -19,13 +19,17 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """Pairs of simulator states from held-out episodes; `steps` is how many control steps the episode took between them."""
+    """Pairs of simulator states from held-out episodes; `steps` is how many control steps the episode took between them.
+
+    0 where no episode joins them. `budget_steps` are the control steps allowed, where a protocol says so; without it, see `budget`.
+    """
 
     task: str
     starts: Float64[np.ndarray, "pair state"]
     goals: Float64[np.ndarray, "pair state"]
     steps: Int64[np.ndarray, " pair"]
     episodes: Int64[np.ndarray, " pair"]  # seed of the episode that the pair was cut from
+    budget_steps: int | None = None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -36,16 +40,20 @@ class Manifest:
         digest = hashlib.sha256(self.task.encode())
         for array in (self.starts, self.goals, self.steps, self.episodes):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.budget_steps is not None:
+            digest.update(str(self.budget_steps).encode())
         return digest.hexdigest()
 
     def budget(self, pair: int) -> int:
-        """Control steps allowed: 2.5 times the steps that the goal was away, at least 25."""
+        """Control steps allowed: `budget_steps`, or 2.5 times the steps that the goal was away, at least 25."""
+        if self.budget_steps is not None:
+            return self.budget_steps
         return max(25, int(2.5 * int(self.steps[pair])))
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Writes beside, then renames."""
-    header = {"version": str(VERSION), "task": manifest.task, "sha256": manifest.sha256}
+    header = {"version": str(VERSION), "task": manifest.task, "sha256": manifest.sha256, "budget_steps": manifest.budget_steps}
     arrays = {name: np.ascontiguousarray(getattr(manifest, name)) for name in ("starts", "goals", "steps", "episodes")}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
@@ -60,7 +68,8 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     try:
         with safe_open(path, "numpy") as file:
             header = json.loads((file.metadata() or {}).get("robo_dream", "{}"))
-            manifest = Manifest(header.get("task", ""), *(file.get_tensor(name) for name in ("starts", "goals", "steps", "episodes")))
+            starts, goals, steps, episodes = (file.get_tensor(name) for name in ("starts", "goals", "steps", "episodes"))
+            manifest = Manifest(header.get("task", ""), starts, goals, steps, episodes, header.get("budget_steps"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is not a manifest: {error}; restore it from git") from error
     if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:

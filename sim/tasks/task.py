@@ -13,8 +13,8 @@ from sim.world import World
 
 
 @runtime_checkable
-class Task(Protocol):
-    """A task: goals, and when one is met. Immutable; the goal is an argument."""
+class Judge(Protocol):
+    """When a goal is met. Immutable; the goal is an argument."""
 
     @property
     def name(self) -> str: ...
@@ -29,14 +29,6 @@ class Task(Protocol):
         """Metres by which a goal must differ from its start to count."""
         ...
 
-    def draw_start(self, world: World, rng: np.random.Generator) -> None:
-        """Puts `world` at a random start."""
-        ...
-
-    def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
-        """A random goal for the start that `world` is at, as a state of the world; `world` is left as it was."""
-        ...
-
     def moderate(self, now: Moment, goal: Moment) -> bool: ...
 
     def strict(self, now: Moment, goal: Moment) -> bool:
@@ -49,6 +41,19 @@ class Task(Protocol):
 
     def moved(self, start: Moment, goal: Moment) -> float:
         """Metres by which the goal differs from the start in what the task is about."""
+        ...
+
+
+@runtime_checkable
+class Task(Judge, Protocol):
+    """A task of our own worlds: goals, and when one is met."""
+
+    def draw_start(self, world: World, rng: np.random.Generator) -> None:
+        """Puts `world` at a random start."""
+        ...
+
+    def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
+        """A random goal for the start that `world` is at, as a state of the world; `world` is left as it was."""
         ...
 
 

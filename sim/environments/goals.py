@@ -1,0 +1,56 @@
+"""When a goal is met in worlds that others wrote: the object, or the tool, is where the goal shows it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.moment import Moment, turn_between
+
+
+@dataclass(frozen=True)
+class ObjectGoal:
+    """Moderate: the object within a radius at some step. Strict: nearer, turned alike (equal looks counted as equal) and held."""
+
+    name: str
+    moderate_radius: float  # m
+    strict_radius: float
+    strict_turn: float = math.radians(15)
+    hold_steps: int = 3
+    least_motion: float = 0.0
+
+    def moderate(self, now: Moment, goal: Moment) -> bool:
+        return self.distance(now, goal) <= self.moderate_radius
+
+    def strict(self, now: Moment, goal: Moment) -> bool:
+        near = self.distance(now, goal) <= self.strict_radius
+        return near and turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size) <= self.strict_turn
+
+    def distance(self, now: Moment, goal: Moment) -> float:
+        return float(np.linalg.norm(now.object_pose[:3] - goal.object_pose[:3]))
+
+    def moved(self, start: Moment, goal: Moment) -> float:
+        return self.distance(start, goal)
+
+
+@dataclass(frozen=True)
+class ToolGoal:
+    """Moderate: the tool within a radius at some step. Strict: nearer, and held."""
+
+    name: str
+    moderate_radius: float  # m
+    strict_radius: float
+    hold_steps: int = 5
+    least_motion: float = 0.0
+
+    def moderate(self, now: Moment, goal: Moment) -> bool:
+        return self.distance(now, goal) <= self.moderate_radius
+
+    def strict(self, now: Moment, goal: Moment) -> bool:
+        return self.distance(now, goal) <= self.strict_radius
+
+    def distance(self, now: Moment, goal: Moment) -> float:
+        return float(np.linalg.norm(now.tool_pos - goal.tool_pos))
+
+    def moved(self, start: Moment, goal: Moment) -> float:
+        return self.distance(start, goal)

@@ -1,0 +1,201 @@
+"""Neither the simulator's state nor success nor the true action reaches the planner: perturb each, and all decisions stay the same.
+
+The model has random weights: what it is shown decides what it plans, which is all that matters here.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from robo_dream.apps import compose
+from robo_dream.apps.evaluate import Job
+from robo_dream.apps.evaluate_worker import attempt_stage
+from robo_dream.apps.stages import Stage, environment_stage
+from robo_dream.embodiment import PROPRIO_NAMES, ArmState
+from robo_dream.evaluation.manifest import Manifest
+from robo_dream.imagination import Belief
+from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
+from robo_dream.models.pose_head import POSE_NAMES
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.cem import CemConfig
+from robo_dream.planning.costs.build import CostConfig
+from sim.environments.dm_control import DmControlConfig, Reacher
+from sim.environments.environment import moment_at
+from sim.environments.mujoco_world import PictureConfig
+from sim.environments.ogbench import Ogbench, OgbenchConfig
+from sim.environments.pairs import build_manifest
+from sim.moment import Moment
+
+SIZE, BUDGET = 64, 10
+SEARCH = CemConfig(num_samples=8, num_iterations=2, num_elites=2, num_proposals=4)
+COST = CostConfig(distance=0.0, latent=1.0)
+JOB = Job("leak", "planner", 0, 1, "")
+WORLDS = {
+    "reacher": lambda: Reacher(DmControlConfig(picture=PictureConfig(SIZE))),
+    "ogbench": lambda: Ogbench(OgbenchConfig(picture=PictureConfig(SIZE, decimate=0.95, shadow=128))),
+}
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """A judge that is of one opinion about everything."""
+
+    says: bool
+    name: str = "opinion"
+    hold_steps: int = 10**6  # an attempt that has succeeded ends, which is no decision
+    least_motion: float = 0.0
+
+    def moderate(self, now: Moment, goal: Moment) -> bool:
+        return self.says
+
+    def strict(self, now: Moment, goal: Moment) -> bool:
+        return self.says
+
+    def distance(self, now: Moment, goal: Moment) -> float:
+        return 0.0
+
+    def moved(self, start: Moment, goal: Moment) -> float:
+        return 0.0
+
+
+def model_of(world: Reacher | Ogbench) -> LatentVideoModel:
+    flat = Normaliser((0.0,) * len(PROPRIO_NAMES), (0.1,) * len(PROPRIO_NAMES))
+    pose = Normaliser((0.0,) * len(POSE_NAMES), (1.0,) * len(POSE_NAMES))
+    config = ModelConfig(image_size=SIZE, inverse_sees="latents")
+    return LatentVideoModel(ModelSpec(config, tuple(camera.name for camera in world.cameras), world.action_spec, flat, pose)).eval()
+
+
+def honestly(stage: Stage) -> Stage:
+    return stage
+
+
+def decisions(
+    world: Reacher | Ogbench, model: LatentVideoModel, manifest: Manifest, change: Callable[[Stage], Stage] = honestly
+) -> torch.Tensor:
+    """What was planned in one attempt at the manifest's first pair, decision after decision."""
+    planner = compose.build_planner(SEARCH, model, COST)
+    planned: list[torch.Tensor] = []
+    stage = change(environment_stage(world, manifest, 0, model.cameras))
+    attempt_stage(stage, model, planner, BUDGET, JOB, lambda record: planned.append(record.actions))
+    assert len(planned) == BUDGET // model.action_block
+    return torch.stack(planned)
+
+
+def leaks(world: Reacher | Ogbench, model: LatentVideoModel | None = None) -> set[str]:
+    """What of the three changes a decision when it is perturbed."""
+    model, manifest = model or model_of(world), build_manifest(world, next(iter(world.tasks)), 1)
+    honest = decisions(world, model, manifest)
+    assert torch.equal(honest, decisions(world, model, manifest))
+
+    def lie(stage: Stage) -> Stage:
+        truth = {name: np.full_like(value, 9.0) for name, value in stage.truth().items()}
+        return replace(stage, truth=lambda: truth, goal_observation=replace(stage.goal_observation, truth=truth))
+
+    def judged(says: bool) -> Callable[[Stage], Stage]:
+        return lambda stage: replace(stage, judge=Opinion(says))
+
+    told = (replace(manifest, starts=recommanded(world, manifest.starts)), replace(manifest, goals=recommanded(world, manifest.goals)))
+    changed = {
+        "state": [decisions(world, model, manifest, lie)],
+        "success": [decisions(world, model, manifest, judged(says)) for says in (True, False)],
+        "action": [decisions(world, model, other) for other in told],
+    }
+    return {name for name, others in changed.items() if not all(torch.equal(honest, other) for other in others)}
+
+
+def recommanded(world: Reacher | Ogbench, states: np.ndarray) -> np.ndarray:
+    """The same states, but that something else was commanded last."""
+    found = []
+    for state in states:
+        world.set_state(state)
+        world.data.ctrl[:] = 0.3 + 0.5 * world.data.ctrl
+        found.append(world.state)
+        assert not np.array_equal(found[-1], state)
+    return np.stack(found)
+
+
+@pytest.fixture(params=list(WORLDS))
+def world(request: pytest.FixtureRequest) -> Iterator[Reacher | Ogbench]:
+    if request.param == "ogbench":
+        pytest.importorskip("ogbench")
+    with WORLDS[request.param]() as made:
+        yield made
+
+
+def test_nothing_leaks(world: Reacher | Ogbench) -> None:
+    assert leaks(world) == set()
+
+
+class CommandTold(Reacher):
+    """The arm tells what it was told last, which at a start or a goal is what the episode's own script did."""
+
+    def arm_state(self) -> ArmState:
+        state = super().arm_state()
+        return replace(state, joint_vel=self.data.ctrl.copy(), tool_pos=state.tool_pos + 0.01 * self.data.ctrl[0])
+
+
+class SuccessPainted(Reacher):
+    """A corner of the picture turns white as the goal is met, as OGBench's cube turns pale."""
+
+    opinion: Opinion | None = None
+
+    def image(self, camera: str) -> np.ndarray:
+        image = super().image(camera).copy()
+        if self.opinion is not None and self.opinion.moderate(self.moment(), self.moment()):
+            image[:16, :16] = 255
+        return image
+
+
+class TruthTold(LatentVideoModel):
+    """A model that reads what only labels and scores may."""
+
+    def believe(self, histories) -> Belief:
+        belief = super().believe(histories)
+        told = [sum(float(np.nansum(value)) for value in history[-1].truth.values()) for history in histories]
+        return replace(belief, latent=belief.latent + 0.01 * torch.tensor(told, dtype=torch.float32)[:, None])
+
+
+def test_a_command_that_is_told_is_found() -> None:
+    with CommandTold(DmControlConfig(picture=PictureConfig(SIZE))) as world:
+        assert leaks(world) == {"action"}
+
+
+def test_success_that_is_painted_is_found() -> None:
+    with SuccessPainted(DmControlConfig(picture=PictureConfig(SIZE))) as world:
+        model, manifest = model_of(world), build_manifest(world, "reach", 1)
+        honest = decisions(world, model, manifest)
+        world.opinion = Opinion(True)
+        assert not torch.equal(honest, decisions(world, model, manifest))
+
+
+def test_truth_that_is_told_is_found() -> None:
+    with WORLDS["reacher"]() as world:
+        model = model_of(world)
+        model.__class__ = TruthTold
+        assert leaks(world, model) == set()  # it would read it, but there is none
+        manifest = build_manifest(world, "reach", 1)
+        planner = compose.build_planner(SEARCH, model, COST)
+        planned: list[list[torch.Tensor]] = [[], []]
+        for told, found in zip((1.0, 9.0), planned, strict=True):
+            stage = environment_stage(world, manifest, 0, model.cameras)
+            stage = replace(stage, truth=lambda told=told: {"object_pose": np.full(7, told)})
+            job = replace(JOB, row="physics")  # the one row to which truth is told
+            attempt_stage(stage, model, planner, BUDGET, job, lambda record, found=found: found.append(record.actions))
+        assert not torch.equal(torch.stack(planned[0]), torch.stack(planned[1]))
+
+
+def test_ogbenchs_own_target_and_success_are_not_seen() -> None:
+    """Its cube turns pale at the target of its own episode; here it must not."""
+    pytest.importorskip("ogbench")
+    with WORLDS["ogbench"]() as world:
+        assert isinstance(world, Ogbench)
+        manifest = build_manifest(world, "cube", 1)
+        world.set_state(manifest.starts[0])
+        before = world.image("front_pixels")
+        world.data.mocap_pos[:] = moment_at(world, manifest.starts[0]).object_pose[:3]
+        world._env.post_step()
+        assert world._env._success
+        np.testing.assert_array_equal(world.image("front_pixels"), before)
