@@ -25,4 +25,5 @@ def test_the_driver_on_the_page_has_under_60_lines_and_passes_the_conformance_su
 def test_every_path_that_the_pages_name_is_there() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         for path in re.findall(r"`((?:robo_dream|hardware|sim|benchmarks|configs|tests)/[\w/.]+)`", page.read_text()):
-            assert (ROOT / path).exists(), f"{page.name} names {path}, which is not there"
+            mine = path.endswith("/mine.py")  # what a reader is to write
+            assert mine or (ROOT / path).exists(), f"{page.name} names {path}, which is not there"
