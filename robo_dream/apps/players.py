@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from robo_dream import config
 from robo_dream.data.episode import Episode
@@ -25,6 +25,7 @@ class Split:
     test_fraction: float
 
 
+@runtime_checkable
 class Player(Protocol):
     @property
     def recipe(self) -> dict[str, Any]:
