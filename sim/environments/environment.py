@@ -116,7 +116,7 @@ def goal_observation(environment: Environment, state: Float[np.ndarray, " state"
     environment.set_state(state)
     seen = observe(environment)
     environment.set_state(before)
-    return Observation(seen.time, seen.frames, at_rest(seen.arm))
+    return replace(seen, arm=at_rest(seen.arm))
 
 
 def at_rest(arm: ArmState) -> ArmState:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from sim.environments.conformance import EnvironmentSuite
 from sim.environments.dm_control import DmControlConfig, Reacher
 from sim.environments.environment import Environment
 from sim.environments.mujoco_world import PictureConfig
 from sim.environments.ogbench import Ogbench, OgbenchConfig
+from sim.testing.environment_suite import EnvironmentSuite
 
 
 class TestReacher(EnvironmentSuite):

@@ -115,7 +115,8 @@ class EnvironmentSuite(ABC):
         shown = goal_observation(world, goal)
         np.testing.assert_array_equal(world.state, here)
         assert all(np.array_equal(shown.frames[name].image, seen.frames[name].image) for name in seen.frames)
-        assert not shown.truth and not shown.arm.joint_vel.any() and not shown.arm.proprio[6:].any()
+        np.testing.assert_array_equal(shown.truth["sim_state"], goal)  # for true physics; whoever plans otherwise is not given it
+        assert not shown.arm.joint_vel.any() and not shown.arm.proprio[6:].any()
 
     def test_pairs_are_apart_and_the_same_seeds_give_the_same(self, world: Environment) -> None:
         for name, task in world.tasks.items():

@@ -1,0 +1,1 @@
+"""Suites that a world of your own inherits."""
