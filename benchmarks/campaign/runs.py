@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,11 @@ class Session:
     def __init__(self, bench: Bench, rng: np.random.Generator, folder: Path) -> None:
         self.bench, self.rng, self.clock, self.folder = bench, rng, bench.clock, folder
         world = bench.plant.world
-        scene = world.scene
+        self._scene = scene = world.scene
         box = _box_of(world)
         self.limits = SafetyLimits(clearance=Clearance(workspace=box))
-        speed = np.minimum(scene.arm.limits.joint_speed, bench.max_speed / self.limits.speed_factor)
-        arm = replace(scene.arm, limits=replace(scene.arm.limits, joint_speed=tuple(float(one) for one in speed)))
-        self._scene = replace(scene, arm=arm)
-        self.wire_speed = self.limits.speed_factor * speed
+        self._speeds = np.minimum(scene.arm.limits.joint_speed, bench.max_speed / self.limits.speed_factor)
+        self.wire_speed = self.limits.speed_factor * self._speeds
         self.collision: CollisionCheck = collision_check(self._scene, self.limits.clearance)
         self.driver = Distorted(bench.driver)
         self.writer = RunWriter(
@@ -82,7 +80,7 @@ class Session:
         self._aim = self._speed = np.zeros(0)
 
     def _guard(self, spec: ActionSpec) -> Guard:
-        guard = guard_of(self._scene, self.limits, spec)
+        guard = guard_of(self._scene, self.limits, tuple(self._speeds.tolist()), spec)
         low, high = spec.low[:-1].astype(float), spec.high[:-1].astype(float)
         catch_up = self._scene.arm.limits.give / _CATCH_UP
         self.witness = Witness(self.bench.plant, low, high, self.wire_speed + catch_up, self.limits.clearance.workspace)

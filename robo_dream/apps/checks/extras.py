@@ -18,7 +18,7 @@ class Extra:
 
 EXTRAS = (
     Extra("gym", ("gymnasium",), "the worlds as Gymnasium environments"),
-    Extra("ogbench", ("ogbench",), "UR5e with Robotiq gripper"),
+    Extra("ogbench", ("ogbench", "fast-simplification"), "OGBench's worlds, and its UR5e with Robotiq gripper"),
     Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
     Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),
     Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),
