@@ -13,9 +13,9 @@ from jaxtyping import Float
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ConfigError
 from sim.environments.environment import EnvironmentTask
-from sim.environments.goals import ToolGoal
 from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.moment import Moment
+from sim.tasks.goals import ToolGoal
 
 _CAMERA = "fixed"
 _GAIN, _DAMPING = 2.0, 0.35  # of the script's torque, in units of its limit: for each radian off, and each rad/s

@@ -14,9 +14,9 @@ from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, ArmState
 from robo_dream.errors import ConfigError
 from sim.environments.environment import EnvironmentTask
 from sim.environments.extras import extra_module
-from sim.environments.goals import ObjectGoal
 from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.moment import Moment
+from sim.tasks.goals import ObjectGoal
 
 _CAMERA = "front_pixels"
 _HALF_SIZE = (0.02, 0.02, 0.02)  # m, of a cube

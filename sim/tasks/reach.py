@@ -7,13 +7,14 @@ from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_quat
 from robo_dream.embodiment import Pose
-from sim.moment import Moment, moment_of
+from sim.moment import moment_of
 from sim.start import draw_start
+from sim.tasks.goals import ToolGoal
 from sim.world import World
 
 
 @dataclass(frozen=True)
-class Reach:
+class Reach(ToolGoal):
     """Moderate: the tool within 2 cm at some step. Strict: within 1 cm for 5 steps."""
 
     name: str = "reach"
@@ -39,15 +40,3 @@ class Reach:
         goal = world.state
         world.set_state(before)
         return goal
-
-    def moderate(self, now: Moment, goal: Moment) -> bool:
-        return self.distance(now, goal) <= self.moderate_radius
-
-    def strict(self, now: Moment, goal: Moment) -> bool:
-        return self.distance(now, goal) <= self.strict_radius
-
-    def distance(self, now: Moment, goal: Moment) -> float:
-        return float(np.linalg.norm(now.tool_pos - goal.tool_pos))
-
-    def moved(self, start: Moment, goal: Moment) -> float:
-        return self.distance(start, goal)

@@ -1,4 +1,4 @@
-"""When a goal is met in worlds that others wrote: the object, or the tool, is where the goal shows it."""
+"""When a goal is met, in our worlds and in those that others wrote: the object, or the tool, is where the goal shows it."""
 
 import math
 from dataclasses import dataclass
