@@ -54,19 +54,16 @@ def run_episode(
     decider = Decider(model, planner, goal, config, seed, planner_clock)
     if config.overlap:
         return overlapped_episode(run, decider, thinker or ThreadThinker(), is_done, on_decision)
+
+    def turn() -> EpisodeEnd | None:
+        if run.blind:
+            return run.hold(run.blind)
+        if run.pending:
+            return run.act(run.pending.pop(0))
+        return _decide(run, decider, execute_steps, on_decision)
+
     try:
-        end = run.look()
-        while end is None:
-            if is_done is not None and is_done(run.observations[-1]):
-                end = EpisodeEnd.DONE
-            elif len(run.sent) >= config.max_steps:
-                end = EpisodeEnd.BUDGET
-            elif run.blind:
-                end = run.hold(run.blind)
-            elif run.pending:
-                end = run.act(run.pending.pop(0))
-            else:
-                end = _decide(run, decider, execute_steps, on_decision)
+        end = run.until_end(is_done, turn)
     finally:
         arm.stop()
     return run.episode(end)

@@ -89,14 +89,7 @@ def overlapped_episode(
     """As `run_episode`. The arm holds still until the first plan is there; that counts as control steps."""
     ahead = _Ahead(run, decider, thinker, on_decision)
     try:
-        end = run.look()
-        while end is None:
-            if is_done is not None and is_done(run.observations[-1]):
-                end = EpisodeEnd.DONE
-            elif len(run.sent) >= run.config.max_steps:
-                end = EpisodeEnd.BUDGET
-            else:
-                end = ahead.step()
+        end = run.until_end(is_done, ahead.step)
     finally:
         try:
             thinker.close()

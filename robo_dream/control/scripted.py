@@ -26,20 +26,18 @@ def scripted_episode(
 ) -> Episode:
     """As `run_episode`, without decisions: an episode ends as BUDGET when the script does."""
     run = Stepping(arm, cameras, clock, config, truth, on_step)
+
+    def turn() -> EpisodeEnd | None:
+        if run.blind:
+            return run.hold(run.blind)
+        action = script(run.observations[-1])
+        if action is None:
+            return EpisodeEnd.BUDGET
+        run.consecutive_holds = 0
+        return run.act(action)
+
     try:
-        end = run.look()
-        while end is None:
-            if is_done is not None and is_done(run.observations[-1]):
-                end = EpisodeEnd.DONE
-            elif len(run.sent) >= config.max_steps:
-                end = EpisodeEnd.BUDGET
-            elif run.blind:
-                end = run.hold(run.blind)
-            elif (action := script(run.observations[-1])) is None:
-                end = EpisodeEnd.BUDGET
-            else:
-                run.consecutive_holds = 0
-                end = run.act(action)
+        end = run.until_end(is_done, turn)
     finally:
         arm.stop()
     return run.episode(end)

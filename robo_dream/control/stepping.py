@@ -70,6 +70,18 @@ class Stepping:
         self._repeats: dict[str, int] = {}
         self._next_time = -math.inf
 
+    def until_end(self, is_done: Callable[[Observation], bool] | None, turn: Callable[[], EpisodeEnd | None]) -> EpisodeEnd:
+        """Looks, then takes one `turn` after another until one ends the episode, `is_done` says so, or the control steps are used."""
+        end = self.look()
+        while end is None:
+            if is_done is not None and is_done(self.observations[-1]):
+                end = EpisodeEnd.DONE
+            elif len(self.sent) >= self.config.max_steps:
+                end = EpisodeEnd.BUDGET
+            else:
+                end = turn()
+        return end
+
     def look(self) -> EpisodeEnd | None:
         """Adds an observation; SAFETY when the arm's own word must not be acted on. `blind` says why its pictures must not."""
         observation = observe(self._cameras, self.arm, self.clock, self._truth)
