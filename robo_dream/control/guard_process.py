@@ -217,19 +217,9 @@ def _serve(build: Build, command_dt: float, channel: connection.Connection, memo
                 except (EOFError, OSError):
                     arm.stop("the planner's process is gone")
                     break
-                kind, content = message[:1], message[1:]
-                if kind == b"T":
-                    with suppress(SafetyStopError):  # the planner reads why from the shared state
-                        arm.send(np.frombuffer(content, np.float64))
-                elif kind == b"S":
-                    arm.stop(content.decode())
-                    num_stops += 1
-                elif kind == b"E":
-                    arm.emergency_stop(content.decode())
-                elif kind == b"R":
-                    arm.reset()
-                elif kind == b"Q":
+                if message[:1] == b"Q":
                     break
+                num_stops += _obey(arm, message[:1], message[1:])
         outbox.put(None)
         poster.join(1.0)
     except (RoboDreamError, OSError) as error:
@@ -238,6 +228,20 @@ def _serve(build: Build, command_dt: float, channel: connection.Connection, memo
     finally:
         memory.close()
         channel.close()
+
+
+def _obey(arm: GuardThread, kind: bytes, content: bytes) -> int:
+    """Does what the planner's process told; how many stops that was."""
+    if kind == b"T":
+        with suppress(SafetyStopError):  # the planner reads why from the shared state
+            arm.send(np.frombuffer(content, np.float64))
+    elif kind == b"S":
+        arm.stop(content.decode())
+    elif kind == b"E":
+        arm.emergency_stop(content.decode())
+    elif kind == b"R":
+        arm.reset()
+    return int(kind == b"S")
 
 
 def _end(arm: GuardThread, ended: threading.Event, signum: int, frame: FrameType | None) -> None:
