@@ -21,4 +21,5 @@ function showFrames() {
   document.getElementById("side").replaceChildren(...reasonsHere());
   document.getElementById("view").replaceChildren(el("div", { class: "frames" }, el("p", { class: "faint" }, state.run.about.policy || "Nothing was imagined."), picture, bar, words));
   showStep(place);
+  slider.focus({ preventScroll: true }); // so that arrow keys step
 }
