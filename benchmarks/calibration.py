@@ -169,9 +169,9 @@ def _trust(model: LatentVideoModel, usual: Usual, seen: Sequence[_Seen]) -> Trus
         later = torch.stack([one.beliefs[first + 1 : first + 1 + HORIZON] for first in range(starts)])
         true = np.stack([one.trip.object_pos[first + 1 : first + 1 + HORIZON] for first in range(starts)])
         latent_error = (one.latents - later).square().mean(-1).sqrt()
-        object_error = np.linalg.norm(model.poses(one.latents).object_pos.numpy() - true, axis=-1)
+        object_error = np.linalg.norm(model.poses(one.latents).object_pos[..., 0, :].numpy() - true, axis=-1)
         pose = model.poses(one.beliefs[:starts])
-        belief_error = np.linalg.norm(pose.object_pos.numpy() - one.trip.object_pos[:starts], axis=-1)
+        belief_error = np.linalg.norm(pose.object_pos[:, 0].numpy() - one.trip.object_pos[:starts], axis=-1)
         # surprise at frame k is about what was imagined at frame k - 1
         surprise = ((one.beliefs[1:starts] - one.latents[:-1, 0]) / usual.channel_error).square().mean(-1).sqrt()
         spread, off = one.disagreement[:, 0], one.beliefs[:starts] - usual.mean

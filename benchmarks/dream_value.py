@@ -81,8 +81,8 @@ class Dreams:
 
 
 def arrived(hand: Hand, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*batch"]:
-    near = (now.object_pos - wanted.object_pos).norm(dim=-1) < OBJECT_NEAR
-    near = near & ((now.object_turn - wanted.object_turn).norm(dim=-1) < TURN_NEAR)
+    near = ((now.object_pos - wanted.object_pos).norm(dim=-1) < OBJECT_NEAR).all(-1)
+    near = near & ((now.object_turn - wanted.object_turn).norm(dim=-1) < TURN_NEAR).all(-1)
     return near if hand == "above_object" else near & ((now.tool_pos - wanted.tool_pos).norm(dim=-1) < TOOL_NEAR)
 
 

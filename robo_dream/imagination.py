@@ -46,25 +46,25 @@ class Imagination:
 class ScenePose:
     """Where things are: metres and radians in the world frame.
 
-    `object_turn` is (cos, sin) of the object's yaw times its symmetry (4 for a box), so that equal looks have equal numbers.
+    `object_turn` is (cos, sin) of each object's yaw times its symmetry (4 for a box), so that equal looks have equal numbers.
     """
 
     tool_pos: Float[Tensor, "*batch 3"]
     tool_turn: Float[Tensor, "*batch 2"]  # cos, sin of yaw
     gripper: Float[Tensor, "*batch"]  # 0 open, 1 closed
-    object_pos: Float[Tensor, "*batch 3"]
-    object_turn: Float[Tensor, "*batch 2"]
+    object_pos: Float[Tensor, "*batch object 3"]
+    object_turn: Float[Tensor, "*batch object 2"]
 
 
 @dataclass(frozen=True)
 class Goal:
     """What to reach: the belief one would have there (a goal picture, encoded), or poses given outright.
 
-    Given poses take precedence over what a pose head reads from `latent`.
+    Given poses take precedence over what a pose head reads from `latent`; an object whose position is NaN was not given one.
     """
 
     latent: Float[Tensor, "batch channel"]
-    object_pos: Float[Tensor, "batch 3"] | None = None
+    object_pos: Float[Tensor, "batch object 3"] | None = None
     tool_pos: Float[Tensor, "batch 3"] | None = None
 
 
@@ -153,7 +153,7 @@ class ImaginationRecord:
     modes: Int[Tensor, " sample"] | None = None  # see `SearchTrace.modes`
     total: float | None = None  # of the chosen plan
     elites: Int[Tensor, " elite"] | None = None  # indices of candidates, best first
-    goal_object_pos: Float[Tensor, "3"] | None = None  # metres, where it was given outright
+    goal_object_pos: Float[Tensor, "object 3"] | None = None  # metres, where it was given outright
     goal_tool_pos: Float[Tensor, "3"] | None = None
     previous: Float[Tensor, "time action"] | None = None
     previous_elites: Float[Tensor, "elite time action"] | None = None

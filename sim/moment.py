@@ -1,6 +1,6 @@
 """What success is judged by: the true state of tool and object at one moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import mujoco
@@ -13,7 +13,7 @@ from sim.world import World
 
 @dataclass(frozen=True)
 class Moment:
-    """True state of the tool and the first object. Metres, seconds, world frame; the table's top is at z = 0."""
+    """True state of the tool and the first object, and where others are. Metres, seconds, world frame; the table's top is at z = 0."""
 
     tool_pos: Float[np.ndarray, "3"]
     object_pose: Float[np.ndarray, "7"]  # xyz, wxyz
@@ -22,6 +22,11 @@ class Moment:
     touched: bool  # some part of arm or hand is in contact with the object
     object_speed: float = 0.0  # m/s
     object_spin: float = 0.0  # rad/s
+    others: Float[np.ndarray, "other 7"] = field(default_factory=lambda: np.zeros((0, 7)))  # poses of what else a goal is about
+
+    @property
+    def object_poses(self) -> Float[np.ndarray, "object 7"]:
+        return np.concatenate([self.object_pose[None], self.others])
 
     @property
     def clearance(self) -> float:

@@ -38,8 +38,12 @@ def goal_of(wanted: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple
         case PoseGoal():
             with torch.no_grad():
                 latent = model.believe([[observe(bench.cameras, bench.arm, bench.clock, None)]]).latent
-            given = [None if pos is None else torch.tensor([pos], device=model.device) for pos in (wanted.object_pos, wanted.tool_pos)]
-            return goal_from_positions(latent, *given), {}
+            tool = None if wanted.tool_pos is None else torch.tensor([wanted.tool_pos], device=model.device)
+            things = None
+            if wanted.object_pos is not None:  # of the first object; the others stay
+                things = torch.full((1, model.spec.num_objects, 3), torch.nan, device=model.device)
+                things[0, 0] = torch.tensor(wanted.object_pos)
+            return goal_from_positions(latent, things, tool), {}
     size = model.spec.config.image_size
     for name, image in zip(model.cameras, seen.images(model.cameras), strict=True):
         if image.shape != (size, size, 3):

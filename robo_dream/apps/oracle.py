@@ -30,4 +30,4 @@ def oracle_goal(attempt: Attempt) -> Goal:
     """The attempt's goal in metres; there is no latent."""
     goal = attempt.goal
     tool, box = (torch.tensor(np.asarray(pos, np.float32))[None] for pos in (goal.tool_pos, goal.object_pose[:3]))
-    return Goal(torch.zeros(1, 0), object_pos=box, tool_pos=tool)
+    return Goal(torch.zeros(1, 0), object_pos=box[:, None], tool_pos=tool)

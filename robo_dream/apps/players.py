@@ -98,9 +98,9 @@ class EnvironmentPlayer:
     def spec(self, split: Split) -> DatasetSpec:
         with build_environment(self.world) as environment:
             return DatasetSpec(
-                environment.action_spec, environment.cameras, sim_state_size=len(environment.state), skills=behaviours(environment),
-                robot_type=f"{self.world.kind} {self.world.env}",
-                storage=split.storage, seed=split.seed, test_fraction=split.test_fraction,
+                environment.action_spec, environment.cameras, sim_state_size=len(environment.state),
+                num_objects=len(environment.moment().object_poses), skills=behaviours(environment),
+                robot_type=f"{self.world.kind} {self.world.env}", storage=split.storage, seed=split.seed, test_fraction=split.test_fraction,
             )  # fmt: skip
 
     @contextmanager

@@ -84,7 +84,7 @@ class PicturesGoal:
 
 @dataclass(frozen=True)
 class PoseGoal:
-    """Where the tool, the object or both should be (m, world frame), without a picture; for costs on poses."""
+    """Where the tool, the (first) object or both should be (m, world frame), without a picture; for costs on poses."""
 
     kind: Literal["pose"] = "pose"
     tool_pos: tuple[float, float, float] | None = None

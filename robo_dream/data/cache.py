@@ -27,15 +27,15 @@ class FrameCache:
     """All frames of all episodes, one after the other; `actions[f]` was taken after frame f (zero after an episode's last).
 
     `images` and `sim_state` are read-only memory maps. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
-    `object_pose` is xyz (metres) and wxyz, NaN where unknown. `skill` numbers the names in `skills`. `sim_state` is (frame, 0)
-    where there is none or where the datasets' states differ in size. `dataset_id` changes with every committed episode.
+    `object_pose` is xyz (metres) and wxyz of every object, NaN where unknown. `skill` numbers the names in `skills`. `sim_state` is
+    (frame, 0) where there is none or where the datasets' states differ in size. `dataset_id` changes with every committed episode.
     """
 
     cameras: tuple[str, ...]
     images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
     proprio: Float32[np.ndarray, "frame proprio"]
     actions: Float32[np.ndarray, "frame action"]
-    object_pose: Float32[np.ndarray, "frame 7"]
+    object_pose: Float32[np.ndarray, "frame pose"]
     skill: Int64[np.ndarray, " frame"]
     sim_state: Float[np.ndarray, "frame state"]
     episode_starts: Int64[np.ndarray, " boundary"]
@@ -132,7 +132,7 @@ def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[i
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "proprio": ((len(spec.proprio_names),), np.float32),
         "actions": ((spec.action_spec.size,), np.float32),
-        "object_pose": ((7,), np.float32),
+        "object_pose": ((7 * spec.num_objects,), np.float32),
         "skill": ((), np.int64),
         "sim_state": ((state_size,), np.float64),
     }

@@ -16,14 +16,15 @@ class Episode:
     """T actions and T+1 observations; action t takes observation t to t+1.
 
     On disk it has T+1 rows; the last row's action is zero (nothing was done there) and its `next.done` is true.
-    `object_pose` is x, y, z (metres) and a wxyz quaternion, NaN where unknown. `times` are monotonic seconds of the source.
+    `object_pose` is x, y, z (metres) and a wxyz quaternion of every object, one after the other, NaN where unknown. `times` are
+    monotonic seconds of the source.
     `skill` labels each observation with an index into `DatasetSpec.skills`. `info` is any JSON (success, camera jitter, ...).
     """
 
     images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
     proprio: Float32[np.ndarray, "frame proprio"]
     actions: Float32[np.ndarray, "step action"]
-    object_pose: Float32[np.ndarray, "frame 7"]
+    object_pose: Float32[np.ndarray, "frame pose"]
     sim_state: Float[np.ndarray, "frame state"]
     times: Float[np.ndarray, " frame"]
     skill: Int64[np.ndarray, " frame"]
@@ -51,7 +52,7 @@ class Episode:
         shapes: dict[str, tuple[np.ndarray, tuple[int, ...], type]] = {
             "proprio": (self.proprio, (frames, len(spec.proprio_names)), np.float32),
             "actions": (self.actions, (frames - 1, spec.action_spec.size), np.float32),
-            "object_pose": (self.object_pose, (frames, 7), np.float32),
+            "object_pose": (self.object_pose, (frames, 7 * spec.num_objects), np.float32),
             "sim_state": (self.sim_state, (frames, spec.sim_state_size), np.float64),
             "times": (self.times, (frames,), np.float64),
             "skill": (self.skill, (frames,), np.int64),

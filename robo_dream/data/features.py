@@ -43,7 +43,9 @@ def lerobot_features(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
         features[f"observation.images.{camera.name}"] = feature
     features["observation.state"] = _feature("float32", len(spec.proprio_names), list(spec.proprio_names))
     features["action"] = _feature("float32", spec.action_spec.size, list(spec.action_spec.names))
-    features["observation.environment_state"] = _feature("float32", 7, list(POSE_NAMES))
+    prefixes = ["", *(f"object_{number}_" for number in range(2, spec.num_objects + 1))]
+    names = [f"{prefix}{name}" for prefix in prefixes for name in POSE_NAMES]
+    features["observation.environment_state"] = _feature("float32", len(names), names)
     if spec.sim_state_size:
         features["observation.sim_state"] = _feature("float64", spec.sim_state_size)
     features["source_time"] = _feature("float64", 1)

@@ -144,7 +144,9 @@ class Dataset:
             raise DataError(f"timestamps step by {np.diff(stamps).mean():.4g} s; {spec.fps} fps needs {1 / spec.fps:.4g} s")
         have = set(table.column_names)
         pose_size = self.info["features"].get("observation.environment_state", {}).get("shape", [0])[0]
-        pose = column(table, "observation.environment_state", 7, np.float32) if pose_size == 7 else np.full((frames, 7), np.nan, np.float32)
+        size = 7 * spec.num_objects
+        known = pose_size == size
+        pose = column(table, "observation.environment_state", size, np.float32) if known else np.full((frames, size), np.nan, np.float32)
         state = column(table, "observation.sim_state", spec.sim_state_size, np.float64) if spec.sim_state_size else np.zeros((frames, 0))
         return Episode(
             images={camera.name: self._images(table, row, camera) for camera in spec.cameras},

@@ -50,6 +50,7 @@ class DatasetSpec:
     cameras: tuple[CameraSpec, ...]
     proprio_names: tuple[str, ...] = PROPRIO_NAMES
     sim_state_size: int = 0
+    num_objects: int = 1  # whose poses `Episode.object_pose` tells
     skills: tuple[str, ...] = ("unlabelled",)
     robot_type: str = "unknown"
     storage: Storage = "image"
@@ -61,6 +62,8 @@ class DatasetSpec:
         names = self.camera_names
         if len(set(names)) != len(names) or not all(name and "/" not in name for name in names):
             raise ContractError(f"cameras are named {names}; give each its own name, with no '/' in it")
+        if self.num_objects < 1:
+            raise ContractError(f"num_objects is {self.num_objects}; it must be at least 1 (where there is none, its pose is NaN)")
         if not self.skills:
             raise ContractError("a dataset needs at least one skill name; leave the default for unlabelled data")
         if self.storage not in ("image", "video"):
@@ -90,6 +93,7 @@ class DatasetSpec:
             "cameras": [camera.to_json() for camera in self.cameras],
             "proprio_names": list(self.proprio_names),
             "sim_state_size": self.sim_state_size,
+            "num_objects": self.num_objects,
             "skills": list(self.skills),
             "robot_type": self.robot_type,
             "storage": self.storage,
@@ -105,6 +109,7 @@ class DatasetSpec:
             cameras=tuple(CameraSpec.from_json(camera) for camera in data["cameras"]),
             proprio_names=tuple(data["proprio_names"]),
             sim_state_size=int(data["sim_state_size"]),
+            num_objects=int(data.get("num_objects", 1)),
             skills=tuple(data["skills"]),
             robot_type=data["robot_type"],
             storage=data["storage"],
@@ -120,6 +125,6 @@ class DatasetSpec:
         theirs = {camera.name: (camera.height, camera.width) for camera in other.cameras}
         if mine != theirs:
             found.append(f"cameras (height, width): {mine} against {theirs}")
-        keys = ("proprio_names", "sim_state_size", "skills", "storage")
+        keys = ("proprio_names", "sim_state_size", "num_objects", "skills", "storage")
         pairs = [(key, getattr(self, key), getattr(other, key)) for key in keys]
         return found + [f"{key}: {mine} against {theirs}" for key, mine, theirs in pairs if mine != theirs]

@@ -8,6 +8,7 @@ from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec
 from robo_dream.errors import ConfigError
 
 Size = Literal["S", "B", "L"]
+NUM_TOOL, NUM_OBJECT = 6, 5  # numbers of a pose: of the tool and of each object, see `pose_head.pose_names`
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,13 @@ class ModelSpec:
     cameras: tuple[str, ...]
     action_spec: ActionSpec
     proprio: Normaliser
-    pose: Normaliser  # of `pose_head.POSE_NAMES`
+    pose: Normaliser  # of `pose_head.pose_names`
     proprio_names: tuple[str, ...] = PROPRIO_NAMES
+
+    @property
+    def num_objects(self) -> int:
+        """Whose poses the model tells."""
+        return (len(self.pose.mean) - NUM_TOOL) // NUM_OBJECT
 
     @property
     def block_size(self) -> int:

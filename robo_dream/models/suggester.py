@@ -10,7 +10,7 @@ from torch import Tensor
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, WorldModel
 from robo_dream.models.inverse import ActionMixture
-from robo_dream.models.pose_head import GRIPPER, OBJECT_POS, TOOL_POS, TOOL_TURN, PoseHead
+from robo_dream.models.pose_head import GRIPPER, OBJECT_POS, TOOL_POS, TOOL_TURN, PoseHead, objects
 from robo_dream.models.world_model import LatentVideoModel
 
 Hand = Literal["as_shown", "above_object"]
@@ -79,9 +79,11 @@ class Suggester:
 
 
 def hand_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
-    """Normalised `goals` with the hand open above the object, turned as it is `here`."""
+    """Normalised `goals` with the hand open above the object, turned as it is `here`; of several, the object farthest from its goal."""
     poses = goals.float() * head.std + head.mean
-    raised = poses[..., OBJECT_POS] + poses.new_tensor([0.0, 0.0, RETREAT])
+    seen, wanted_pos = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
+    farthest = (wanted_pos - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
+    raised = wanted_pos.take_along_dim(farthest, -2).squeeze(-2) + poses.new_tensor([0.0, 0.0, RETREAT])
     is_open = torch.zeros_like(poses[..., GRIPPER : GRIPPER + 1])
     wanted = head.normalise(torch.cat([raised, poses[..., TOOL_TURN], is_open, poses[..., GRIPPER + 1 :]], -1))
     return torch.cat([wanted[..., TOOL_POS], here[..., TOOL_TURN].to(wanted), wanted[..., GRIPPER:]], -1)

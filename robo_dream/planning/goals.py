@@ -23,7 +23,7 @@ def goals_from_observations(model: WorldModel, observations: Sequence[Observatio
 
 def goal_from_positions(
     latent: Float[Tensor, "batch channel"],
-    object_pos: Float[Tensor, "batch 3"] | None = None,
+    object_pos: Float[Tensor, "batch object 3"] | None = None,
     tool_pos: Float[Tensor, "batch 3"] | None = None,
 ) -> Goal:
     """A goal without a goal picture: positions in metres, world frame.

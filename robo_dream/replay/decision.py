@@ -35,7 +35,7 @@ class Decision:
     modes: Int[np.ndarray, " sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
     total: float | None = None  # of the chosen plan
     elites: Int[np.ndarray, " elite"] | None = None  # indices of candidates, best first
-    goal_object_pos: Float[np.ndarray, "3"] | None = None  # metres
+    goal_object_pos: Float[np.ndarray, "object 3"] | None = None  # metres
     goal_tool_pos: Float[np.ndarray, "3"] | None = None
     previous: Float[np.ndarray, "time action"] | None = None  # what warm-started the search, as the planner got it
     previous_elites: Float[np.ndarray, "elite time action"] | None = None

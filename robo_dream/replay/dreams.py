@@ -33,10 +33,11 @@ class ModelDreams:
         return {name: view.cpu().numpy() for name, view in views.items()}
 
     def paths(self, latents: Float[np.ndarray, "row channel"]) -> Mapping[str, Float[np.ndarray, "row 3"]]:
-        """Where the pose head sees the `tool` and the `object`, metres."""
+        """Where the pose head sees the `tool` and every `object`, metres."""
         with self._lock, torch.no_grad():
             poses = self._model.poses(torch.from_numpy(np.ascontiguousarray(latents, np.float32)).to(self._model.device))
-        return {"tool": poses.tool_pos.cpu().numpy(), "object": poses.object_pos.cpu().numpy()}
+        things = poses.object_pos.cpu().numpy()
+        return {"tool": poses.tool_pos.cpu().numpy(), **{f"object_{i + 1}": things[:, i] for i in range(things.shape[1])}}
 
     def imagine(self, dream: Dream, actions: Float[np.ndarray, "time action"]) -> Dream:
         device = self._model.device

@@ -32,9 +32,11 @@ def dataset_spec(run: RunRecord, action_spec: ActionSpec, storage: Storage = "im
     cameras = tuple(CameraSpec(name, *frame.image.shape[:2]) for name, frame in frames.items())
     scene = run.about.get("config", {}).get("scene", {})
     recipe = {"command": "robo-dream replay --lerobot", "checkpoint_sha256": run.about.get("checkpoint_sha256", "unknown")}
+    num_objects = max(1, len(first.observation.truth.get("object_pose", ())) // 7)
     return DatasetSpec(
-        action_spec, cameras, skills=("planned",), robot_type=str(scene.get("arm", "unknown")), storage=storage, recipe=recipe
-    )
+        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=str(scene.get("arm", "unknown")), storage=storage,
+        recipe=recipe,
+    )  # fmt: skip
 
 
 def episodes(run: RunRecord, spec: DatasetSpec) -> Iterator[Episode]:
@@ -47,7 +49,7 @@ def episodes(run: RunRecord, spec: DatasetSpec) -> Iterator[Episode]:
         actions = [step.sent for step in piece[:-1] if step.sent is not None]
         if {tuple(one.frames) for one in seen} != {spec.camera_names}:
             raise DataError(f"the run in {run.root} has not the cameras {spec.camera_names} at every control step; leave it out")
-        unknown = np.full(7, np.nan)
+        unknown = np.full(7 * spec.num_objects, np.nan)
         poses = [one.truth.get("object_pose", unknown) for one in seen]
         result = run.result or {}
         yield Episode(

@@ -40,7 +40,7 @@ class GoalRecord:
 
     pictures: Mapping[str, UInt8[np.ndarray, "height width 3"]]
     latent: Float[np.ndarray, " channel"]
-    object_pos: Float[np.ndarray, "3"] | None
+    object_pos: Float[np.ndarray, "object 3"] | None
     tool_pos: Float[np.ndarray, "3"] | None
 
 
@@ -165,7 +165,7 @@ def read_goal(path: Path) -> GoalRecord:
     arrays, _ = read_archive(path)
     if "latent" not in arrays:
         raise DataError(f"{path} is not a goal of version {VERSION}: it has no latent; use the release that wrote it")
-    return GoalRecord(part(arrays, "picture"), arrays["latent"], arrays.get("object_pos"), arrays.get("tool_pos"))
+    return GoalRecord(part(arrays, "picture"), arrays["latent"], _of_objects(arrays.get("object_pos")), arrays.get("tool_pos"))
 
 
 def read_decision(path: Path) -> Decision:
@@ -176,9 +176,15 @@ def read_decision(path: Path) -> Decision:
         rest = {name: array for name, array in arrays.items() if not name.startswith("term.")}
         lists = {name: tuple(value) for name, value in about.items() if isinstance(value, list)}
         values: dict[str, Any] = about | lists | rest | {"terms": terms}
+        values["goal_object_pos"] = _of_objects(rest.get("goal_object_pos"))
         return Decision(**values)
     except (TypeError, KeyError) as error:
         raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
+
+
+def _of_objects(positions: np.ndarray | None) -> Float[np.ndarray, "object 3"] | None:
+    """Positions as they are kept now; older records have that of the one object."""
+    return None if positions is None else positions.reshape(-1, 3)
 
 
 def read_step(path: Path) -> StepRecord:

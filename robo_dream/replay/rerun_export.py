@@ -93,9 +93,9 @@ class _Log:
         self._stream.log("world", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for camera, picture in run.goal.pictures.items():
             self._stream.log(f"goal/{camera}", self._picture(picture), static=True)
-        goals = [pos for pos in (run.goal.object_pos, run.goal.tool_pos) if pos is not None]
+        goals = [pos.reshape(-1, 3) for pos in (run.goal.object_pos, run.goal.tool_pos) if pos is not None]
         if goals:
-            self._stream.log("world/goal", rr.Points3D(goals, radii=0.008, colors=[_ORANGE]), static=True)
+            self._stream.log("world/goal", rr.Points3D(np.concatenate(goals), radii=0.008, colors=[_ORANGE]), static=True)
         for place, step in enumerate(run.steps):
             self._step(step, place)
         yield 0, len(run.decisions)
@@ -119,7 +119,7 @@ class _Log:
         if len(trail) > 1:
             log("world/trail", rr.LineStrips3D([trail], radii=0.002, colors=[_GREEN]))
         if "object_pose" in seen.truth:
-            log("world/object", rr.Points3D([seen.truth["object_pose"][:3]], radii=0.02, colors=[(217, 60, 50)]))
+            log("world/object", rr.Points3D(seen.truth["object_pose"].reshape(-1, 7)[:, :3], radii=0.02, colors=[(217, 60, 50)]))
         for kind, action in (("sent", step.sent), ("applied", step.applied)):
             for number, name in enumerate(action_names(0 if action is None else len(action))):
                 log(f"plots/actions/{name['name']}/{kind}", rr.Scalars(float(action[number])))  # type: ignore[index]
@@ -140,10 +140,8 @@ class _Log:
         if self._seer is None:
             return
         begins = np.asarray(self._seer.paths(decision.belief[None])["tool"])
-        log(
-            "world/futures/object",
-            rr.LineStrips3D([np.asarray(self._seer.paths(decision.latents)["object"])], radii=0.002, colors=[_ORANGE]),
-        )
+        things = [np.asarray(path) for name, path in self._seer.paths(decision.latents).items() if name != "tool"]
+        log("world/futures/object", rr.LineStrips3D(things, radii=0.002, colors=[_ORANGE]))
         futures = self._futures(decision)
         for number in range(1 + self._config.max_candidates):
             entity = f"world/futures/other_{number}" if number else "world/futures/plan"

@@ -43,7 +43,7 @@ class DetourCost:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         pose, wanted = self.model.poses(imagination.latents), self.model.poses(goal.latent)
-        depth = OBSTACLE_RADIUS + CLEARANCE - (pose.tool_pos - pose.object_pos)[..., :2].norm(dim=-1)
+        depth = OBSTACLE_RADIUS + CLEARANCE - (pose.tool_pos - pose.object_pos[..., 0, :])[..., :2].norm(dim=-1)
         terms = {
             "goal": (pose.tool_pos - wanted.tool_pos[:, None, None]).norm(dim=-1),
             "obstacle": self.charge * depth.clamp(min=0),

@@ -103,8 +103,9 @@ class WorldModelSuite:
         model = self.make()
         latents = model.imagine(self._belief(model, 2), self._actions(model, 2, 3, 4)).latents
         poses = model.poses(latents)
-        assert poses.tool_pos.shape == poses.object_pos.shape == (2, 3, 4, 3)
-        assert poses.tool_turn.shape == poses.object_turn.shape == (2, 3, 4, 2)
+        num_objects = poses.object_pos.shape[-2]
+        assert poses.tool_pos.shape == (2, 3, 4, 3) and poses.object_pos.shape == (2, 3, 4, num_objects, 3)
+        assert poses.tool_turn.shape == (2, 3, 4, 2) and poses.object_turn.shape == (2, 3, 4, num_objects, 2)
         assert poses.gripper.shape == (2, 3, 4)
 
     def _belief(self, model: WorldModel, num_problems: int) -> Belief:

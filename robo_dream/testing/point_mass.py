@@ -55,7 +55,8 @@ class PointMassModel:
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         yaw = latents[..., 3]
         still = torch.stack([torch.ones_like(yaw), torch.zeros_like(yaw)], dim=-1)
-        return ScenePose(latents[..., :3], torch.stack([yaw.cos(), yaw.sin()], dim=-1), latents[..., 4], latents[..., 5:8], still)
+        turn = torch.stack([yaw.cos(), yaw.sin()], dim=-1)
+        return ScenePose(latents[..., :3], turn, latents[..., 4], latents[..., None, 5:8], still[..., None, :])
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.models.pose_head import OBJECT_POS
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_targets
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, known, normalised_actions, returns
-from robo_dream.training.labels import pose_labels
+from robo_dream.training.labels import object_numbers, pose_labels
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
 
@@ -43,7 +43,7 @@ class DreamBatches:
         self.short = frame_index(cache, block + 1)
         self.actions = normalised_actions(cache)
         self.poses = pose_labels(cache, config.model.object_symmetry)
-        self.returns = returns(cache, self.poses[:, :3], self.poses[:, OBJECT_START : OBJECT_START + 3], 2 * block)
+        self.returns = returns(cache, self.poses[:, :3], object_numbers(self.poses)[..., OBJECT_POS], 2 * block)
 
     @property
     def num_returns(self) -> int:

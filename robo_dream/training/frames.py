@@ -35,7 +35,7 @@ class Frames(Protocol):
 
     @property
     def object_pose(self) -> np.ndarray:
-        """(frame, 7): metres and wxyz, NaN where unknown."""
+        """(frame, 7 a known object): metres and wxyz, NaN where unknown."""
         ...
 
     @property
@@ -118,9 +118,9 @@ def blocks_after(
 
 
 def returns(
-    cache: Frames, tool_pos: Float[np.ndarray, "frame 3"], object_pos: Float[np.ndarray, "frame 3"], shortest: int
+    cache: Frames, tool_pos: Float[np.ndarray, "frame 3"], object_pos: Float[np.ndarray, "frame object 3"], shortest: int
 ) -> Int[np.ndarray, "pair 2"]:
-    """Training frames and later ones of the same episode at which the tool is where it was (3 cm) and the object is not (2 cm).
+    """Training frames and later ones of the same episode at which the tool is where it was (3 cm) and an object is not (2 cm).
 
     As start and goal they are rare in play; without them a model takes "the hand is there" for "all is done". None where the
     object's position is unknown.
@@ -130,7 +130,7 @@ def returns(
     for first, end in zip(bounds[:-1][cache.is_train], bounds[1:][cache.is_train], strict=True):
         tool, thing = tool_pos[first:end], object_pos[first:end]
         is_back = np.linalg.norm(tool[:, None] - tool, axis=-1) < 0.03
-        is_moved = np.linalg.norm(thing[:, None] - thing, axis=-1) > 0.02
+        is_moved = np.any([np.linalg.norm(one[:, None] - one, axis=-1) > 0.02 for one in np.moveaxis(thing, 1, 0)], axis=0)
         found.append(first + np.argwhere(np.triu(is_back & is_moved, shortest)))
     return np.concatenate(found)
 

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.errors import DataError
-from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.models.pose_head import OBJECT_POS, OBJECT_TURN
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, known, normalised_actions, skill_ends
-from robo_dream.training.labels import pose_labels
+from robo_dream.training.labels import object_numbers, pose_labels
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class InverseBatches:
         )  # fmt: skip
 
     def _differ(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
-        """Whether tool, hand or object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
+        """Whether tool, hand or an object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
         apart = np.abs(self.poses[one] - self.poses[other])
         tool, turn = np.linalg.norm(apart[:, :3], axis=-1), np.linalg.norm(apart[:, 3:5], axis=-1)
-        thing, face = apart[:, OBJECT_START : OBJECT_START + 3], apart[:, OBJECT_START + 3 :]
-        moved = (np.linalg.norm(thing, axis=-1) > 0.01) | (np.linalg.norm(face, axis=-1) > 0.6)  # NaN is no move
+        things, faces = object_numbers(apart)[..., OBJECT_POS], object_numbers(apart)[..., OBJECT_TURN]
+        moved = ((np.linalg.norm(things, axis=-1) > 0.01) | (np.linalg.norm(faces, axis=-1) > 0.6)).any(-1)  # NaN is no move
         return np.asarray((tool > 0.01) | (turn > 0.1) | (apart[:, 5] > 0.1) | moved)
 
     def _at(self, frames: np.ndarray) -> Tensor:

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.errors import DataError
-from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
-from robo_dream.models.pose_head import OBJECT_START, POSE_NAMES
+from robo_dream.models.config import NUM_OBJECT, ModelConfig, ModelSpec, Normaliser
+from robo_dream.models.pose_head import OBJECT_START
 from robo_dream.training.frames import Frames
 from robo_dream.turns import upright_turn
 
@@ -13,11 +13,17 @@ SMALLEST_STD = {"proprio": 1e-3, "pose": 5e-3}  # numbers that hardly vary are n
 
 
 def pose_labels(cache: Frames, symmetry: int) -> Float[np.ndarray, "frame pose"]:
-    """`POSE_NAMES` of every frame: the tool's from proprioception, the object's from its recorded pose (NaN where unknown)."""
+    """`pose_names` of every frame: the tool's from proprioception, the objects' from their recorded poses (NaN where unknown)."""
     pose = np.asarray(cache.object_pose, np.float64)
-    turn = symmetry * upright_turn(pose[:, 3:], symmetry)
-    object_part = np.concatenate([pose[:, :3], np.cos(turn)[:, None], np.sin(turn)[:, None]], -1)
-    return np.concatenate([np.asarray(cache.proprio)[:, :OBJECT_START], object_part], -1).astype(np.float32)
+    pose = pose.reshape(len(pose), -1, 7)
+    turn = symmetry * upright_turn(pose[..., 3:], symmetry)
+    things = np.concatenate([pose[..., :3], np.cos(turn)[..., None], np.sin(turn)[..., None]], -1)
+    return np.concatenate([np.asarray(cache.proprio)[:, :OBJECT_START], things.reshape(len(pose), -1)], -1).astype(np.float32)
+
+
+def object_numbers(labels: Float[np.ndarray, "*batch pose"]) -> Float[np.ndarray, "*batch object 5"]:
+    """The numbers of the objects, as `pose_head.objects` gives them."""
+    return labels[..., OBJECT_START:].reshape(*labels.shape[:-1], -1, NUM_OBJECT)
 
 
 def model_spec(cache: Frames, config: ModelConfig) -> ModelSpec:
@@ -50,8 +56,7 @@ def _pose_normaliser(labels: np.ndarray, smallest: float) -> Normaliser:
     """Positions by their statistics (one scale for x, y and z of a thing, as millimetres are alike); turns as they are."""
     plain = _normaliser(labels, smallest)
     mean, std = list(plain.mean), list(plain.std)
-    for first in (0, OBJECT_START):
+    for first in (0, *range(OBJECT_START, len(mean), NUM_OBJECT)):
         std[first : first + 3] = [float(np.sqrt(np.mean(np.square(std[first : first + 3]))))] * 3
         mean[first + 3 : first + 5], std[first + 3 : first + 5] = [0.0, 0.0], [0.7, 0.7]
-    assert len(mean) == len(POSE_NAMES)
     return Normaliser(tuple(mean), tuple(std))

@@ -20,7 +20,7 @@ def ensemble_loss(
 def pose_loss(
     predicted: Float[Tensor, "batch pose"], wanted: Float[Tensor, "batch pose"], is_known: Bool[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    """Huber loss in normalised units; the object's part counts only where its pose is known."""
+    """Huber loss in normalised units; the objects' part counts only where their poses are known."""
     mask = torch.ones_like(wanted)
     mask[:, OBJECT_START:] = is_known[:, None].to(mask.dtype)
     errors = torch.nn.functional.smooth_l1_loss(predicted.float(), torch.nan_to_num(wanted), beta=0.5, reduction="none")

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from robo_dream.imagination import ScenePose
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.bridge_targets import bridge_loss, bridge_targets
 from robo_dream.training.frames import Frames, frame_index, goal_frames, known, normalised_actions
@@ -63,14 +62,10 @@ def pose_metrics(model: LatentVideoModel, cache: Frames, seed: int) -> dict[str,
     train, test = (encode_frames(model, cache, frames) for frames in chosen)
     train_labels, test_labels = (torch.from_numpy(labels[frames]).to(model.device) for frames in chosen)
     return {
-        "head": probe_errors(_as_numbers(model.pose_head(test)), test_labels, symmetry),
+        "head": probe_errors(model.pose_head.numbers(test)[0], test_labels, symmetry),
         "linear": probe_errors(linear_probe(train, train_labels, test), test_labels, symmetry),
         "mlp": probe_errors(mlp_probe(train, train_labels, test, seed), test_labels, symmetry),
     }
-
-
-def _as_numbers(pose: ScenePose) -> torch.Tensor:
-    return torch.cat([pose.tool_pos, pose.tool_turn, pose.gripper[..., None], pose.object_pos, pose.object_turn], -1)
 
 
 def _open_loop_numbers(result: OpenLoop, block: int) -> dict[str, Any]:

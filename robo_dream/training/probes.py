@@ -8,22 +8,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.layers import mlp
-from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.models.pose_head import OBJECT_POS, OBJECT_TURN, TOOL_POS, objects
 
 RIDGE = 1e-3
 MLP_STEPS, MLP_BATCH = 600, 256
 
 
 def probe_errors(predicted: Float[Tensor, "frame pose"], wanted: Float[Tensor, "frame pose"], symmetry: int) -> dict[str, float]:
-    """Median errors of positions in millimetres and of the object's yaw in degrees (within its symmetry)."""
-    object_turn, wanted_turn = predicted[:, OBJECT_START + 3 :], wanted[:, OBJECT_START + 3 :]
-    angle = torch.atan2(object_turn[:, 1], object_turn[:, 0]) - torch.atan2(wanted_turn[:, 1], wanted_turn[:, 0])
+    """Median errors of positions in millimetres and of the objects' yaw in degrees (within their symmetry)."""
+    things, wanted_things = objects(predicted), objects(wanted)
+    turn, wanted_turn = things[..., OBJECT_TURN], wanted_things[..., OBJECT_TURN]
+    angle = torch.atan2(turn[..., 1], turn[..., 0]) - torch.atan2(wanted_turn[..., 1], wanted_turn[..., 0])
     yaw = torch.atan2(angle.sin(), angle.cos()).abs() / symmetry
-    distance = (predicted - wanted)[:, : OBJECT_START + 3]
     return {
-        "object_mm": 1e3 * float(distance[:, OBJECT_START:].norm(dim=-1).median()),
+        "object_mm": 1e3 * float((things - wanted_things)[..., OBJECT_POS].norm(dim=-1).median()),
         "object_yaw_deg": math.degrees(float(yaw.median())),
-        "tool_mm": 1e3 * float(distance[:, :3].norm(dim=-1).median()),
+        "tool_mm": 1e3 * float((predicted - wanted)[:, TOOL_POS].norm(dim=-1).median()),
     }
 
 

@@ -107,7 +107,7 @@ def observe(environment: Environment) -> Observation:
 
 
 def truth(environment: Environment) -> dict[str, np.ndarray]:
-    return {"object_pose": environment.moment().object_pose, "sim_state": environment.state}
+    return {"object_pose": environment.moment().object_poses.reshape(-1), "sim_state": environment.state}
 
 
 def goal_observation(environment: Environment, state: Float[np.ndarray, " state"]) -> Observation:

@@ -10,6 +10,7 @@ from torch import Tensor
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
+from robo_dream.models.pose_head import scene_pose
 from robo_dream.turns import BOX, upright_turn
 from sim.environments.environment import Environment
 
@@ -63,15 +64,13 @@ class EnvironmentOracle:
         return Imagination(shaped, torch.zeros(shaped.shape[:-1], dtype=shaped.dtype, device=shaped.device))
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
-        """Where tool and object are in these states; the object's turn is that of a box."""
+        """Where tool and objects are in these states; an object's turn is that of a box."""
         world, before, found = self._environment, self._environment.state, []
         for state in latents.reshape(-1, latents.shape[-1]).cpu().numpy():
             world.set_state(state)
             now, yaw = world.moment(), world.arm_state().tool_yaw
-            turn = BOX * float(upright_turn(now.object_pose[None, 3:], BOX)[0])
-            found.append([
-                *now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *now.object_pose[:3], np.cos(turn), np.sin(turn),
-            ])  # fmt: skip
+            turns = BOX * upright_turn(now.object_poses[:, 3:], BOX)
+            things = np.concatenate([now.object_poses[:, :3], np.stack([np.cos(turns), np.sin(turns)], -1)], -1)
+            found.append([*now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *things.reshape(-1)])
         world.set_state(before)
-        numbers = torch.as_tensor(np.asarray(found)).to(latents).reshape(*latents.shape[:-1], -1)
-        return ScenePose(numbers[..., :3], numbers[..., 3:5], numbers[..., 5], numbers[..., 6:9], numbers[..., 9:])
+        return scene_pose(torch.as_tensor(np.asarray(found)).to(latents).reshape(*latents.shape[:-1], -1))

@@ -144,7 +144,8 @@ class PhysicsOracle:
         pose = states[:, self.layout.object_pose]
         turn = BOX * upright_turn(pose[:, 3:], BOX)
         parts = (
-            tool_pos, heading, self._closure(states[:, self.layout.fingers])[:, 0], pose[:, :3], np.stack([np.cos(turn), np.sin(turn)], 1),
+            tool_pos, heading, self._closure(states[:, self.layout.fingers])[:, 0], pose[:, None, :3],
+            np.stack([np.cos(turn), np.sin(turn)], 1)[:, None],
         )  # fmt: skip
         shaped = [torch.as_tensor(part).to(latents).reshape(*latents.shape[:-1], *part.shape[1:]) for part in parts]
         return ScenePose(*shaped)

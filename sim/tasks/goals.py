@@ -10,7 +10,7 @@ from sim.moment import Moment, turn_between
 
 @dataclass(frozen=True)
 class ObjectGoal:
-    """Moderate: the object within a radius at some step. Strict: nearer, turned alike (equal looks counted as equal) and held."""
+    """Moderate: every object within a radius at some step. Strict: nearer, turned alike (equal looks counted as equal) and held."""
 
     name: str
     moderate_radius: float  # m
@@ -23,11 +23,14 @@ class ObjectGoal:
         return self.distance(now, goal) <= self.moderate_radius
 
     def strict(self, now: Moment, goal: Moment) -> bool:
-        near = self.distance(now, goal) <= self.strict_radius
-        return near and turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size) <= self.strict_turn
+        if self.distance(now, goal) > self.strict_radius:
+            return False
+        pairs = zip(now.object_poses[:, 3:], goal.object_poses[:, 3:], strict=True)
+        return all(turn_between(one, other, now.half_size) <= self.strict_turn for one, other in pairs)
 
     def distance(self, now: Moment, goal: Moment) -> float:
-        return float(np.linalg.norm(now.object_pose[:3] - goal.object_pose[:3]))
+        """Of the object that is farthest away."""
+        return max(float(np.linalg.norm(one - other)) for one, other in zip(now.object_poses[:, :3], goal.object_poses[:, :3], strict=True))
 
     def moved(self, start: Moment, goal: Moment) -> float:
         return self.distance(start, goal)

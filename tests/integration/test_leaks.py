@@ -18,7 +18,7 @@ from robo_dream.embodiment import PROPRIO_NAMES, ArmState
 from robo_dream.evaluation.manifest import Manifest
 from robo_dream.imagination import Belief
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
-from robo_dream.models.pose_head import POSE_NAMES
+from robo_dream.models.pose_head import pose_names
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs.build import CostConfig
@@ -63,7 +63,8 @@ class Opinion:
 
 def model_of(world: Reacher | Ogbench) -> LatentVideoModel:
     flat = Normaliser((0.0,) * len(PROPRIO_NAMES), (0.1,) * len(PROPRIO_NAMES))
-    pose = Normaliser((0.0,) * len(POSE_NAMES), (1.0,) * len(POSE_NAMES))
+    num_pose = len(pose_names(len(world.moment().object_poses)))
+    pose = Normaliser((0.0,) * num_pose, (1.0,) * num_pose)
     config = ModelConfig(image_size=SIZE, inverse_sees="latents")
     return LatentVideoModel(ModelSpec(config, tuple(camera.name for camera in world.cameras), world.action_spec, flat, pose)).eval()
 

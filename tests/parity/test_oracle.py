@@ -56,7 +56,7 @@ def test_poses_read_from_a_state_are_the_worlds_own():
         state = world.arm_state()
         belief = oracle.believe([[Observation(world.time, {}, state, world.truth())]])
         poses = oracle.poses(belief.latent)
-        np.testing.assert_allclose(poses.object_pos[0], world.object_poses[0, :3], atol=1e-6)
+        np.testing.assert_allclose(poses.object_pos[0, 0], world.object_poses[0, :3], atol=1e-6)
         np.testing.assert_allclose(poses.tool_pos[0], state.tool_pos, atol=1e-6)
         assert float(poses.gripper[0]) == pytest.approx(state.gripper, abs=1e-6)
 

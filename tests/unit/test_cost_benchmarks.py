@@ -46,7 +46,7 @@ def test_pairs_whose_candidates_all_end_alike_do_not_count(benchmark: ModuleType
 
 def test_the_object_has_arrived_wherever_the_hand_is_unless_it_is_asked_for(benchmark: ModuleType) -> None:
     arrived = import_module("dream_value").arrived
-    wanted = ScenePose(torch.zeros(1, 3), torch.tensor([[1.0, 0.0]]), torch.zeros(1), torch.zeros(1, 3), torch.tensor([[1.0, 0.0]]))
+    wanted = ScenePose(torch.zeros(1, 3), torch.tensor([[1.0, 0.0]]), torch.zeros(1), torch.zeros(1, 1, 3), torch.tensor([[[1.0, 0.0]]]))
     away = ScenePose(torch.ones(1, 3), wanted.tool_turn, wanted.gripper, wanted.object_pos + 0.01, wanted.object_turn)
     turned = ScenePose(wanted.tool_pos, wanted.tool_turn, wanted.gripper, wanted.object_pos, -wanted.object_turn)
     assert arrived("above_object", away, wanted) and not arrived("as_shown", away, wanted)

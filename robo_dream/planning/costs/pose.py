@@ -17,7 +17,8 @@ class PoseCostConfig:
     """Weights: what one metre, one unit of turn or one full closure costs. A part with weight 0 is not computed.
 
     Turns are compared as (cos, sin) vectors of the symmetric angle: 0 when equal looks, 2 when as different as can be.
-    `tool_to_object` draws the tool towards the object, without which moving an object out of reach has no first step.
+    Those of several objects add up. `tool_to_object` draws the tool towards the object (of several, the one farthest from its goal),
+    without which moving an object out of reach has no first step.
     """
 
     object_pos: float = 1.0
@@ -46,9 +47,9 @@ class PoseCost:
         pose, wanted = self._seen(imagination, goal)
         terms = {}
         if weights.object_pos:
-            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos)
+            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos).sum(-1)
         if weights.object_turn:
-            terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn))
+            terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn)).sum(-1)
         if weights.tool_pos:
             terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos)
         if weights.tool_turn:
@@ -56,7 +57,9 @@ class PoseCost:
         if weights.gripper:
             terms["gripper"] = weights.gripper * (pose.gripper - wanted.gripper[:, None, None]).abs()
         if weights.tool_to_object:
-            terms["tool_to_object"] = weights.tool_to_object * (pose.tool_pos - pose.object_pos).norm(dim=-1)
+            away = (pose.tool_pos[..., None, :] - pose.object_pos).norm(dim=-1)
+            left = _distance(pose.object_pos, wanted.object_pos)
+            terms["tool_to_object"] = weights.tool_to_object * away.take_along_dim(left.argmax(-1, keepdim=True), -1).squeeze(-1)
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
     def _seen(self, imagination: Imagination, goal: Goal) -> tuple[ScenePose, ScenePose]:
@@ -66,15 +69,16 @@ class PoseCost:
         pose = ScenePose(**{name: rows[:-num_goals].unflatten(0, latents.shape[:3]) for name, rows in read.items()})
         wanted = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
         if goal.object_pos is not None:
-            wanted = replace(wanted, object_pos=goal.object_pos)
+            given = goal.object_pos.to(wanted.object_pos)
+            wanted = replace(wanted, object_pos=torch.where(given.isnan(), wanted.object_pos, given))
         if goal.tool_pos is not None:
             wanted = replace(wanted, tool_pos=goal.tool_pos)
         return pose, wanted
 
 
 def _distance(
-    imagined: Float[Tensor, "batch sample horizon part"], wanted: Float[Tensor, "batch part"]
-) -> Float[Tensor, "batch sample horizon"]:
+    imagined: Float[Tensor, "batch sample horizon *thing part"], wanted: Float[Tensor, "batch *thing part"]
+) -> Float[Tensor, "batch sample horizon *thing"]:
     return (imagined - wanted[:, None, None]).norm(dim=-1)
 
 

@@ -27,7 +27,7 @@ def make_episode(spec: DatasetSpec, seed: int, num_actions: int = 7, task: str =
         images={c.name: rng.integers(0, 256, (frames, c.height, c.width, 3), np.uint8) for c in spec.cameras},
         proprio=rng.normal(size=(frames, len(spec.proprio_names))).astype(np.float32),
         actions=rng.uniform(-0.02, 0.02, (num_actions, spec.action_spec.size)).astype(np.float32),
-        object_pose=rng.normal(size=(frames, 7)).astype(np.float32),
+        object_pose=rng.normal(size=(frames, 7 * spec.num_objects)).astype(np.float32),
         sim_state=rng.normal(size=(frames, spec.sim_state_size)),
         times=1e5 + 0.1 * np.arange(frames) + rng.uniform(0, 0.01, frames),
         skill=rng.integers(0, len(spec.skills), frames),

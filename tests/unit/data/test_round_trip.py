@@ -51,6 +51,18 @@ def test_a_dataset_without_cameras_keeps_the_numbers(tmp_path: Path) -> None:
     assert frames.cameras == () and not frames.images and frames.num_frames == 8
 
 
+def test_the_poses_of_several_objects_come_back_and_are_not_mixed_with_those_of_one(tmp_path: Path) -> None:
+    spec = replace(make_spec(), num_objects=3)
+    with DatasetWriter(tmp_path / "data", spec) as writer:
+        writer.append(make_episode(spec, 0))
+        with pytest.raises(ContractError, match=r"object_pose is float32 \(8, 7\); the dataset takes float32 \(8, 21\)"):
+            writer.append(make_episode(make_spec(), 1))
+    assert_same(Dataset.open(tmp_path / "data").episode(0), make_episode(spec, 0))
+    assert build_cache(tmp_path / "data", tmp_path / "cache").object_pose.shape == (8, 21)
+    with pytest.raises(DataError, match="num_objects: 3 against 1"):
+        DatasetWriter(tmp_path / "data", make_spec())
+
+
 def test_a_dataset_goes_on_where_it_was(tmp_path: Path) -> None:
     write(tmp_path, 2)
     data = write(tmp_path, 2, first=2)

@@ -75,7 +75,7 @@ def test_poses_are_unit_turns_in_physical_units() -> None:
     poses = model.poses(torch.randn(4, 2, 256))
     for turn in (poses.tool_turn, poses.object_turn):
         np.testing.assert_allclose(turn.norm(dim=-1).numpy(), 1.0, atol=1e-5)
-    assert poses.object_pos.shape == (4, 2, 3)
+    assert poses.object_pos.shape == (4, 2, 1, 3)
 
 
 def test_latents_have_unit_scale_after_the_scale_is_set() -> None:

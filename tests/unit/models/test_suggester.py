@@ -7,7 +7,7 @@ from small import small_model
 from robo_dream.apps.compose import ProposalConfig, build_planner
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief
-from robo_dream.models.pose_head import OBJECT_POS, OBJECT_START, TOOL_TURN
+from robo_dream.models.pose_head import OBJECT_POS, OBJECT_START, TOOL_TURN, objects
 from robo_dream.models.suggester import RETREAT, Suggester, hand_above
 from robo_dream.planning.direct import DirectConfig
 
@@ -20,7 +20,7 @@ def test_the_open_hand_is_wanted_above_the_object_and_turned_as_it_is() -> None:
     torch.testing.assert_close(wanted[:, OBJECT_START:], GOALS[:, OBJECT_START:])
     torch.testing.assert_close(wanted[:, TOOL_TURN], HERE[:, TOOL_TURN])
     pose = wanted * MODEL.pose_head.std + MODEL.pose_head.mean
-    torch.testing.assert_close(pose[:, :3] - pose[:, OBJECT_POS], torch.tensor([0.0, 0.0, RETREAT]).expand(4, 3))
+    torch.testing.assert_close(pose[:, :3] - objects(pose)[:, 0, OBJECT_POS], torch.tensor([0.0, 0.0, RETREAT]).expand(4, 3))
     assert (pose[:, 5] == 0).all()
 
 

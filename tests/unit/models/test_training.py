@@ -161,8 +161,8 @@ def test_poses_of_demonstrations_are_seen_as_the_pose_head_would_tell_them(cache
     here = model.pose_head.normal_of(
         ScenePose(
             tool_pos=torch.from_numpy(cache.proprio[:, :3]), tool_turn=torch.from_numpy(cache.proprio[:, 3:5]),
-            gripper=torch.from_numpy(cache.proprio[:, 5]), object_pos=torch.from_numpy(cache.object_pose[:, :3]),
-            object_turn=torch.tensor([[1.0, 0.0]]).expand(len(cache.proprio), 2),
+            gripper=torch.from_numpy(cache.proprio[:, 5]), object_pos=torch.from_numpy(cache.object_pose[:, None, :3]),
+            object_turn=torch.tensor([1.0, 0.0]).expand(len(cache.proprio), 1, 2),
         )
     )  # fmt: skip
     torch.testing.assert_close(seen, here)

@@ -35,7 +35,7 @@ def test_given_positions_take_precedence_over_the_goal_latent() -> None:
 
 
 def test_parts_without_weight_are_not_computed() -> None:
-    goal = Goal(torch.full((1, 8), torch.nan), object_pos=torch.zeros(1, 3))
+    goal = Goal(torch.full((1, 8), torch.nan), object_pos=torch.zeros(1, 1, 3))
     costs = PoseCost(MODEL, PoseCostConfig(object_pos=1, tool_to_object=1))(future([0.1, 0.2]), goal)
     assert set(costs.terms) == {"object_pos", "tool_to_object"} and torch.isfinite(costs.total).all()
 

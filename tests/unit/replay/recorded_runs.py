@@ -38,7 +38,7 @@ def decision(step: int) -> ImaginationRecord:
         totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "inverse"),
         best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
         seconds={"imagine": 0.02}, modes=torch.tensor([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
-        total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([0.4, 0.0, 0.03]),
+        total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([[0.4, 0.0, 0.03]]),
         previous=torch.randn(BLOCK * HORIZON, 5, generator=draw) if step else None,
         previous_elites=torch.randn(4, BLOCK * HORIZON, 5, generator=draw) if step else None,
         late_readings=(7, 9) if step % 2 else (), doubts=("the hand is elsewhere",) if step % 2 else (),
@@ -51,7 +51,7 @@ def action(step: int) -> np.ndarray:
 
 def new_writer(root: Path, **how: Any) -> RunWriter:
     pictures = {name: np.full((SIDE, SIDE, 3), 200, np.uint8) for name in CAMERAS}
-    goal = Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[0.4, 0.0, 0.03]]))
+    goal = Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[[0.4, 0.0, 0.03]]]))
     return RunWriter(root, {"task": "push", "seed": 3}, goal, pictures, **how)
 
 

@@ -19,7 +19,8 @@ def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
     write_run(tmp_path, 12)
     run = read_run(tmp_path)
     assert run.about["task"] == "push" and run.result is not None and run.result["moderate"]
-    assert run.goal.object_pos is not None and run.goal.object_pos.tolist() == pytest.approx([0.4, 0.0, 0.03]) and run.goal.tool_pos is None
+    assert run.goal.object_pos is not None and run.goal.object_pos.tolist() == [pytest.approx([0.4, 0.0, 0.03])]
+    assert run.goal.tool_pos is None
     assert set(run.goal.pictures) == {"front", "side"}
     assert [step.sent is None for step in run.steps] == [False] * 12 + [True]
     for number, step in enumerate(run.steps):
@@ -133,7 +134,7 @@ def test_of_a_lost_goal_the_decisions_know_all_but_the_picture(tmp_path: Path) -
     write_run(tmp_path, 12)
     (tmp_path / "goal.npz").unlink()
     goal = read_run(tmp_path).goal
-    assert goal.pictures == {} and goal.object_pos is not None and goal.object_pos.tolist() == pytest.approx([0.4, 0.0, 0.03])
+    assert goal.pictures == {} and goal.object_pos is not None and goal.object_pos.tolist() == [pytest.approx([0.4, 0.0, 0.03])]
 
 
 def test_a_lost_step_moves_no_other(tmp_path: Path) -> None:
