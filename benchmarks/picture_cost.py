@@ -38,7 +38,7 @@ def main() -> None:
         truth: list[np.ndarray] = []
         for name, way in ways.items():
             world.close()
-            world.picture = MujocoPicture(world.model, world.source, way)
+            world.picture = MujocoPicture(world.model, world.spec, way)
             world.set_state(states[0])
             world.image(camera.name)
             drawn, around, began = [], [], time.process_time()
