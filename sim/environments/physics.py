@@ -10,7 +10,7 @@ from torch import Tensor
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
-from robo_dream.turns import BOX, upright_turn
+from robo_dream.turns import upright_turn
 from sim.environments.environment import Environment
 
 
@@ -63,12 +63,13 @@ class EnvironmentOracle:
         return Imagination(shaped, torch.zeros(shaped.shape[:-1], dtype=shaped.dtype, device=shaped.device))
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
-        """Where tool and object are in these states; the object's turn is that of a box."""
+        """Where tool and object are in these states; the object's turn is times its symmetry, as a model tells it."""
         world, before, found = self._environment, self._environment.state, []
         for state in latents.reshape(-1, latents.shape[-1]).cpu().numpy():
             world.set_state(state)
             now, yaw = world.moment(), world.arm_state().tool_yaw
-            turn = BOX * float(upright_turn(now.object_pose[None, 3:], BOX)[0])
+            symmetry = now.object_symmetry
+            turn = symmetry * float(upright_turn(now.object_pose[None, 3:], symmetry)[0])
             found.append([
                 *now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *now.object_pose[:3], np.cos(turn), np.sin(turn),
             ])  # fmt: skip

@@ -24,7 +24,8 @@ class ObjectGoal:
 
     def strict(self, now: Moment, goal: Moment) -> bool:
         near = self.distance(now, goal) <= self.strict_radius
-        return near and turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size) <= self.strict_turn
+        turn = turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size, now.object_symmetry)
+        return near and turn <= self.strict_turn
 
     def distance(self, now: Moment, goal: Moment) -> float:
         return float(np.linalg.norm(now.object_pose[:3] - goal.object_pose[:3]))
