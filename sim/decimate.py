@@ -1,7 +1,5 @@
 """Meshes with fewer triangles for the pictures; bodies collide and weigh as before."""
 
-from collections.abc import Mapping
-
 import mujoco
 import numpy as np
 
@@ -11,8 +9,8 @@ _HIDDEN_GROUP = 3  # MuJoCo draws groups 0 to 2
 _FEWEST = 60  # triangles that a mesh is left with
 
 
-def compile_decimated(xml: str, assets: Mapping[str, bytes], removed: float) -> mujoco.MjModel:
-    """The model of `xml` with the fraction `removed` of each drawn mesh's triangles gone.
+def compile_decimated(source: mujoco.MjSpec, removed: float) -> mujoco.MjModel:
+    """The model of `source`, which is left as it is, with the fraction `removed` of each drawn mesh's triangles gone.
 
     Each drawn mesh geom stays, with all its physics, in a group that is not drawn; a copy without mass or collisions stands in its
     place. Meshes whose material has a texture are left alone, as their texture coordinates would be lost. Raises `MissingExtraError`
@@ -22,8 +20,8 @@ def compile_decimated(xml: str, assets: Mapping[str, bytes], removed: float) -> 
         import fast_simplification
     except ImportError as error:
         raise MissingExtraError("decimating meshes needs fast-simplification; run `pip install 'robo-dream[decimate]'`") from error
-    whole = mujoco.MjModel.from_xml_string(xml, dict(assets))
-    spec = mujoco.MjSpec.from_string(xml, assets=dict(assets))
+    spec = source.copy()
+    whole = spec.compile()
     light: dict[int, str] = {}
     for index, geom in enumerate(_in_model_order(spec)):
         mesh = int(whole.geom_dataid[index])

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.embodiment import Pose
+from robo_dream.turns import BOX
 from sim.world import World
 
 
@@ -22,6 +23,7 @@ class Moment:
     touched: bool  # some part of arm or hand is in contact with the object
     object_speed: float = 0.0  # m/s
     object_spin: float = 0.0  # rad/s
+    object_symmetry: int = BOX  # equal looks in one turn about the vertical, 1 for a T; a box also looks alike on other faces
     others: Float[np.ndarray, "other 7"] = field(default_factory=lambda: np.zeros((0, 7)))  # poses of what else a goal is about
 
     @property
@@ -89,10 +91,13 @@ def _touched(world: World) -> bool:
     return False
 
 
-def turn_between(first: Float[np.ndarray, "4"], second: Float[np.ndarray, "4"], half_size: tuple[float, float, float]) -> float:
-    """The smallest rotation (rad) that makes a box at orientation `first` look like one at `second` (quaternions wxyz).
+def turn_between(
+    first: Float[np.ndarray, "4"], second: Float[np.ndarray, "4"], half_size: tuple[float, float, float], symmetry: int = BOX
+) -> float:
+    """The smallest rotation (rad) that makes an object at orientation `first` look like one at `second` (quaternions wxyz).
 
-    A cube looks the same in 24 orientations, a square block in 8, any other box in 4.
+    As a box, a cube looks the same in 24 orientations, a square block in 8, any other in 4. Anything else looks the same
+    `symmetry` times in a turn about its own z axis.
     """
     rotations = []
     for quat in (first, second):
@@ -100,8 +105,18 @@ def turn_between(first: Float[np.ndarray, "4"], second: Float[np.ndarray, "4"], 
         mujoco.mju_quat2Mat(rot, np.asarray(quat, np.float64))
         rotations.append(rot.reshape(3, 3))
     between = rotations[0].T @ rotations[1]
-    traces = np.einsum("nij,ij->n", _symmetries(half_size), between)
+    looks = _symmetries(half_size) if symmetry == BOX else _turns(symmetry)
+    traces = np.einsum("nij,ij->n", looks, between)
     return float(np.arccos(np.clip((traces.max() - 1) / 2, -1, 1)))
+
+
+@lru_cache(maxsize=32)
+def _turns(symmetry: int) -> Float[np.ndarray, "turn 3 3"]:
+    """Rotations about z by each `symmetry`-th of a turn."""
+    angles = 2 * np.pi * np.arange(symmetry) / symmetry
+    zero, one = np.zeros(symmetry), np.ones(symmetry)
+    rows = [[np.cos(angles), -np.sin(angles), zero], [np.sin(angles), np.cos(angles), zero], [zero, zero, one]]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
 @lru_cache(maxsize=32)

@@ -104,7 +104,8 @@ def build_scene(config: SceneConfig, additions: Additions | None = None) -> Scen
     if additions is not None:
         additions(root, arm)
     xml, assets = root.to_xml_string(), root.get_assets()
-    model = compile_decimated(xml, assets, config.decimate) if config.decimate else mujoco.MjModel.from_xml_string(xml, assets)
+    spec = mujoco.MjSpec.from_string(xml, assets=assets)
+    model = compile_decimated(spec, config.decimate) if config.decimate else spec.compile()
     joint_names = tuple(joint.full_identifier for joint in arm.joints)
     return Scene(
         config=config,

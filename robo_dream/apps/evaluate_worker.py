@@ -32,6 +32,7 @@ class Worker:
         self.world: World | Environment = compose.build_world(wanted.scene) if wanted.world is None else build_environment(wanted.world)
         size = len(self.world.state)
         self.manifests = {task: read_manifest(wanted.manifests / f"{task}.safetensors", size) for task in wanted.tasks}
+        self._untrained = not wanted.checkpoint.is_file() and set(wanted.rows) <= {"nothing", "random", "physics"}
         self._learned: LatentVideoModel | None = None
         self._physics: PhysicsOracle | EnvironmentOracle | None = None
 
@@ -42,7 +43,8 @@ class Worker:
         return attempt_pair(self.world, model, planner, self.manifests[job.task], job)
 
     def _model(self, job: Job) -> WorldModel:
-        if job.row == "physics":
+        """The checkpoint, or the world itself: for its own row, and before anything is trained also for those that heed no future."""
+        if job.row == "physics" or self._untrained:
             if self._physics is None:
                 world = self.world
                 self._physics = PhysicsOracle(world, num_threads=1) if isinstance(world, World) else EnvironmentOracle(world)
@@ -51,7 +53,7 @@ class Worker:
 
     def _teacher(self, job: Job) -> LatentVideoModel | None:
         """True physics is suggested what the checkpoint would do if it saw the true poses, where its inverse model goes by poses."""
-        if job.row != "physics" or self._checkpoint.spec.config.inverse_sees != "poses":
+        if job.row != "physics" or self._untrained or self._checkpoint.spec.config.inverse_sees != "poses":
             return None
         return self._checkpoint
 
@@ -80,7 +82,8 @@ def attempt_stage(
     on_decision: Callable[[ImaginationRecord], None] | None = None,
 ) -> Result:
     """One attempt, from where `stage` is."""
-    seen = stage.goal_observation if job.row == "physics" else replace(stage.goal_observation, truth={})
+    is_told = job.row == "physics" or not isinstance(model, LatentVideoModel)  # a learned model never sees the simulator's state
+    seen = stage.goal_observation if is_told else replace(stage.goal_observation, truth={})
     goal = goal_from_observation(model, seen)
     progress, counted = Progress(), stage.clock.now()
 
@@ -94,7 +97,7 @@ def attempt_stage(
 
     episode = run_episode(
         stage.arm, stage.cameras, stage.clock, model, planner, goal, LoopConfig(max_steps=budget, limits=stage.limits), job.seed,
-        truth=stage.truth if job.row == "physics" else None,  # a learned model never sees the simulator's state
+        truth=stage.truth if is_told else None,
         is_done=held, on_decision=on_decision,
     )  # fmt: skip
     held(None)

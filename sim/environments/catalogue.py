@@ -2,9 +2,11 @@
 
 from sim.environments.dm_control import DmControlConfig, Reacher
 from sim.environments.environment import Environment
+from sim.environments.metaworld import Metaworld, MetaworldConfig
 from sim.environments.ogbench import Ogbench, OgbenchConfig
+from sim.environments.pusht import PushT, PushTConfig
 
-EnvironmentConfig = OgbenchConfig | DmControlConfig
+EnvironmentConfig = OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig
 
 
 def build_environment(config: EnvironmentConfig) -> Environment:
@@ -14,3 +16,7 @@ def build_environment(config: EnvironmentConfig) -> Environment:
             return Ogbench(config)
         case DmControlConfig():
             return Reacher(config)
+        case MetaworldConfig():
+            return Metaworld(config)
+        case PushTConfig():
+            return PushT(config)

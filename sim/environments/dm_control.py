@@ -1,9 +1,8 @@
 """dm_control suite's reacher: two links in the plane, moved by torques at 50 Hz. Its target is hidden: the goal is a picture of the arm."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import mujoco
 import numpy as np
@@ -11,7 +10,6 @@ from dm_control.suite import reacher
 from jaxtyping import Float
 
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ConfigError
 from sim.environments.environment import EnvironmentTask
 from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.moment import Moment
@@ -38,19 +36,17 @@ class Reacher(MujocoWorld):
     scripts = ("reach",)
 
     def __init__(self, config: DmControlConfig) -> None:
-        xml, assets = reacher.get_model_and_assets()
-        source = xml.decode().replace('material="target"', 'rgba="0 0 0 0"'), assets
-        model = mujoco.MjModel.from_xml_string(*source)
+        xml, included = reacher.get_model_and_assets()
+        spec = mujoco.MjSpec.from_string(xml.decode().replace('material="target"', 'rgba="0 0 0 0"'), include=included)
+        spec.body("finger").add_site(name="finger", rgba=(0, 0, 0, 0))
+        model = spec.compile()
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
-        super().__init__(model, data, source, config.picture, (_CAMERA,))
+        super().__init__(model, data, spec, config.picture, (_CAMERA,), "dm-control")
         ones = np.ones(2, np.float32)
         self.action_spec = ActionSpec("command", ("shoulder", "wrist"), ("0.05 N m", "0.05 N m"), -ones, ones, model.opt.timestep)
         self.tasks = {"reach": EnvironmentTask(ToolGoal("reach", moderate_radius=0.02, strict_radius=0.01, least_motion=0.1))}
-        self.about: Mapping[str, Any] = {
-            "package": f"dm-control {metadata.version('dm-control')}", "camera": _CAMERA, "target": "hidden",
-            "picture": config.picture and asdict(config.picture),
-        }  # fmt: skip
+        self.about = {**self.about, "target": "hidden"}
 
     def reset(self, rng: np.random.Generator) -> None:
         mujoco.mj_resetData(self.model, self.data)
@@ -64,8 +60,6 @@ class Reacher(MujocoWorld):
 
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
         """From one random pose to the next."""
-        if name not in self.scripts:
-            raise ConfigError(f"no script {name!r} for reacher; there are {', '.join(self.scripts)}")
         while True:
             pose = self._pose(rng)
             for _ in range(_PATIENCE):
@@ -74,18 +68,10 @@ class Reacher(MujocoWorld):
                 yield np.clip(_GAIN * off - _DAMPING * self.data.qvel, -1, 1)
 
     def arm_state(self) -> ArmState:
-        """The targets are where the finger will be in a control step at its present speed: torques aim at nothing."""
-        speed, tool = np.zeros(6), self.data.body("finger")
-        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_BODY, tool.id, speed, 0)
-        yaw, ahead = float(self.data.qpos.sum()), self.action_spec.control_dt
-        return ArmState(
-            time=self.time, joint_pos=self.data.qpos.copy(), joint_vel=self.data.qvel.copy(), tool_pos=tool.xpos.copy(),
-            tool_quat=tool.xquat.copy(), tool_yaw=yaw, gripper=0.0, target_pos=tool.xpos + ahead * speed[3:],
-            target_yaw=yaw + ahead * float(speed[2]), target_gripper=0.0,
-        )  # fmt: skip
+        return self.arm_at("finger", self.data.qpos, self.data.qvel)
 
     def moment(self) -> Moment:
-        return Moment(self.data.body("finger").xpos.copy(), _UNKNOWN, (0.0, 0.0, 0.0), gripper=0.0, touched=False)
+        return Moment(self.data.site("finger").xpos.copy(), _UNKNOWN, (0.0, 0.0, 0.0), gripper=0.0, touched=False)
 
     def _pose(self, rng: np.random.Generator) -> Float[np.ndarray, "2"]:
         return np.array([rng.uniform(-np.pi, np.pi), rng.uniform(*self.model.joint("wrist").range)])

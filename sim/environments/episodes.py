@@ -58,7 +58,9 @@ def scripted_episode(environment: Environment, seed: int, config: ScriptConfig) 
 
 
 def moves(environment: Environment, name: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Actions without end of a script, or at random: smooth, and now and then at the limits."""
+    """Actions without end of a script, or at random: smooth, and now and then at the limits. Raises `ConfigError` for no such script."""
+    if name not in behaviours(environment):
+        raise ConfigError(f"no script {name!r} in this world; there are {', '.join(behaviours(environment))}")
     if name != RANDOM:
         yield from environment.script(name, rng)
     spec, unit = environment.action_spec, np.zeros(environment.action_spec.size)

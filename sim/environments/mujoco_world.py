@@ -1,21 +1,24 @@
-"""What adapters of MuJoCo worlds share: exact states, and pictures that a processor can draw."""
+"""What adapters of MuJoCo worlds share: exact states, an arm's state from a site, and pictures that a processor can draw."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import mujoco
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from robo_dream.data.spec import CameraSpec
-from robo_dream.embodiment import Intrinsics
+from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
 from robo_dream.errors import ConfigError, ContractError
 from sim.decimate import compile_decimated
 from sim.render import SceneRenderer
 
-STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
+_STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
+_MOVED = ("body_pos", "body_quat", "geom_rgba", "site_rgba")  # of a model, while the world goes on
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,17 @@ class PictureConfig:
 class MujocoPicture:
     """Draws a model's world from a copy of the model that is cheaper to look at; physics never sees the copy."""
 
-    def __init__(self, model: mujoco.MjModel, source: tuple[str, Mapping[str, bytes]], config: PictureConfig) -> None:
-        """`source` is what `model` was compiled from: XML and assets."""
-        self.config, self._whole, self._source = config, model, source
+    def __init__(self, model: mujoco.MjModel, spec: mujoco.MjSpec, config: PictureConfig) -> None:
+        """`spec` is what `model` was compiled from."""
+        self.config, self._whole, self._spec = config, model, spec
         self._renderer: SceneRenderer | None = None
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         if self._renderer is None:
             self._open()
         assert self._renderer is not None
-        self._model.geom_rgba[self._geoms] = self._whole.geom_rgba  # worlds repaint things as they go
+        for name in _MOVED:
+            getattr(self._model, name)[self._geoms if name == "geom_rgba" else ...] = getattr(self._whole, name)
         for name in ("qpos", "mocap_pos", "mocap_quat"):
             getattr(self._data, name)[:] = getattr(data, name)
         mujoco.mj_kinematics(self._model, self._data)
@@ -63,11 +67,8 @@ class MujocoPicture:
 
     def _open(self) -> None:
         """The first picture: not before, as meshes take seconds to decimate and physics alone needs none of it."""
-        config, whole, (xml, assets) = self.config, self._whole, self._source
-        if config.decimate:
-            self._model = compile_decimated(xml, assets, config.decimate)
-        else:
-            self._model = mujoco.MjModel.from_xml_string(xml, dict(assets))
+        config, whole = self.config, self._whole
+        self._model = compile_decimated(self._spec, config.decimate) if config.decimate else copy.deepcopy(whole)
         # the k-th geom of a body is the k-th of its copy: what decimation adds comes after
         self._geoms = self._model.body_geomadr[whole.geom_bodyid] + np.arange(whole.ngeom) - whole.body_geomadr[whole.geom_bodyid]
         self._model.vis.quality.shadowsize, self._model.vis.quality.offsamples = config.shadow, config.samples
@@ -77,20 +78,36 @@ class MujocoPicture:
 
 
 class MujocoWorld:
-    """The part of an `Environment` that is the same for all MuJoCo worlds."""
+    """The part of an `Environment` that is the same for all MuJoCo worlds.
+
+    The state is MuJoCo's, warm start and last command included; `state_parts` is for worlds that have more, such as mocap bodies that pull.
+    """
+
+    state_parts = _STATE_PARTS
+    action_spec: ActionSpec  # an adapter says
 
     def __init__(
         self,
         model: mujoco.MjModel,
         data: mujoco.MjData,
-        source: tuple[str, Mapping[str, bytes]],
+        spec: mujoco.MjSpec,
         config: PictureConfig | None,
         cameras: tuple[str, ...],
+        package: str,
+        placed: tuple[str, ...] = (),
     ) -> None:
-        """`source` is what `model` was compiled from: XML and assets. Without a picture's configuration the world has no cameras."""
-        self.model, self.data, self.source = model, data, source
-        self.picture = MujocoPicture(model, source, config) if config else None
+        """`spec` is what `model` was compiled from, and `package` is where it came from.
+
+        `placed` are bodies that `reset` puts elsewhere in the model itself, not in `data`. Without a picture's configuration the world has
+        no cameras.
+        """
+        self.model, self.data, self.spec = model, data, spec
+        self.picture = MujocoPicture(model, spec, config) if config else None
         self.cameras = tuple(self._camera(name, config.size) for name in cameras) if config else ()
+        self.about: Mapping[str, Any] = {
+            "package": f"{package} {metadata.version(package)}", "camera": ", ".join(cameras), "picture": config and asdict(config),
+        }  # fmt: skip
+        self._placed_bodies = [model.body(name).id for name in placed]
 
     def __enter__(self) -> Self:
         return self
@@ -113,17 +130,37 @@ class MujocoWorld:
 
     @property
     def state(self) -> Float[np.ndarray, " state"]:
-        state = np.empty(mujoco.mj_stateSize(self.model, STATE_PARTS))
-        mujoco.mj_getState(self.model, self.data, state, STATE_PARTS)
-        return state
+        state = np.empty(mujoco.mj_stateSize(self.model, self.state_parts))
+        mujoco.mj_getState(self.model, self.data, state, self.state_parts)
+        return np.append(state, self.model.body_pos[self._placed_bodies])
 
     def set_state(self, state: Float[np.ndarray, " state"]) -> None:
         """Raises `ContractError` when the state belongs to another world."""
-        size = mujoco.mj_stateSize(self.model, STATE_PARTS)
-        if np.shape(state) != (size,):
-            raise ContractError(f"the stored state has shape {np.shape(state)}; this world needs ({size},): made with another one?")
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)
+        size = mujoco.mj_stateSize(self.model, self.state_parts)
+        if np.shape(state) != (whole := size + 3 * len(self._placed_bodies),):
+            raise ContractError(f"the stored state has shape {np.shape(state)}; this world needs ({whole},): made with another one?")
+        mujoco.mj_setState(self.model, self.data, np.asarray(state[:size], np.float64), self.state_parts)
+        self.model.body_pos[self._placed_bodies] = np.reshape(state[size:], (-1, 3))
         self.refresh()
+
+    def arm_at(
+        self,
+        site: str,
+        joint_pos: Float[np.ndarray, " joint"],
+        joint_vel: Float[np.ndarray, " joint"],
+        gripper: float = 0.0,
+        gripper_vel: float = 0.0,
+    ) -> ArmState:
+        """An arm's state with its tool at `site`. The targets are where it will be in a control step at its present speed."""
+        tool, speed, quat, ahead = self.data.site(site), np.zeros(6), np.zeros(4), self.action_spec.control_dt
+        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_SITE, tool.id, speed, 0)
+        mujoco.mju_mat2Quat(quat, tool.xmat)
+        yaw = float(np.arctan2(tool.xmat[3], tool.xmat[0]))
+        return ArmState(
+            time=self.time, joint_pos=joint_pos.copy(), joint_vel=joint_vel.copy(), tool_pos=tool.xpos.copy(), tool_quat=quat,
+            tool_yaw=yaw, gripper=gripper, target_pos=tool.xpos + ahead * speed[3:], target_yaw=yaw + ahead * float(speed[2]),
+            target_gripper=gripper + ahead * gripper_vel,
+        )  # fmt: skip
 
     def refresh(self) -> None:
         """Makes all that follows from the state fit it: after a step MuJoCo leaves positions as they were one physics step before."""

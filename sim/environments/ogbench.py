@@ -1,24 +1,23 @@
 """OGBench's cube worlds: a UR5e with a two-finger hand, relative tool moves at 20 Hz, and oracles that pick and place."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import mujoco
 import numpy as np
 from jaxtyping import Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, ArmState
-from robo_dream.errors import ConfigError
 from sim.environments.environment import EnvironmentTask
 from sim.environments.extras import extra_module
+from sim.environments.global_draws import global_draws_from
 from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.moment import Moment
 from sim.tasks.goals import ObjectGoal
 
 _CAMERA = "front_pixels"
+_GRIPPER_RANGE = 0.8  # rad, of the joint that closes the hand
 _HALF_SIZE = (0.02, 0.02, 0.02)  # m, of a cube
 _ORACLES = {"plan": ("plan.cube_plan", "CubePlanOracle"), "markov": ("markov.cube_markov", "CubeMarkovOracle")}
 _OFFICIAL_BUDGET = 200  # control steps, the time limit of cube-single
@@ -53,16 +52,13 @@ class Ogbench(MujocoWorld):
         self._env.compute_observation = lambda: None
         self._env.reset(seed=0)
         self._env.set_tasks()
-        source = xml.to_string(self._env.mjcf_model), xml.get_assets(self._env.mjcf_model)
-        super().__init__(self._env.model, self._env.data, source, config.picture, (_CAMERA,))
+        spec = mujoco.MjSpec.from_string(xml.to_string(self._env.mjcf_model), assets=xml.get_assets(self._env.mjcf_model))
+        super().__init__(self._env.model, self._env.data, spec, config.picture, (_CAMERA,), "ogbench")
         high = np.asarray(self._env.action_high, np.float32)
         self.action_spec = ActionSpec("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"), -high, high, self._env.control_timestep())
         cube = ObjectGoal("cube", moderate_radius=0.04, strict_radius=0.03)
         self.tasks = {"cube": EnvironmentTask(cube), "five_tasks": EnvironmentTask(cube, budget=_OFFICIAL_BUDGET, draw=self._official_pair)}
-        self.about: Mapping[str, Any] = {
-            "package": f"ogbench {metadata.version('ogbench')}", "camera": _CAMERA, "picture": config.picture and asdict(config.picture),
-            "picture_of_ogbench": _OFFICIAL_PICTURE, "picture_difference": "see benchmarks/picture_cost.py",
-        }  # fmt: skip
+        self.about = {**self.about, "picture_of_ogbench": _OFFICIAL_PICTURE, "picture_difference": "see benchmarks/picture_cost.py"}
 
     def reset(self, rng: np.random.Generator) -> None:
         self._env.np_random = rng
@@ -74,32 +70,21 @@ class Ogbench(MujocoWorld):
         self.refresh()
 
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-        if name not in _ORACLES:
-            raise ConfigError(f"no script {name!r} for {type(self._env).__name__}; there are {', '.join(_ORACLES)}")
         module, oracle_class = _ORACLES[name]
         oracle = getattr(extra_module(f"ogbench.manipspace.oracles.{module}", "ogbench"), oracle_class)(env=self._env)
         self._env.np_random = rng
         while True:
             self._env.set_new_target(return_info=False)
-            with _global_draws_from(rng):
+            with global_draws_from(rng):
                 oracle.reset(None, self._env.compute_ob_info())
             while not oracle.done:
                 normalised = oracle.select_action(None, self._env.compute_ob_info())
                 yield np.clip(normalised, -1, 1) * self.action_spec.high
 
     def arm_state(self) -> ArmState:
-        """The targets are where the tool will be in a control step at its present speed: commands begin anew at every step."""
-        info, speed, quat = self._env.compute_ob_info(), np.zeros(6), np.zeros(4)
-        site = self.model.site("ur5e/robotiq/pinch").id
-        mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_SITE, site, speed, 0)
-        mujoco.mju_mat2Quat(quat, self.data.site_xmat[site])
-        pos, yaw, grip = info["proprio/effector_pos"], float(info["proprio/effector_yaw"][0]), float(info["proprio/gripper_opening"][0])
-        ahead = self.action_spec.control_dt
-        return ArmState(
-            time=self.time, joint_pos=info["proprio/joint_pos"], joint_vel=info["proprio/joint_vel"], tool_pos=pos, tool_quat=quat,
-            tool_yaw=yaw, gripper=grip, target_pos=pos + ahead * speed[3:], target_yaw=yaw + ahead * float(speed[2]),
-            target_gripper=grip + ahead / 0.8 * float(info["proprio/gripper_vel"][0]),
-        )  # fmt: skip
+        info = self._env.compute_ob_info()
+        opening, speed = (float(info[f"proprio/gripper_{what}"][0]) for what in ("opening", "vel"))
+        return self.arm_at("ur5e/robotiq/pinch", info["proprio/joint_pos"], info["proprio/joint_vel"], opening, speed / _GRIPPER_RANGE)
 
     def moment(self) -> Moment:
         info = self._env.compute_ob_info()
@@ -121,14 +106,3 @@ class Ogbench(MujocoWorld):
         for _ in range(settle):
             self.step(np.zeros(self.action_spec.size))
         return self.state
-
-
-@contextmanager
-def _global_draws_from(rng: np.random.Generator) -> Iterator[None]:
-    """The oracles draw from NumPy's global state; here it follows `rng`, and is put back."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.set_state(np.random.RandomState(int(rng.integers(2**32))).get_state())  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002

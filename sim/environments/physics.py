@@ -11,7 +11,7 @@ from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
 from robo_dream.models.pose_head import scene_pose
-from robo_dream.turns import BOX, upright_turn
+from robo_dream.turns import upright_turn
 from sim.environments.environment import Environment
 
 
@@ -64,12 +64,12 @@ class EnvironmentOracle:
         return Imagination(shaped, torch.zeros(shaped.shape[:-1], dtype=shaped.dtype, device=shaped.device))
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
-        """Where tool and objects are in these states; an object's turn is that of a box."""
+        """Where tool and objects are in these states; an object's turn is times its symmetry, as a model tells it."""
         world, before, found = self._environment, self._environment.state, []
         for state in latents.reshape(-1, latents.shape[-1]).cpu().numpy():
             world.set_state(state)
             now, yaw = world.moment(), world.arm_state().tool_yaw
-            turns = BOX * upright_turn(now.object_poses[:, 3:], BOX)
+            turns = now.object_symmetry * upright_turn(now.object_poses[:, 3:], now.object_symmetry)
             things = np.concatenate([now.object_poses[:, :3], np.stack([np.cos(turns), np.sin(turns)], -1)], -1)
             found.append([*now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *things.reshape(-1)])
         world.set_state(before)

@@ -26,7 +26,7 @@ class ObjectGoal:
         if self.distance(now, goal) > self.strict_radius:
             return False
         pairs = zip(now.object_poses[:, 3:], goal.object_poses[:, 3:], strict=True)
-        return all(turn_between(one, other, now.half_size) <= self.strict_turn for one, other in pairs)
+        return all(turn_between(one, other, now.half_size, now.object_symmetry) <= self.strict_turn for one, other in pairs)
 
     def distance(self, now: Moment, goal: Moment) -> float:
         """Of the object that is farthest away."""

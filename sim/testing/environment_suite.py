@@ -91,7 +91,7 @@ class EnvironmentSuite(ABC):
                 world.step(world.action_spec.check(next(script)))
             assert not np.array_equal(before, world.state), name
         with pytest.raises(RoboDreamError, match="no script"):
-            next(world.script("no such script", np.random.default_rng(0)))
+            next(moves(world, "no such script", np.random.default_rng(0)))
 
     def test_the_same_seed_gives_the_same_episode(self, world: Environment) -> None:
         config = ScriptConfig(num_steps=_STEPS, mix=dict.fromkeys(behaviours(world), 1.0))

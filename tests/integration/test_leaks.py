@@ -23,20 +23,25 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs.build import CostConfig
 from sim.environments.dm_control import DmControlConfig, Reacher
-from sim.environments.environment import moment_at
-from sim.environments.mujoco_world import PictureConfig
+from sim.environments.environment import Environment, moment_at
+from sim.environments.metaworld import Metaworld, MetaworldConfig
+from sim.environments.mujoco_world import MujocoWorld, PictureConfig
 from sim.environments.ogbench import Ogbench, OgbenchConfig
 from sim.environments.pairs import build_manifest
+from sim.environments.pusht import PushT, PushTConfig
 from sim.moment import Moment
 
 SIZE, BUDGET = 64, 10
 SEARCH = CemConfig(num_samples=8, num_iterations=2, num_elites=2, num_proposals=4)
 COST = CostConfig(distance=0.0, latent=1.0)
 JOB = Job("leak", "planner", 0, 1, "")
-WORLDS = {
+WORLDS: dict[str, Callable[[], Environment]] = {
     "reacher": lambda: Reacher(DmControlConfig(picture=PictureConfig(SIZE))),
     "ogbench": lambda: Ogbench(OgbenchConfig(picture=PictureConfig(SIZE, decimate=0.95, shadow=128))),
+    "metaworld": lambda: Metaworld(MetaworldConfig(picture=PictureConfig(SIZE))),
+    "pusht": lambda: PushT(PushTConfig(size=SIZE)),
 }
+PACKAGES = {"ogbench": "ogbench", "metaworld": "metaworld", "pusht": "gym_pusht"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Opinion:
         return 0.0
 
 
-def model_of(world: Reacher | Ogbench) -> LatentVideoModel:
+def model_of(world: Environment) -> LatentVideoModel:
     flat = Normaliser((0.0,) * len(PROPRIO_NAMES), (0.1,) * len(PROPRIO_NAMES))
     num_pose = len(pose_names(len(world.moment().object_poses)))
     pose = Normaliser((0.0,) * num_pose, (1.0,) * num_pose)
@@ -74,7 +79,7 @@ def honestly(stage: Stage) -> Stage:
 
 
 def decisions(
-    world: Reacher | Ogbench, model: LatentVideoModel, manifest: Manifest, change: Callable[[Stage], Stage] = honestly
+    world: Environment, model: LatentVideoModel, manifest: Manifest, change: Callable[[Stage], Stage] = honestly
 ) -> torch.Tensor:
     """What was planned in one attempt at the manifest's first pair, decision after decision."""
     planner = compose.build_planner(SEARCH, model, COST)
@@ -85,7 +90,7 @@ def decisions(
     return torch.stack(planned)
 
 
-def leaks(world: Reacher | Ogbench, model: LatentVideoModel | None = None) -> set[str]:
+def leaks(world: Environment, model: LatentVideoModel | None = None) -> set[str]:
     """What of the three changes a decision when it is perturbed."""
     model, manifest = model or model_of(world), build_manifest(world, next(iter(world.tasks)), 1)
     honest = decisions(world, model, manifest)
@@ -107,8 +112,10 @@ def leaks(world: Reacher | Ogbench, model: LatentVideoModel | None = None) -> se
     return {name for name, others in changed.items() if not all(torch.equal(honest, other) for other in others)}
 
 
-def recommanded(world: Reacher | Ogbench, states: np.ndarray) -> np.ndarray:
-    """The same states, but that something else was commanded last."""
+def recommanded(world: Environment, states: np.ndarray) -> np.ndarray:
+    """The same states, but that something else was commanded last; where states hold no command, the same."""
+    if not isinstance(world, MujocoWorld):
+        return states
     found = []
     for state in states:
         world.set_state(state)
@@ -119,14 +126,14 @@ def recommanded(world: Reacher | Ogbench, states: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(params=list(WORLDS))
-def world(request: pytest.FixtureRequest) -> Iterator[Reacher | Ogbench]:
-    if request.param == "ogbench":
-        pytest.importorskip("ogbench")
+def world(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    if request.param in PACKAGES:
+        pytest.importorskip(PACKAGES[request.param], exc_type=ImportError)
     with WORLDS[request.param]() as made:
         yield made
 
 
-def test_nothing_leaks(world: Reacher | Ogbench) -> None:
+def test_nothing_leaks(world: Environment) -> None:
     assert leaks(world) == set()
 
 
@@ -200,3 +207,28 @@ def test_ogbenchs_own_target_and_success_are_not_seen() -> None:
         world._env.post_step()
         assert world._env._success
         np.testing.assert_array_equal(world.image("front_pixels"), before)
+
+
+def test_metaworlds_own_target_is_not_seen() -> None:
+    pytest.importorskip("metaworld", exc_type=ImportError)
+    with WORLDS["metaworld"]() as world:
+        assert isinstance(world, Metaworld)
+        world.reset(np.random.default_rng(0))
+        hidden, target = world.image("corner4"), world.model.site("goal")
+        target.pos = world.moment().tool_pos + [0.0, 0.0, 0.1]
+        world.refresh()
+        np.testing.assert_array_equal(world.image("corner4"), hidden)
+        target.rgba[3] = 1
+        assert not np.array_equal(world.image("corner4"), hidden)
+
+
+def test_push_ts_own_goal_is_not_seen() -> None:
+    pytest.importorskip("gym_pusht", exc_type=ImportError)
+    with WORLDS["pusht"]() as world:
+        assert isinstance(world, PushT)
+        world.reset(np.random.default_rng(0))
+        hidden, where = world.image("top"), np.array([256.0, 256.0, 0.0])
+        world._env.goal_pose = where
+        assert not np.array_equal(world.image("top"), hidden)
+        world.set_state(world.state)
+        np.testing.assert_array_equal(world.image("top"), hidden)

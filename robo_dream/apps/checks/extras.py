@@ -9,16 +9,24 @@ from robo_dream.apps.checks.check import Check, Status
 
 @dataclass(frozen=True)
 class Extra:
-    """An extra of pyproject.toml: the distributions it brings and what one gets by it."""
+    """An extra of pyproject.toml: the distributions it brings and what one gets by it.
+
+    `apart` are those that pip would refuse beside our versions, and that work all the same; they are installed with --no-deps.
+    """
 
     name: str
     distributions: tuple[str, ...]
     purpose: str
+    apart: tuple[str, ...] = ()
 
 
 EXTRAS = (
     Extra("gym", ("gymnasium",), "the worlds as Gymnasium environments"),
     Extra("ogbench", ("ogbench", "fast-simplification"), "OGBench's worlds, and its UR5e with Robotiq gripper"),
+    Extra(
+        "metaworld", ("gymnasium", "imageio", "packaging", "scipy", "fast-simplification"), "Meta-World's Sawyer worlds", ("metaworld",)
+    ),
+    Extra("pusht", ("gym-pusht",), "Push-T"),
     Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
     Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),
     Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),
@@ -41,12 +49,13 @@ _LEROBOT = (
 
 def checks() -> Iterator[Check]:
     for extra in EXTRAS:
-        found = {name: _version(name) for name in extra.distributions}
+        found = {name: _version(name) for name in (*extra.distributions, *extra.apart)}
         if all(found.values()):
             versions = ", ".join(f"{name} {version}" for name, version in found.items())
             yield Check(f"extra {extra.name}", Status.OK, f"{versions}: {extra.purpose}")
         else:
             fix = f"pip install --constraint configs/constraints.txt --editable '.[{extra.name}]'"
+            fix += f" && pip install --constraint configs/constraints.txt --no-deps {' '.join(extra.apart)}" * bool(extra.apart)
             yield Check(f"extra {extra.name}", Status.ABSENT, f"not installed: {extra.purpose}", fix)
     lerobot = _version("lerobot")
     if lerobot:

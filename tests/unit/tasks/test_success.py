@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim.moment import Moment, turn_between
+from sim.tasks.goals import ObjectGoal
 from sim.tasks.lift import Lift
 from sim.tasks.place import Place
 from sim.tasks.push import Push
@@ -29,6 +30,19 @@ def test_a_cube_turned_by_a_quarter_looks_the_same(degrees, expected):
 
 def test_a_long_box_turned_by_a_quarter_does_not_look_the_same():
     assert np.rad2deg(turn_between(turned(0), turned(90), (0.03, 0.05, 0.02))) == pytest.approx(90, abs=1e-4)
+
+
+@pytest.mark.parametrize(("degrees", "symmetry", "expected"), [(90, 1, 90), (180, 1, 180), (180, 2, 0), (130, 3, 10)])
+def test_what_is_no_box_looks_the_same_as_often_as_its_symmetry_says(degrees, symmetry, expected):
+    assert np.rad2deg(turn_between(turned(0), turned(degrees), (0.03, 0.03, 0.03), symmetry)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_t_turned_by_a_quarter_or_a_half_is_not_strictly_at_its_goal():
+    judge, tee = ObjectGoal("push", 0.03, 0.02), replace(REST, object_symmetry=1)
+    assert judge.strict(moved(tee, (0, 0, 0), 10), tee)
+    for degrees in (90, 180):
+        assert judge.moderate(moved(tee, (0, 0, 0), degrees), tee) and not judge.strict(moved(tee, (0, 0, 0), degrees), tee)
+        assert judge.strict(moved(REST, (0, 0, 0), degrees), REST)
 
 
 def test_push_is_held_only_after_five_steps_in_a_row():
