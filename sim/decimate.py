@@ -6,6 +6,7 @@ import numpy as np
 from robo_dream.errors import MissingExtraError
 
 _HIDDEN_GROUP = 3  # MuJoCo draws groups 0 to 2
+_STAND_IN = "decimated geom "
 _FEWEST = 60  # triangles that a mesh is left with
 
 
@@ -13,8 +14,8 @@ def compile_decimated(source: mujoco.MjSpec, removed: float) -> mujoco.MjModel:
     """The model of `source`, which is left as it is, with the fraction `removed` of each drawn mesh's triangles gone.
 
     Each drawn mesh geom stays, with all its physics, in a group that is not drawn; a copy without mass or collisions stands in its
-    place. Meshes whose material has a texture are left alone, as their texture coordinates would be lost. Raises `MissingExtraError`
-    when fast-simplification is not installed.
+    place, named after its number (see `stand_ins`). Meshes whose material has a texture are left alone, as their texture coordinates
+    would be lost. Raises `MissingExtraError` when fast-simplification is not installed.
     """
     try:
         import fast_simplification
@@ -37,11 +38,18 @@ def compile_decimated(source: mujoco.MjSpec, removed: float) -> mujoco.MjModel:
                 inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,  # it has no weight, and may be flat or open
             )  # fmt: skip
         geom.parent.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_MESH, meshname=light[mesh], pos=whole.geom_pos[index], quat=whole.geom_quat[index],
+            name=f"{_STAND_IN}{index}", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=light[mesh],
+            pos=whole.geom_pos[index], quat=whole.geom_quat[index],
             material=geom.material, rgba=whole.geom_rgba[index], group=int(whole.geom_group[index]), contype=0, conaffinity=0, mass=0,
         )  # fmt: skip
         geom.group = _HIDDEN_GROUP
     return spec.compile()
+
+
+def stand_ins(model: mujoco.MjModel) -> dict[int, int]:
+    """By its number in the whole model, the geom that is drawn instead of each geom."""
+    names = {geom: model.geom(geom).name for geom in range(model.ngeom)}
+    return {int(name.removeprefix(_STAND_IN)): geom for geom, name in names.items() if name.startswith(_STAND_IN)}
 
 
 def _in_model_order(spec: mujoco.MjSpec) -> list[mujoco.MjsGeom]:

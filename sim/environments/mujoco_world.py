@@ -14,11 +14,11 @@ from jaxtyping import Float, UInt8
 from robo_dream.data.spec import CameraSpec
 from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
 from robo_dream.errors import ConfigError, ContractError
-from sim.decimate import compile_decimated
+from sim.decimate import compile_decimated, stand_ins
 from sim.render import SceneRenderer
 
 _STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
-_MOVED = ("body_pos", "body_quat", "geom_rgba", "site_rgba")  # of a model, while the world goes on
+_MOVED = ("body_pos", "body_quat", "site_rgba", "mat_rgba")  # of a model, while the world goes on
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class MujocoPicture:
             self._open()
         assert self._renderer is not None
         for name in _MOVED:
-            getattr(self._model, name)[self._geoms if name == "geom_rgba" else ...] = getattr(self._whole, name)
+            getattr(self._model, name)[...] = getattr(self._whole, name)
+        self._model.geom_rgba[self._drawn] = self._whole.geom_rgba
         for name in ("qpos", "mocap_pos", "mocap_quat"):
             getattr(self._data, name)[:] = getattr(data, name)
         mujoco.mj_kinematics(self._model, self._data)
@@ -70,7 +71,9 @@ class MujocoPicture:
         config, whole = self.config, self._whole
         self._model = compile_decimated(self._spec, config.decimate) if config.decimate else copy.deepcopy(whole)
         # the k-th geom of a body is the k-th of its copy: what decimation adds comes after
-        self._geoms = self._model.body_geomadr[whole.geom_bodyid] + np.arange(whole.ngeom) - whole.body_geomadr[whole.geom_bodyid]
+        self._drawn = self._model.body_geomadr[whole.geom_bodyid] + np.arange(whole.ngeom) - whole.body_geomadr[whole.geom_bodyid]
+        for geom, stand_in in stand_ins(self._model).items():
+            self._drawn[geom] = stand_in
         self._model.vis.quality.shadowsize, self._model.vis.quality.offsamples = config.shadow, config.samples
         self._model.vis.global_.offwidth = self._model.vis.global_.offheight = config.size
         self._data = mujoco.MjData(self._model)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from sim.environments.dm_control import DmControlConfig, Reacher
@@ -19,9 +20,34 @@ class TestReacher(EnvironmentSuite):
 
 
 class TestOgbenchCubeSingle(EnvironmentSuite):
+    env: Literal["cube-single", "cube-double", "scene", "puzzle-3x3"] = "cube-single"
+
     def make(self) -> Environment:
         pytest.importorskip("ogbench")
-        return Ogbench(OgbenchConfig(picture=PictureConfig(size=64, decimate=0.95, shadow=128)))
+        return Ogbench(OgbenchConfig(env=self.env, picture=PictureConfig(size=64, decimate=0.95, shadow=128)))
+
+
+class TestOgbenchCubeDouble(TestOgbenchCubeSingle):
+    env = "cube-double"
+
+
+class TestOgbenchScene(TestOgbenchCubeSingle):
+    env = "scene"
+
+
+class TestOgbenchPuzzle(TestOgbenchCubeSingle):
+    env = "puzzle-3x3"
+
+    def test_a_button_shows_whether_it_is_on_and_counts_as_higher(self) -> None:
+        with self.make() as world:
+            world.reset(np.random.default_rng(0))
+            before, state = world.image("front_pixels"), world.state
+            state[-1] = 1 - state[-1]
+            was = world.moment().object_poses
+            world.set_state(state)
+            assert np.abs(world.image("front_pixels").astype(int) - before).max() > 60
+            moved = np.linalg.norm(world.moment().object_poses[:, :3] - was[:, :3], axis=-1)
+            np.testing.assert_allclose(moved, [0.0] * 8 + [0.1], atol=1e-9)
 
 
 class TestMetaworldReach(EnvironmentSuite):
