@@ -21,15 +21,15 @@ from robo_dream.training.ranks import spearman
 
 def test_returns_are_where_the_hand_is_back_and_the_object_is_elsewhere() -> None:
     cache = square_frames(2, 20)
-    tool, thing = np.zeros((len(cache.actions), 3)), np.zeros((len(cache.actions), 3))
+    tool, things = np.zeros((len(cache.actions), 3)), np.zeros((len(cache.actions), 2, 3))
     tool[5:15] = 0.5  # away, and back at frame 15
-    assert not len(returns(cache, tool, thing, 10))  # nothing was changed
-    thing[10:20] = 0.1  # moved on the way, in the first episode
-    found = returns(cache, tool, thing, 10)
+    assert not len(returns(cache, tool, things, 10))  # nothing was changed
+    things[10:20, 1] = 0.1  # one was moved on the way, in the first episode
+    found = returns(cache, tool, things, 10)
     assert len(found) and cache.is_train[0]
     start, goal = found.T
     assert (goal - start >= 10).all() and (start < 5).all() and (goal >= 15).all() and (goal < cache.episode_starts[1]).all()
-    assert not len(returns(cache, tool, np.full_like(thing, np.nan), 10))
+    assert not len(returns(cache, tool, np.full_like(things, np.nan), 10))
 
 
 def test_windows_and_goals_never_cross_an_episode() -> None:
