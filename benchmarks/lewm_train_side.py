@@ -9,7 +9,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +145,7 @@ class Training:
     def take_step(self) -> dict[str, float]:
         self._tick()
         torch.manual_seed(self.recipe.seed + self.step)  # dropout and projections of a step are the same, resumed or not
-        batch = self.prepare([self.clips[int(index)] for index in next(self._order)])
+        batch = self.prepare([self.clips[int(index)] for index in self._clips_of_step()])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             found = losses(self.model, self.sigreg, batch, self.recipe.sigreg_weight)
         found["loss"].backward()
@@ -215,12 +214,11 @@ class Training:
             self.scheduler.step()
             self.ticks += 1
 
-    @property
-    def _order(self) -> Iterator[np.ndarray]:
-        """The clips of the next step: epochs shuffled by seed and number, their incomplete last batch left out."""
+    def _clips_of_step(self) -> np.ndarray:
+        """Epochs are shuffled by seed and number; their incomplete last batch is left out."""
         size = self.recipe.batch_size
         epoch, place = divmod(self.step, len(self.clips) // size)
-        yield np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.clips))[place * size : (place + 1) * size]
+        return np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.clips))[place * size : (place + 1) * size]
 
     def _resume(self) -> None:
         model, about, rest = lewm_model_side.read(self.path)
