@@ -15,17 +15,12 @@ What the ratio is not: a comparison of two implementations of one model. Our mod
 transformer over up to three, and the table says by how much in parameters and FLOPs. The last lines part the ratio into FLOPs that are
 not done and FLOPs that are done faster. Nor does it say which decides better; random weights decide nothing.
 
-The first run makes the environment: about 1.8 GB and some minutes. Without network or a local index it ends with what pip said.
+The first run makes the environment: about 2.5 GB and some minutes. Without network or a local index it ends with what pip said.
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import product, zip_longest
 from pathlib import Path
@@ -34,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from render_rate import machine
+from stable_worldmodel_env import FOLDER, ROOT, Side, environment
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -49,9 +45,6 @@ from robo_dream.planning.costs.weighted import StepWeights
 from robo_dream.planning.goals import goal_from_observation
 from sim.tasks.task import goal_observation
 
-ROOT = Path(__file__).parents[1]
-VERSION = "0.1.1"
-UNDECLARED = ("opencv-python-headless", "imageio")  # imported by the package, declared only by its extras
 SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, returns="mean")
 COSTS = {
     "latent, last step": CostConfig(distance=0.0, latent=1.0, steps=StepWeights(0.0, 1.0)),
@@ -85,33 +78,19 @@ class Row:
         return float(np.median(self.all_seconds))
 
 
-class TheirSide(AbstractContextManager["TheirSide"]):
-    """The process in the other environment; it waits without computing between solves."""
+class TheirSide(Side):
+    """Their solver, waiting without computing between solves."""
 
     def __init__(self, python: Path, num_threads: int, action_block: int, action_size: int) -> None:
-        command = [
-            str(python), "-W", "ignore", str(Path(__file__).with_name("stable_worldmodel_side.py")),
+        super().__init__(
+            python, "stable_worldmodel_side.py",
             f"--num-samples={SEARCH.num_samples}", f"--num-elites={SEARCH.num_elites}", f"--horizon={SEARCH.horizon}",
             f"--action-block={action_block}", f"--action-size={action_size}", f"--threads={num_threads}",
-        ]  # fmt: skip
-        kept = {"TORCHINDUCTOR_CACHE_DIR": str(python.parents[1] / "inductor")}  # so that only the first run compiles
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **kept})
-        self.about = self._read()
-
-    def __exit__(self, *exc: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        )  # fmt: skip
 
     def solve(self, setting: str, num_iterations: int) -> float:
         """Seconds of a solve; raises `RuntimeError` with what it ended in."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"setting": setting, "num_iterations": num_iterations}) + "\n")
-        self._process.stdin.flush()
-        answer = self._read()
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["seconds"]
+        return self.ask(setting=setting, num_iterations=num_iterations)["seconds"]
 
     def fastest_setting(self) -> str:
         """The fastest of `SETTINGS`, each tried for some iterations after one that compiles; says what each took."""
@@ -124,37 +103,6 @@ class TheirSide(AbstractContextManager["TheirSide"]):
                 tqdm.write(f"their setting {setting} does not run here: {error}")
         print("their settings, ms an iteration: " + ", ".join(f"{name} {1e3 * seconds:.0f}" for name, seconds in took.items()))
         return min(took, key=lambda name: took[name])
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"their side ended with status {self._process.wait()}; what it said stands above")
-        return json.loads(line)
-
-
-def environment(folder: Path) -> Path:
-    """The interpreter of an environment with stable-worldmodel, made in `folder` where there is none yet."""
-    python = folder / "bin/python"
-    version = [str(python), "-c", "from importlib.metadata import version as v; print(v('stable-worldmodel'), v('torch'))"]
-    found = subprocess.run(version, capture_output=True, text=True, check=False).stdout.split() if python.exists() else []
-    ours = torch.__version__.partition("+")[0]
-    if found and found[0] == VERSION and found[1].partition("+")[0] == ours:
-        return python
-    print(f"Making an environment with stable-worldmodel {VERSION} in {folder} (some minutes, once) ...", flush=True)
-    _run([sys.executable, "-m", "venv", str(folder)], "no environment could be made; Debian has it in python3-venv")
-    pip = [str(python), "-m", "pip", "install", "--quiet", f"--constraint={ROOT / 'configs/constraints.txt'}"]
-    hint = "pip could not install it: is there a network, or an index in PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS?"
-    for packages in ([f"torch=={ours}"], [f"torch=={ours}", f"stable-worldmodel=={VERSION}", *UNDECLARED]):
-        _run([*pip, *packages], hint)
-    return python
-
-
-def _run(command: list[str], hint: str) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-5:])
-        raise SystemExit(f"{tail}\n{' '.join(command)}\nended with status {done.returncode}; {hint}")
 
 
 def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
@@ -214,7 +162,7 @@ def report(ours: list[Row], theirs: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", type=Path, default=ROOT / "runs/stable_worldmodel_env", help="their environment; made if missing")
+    parser.add_argument("--env", type=Path, default=FOLDER, help="their environment; made if missing")
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "configs/checkpoints/jaco_s.safetensors")
     parser.add_argument("--rounds", type=int, default=6, help="each measures every row once, ours --ours times")
     parser.add_argument("--ours", type=int, default=5, help="solves of each of our rows in a round")

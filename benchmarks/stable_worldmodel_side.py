@@ -3,7 +3,6 @@
 The first line on stdout describes the model. Then every line read from stdin, {"setting": ..., "num_iterations": ...}, is a solve,
 answered by a line with its seconds, or with the error that it ended in. A setting is "default", or parts of "compile+bf16".
 """
-# ruff: noqa: E402  (torchvision's operators must be there before their package imports it)
 
 import argparse
 import copy
@@ -14,37 +13,21 @@ import time
 from contextlib import redirect_stdout
 from typing import Any
 
+import gymnasium as gym  # type: ignore
+import lewm_model_side
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-for _name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d"):
-    for _operator in (_name, f"_{_name}_backward"):
-        if not hasattr(torch.ops.torchvision, _operator):  # a torchvision built for CUDA beside a torch that is not; none is called
-            LIBRARY.define(f"{_operator}(Tensor none) -> Tensor")
-
-import gymnasium as gym  # type: ignore
+from lewm_model_side import EMBED
 from stable_worldmodel import PlanConfig  # type: ignore
 from stable_worldmodel.solver import CEMSolver  # type: ignore
 from stable_worldmodel.wm.lewm import LeWM  # type: ignore
-from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor  # type: ignore
-
-EMBED, HISTORY = 192, 3
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def lewm(block_size: int) -> LeWM:
-    """LeWM with the sizes of its training configuration (scripts/train/config/lewm.yaml at 0.1.1) and random weights, no encoder."""
-    model = LeWM(
-        encoder=nn.Identity(),
-        predictor=Predictor(
-            num_frames=HISTORY, depth=6, heads=16, dim_head=64, mlp_dim=2048, input_dim=EMBED, hidden_dim=EMBED, output_dim=EMBED,
-            dropout=0.1, emb_dropout=0.0,
-        ),
-        action_encoder=Embedder(input_dim=block_size, emb_dim=EMBED),
-        pred_proj=MLP(input_dim=EMBED, output_dim=EMBED, hidden_dim=2048, norm_fn=nn.BatchNorm1d),
-    )  # fmt: skip
+    """LeWM with the sizes of its training configuration and random weights, no encoder."""
+    model = lewm_model_side.lewm(block_size, nn.Identity())
     for name, weight in model.named_parameters():
         if "adaLN_modulation" in name:
             nn.init.normal_(weight, std=0.02)  # they start at 0, and actions would change nothing
