@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, ArmState
+from robo_dream.errors import ContractError
 from sim.environments.environment import EnvironmentTask
 from sim.environments.extras import extra_module
 from sim.environments.global_draws import global_draws_from
@@ -53,6 +54,7 @@ class Ogbench(MujocoWorld):
         self._env = getattr(module, f"{family.capitalize()}Env")(
             variant or family, ob_type="pixels", mode="data_collection", visualize_info=False, terminate_at_goal=False
         )
+        self._oracle_options = {"gripper_always_closed": True} if family == "puzzle" else {}  # as OGBench's own collection has it
         self._env.compute_observation = lambda: None
         self._env.reset(seed=0)
         self._env.set_tasks()
@@ -70,7 +72,9 @@ class Ogbench(MujocoWorld):
         return np.append(super().state, self._buttons)
 
     def set_state(self, state: Float[np.ndarray, " state"]) -> None:
-        rest, buttons = np.split(np.asarray(state, np.float64), [len(state) - len(self._buttons)])
+        if np.shape(state) != (size := len(self.state),):  # before anything is moved
+            raise ContractError(f"the stored state has shape {np.shape(state)}; this world needs ({size},): made with another one?")
+        rest, buttons = np.split(np.asarray(state, np.float64), [size - len(self._buttons)])
         self._push(buttons)
         super().set_state(rest)
 
@@ -90,8 +94,7 @@ class Ogbench(MujocoWorld):
             self._env.set_new_target(return_info=False, **stack)
             thing = str(self._env.compute_ob_info()["privileged/target_task"])
             module = extra_module(f"ogbench.manipspace.oracles.{name}.{thing}_{name}", "ogbench")
-            fist = {"gripper_always_closed": True} if "puzzle" in type(self._env).__name__.lower() else {}
-            oracle = getattr(module, f"{thing.capitalize()}{name.capitalize()}Oracle")(env=self._env, **fist)
+            oracle = getattr(module, f"{thing.capitalize()}{name.capitalize()}Oracle")(env=self._env, **self._oracle_options)
             with global_draws_from(rng):
                 oracle.reset(None, self._env.compute_ob_info())
             while not oracle.done:

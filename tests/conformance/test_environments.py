@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from robo_dream.errors import ContractError
 from sim.environments.dm_control import DmControlConfig, Reacher
 from sim.environments.environment import Environment
 from sim.environments.metaworld import Metaworld, MetaworldConfig
@@ -37,6 +38,13 @@ class TestOgbenchScene(TestOgbenchCubeSingle):
 
 class TestOgbenchPuzzle(TestOgbenchCubeSingle):
     env = "puzzle-3x3"
+
+    def test_a_state_of_another_world_is_refused_and_presses_nothing(self) -> None:
+        with self.make() as world:
+            before = world.state
+            with pytest.raises(ContractError, match="made with another one"):
+                world.set_state(np.ones(len(before) - 17))
+            np.testing.assert_array_equal(world.state, before)
 
     def test_a_button_shows_whether_it_is_on_and_counts_as_higher(self) -> None:
         with self.make() as world:

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import mujoco
 import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
+from sim.environments.mujoco_world import MujocoPicture, PictureConfig
 from sim.scene import SceneConfig
 from sim.start import draw_start
 from sim.world import World
@@ -44,6 +46,27 @@ def test_decimated_meshes_change_the_picture_a_little_and_physics_not_at_all():
         assert drawn_faces(light) < 0.3 * drawn_faces(whole)
         difference = np.abs(light.frame("front").image.astype(int) - whole.frame("front").image)
         assert 0 < difference.mean() < MAX_DIFFERENCE
+
+
+def test_what_is_repainted_shows_though_its_mesh_is_decimated():
+    pytest.importorskip("fast_simplification")
+    points = np.random.default_rng(0).normal(size=(200, 3))
+    spec = mujoco.MjSpec()
+    spec.add_mesh(name="ball", uservert=(0.3 * points / np.linalg.norm(points, axis=-1, keepdims=True)).ravel().tolist())
+    spec.worldbody.add_light(pos=(0, 0, 2))
+    spec.worldbody.add_camera(name="above", pos=(0, 0, 1))
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname="ball", rgba=(1, 0, 0, 1))
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    picture = MujocoPicture(model, spec, PictureConfig(size=64, decimate=0.5))
+    try:
+        red = picture.draw(data, "above")[32, 32].astype(int)
+        model.geom_rgba[0] = 0, 0, 1, 1
+        blue = picture.draw(data, "above")[32, 32].astype(int)
+    finally:
+        picture.close()
+    assert len(picture._drawn) == 1 and picture._drawn[0] != 0  # a stand-in is drawn
+    assert red[0] > red[2] + 50 and blue[2] > blue[0] + 50
 
 
 def test_a_fraction_that_leaves_nothing_is_refused():
