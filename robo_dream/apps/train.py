@@ -28,6 +28,7 @@ example:
   robo-dream train --config configs/train/jaco_s.yaml
   robo-dream train --config configs/train/jaco_s.yaml training.device=cuda out=runs/train/gpu
   robo-dream train --config configs/train/jaco_s.yaml stage=dream init=runs/train/jaco_s/representation.safetensors out=runs/train/again
+  robo-dream train --config configs/train/ogbench_cube_double.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
 
 Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
 
@@ -41,7 +42,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the inverse model imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
     stage: Literal["all", "representation", "dream"] = "all"
-    init: Path | None = None  # checkpoint whose encoder stage=dream keeps; without it, the one in `out`
+    init: Path | None = None  # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: int = 10  # held-out windows that are drawn
     workers: int = 2  # threads that decode pictures
@@ -56,8 +57,6 @@ class TrainConfig:
                 f"demonstrations are given, of which the inverse model sees poses, but training.model.inverse_sees is "
                 f"{self.training.model.inverse_sees}; set it to poses, or name them in datasets"
             )
-        if self.init is not None and self.stage != "dream":
-            raise ConfigError(f"init is given with stage={self.stage}; it is where stage=dream begins, so add stage=dream or leave it out")
         if self.strips < 0 or self.workers < 1:
             raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
 
@@ -74,9 +73,12 @@ def run(args: argparse.Namespace) -> int:
     wanted = load_config(TrainConfig, args)
     from robo_dream.apps import train_results as results
     from robo_dream.apps.train_data import open_training_data
+    from robo_dream.models import checkpoint
     from robo_dream.training import dream, representation
 
     device_is_there(wanted.training.device)
+    if wanted.init is not None:
+        checkpoint.read_info(wanted.init)  # a checkpoint at all?
     data = open_training_data(wanted.datasets, wanted.demonstrations, wanted.cache, wanted.training, wanted.workers)
     wanted.out.mkdir(parents=True, exist_ok=True)
     (wanted.out / "config.yaml").write_text(config.to_yaml(wanted))
@@ -84,11 +86,13 @@ def run(args: argparse.Namespace) -> int:
     training, steps = wanted.training, wanted.training.dream
     if wanted.stage != "dream":
         with Bars({}, "representation", unit="step") as bars:
-            representation.train_representation(data.play, training, wanted.out, progress=bars, resume=wanted.resume)
+            representation.train_representation(
+                data.play, training, wanted.out, init=wanted.init, progress=bars, resume=wanted.resume
+            )
         if wanted.stage == "representation":
             print(f"{wanted.out / representation.MODEL_FILE}: go on with stage=dream init={wanted.out / representation.MODEL_FILE}")
             return 0
-    begin_from(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
+    begin_dream(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
     names = {steps.steps: "dream", training.inverse.steps: "inverse model", steps.decoder_steps: "decoder"}
     with Bars(names, "frames into latents", unit="step") as bars:
         model = dream.train_dream(
@@ -115,12 +119,11 @@ def device_is_there(device: str) -> None:
         raise ConfigError(f"training.device is {device}, but this PyTorch sees no CUDA device; set it to cpu, or see `robo-dream doctor`")
 
 
-def begin_from(wanted: TrainConfig, representation: Path, state: Path) -> None:
-    """Puts the checkpoint `init` where the dream begins; raises `CheckpointError` when a dream of another one is under way there."""
+def begin_dream(wanted: TrainConfig, representation: Path, state: Path) -> None:
+    """Puts a dream's `init` where it begins; raises `CheckpointError` when a dream of another one is under way there."""
     from robo_dream.models import checkpoint
 
-    if wanted.init is not None:
-        checkpoint.read_info(wanted.init)  # a checkpoint at all?
+    if wanted.init is not None and wanted.stage == "dream":
         if representation.exists() and checkpoint.sha256(representation) == checkpoint.sha256(wanted.init):
             return
         if state.exists():
@@ -136,9 +139,12 @@ def begin_from(wanted: TrainConfig, representation: Path, state: Path) -> None:
 
 def recipe(wanted: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """How to make this checkpoint again: commands, configuration, data, and what it took."""
+    from robo_dream.models import checkpoint
+
     return {
         "commands": [*["robo-dream collect"] * len(data), "robo-dream train"],
         **data,
+        **({} if wanted.init is None else {"init_sha256": checkpoint.sha256(wanted.init)}),
         "train": config.dump(wanted),
         "training_minutes": round(seconds / 60, 1),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": wanted.training.device},

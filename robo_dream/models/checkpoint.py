@@ -75,6 +75,23 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoMod
     return model.to(device).eval().requires_grad_(False)
 
 
+def load_fitting(model: LatentVideoModel, path: Path | str) -> tuple[str, ...]:
+    """Puts the checkpoint's weights into `model` where name and shape are the same; gives the names of those that stay as they are.
+
+    For training on another world than the checkpoint's. Raises `CheckpointError` for one of another size, or for pictures of another.
+    """
+    size, other = model.spec.config, read_info(path).spec.config
+    if (size.size, size.image_size) != (other.size, other.image_size):
+        raise CheckpointError(
+            f"{path} is a model of size {other.size} for pictures of {other.image_size} px, the one to be trained of size {size.size} for "
+            f"{size.image_size} px; make them equal, or train without init"
+        )
+    wanted, weights = model.state_dict(), load(path).state_dict()
+    fitting = {name: value for name, value in weights.items() if name in wanted and wanted[name].shape == value.shape}
+    model.load_state_dict({**wanted, **fitting})
+    return tuple(name for name in wanted if name not in fitting)
+
+
 def read_info(path: Path | str) -> CheckpointInfo:
     """What the checkpoint says of itself, without reading its weights."""
     return _info(Path(path), _read(Path(path), with_weights=False)[0])

@@ -53,12 +53,18 @@ def train_representation(
     config: TrainingConfig,
     run_dir: Path,
     *,
+    init: Path | None = None,
     progress: Progress | None = None,
     resume: bool = True,
 ) -> LatentVideoModel:
-    """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors."""
+    """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors.
+
+    With `init` it begins from that checkpoint's weights: see `checkpoint.load_fitting`.
+    """
     torch_device, stage = torch.device(config.device), config.representation
     model = LatentVideoModel(model_spec(cache, config.model), config.seed)
+    if init is not None:
+        checkpoint.load_fitting(model, init)
     means, variances = mean_images(cache)
     for view, mean in zip(model.decoder.views, means, strict=True):
         view.get_buffer("mean_image").copy_(torch.from_numpy(mean))
@@ -71,7 +77,7 @@ def train_representation(
     with MetricsLog(run_dir, config.tensorboard) as log:
         run_stage(
             Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, model, [model],
-            losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
+            losses, _nothing, run_dir, cache.dataset_id, log, progress, resume, checkpoint.sha256(init) if init is not None else None,
         )  # fmt: skip
     measure_scale(model, cache, config.seed)
     checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, half=False)

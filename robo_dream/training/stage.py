@@ -45,15 +45,17 @@ def run_stage(
     log: MetricsLog,
     progress: Progress | None,
     resume: bool,
+    init: str | None = None,
 ) -> None:
     """Runs the stage to its end: `losses(step)` gives weighted losses (names beginning with `_` are logged, not learned from).
 
     `module` is saved and restored as a whole; only `trained` parts learn. Batches must depend on the step alone, so that a
-    resumed stage continues exactly. Raises `RoboDreamError` at the first loss that is not finite.
+    resumed stage continues exactly. `init` names the weights that `module` has now: a stage begun from others is not continued.
+    Raises `RoboDreamError` at the first loss that is not finite.
     """
     parameters = [p for part in trained for p in part.parameters()]
     rates = optimisers(parameters, stage.learning_rate, stage.matrix_rate, stage.weight_decay)
-    about = {"stage": stage.name, "config": _relevant(config), "dataset": dataset_id}
+    about = {"stage": stage.name, "config": _relevant(config), "dataset": dataset_id, "init": init}
     path = run_dir / f"{stage.name}.state.safetensors"
     first = (load_state(path, module, list(rates), about) if resume else None) or 0
     saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first

@@ -13,10 +13,12 @@ from robo_dream.errors import CheckpointError, ConfigError, DataError
 from robo_dream.imagination import ScenePose
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
+from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import demonstrated_poses, train_dream
 from robo_dream.training.dream_batches import DreamBatches
 from robo_dream.training.inverse_batches import InverseBatches, imitated_frames
+from robo_dream.training.labels import model_spec
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import bridge_strips, open_loop, strips
 from robo_dream.training.representation import train_representation
@@ -73,6 +75,35 @@ def test_resumed_training_ends_bitwise_where_an_uninterrupted_one_does(cache: Sq
 def test_another_configuration_does_not_continue_a_training(cache: SquareFrames, finished: Path) -> None:
     with pytest.raises(CheckpointError, match="another config"):
         train_representation(cache, dataclasses.replace(CONFIG, seed=1), finished)
+
+
+def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_objects(
+    cache: SquareFrames, finished: Path, tmp_path: Path
+) -> None:
+    first, others = LatentVideoModel(model_spec(cache, CONFIG.model), seed=5), dataclasses.replace(cache, object_pose=two(cache))
+    second = LatentVideoModel(model_spec(others, CONFIG.model), seed=5)
+    assert checkpoint.load_fitting(first, finished / "model.safetensors") == ()
+    fresh = checkpoint.load_fitting(second, finished / "model.safetensors")
+    assert fresh and all(name.startswith(("pose_head.", "inverse.")) for name in fresh)
+    trained = checkpoint.load(finished / "model.safetensors").state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in second.state_dict().items() if name not in fresh)
+
+    train_representation(cache, CONFIG, tmp_path, init=finished / "model.safetensors")
+    plain, warm = (checkpoint.load(folder / "representation.safetensors").state_dict() for folder in (finished, tmp_path))
+    assert not torch.equal(plain["encoder.out.weight"], warm["encoder.out.weight"])
+    with pytest.raises(CheckpointError, match="another init"):
+        train_representation(cache, CONFIG, tmp_path)
+
+
+def test_a_checkpoint_for_pictures_of_another_size_is_nothing_to_begin_from(cache: SquareFrames, finished: Path) -> None:
+    larger = dataclasses.replace(model_spec(cache, CONFIG.model), config=ModelConfig(image_size=64))
+    with pytest.raises(CheckpointError, match="pictures of 32 px.*64 px"):
+        checkpoint.load_fitting(LatentVideoModel(larger), finished / "model.safetensors")
+
+
+def two(cache: SquareFrames) -> np.ndarray:
+    """The object's poses, twice."""
+    return np.concatenate([cache.object_pose, cache.object_pose], axis=-1)
 
 
 def test_the_finished_checkpoint_says_where_it_comes_from_and_how_good_it_is(finished: Path) -> None:
