@@ -168,6 +168,12 @@ class ArmState:
         joint_target = None if target is None else target[:-1].copy()
         return cls(time, pos, vel, unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure, joint_target)
 
+    @classmethod
+    def unknown(cls, time: float, num_joints: int) -> "ArmState":
+        """Of an arm that is only seen: all NaN, as in a goal that is a picture alone."""
+        joints, where = np.full(num_joints, np.nan), np.full(3, np.nan)
+        return cls(time, joints, joints, where, np.full(4, np.nan), np.nan, np.nan, where, np.nan, np.nan)
+
     @property
     def proprio(self) -> Float[np.ndarray, " proprio"]:
         """`PROPRIO_NAMES` as one float32 vector: tool pose, closure and how far each lags behind its target."""

@@ -69,6 +69,7 @@ class EvaluateConfig:
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
+    goal: Literal["picture", "picture_and_arm"] = "picture_and_arm"  # the arm's own word of where it would be, or the cameras' alone
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
     others: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more rows, by name
     scene: SceneConfig = field(default_factory=SceneConfig)
@@ -133,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = load_config(EvaluateConfig, args)
     if args.make_manifests:
         return _make_manifests(wanted)
+    _check_goal(wanted)
     manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
     jobs = list(_jobs(wanted, manifests))
     rows = wanted.known_rows
@@ -159,6 +161,17 @@ def run(args: argparse.Namespace) -> int:
 def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
     """The seed of one attempt; it depends on no order and no other pair."""
     return int.from_bytes(hashlib.sha256(f"{manifest_hash}/{task}/{pair}/{seed}".encode()).digest()[:4])
+
+
+def _check_goal(wanted: EvaluateConfig) -> None:
+    if wanted.goal == "picture" and wanted.checkpoint.is_file():
+        from robo_dream.models.checkpoint import read_info
+
+        if not read_info(wanted.checkpoint).spec.config.picture_goals:
+            raise ConfigError(
+                f"goal is picture, but {wanted.checkpoint} never learned to see without proprioception; train one with "
+                f"training.model.picture_goals=true, or set goal to picture_and_arm"
+            )
 
 
 def _path(wanted: EvaluateConfig, task: str) -> Path:
@@ -199,6 +212,8 @@ def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifes
         decides["compiled"] = True
     if wanted.precision != "float32":
         decides["precision"] = wanted.precision
+    if wanted.goal == "picture" and row not in ("nothing", "random", "physics"):
+        decides["goal"] = wanted.goal
     if row not in ("nothing", "random") and wanted.checkpoint.is_file():
         decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from robo_dream.apps import compose
 from robo_dream.apps.evaluate import EvaluateConfig, Job
 from robo_dream.apps.stages import Stage, environment_stage, scene_stage
 from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.embodiment import ArmState
 from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.progress import Progress
 from robo_dream.evaluation.results import Result
@@ -40,7 +41,7 @@ class Worker:
         """One pair, from its start until the strict condition was held or the budget is used."""
         planning, model = self.wanted.planning_of(job.row, job.task), self._model(job)
         planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
-        return attempt_pair(self.world, model, planner, self.manifests[job.task], job)
+        return attempt_pair(self.world, model, planner, self.manifests[job.task], job, picture_alone=self.wanted.goal == "picture")
 
     def _model(self, job: Job) -> WorldModel:
         """The checkpoint, or the world itself: for its own row, and before anything is trained also for those that heed no future."""
@@ -64,13 +65,15 @@ class Worker:
         return self._learned
 
 
-def attempt_pair(world: World | Environment, model: WorldModel, planner: Planner, manifest: Manifest, job: Job) -> Result:
+def attempt_pair(
+    world: World | Environment, model: WorldModel, planner: Planner, manifest: Manifest, job: Job, *, picture_alone: bool = False
+) -> Result:
     """The pair of `job` in closed loop, from its start until the strict condition was held or the budget is used."""
     if isinstance(world, World):
         stage = scene_stage(world, manifest, job.pair, model.cameras)
     else:
         stage = environment_stage(world, manifest, job.pair, model.cameras)
-    return attempt_stage(stage, model, planner, manifest.budget(job.pair), job)
+    return attempt_stage(stage, model, planner, manifest.budget(job.pair), job, picture_alone=picture_alone)
 
 
 def attempt_stage(
@@ -80,10 +83,14 @@ def attempt_stage(
     budget: int,
     job: Job,
     on_decision: Callable[[ImaginationRecord], None] | None = None,
+    *,
+    picture_alone: bool = False,
 ) -> Result:
-    """One attempt, from where `stage` is."""
+    """One attempt, from where `stage` is; with `picture_alone` a learned model is not told where the arm is at the goal."""
     is_told = job.row == "physics" or not isinstance(model, LatentVideoModel)  # a learned model never sees the simulator's state
     seen = stage.goal_observation if is_told else replace(stage.goal_observation, truth={})
+    if picture_alone and not is_told:
+        seen = replace(seen, arm=ArmState.unknown(seen.arm.time, len(seen.arm.joint_pos)))
     goal = goal_from_observation(model, seen)
     progress, counted = Progress(), stage.clock.now()
 

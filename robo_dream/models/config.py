@@ -50,6 +50,7 @@ class ModelConfig:
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
     num_modes: int = 6  # Gaussians of the inverse model
     inverse_sees: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
+    picture_goals: bool = False  # a goal may be a picture alone: latents are also learned without proprioception (NaN)
     prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
     distance_dim: int = 64
     discount: float = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)

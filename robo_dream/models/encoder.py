@@ -57,11 +57,19 @@ class Encoder(nn.Module):
     def raw(
         self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
     ) -> Float[Tensor, "batch channel"]:
-        """The latent before normalisation."""
+        """The latent before normalisation. Rows of `proprio` that are NaN are not known: the pictures alone."""
+        return self.join(self.look(views), proprio)
+
+    def look(self, views: Sequence[Float[Tensor, "batch 3 height width"]]) -> Float[Tensor, "batch feature"]:
+        """What the views contribute."""
+        return torch.cat([view(images) for view, images in zip(self.views, views, strict=True)], -1)
+
+    def join(self, seen: Float[Tensor, "batch feature"], proprio: Float[Tensor, "batch proprio"]) -> Float[Tensor, "batch channel"]:
+        """What the views contribute, and proprioception."""
         silu = nn.functional.silu
         normal = ((proprio - self.proprio_mean) / self.proprio_std).clamp(-5.0, 5.0)
-        parts = [view(images) for view, images in zip(self.views, views, strict=True)]
-        joined = self.norm(torch.cat([*parts, silu(self.proprio(normal))], -1))
+        normal = torch.where(proprio.isnan(), 0.0, normal)
+        joined = self.norm(torch.cat([seen, silu(self.proprio(normal))], -1))
         return self.out(silu(self.hidden(joined)))
 
     def forward(

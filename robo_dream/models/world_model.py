@@ -73,6 +73,8 @@ class LatentVideoModel(nn.Module):
     def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
         """The latent of the last observation of each history (proprioception carries the lag, so one frame is enough).
 
+        A model of `picture_goals` takes an arm of which nothing is known (`ArmState.unknown`) as well.
+
         Raises `ContractError` for an empty history, a missing camera, another picture size or another proprioception.
         """
         if not histories:
@@ -171,6 +173,7 @@ class LatentVideoModel(nn.Module):
 
     def _checked_proprio(self, observation: Observation) -> np.ndarray:
         proprio, names = observation.arm.proprio, self.spec.proprio_names
-        if proprio.shape != (len(names),) or not np.isfinite(proprio).all():
+        is_picture_alone = self.spec.config.picture_goals and np.isnan(proprio).all()
+        if proprio.shape != (len(names),) or not (is_picture_alone or np.isfinite(proprio).all()):
             raise ContractError(f"proprioception is {proprio}; the model needs {len(names)} finite numbers: {', '.join(names)}")
         return proprio

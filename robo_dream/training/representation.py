@@ -129,7 +129,7 @@ def representation_losses(
         (view * jitter[:, :1, None, None, None] + jitter[:, 1:, None, None, None]).flatten(0, 1)
         for view, jitter in zip(clean, batch.jitter, strict=True)
     ]
-    latents = model.encoder(jittered, batch.proprio.flatten(0, 1)).unflatten(0, batch.proprio.shape[:2])  # (B, F, C)
+    latents, by_eye = _encoded(model, jittered, batch.proprio)
     blocks = model.normalise_actions(batch.blocks).flatten(-2)  # (B, H, block)
     imagined, heads = model.dynamics.unroll(latents[:, 0], blocks)
     here, following = latents[:, :horizon], latents[:, 1 : horizon + 1]
@@ -159,9 +159,29 @@ def representation_losses(
         apart = bridge_consistency(latents[:, : horizon + 1], latents[:, -1], batch.bridge.steps, model.action_block)
         losses["bridge_consistency"] = stage.bridge_consistency * apart
     if stage.pose > 0:
-        wanted = model.pose_head.normalise(batch.poses).flatten(0, 1)
-        losses["pose"] = stage.pose * pose_loss(model.pose_head.normal(latents.flatten(0, 1)), wanted, batch.object_known.flatten())
+        wanted = model.pose_head.normalise(batch.poses)
+        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), wanted.flatten(0, 1), batch.object_known.flatten())
+        losses["pose"] = stage.pose * told
+    if by_eye is not None:
+        losses["picture_goals"] = (by_eye - latents[:, -1].detach()).square().mean()
+        if stage.pose > 0:
+            told = pose_loss(model.pose_head.normal(by_eye), wanted[:, -1], batch.object_known[:, -1])
+            losses["picture_goals"] = losses["picture_goals"] + stage.pose * told
     return losses
+
+
+def _encoded(
+    model: LatentVideoModel, views: list[Float[Tensor, "row 3 height width"]], proprio: Float[Tensor, "batch frame proprio"]
+) -> tuple[Float[Tensor, "batch frame channel"], Float[Tensor, "batch channel"] | None]:
+    """Latents of all frames; and with `picture_goals` of each last one also without its proprioception."""
+    encoder, shape = model.encoder, proprio.shape[:2]
+    if not model.spec.config.picture_goals:
+        return encoder(views, proprio.flatten(0, 1)).unflatten(0, shape), None
+    seen = encoder.look(views)
+    last = seen.unflatten(0, shape)[:, -1]
+    joined = encoder.join(torch.cat([seen, last]), torch.cat([proprio.flatten(0, 1), torch.full_like(proprio[:, -1], torch.nan)]))
+    latents = encoder.scale(joined.float())
+    return latents[: len(seen)].unflatten(0, shape), latents[len(seen) :]
 
 
 def _nothing() -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from squares import SquareFrames, square_frames
 
-from robo_dream.errors import CheckpointError, ConfigError, DataError
+from robo_dream.embodiment import ArmState, Frame, Observation
+from robo_dream.errors import CheckpointError, ConfigError, ContractError, DataError
 from robo_dream.imagination import ScenePose
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
@@ -104,6 +105,33 @@ def test_a_checkpoint_for_pictures_of_another_size_is_nothing_to_begin_from(cach
 def two(cache: SquareFrames) -> np.ndarray:
     """The object's poses, twice."""
     return np.concatenate([cache.object_pose, cache.object_pose], axis=-1)
+
+
+def test_latents_without_proprioception_come_nearer_to_those_with_it(cache: SquareFrames, tmp_path: Path) -> None:
+    steps = dataclasses.replace(CONFIG.representation, steps=60, batch_windows=8)
+    config = dataclasses.replace(CONFIG, model=ModelConfig(image_size=32, picture_goals=True), representation=steps)
+    fresh, model = LatentVideoModel(model_spec(cache, config.model), seed=0).eval(), train_representation(cache, config, tmp_path)
+    views = [torch.from_numpy(cache.images[name][:64]) for name in cache.cameras]
+    proprio = torch.from_numpy(cache.proprio[:64])
+
+    def apart(some: LatentVideoModel) -> float:
+        both, alone = (some.encode(views, told) for told in (proprio, torch.full_like(proprio, torch.nan)))
+        assert torch.isfinite(alone).all()
+        return ((both - alone).square().mean() / both.var(0).mean()).item()
+
+    assert apart(model) < 0.5 * apart(fresh)
+
+
+@pytest.mark.parametrize("picture_goals", [True, False])
+def test_an_arm_of_which_nothing_is_known_is_for_models_that_learned_so(cache: SquareFrames, picture_goals: bool) -> None:
+    model = LatentVideoModel(model_spec(cache, ModelConfig(image_size=32, picture_goals=picture_goals))).eval()
+    frames = {name: Frame(0.0, cache.images[name][0], 0) for name in cache.cameras}
+    unknown, partly = ArmState.unknown(0.0, 6), dataclasses.replace(ArmState.unknown(0.0, 6), gripper=0.5)
+    if picture_goals:
+        assert torch.isfinite(model.believe([[Observation(0.0, frames, unknown, {})]]).latent).all()
+    for arm in (partly,) if picture_goals else (partly, unknown):
+        with pytest.raises(ContractError, match="finite numbers"):
+            model.believe([[Observation(0.0, frames, arm, {})]])
 
 
 def test_the_finished_checkpoint_says_where_it_comes_from_and_how_good_it_is(finished: Path) -> None:
