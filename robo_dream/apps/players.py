@@ -101,6 +101,7 @@ class EnvironmentPlayer:
                 environment.action_spec, environment.cameras, sim_state_size=len(environment.state),
                 num_objects=len(environment.moment().object_poses), skills=behaviours(environment),
                 robot_type=f"{self.world.kind} {self.world.env}", storage=split.storage, seed=split.seed, test_fraction=split.test_fraction,
+                picture_every=self.script.picture_every if environment.cameras else 1,
             )  # fmt: skip
 
     @contextmanager

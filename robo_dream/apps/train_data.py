@@ -31,7 +31,13 @@ def open_training_data(
     if not sources["data"].spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
     if demonstrations:
-        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec)
+        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec, pictures=False)
+    every, block = sources["data"].spec.picture_every, training.model.action_block
+    if block % every:
+        raise DataError(
+            f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
+            f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
+        )
     with Bars({}, "frames into the cache", unit="episode") as bars:
         play = build_cache(sources["data"], cache, bars, workers)
         shown = build_cache(sources["demonstrations"], cache / "demonstrations", bars, workers) if demonstrations else None

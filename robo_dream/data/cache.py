@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from robo_dream.data import layout
+from robo_dream.data.held_pictures import HeldPictures
 from robo_dream.data.reader import Dataset
 from robo_dream.data.shards import Datasets, Roots, open_dataset
 from robo_dream.data.spec import DatasetSpec
@@ -26,13 +27,13 @@ IN_MEMORY = ("proprio", "actions", "object_pose", "skill", "episode_starts", "is
 class FrameCache:
     """All frames of all episodes, one after the other; `actions[f]` was taken after frame f (zero after an episode's last).
 
-    `images` and `sim_state` are read-only memory maps. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
+    `images` and `sim_state` are read-only memory maps; pictures that only repeat another (`picture_every`) are not kept. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
     `object_pose` is xyz (metres) and wxyz of every object, NaN where unknown. `skill` numbers the names in `skills`. `sim_state` is
     (frame, 0) where there is none or where the datasets' states differ in size. `dataset_id` changes with every committed episode.
     """
 
     cameras: tuple[str, ...]
-    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
+    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"] | HeldPictures]
     proprio: Float32[np.ndarray, "frame proprio"]
     actions: Float32[np.ndarray, "frame action"]
     object_pose: Float32[np.ndarray, "frame pose"]
@@ -44,6 +45,7 @@ class FrameCache:
     action_spec: ActionSpec
     control_dt: float
     dataset_id: str
+    picture_every: int = 1
 
     @property
     def num_frames(self) -> int:
@@ -97,16 +99,19 @@ def load_cache(folder: Path | str) -> FrameCache:
         arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in IN_MEMORY}
         state_mode = "r" if header["sim_state_size"] else None  # an empty array cannot be mapped
         arrays["sim_state"] = np.load(folder / "sim_state.npy", mmap_mode=state_mode, allow_pickle=False)
-        images = {name: np.load(folder / f"images-{name}.npy", mmap_mode="r", allow_pickle=False) for name in header["cameras"]}
+        rows = {name: np.load(folder / f"images-{name}.npy", mmap_mode="r", allow_pickle=False) for name in header["cameras"]}
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} is incomplete ({error}); delete the folder and it will be built again") from None
+    every = int(header.get("picture_every", 1))
+    held = _picture_of(arrays["episode_starts"], every)
     return FrameCache(
         cameras=tuple(header["cameras"]),
-        images=images,
+        images=rows if every == 1 else {name: HeldPictures(pictures, held) for name, pictures in rows.items()},
         skills=tuple(header["skills"]),
         action_spec=spec,
         control_dt=spec.control_dt,
         dataset_id=header["dataset_id"],
+        picture_every=every,
         **arrays,
     )
 
@@ -119,7 +124,16 @@ def _header(source: Datasets, fingerprint: str) -> dict[str, object]:
         "skills": list(source.spec.skills),
         "action_spec": source.spec.action_spec.to_json(),
         "sim_state_size": _state_size(source),
+        "picture_every": source.spec.picture_every,
     }
+
+
+def _picture_of(starts: Int64[np.ndarray, " boundary"], every: int) -> Int64[np.ndarray, " frame"]:
+    """Which of the kept pictures each frame shows."""
+    lengths = np.diff(starts)
+    counts = -(-lengths // every)
+    places = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    return np.asarray(np.repeat(np.cumsum(counts) - counts, lengths) + places // every, np.int64)
 
 
 def _state_size(source: Datasets) -> int:
@@ -144,8 +158,10 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(folder / "episode_starts.npy", starts)
     np.save(folder / "is_train.npy", np.array([source.is_train(i) for i in range(source.num_episodes)], bool))
-    shapes = _array_shapes(source.spec, _state_size(source))
-    needed = int(starts[-1]) * sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes.values())
+    shapes, every = _array_shapes(source.spec, _state_size(source)), source.spec.picture_every
+    picture_of = _picture_of(starts, every)
+    rows = {name: int(picture_of[-1]) + 1 if name.startswith("images-") else int(starts[-1]) for name in shapes}
+    needed = sum(rows[name] * math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items())
     free = shutil.disk_usage(folder).free
     if needed > free:  # a memory map on a full disk kills the process without a word
         raise DataError(
@@ -155,9 +171,9 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
     arrays: dict[str, np.ndarray] = {}
     for name, (shape, dtype) in shapes.items():
         if 0 in shape:  # nothing to map
-            np.save(folder / f"{name}.npy", np.zeros((int(starts[-1]), *shape), dtype))
+            np.save(folder / f"{name}.npy", np.zeros((rows[name], *shape), dtype))
         else:
-            arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (int(starts[-1]), *shape))
+            arrays[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (rows[name], *shape))
 
     def fill(index: int) -> None:
         episode = source.episode(index)
@@ -169,7 +185,7 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
         if "sim_state" in arrays:
             arrays["sim_state"][frames] = episode.sim_state
         for name in source.spec.camera_names:
-            arrays[f"images-{name}"][frames] = episode.images[name]
+            arrays[f"images-{name}"][picture_of[frames][::every]] = episode.images[name][::every]
 
     with ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(fill, i) for i in range(source.num_episodes)]

@@ -16,6 +16,7 @@ class Episode:
     """T actions and T+1 observations; action t takes observation t to t+1.
 
     On disk it has T+1 rows; the last row's action is zero (nothing was done there) and its `next.done` is true.
+    Pictures that are not new (`DatasetSpec.picture_every`) repeat the last one.
     `object_pose` is x, y, z (metres) and a wxyz quaternion of every object, one after the other, NaN where unknown. `times` are
     monotonic seconds of the source.
     `skill` labels each observation with an index into `DatasetSpec.skills`. `info` is any JSON (success, camera jitter, ...).
@@ -64,6 +65,14 @@ class Episode:
                 raise ContractError(
                     f"episode {name} is {array.dtype} {array.shape}; the dataset takes {np.dtype(dtype)} {shape} "
                     f"({frames} observations, one action fewer)"
+                )
+        newest = np.arange(frames) - np.arange(frames) % spec.picture_every
+        for name in spec.camera_names:
+            odd = [i for i, last in enumerate(newest) if last != i and not np.array_equal(self.images[name][i], self.images[name][last])]
+            if odd:
+                raise ContractError(
+                    f"episode images[{name!r}] changes at observation {odd[0]}; the dataset has a new picture at every {spec.picture_every}th "
+                    f"and repeats it in between"
                 )
         for name in ("proprio", "actions", "times"):
             if not np.isfinite(getattr(self, name)).all():

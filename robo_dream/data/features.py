@@ -75,7 +75,8 @@ def episode_table(episode: Episode, spec: DatasetSpec) -> pa.Table:
     columns: dict[str, pa.Array] = {}
     if spec.storage == "image":
         for name in spec.camera_names:
-            pictures = pa.array([encode_png(image) for image in episode.images[name]], pa.binary())
+            new = [encode_png(image) for image in episode.images[name][:: spec.picture_every]]
+            pictures = pa.array([new[i // spec.picture_every] for i in range(episode.num_frames)], pa.binary())
             paths = pa.array([f"frame-{i:06d}.png" for i in range(episode.num_frames)], pa.string())
             columns[f"observation.images.{name}"] = pa.StructArray.from_arrays([pictures, paths], names=["bytes", "path"])
     columns |= {key: _arrow(array) for key, array in episode_arrays(episode).items()}
@@ -114,7 +115,11 @@ def pictures(table: pa.Table, key: str) -> UInt8[np.ndarray, "frame height width
     """The pictures stored in column `key`."""
     if key not in table.column_names:
         raise DataError(f"column {key!r} is missing; the data file has {table.column_names}")
-    return np.stack([decode_png(data.as_py()) for data in table.column(key).combine_chunks().field("bytes")])
+    stored = [data.as_py() for data in table.column(key).combine_chunks().field("bytes")]
+    images: list[np.ndarray] = []
+    for i, data in enumerate(stored):
+        images.append(images[-1] if i and data == stored[i - 1] else decode_png(data))  # a slow camera repeats itself
+    return np.stack(images)
 
 
 def _feature(dtype: str, size: int, names: list[str] | None = None) -> dict[str, Any]:

@@ -102,10 +102,14 @@ def read_spec(root: Path) -> DatasetSpec:
         raise DataError(f"{root / layout.SPEC} is not a robo_dream dataset description ({error!r}); restore the file") from None
 
 
-def parquet_bytes(table: pa.Table, compress: bool = True) -> bytes:
-    """`table` as a Parquet file; do not `compress` pictures, which are compressed already."""
+def parquet_bytes(table: pa.Table, compress: bool = True, repeated: Sequence[str] = ()) -> bytes:
+    """`table` as a Parquet file; do not `compress` pictures, which are compressed already.
+
+    What the columns `repeated` repeat is stored once.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="snappy" if compress else "none", use_dictionary=False)
+    once = {"use_dictionary": list(repeated), "dictionary_pagesize_limit": 1 << 28} if repeated else {"use_dictionary": False}
+    pq.write_table(table, sink, compression="snappy" if compress else "none", **once)
     return sink.getvalue().to_pybytes()
 
 

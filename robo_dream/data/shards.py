@@ -1,6 +1,7 @@
 """Several datasets as one: parallel collectors write a shard each, and training reads them together."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +30,10 @@ class Datasets:
 
     @property
     def spec(self) -> DatasetSpec:
-        """The first one's, with the skills of all."""
-        return replace(self.parts[0].spec, skills=tuple(dict.fromkeys(skill for part in self.parts for skill in part.spec.skills)))
+        """The first one's, with the skills of all, and new pictures where every part has them."""
+        skills = dict.fromkeys(skill for part in self.parts for skill in part.spec.skills)
+        every = math.lcm(*(part.spec.picture_every for part in self.parts))
+        return replace(self.parts[0].spec, skills=tuple(skills), picture_every=every)
 
     @property
     def num_episodes(self) -> int:
@@ -74,9 +77,12 @@ class Datasets:
         raise IndexError(f"episode {index} of {self.num_episodes}")
 
 
-def open_dataset(roots: Roots, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None) -> Datasets:
+def open_dataset(
+    roots: Roots, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None, pictures: bool = True
+) -> Datasets:
     """The datasets in `roots` as one; a folder of shards (`shard-00/`, ...) stands for all of them.
 
+    Without `pictures` those that are there are left out, as if nobody had looked.
     Raises `DataError` when one does not open (see `Dataset.open`) or does not fit the first. Sets whose simulator states
     differ in size fit together, since different scenes have different states.
     """
@@ -85,9 +91,12 @@ def open_dataset(roots: Roots, cameras: tuple[str, ...] | None = None, action_sp
     if not folders:
         raise DataError("no dataset folder given; give at least one")
     parts = [Dataset.open(folder, cameras, action_spec) for folder in folders]
+    if not pictures:
+        parts = [replace(part, spec=replace(part.spec, cameras=(), picture_every=1)) for part in parts]
     for part in parts[1:]:
         first = parts[0].spec
         comparable = replace(part.spec, storage=first.storage, skills=first.skills, sim_state_size=first.sim_state_size)
+        comparable = replace(comparable, picture_every=first.picture_every)
         differences = first.differences(comparable)
         if differences:
             raise DataError(f"{part.root} does not fit {parts[0].root}: {'; '.join(differences)}; use them one at a time")

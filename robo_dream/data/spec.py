@@ -42,6 +42,8 @@ class DatasetSpec:
     A dataset without cameras keeps what was done and where things were; an inverse model that sees poses learns from that.
 
     `storage` "image" keeps each picture as a lossless PNG inside the parquet file, "video" as H.264 (lossy) beside it.
+    `picture_every` n: cameras slower than control, with a new picture at an episode's first observation and at every n-th after it;
+    the others repeat it.
     `skills` names the values of `Episode.skill`. `seed` and `test_fraction` fix which episodes are held out (split.py).
     `recipe` is any JSON that says how the data was made.
     """
@@ -54,6 +56,7 @@ class DatasetSpec:
     skills: tuple[str, ...] = ("unlabelled",)
     robot_type: str = "unknown"
     storage: Storage = "image"
+    picture_every: int = 1
     seed: int = 0
     test_fraction: float = 0.1
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class DatasetSpec:
             raise ContractError(f"cameras are named {names}; give each its own name, with no '/' in it")
         if self.num_objects < 1:
             raise ContractError(f"num_objects is {self.num_objects}; it must be at least 1 (where there is none, its pose is NaN)")
+        if self.picture_every < 1:
+            raise ContractError(f"picture_every is {self.picture_every} observations; it must be at least 1")
         if not self.skills:
             raise ContractError("a dataset needs at least one skill name; leave the default for unlabelled data")
         if self.storage not in ("image", "video"):
@@ -97,6 +102,7 @@ class DatasetSpec:
             "skills": list(self.skills),
             "robot_type": self.robot_type,
             "storage": self.storage,
+            **({} if self.picture_every == 1 else {"picture_every": self.picture_every}),  # fingerprints of older datasets stay
             "seed": self.seed,
             "split_rule": self.split_rule.to_json(),
             "recipe": dict(self.recipe),
@@ -113,6 +119,7 @@ class DatasetSpec:
             skills=tuple(data["skills"]),
             robot_type=data["robot_type"],
             storage=data["storage"],
+            picture_every=int(data.get("picture_every", 1)),
             seed=int(data["seed"]),
             test_fraction=float(data["split_rule"]["test_fraction"]),
             recipe=data["recipe"],
@@ -125,6 +132,6 @@ class DatasetSpec:
         theirs = {camera.name: (camera.height, camera.width) for camera in other.cameras}
         if mine != theirs:
             found.append(f"cameras (height, width): {mine} against {theirs}")
-        keys = ("proprio_names", "sim_state_size", "num_objects", "skills", "storage")
+        keys = ("proprio_names", "sim_state_size", "num_objects", "skills", "storage", "picture_every")
         pairs = [(key, getattr(self, key), getattr(other, key)) for key in keys]
         return found + [f"{key}: {mine} against {theirs}" for key, mine, theirs in pairs if mine != theirs]

@@ -103,7 +103,9 @@ class DatasetWriter:
         place = layout.chunk_file(index)
 
         table = with_indices(encoded.table, index, first_frame, task_index, self.spec.fps)
-        data = metadata.parquet_bytes(table, compress=self.spec.storage == "video")
+        slow = self.spec.storage == "image" and self.spec.picture_every > 1
+        repeated = [f"observation.images.{name}.bytes" for name in self.spec.camera_names] if slow else []
+        data = metadata.parquet_bytes(table, self.spec.storage == "video", repeated)
         layout.replace_file(self.root / layout.DATA_PATH.format(**place), data)
         for key, video in encoded.videos.items():
             layout.replace_file(self.root / layout.VIDEO_PATH.format(video_key=key, **place), video)

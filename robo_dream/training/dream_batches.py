@@ -66,7 +66,8 @@ class DreamBatches:
         pose_step = int(rng.integers(stage.unroll))
         posed = np.concatenate([first, first + block * (pose_step + 1)])
         here, aims, steps = self._distances(rng)
-        ahead = goal_frames(rng, first, self.index.last[first], max(block, stage.shortest_goal), stage.longest_goal)
+        shortest, every = max(block, stage.shortest_goal), self.index.every
+        ahead = goal_frames(rng, first, self.index.last[first], shortest, stage.longest_goal, every)
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
@@ -78,7 +79,7 @@ class DreamBatches:
         """Starts, goal frames (later ones of the episode, random ones, the start itself) and the steps between them."""
         stage = self.config.dream
         here = rng.choice(self.short.starts, stage.batch)
-        later = goal_frames(rng, here, self.index.last[here], 1, 2 * stage.longest_goal)
+        later = goal_frames(rng, here, self.index.last[here], self.index.every, 2 * stage.longest_goal, self.index.every)
         kind, anywhere = rng.random(len(here)), rng.choice(self.short.frames, len(here))
         is_random, is_same = kind < stage.random_goals, kind > 1 - stage.same_goals
         goals = np.where(is_random, anywhere, np.where(is_same, here, later))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -21,8 +21,13 @@ class Frames(Protocol):
     def cameras(self) -> tuple[str, ...]: ...
 
     @property
-    def images(self) -> Mapping[str, np.ndarray]:
-        """uint8 (frame, height, width, 3) of each camera."""
+    def images(self) -> Mapping[str, Any]:
+        """uint8 (frame, height, width, 3) of each camera: an array, or what is read like one."""
+        ...
+
+    @property
+    def picture_every(self) -> int:
+        """A new picture at the first frame of each episode and at every n-th after it."""
         ...
 
     @property
@@ -61,20 +66,23 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """Where windows may begin, and where each frame's episode ends."""
+    """Where windows may begin, and where each frame's episode ends. Where cameras are slow, only frames with a new picture count."""
 
     starts: Int[np.ndarray, " window"]  # first frames of windows inside one episode
     frames: Int[np.ndarray, " some_frame"]  # every frame of the split
     last: Int[np.ndarray, " frame"]  # the last frame of each frame's episode
+    every: int  # control steps from one that counts to the next
 
 
 def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> FrameIndex:
     """Windows of `num_frames` successive control steps in the episodes of `split`; raises `DataError` when there is none."""
+    every = cache.picture_every
     bounds = np.asarray(cache.episode_starts, np.int64)
     chosen = np.asarray(cache.is_train, bool) == (split == "train")
-    last = np.repeat(bounds[1:] - 1, np.diff(bounds))
+    begin, last = (np.repeat(edges, np.diff(bounds)) for edges in (bounds[:-1], bounds[1:] - 1))
     inside = np.repeat(chosen, np.diff(bounds))
     frames = np.arange(bounds[-1])
+    inside &= (frames - begin) % every == 0
     starts = frames[inside & (frames + num_frames - 1 <= last)]
     if len(starts) == 0:
         longest = int(np.diff(bounds)[chosen].max(initial=0))
@@ -82,15 +90,15 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
             f"no {split} window of {num_frames} frames in {cache.dataset_id}: it has {int(chosen.sum())} {split} episodes, "
             f"the longest of {longest} frames; record longer or more episodes, or shorten the unroll"
         )
-    return FrameIndex(starts, frames[inside], last)
+    return FrameIndex(starts, frames[inside], last - (last - begin) % every, every)
 
 
 def goal_frames(
-    rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " batch"], shortest: int, longest: int
+    rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " batch"], shortest: int, longest: int, every: int = 1
 ) -> Int[np.ndarray, " batch"]:
-    """Hindsight goals: frames `shortest` to `longest` control steps later (log-uniform), at most `last`."""
+    """Hindsight goals: frames `shortest` to `longest` control steps later (log-uniform), at most `last`, a multiple of `every` away."""
     ahead = np.exp(rng.uniform(np.log(shortest), np.log(longest + 1), len(first))).astype(np.int64)
-    return np.minimum(first + ahead, last)
+    return np.minimum(first + ahead - ahead % every, last)
 
 
 def skill_ends(cache: Frames) -> Int[np.ndarray, " frame"]:
@@ -126,19 +134,17 @@ def returns(
     object's position is unknown.
     """
     found = [np.zeros((0, 2), np.int64)]
-    bounds = np.asarray(cache.episode_starts, np.int64)
+    bounds, every = np.asarray(cache.episode_starts, np.int64), cache.picture_every
     for first, end in zip(bounds[:-1][cache.is_train], bounds[1:][cache.is_train], strict=True):
-        tool, thing = tool_pos[first:end], object_pos[first:end]
+        tool, thing = tool_pos[first:end:every], object_pos[first:end:every]
         is_back = np.linalg.norm(tool[:, None] - tool, axis=-1) < 0.03
         is_moved = np.any([np.linalg.norm(one[:, None] - one, axis=-1) > 0.02 for one in np.moveaxis(thing, 1, 0)], axis=0)
-        found.append(first + np.argwhere(np.triu(is_back & is_moved, shortest)))
+        found.append(first + every * np.argwhere(np.triu(is_back & is_moved, -(-shortest // every))))
     return np.concatenate(found)
 
 
-def pictures(
-    images: UInt8[np.ndarray, "frame height width 3"], frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None
-) -> UInt8[np.ndarray, "*batch height width 3"]:
-    """Copies of the chosen pictures, moved by `shifts` (down, right) pixels with their edges repeated."""
+def pictures(images: Any, frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None) -> UInt8[np.ndarray, "*batch height width 3"]:
+    """Copies of the chosen pictures of one of `Frames.images`, moved by `shifts` (down, right) pixels with their edges repeated."""
     if shifts is None:
         return np.asarray(images[frames])
     height, width = images.shape[1:3]

@@ -58,15 +58,16 @@ class InverseBatches:
     def __init__(self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"]) -> None:
         self.config, self.seen, block = config, seen, config.model.action_block
         self.starts = imitated_frames(cache, config)
-        self.last, self.ends = frame_index(cache, block + 1).last, skill_ends(cache)
+        self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
 
     def __call__(self, step: int) -> InverseBatch:
         stage, block = self.config.inverse, self.config.model.action_block
         rng = np.random.default_rng((self.config.seed, 6, step))
         start = rng.choice(self.starts, stage.batch)
-        last = np.where(rng.random(len(start)) < stage.within_skill, self.ends[start], self.last[start])
-        goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal)
+        last = np.where(rng.random(len(start)) < stage.within_skill, self.ends[start], self.index.last[start])
+        last -= (last - start) % self.index.every
+        goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal, self.index.every)
         goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
         return InverseBatch(

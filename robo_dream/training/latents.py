@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robo_dream.models.images import to_float
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.frames import Frames, frame_index, pictures
+from robo_dream.training.frames import Frames, Split, frame_index, pictures
 from robo_dream.training.stage import Progress
 
 MAX_PICTURES = 2000  # for the mean picture
@@ -43,7 +43,13 @@ def measure_scale(model: LatentVideoModel, cache: Frames, seed: int) -> None:
 def encode_frames(
     model: LatentVideoModel, cache: Frames, frames: np.ndarray | None = None, progress: Progress | None = None
 ) -> Float[Tensor, "frame channel"]:
-    """Latents of the given frames (default: all of the cache), on the model's device."""
+    """Latents of the given frames (default: all of the cache, NaN where there is no new picture), on the model's device."""
+    if frames is None and cache.picture_every > 1:
+        num_frames = int(cache.episode_starts[-1])
+        fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in _splits(cache)]))
+        latents = torch.full((num_frames, model.spec.config.latent), torch.nan, device=model.device)
+        latents[torch.from_numpy(fresh).to(model.device)] = encode_frames(model, cache, fresh, progress)
+        return latents
     frames = np.arange(int(cache.episode_starts[-1])) if frames is None else frames
     model.eval()
     parts, done = [], 0
@@ -53,6 +59,13 @@ def encode_frames(
         if progress is not None:
             progress(done, len(frames))
     return torch.cat(parts)
+
+
+def _splits(cache: Frames) -> list[Split]:
+    """Those that have an episode."""
+    is_train = np.asarray(cache.is_train, bool)
+    splits: list[tuple[Split, bool]] = [("train", bool(is_train.any())), ("test", not is_train.all())]
+    return [name for name, has_some in splits if has_some]
 
 
 def _inputs(model: LatentVideoModel, cache: Frames, frames: np.ndarray) -> tuple[list[Tensor], Tensor]:

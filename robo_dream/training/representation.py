@@ -97,7 +97,7 @@ class Batches:
         stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
         rng = np.random.default_rng((self.config.seed, 1, step))
         first = rng.choice(self.index.starts, stage.batch_windows)
-        goals = goal_frames(rng, first, self.index.last[first], max(block, dream.shortest_goal), dream.longest_goal)
+        goals = goal_frames(rng, first, self.index.last[first], max(block, dream.shortest_goal), dream.longest_goal, self.index.every)
         frames = np.concatenate([first[:, None] + block * np.arange(stage.unroll + 1), goals[:, None]], 1)
         shifts = rng.integers(-stage.shift, stage.shift + 1, (len(self.cache.cameras), len(first), 1, 2)) if stage.shift else None
         jitter = rng.uniform(-1, 1, (len(self.cache.cameras), len(first), 2)) * stage.color_jitter + (1.0, 0.0)

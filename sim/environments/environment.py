@@ -100,9 +100,10 @@ def frame(environment: Environment, camera: str) -> Frame:
     return Frame(environment.time, environment.image(camera), round(environment.time / environment.action_spec.control_dt))
 
 
-def observe(environment: Environment) -> Observation:
-    """All that can be seen, felt and known now; what is known is apart, in `truth`."""
-    frames = {camera.name: frame(environment, camera.name) for camera in environment.cameras}
+def observe(environment: Environment, frames: Mapping[str, Frame] | None = None) -> Observation:
+    """All that can be seen, felt and known now; what is known is apart, in `truth`. With `frames` nothing is drawn anew."""
+    if frames is None:
+        frames = {camera.name: frame(environment, camera.name) for camera in environment.cameras}
     return Observation(environment.time, frames, environment.arm_state(), truth(environment))
 
 

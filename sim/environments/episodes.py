@@ -22,8 +22,11 @@ class ScriptConfig:
     mix: Mapping[str, float] = field(default_factory=lambda: {RANDOM: 1.0})
     noisy_fraction: float = 0.5  # of scripted episodes carry action noise
     max_noise: float = 0.3
+    picture_every: int = 1  # control steps from one new picture to the next: drawing is what takes time, and training looks once a block
 
     def __post_init__(self) -> None:
+        if self.picture_every < 1:
+            raise ConfigError(f"ScriptConfig.picture_every is {self.picture_every} control steps; allowed is 1 or more")
         if self.num_steps < 2:
             raise ConfigError(f"ScriptConfig.num_steps is {self.num_steps}; allowed is 2 or more")
         if not 0 <= self.noisy_fraction <= 1 or not 0 <= self.max_noise <= 1:
@@ -51,7 +54,8 @@ def scripted_episode(environment: Environment, seed: int, config: ScriptConfig) 
     for action in _shaken(environment, names[label], noise_std, rng):
         environment.step(action)
         actions.append(action)
-        seen.append(observe(environment))
+        is_new = len(actions) % config.picture_every == 0
+        seen.append(observe(environment, None if is_new else seen[-1].frames))
         if len(actions) == config.num_steps:
             break
     return _as_episode(environment, seen, actions, label, seed)

@@ -65,6 +65,12 @@ def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
         EvaluateConfig(others={"planner": CemConfig()})
 
 
+def test_goals_that_are_pictures_alone_want_a_model_that_learned_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["evaluate", "--config", "configs/evaluate/jaco.yaml", f"out={tmp_path}", "goal=picture", "num_pairs=1"]
+    assert main(words) == 2
+    assert "training.model.picture_goals=true" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_seeds_of_pairs_differ():
     assert len({pair_seed("hash", "push", pair, seed) for pair in range(50) for seed in range(4)}) == 200
 

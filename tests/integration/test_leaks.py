@@ -66,11 +66,11 @@ class Opinion:
         return 0.0
 
 
-def model_of(world: Environment) -> LatentVideoModel:
+def model_of(world: Environment, picture_goals: bool = False) -> LatentVideoModel:
     flat = Normaliser((0.0,) * len(PROPRIO_NAMES), (0.1,) * len(PROPRIO_NAMES))
     num_pose = len(pose_names(len(world.moment().object_poses)))
     pose = Normaliser((0.0,) * num_pose, (1.0,) * num_pose)
-    config = ModelConfig(image_size=SIZE, inverse_sees="latents")
+    config = ModelConfig(image_size=SIZE, inverse_sees="latents", picture_goals=picture_goals)
     return LatentVideoModel(ModelSpec(config, tuple(camera.name for camera in world.cameras), world.action_spec, flat, pose)).eval()
 
 
@@ -79,13 +79,17 @@ def honestly(stage: Stage) -> Stage:
 
 
 def decisions(
-    world: Environment, model: LatentVideoModel, manifest: Manifest, change: Callable[[Stage], Stage] = honestly
+    world: Environment,
+    model: LatentVideoModel,
+    manifest: Manifest,
+    change: Callable[[Stage], Stage] = honestly,
+    picture_alone: bool = False,
 ) -> torch.Tensor:
     """What was planned in one attempt at the manifest's first pair, decision after decision."""
     planner = compose.build_planner(SEARCH, model, COST)
     planned: list[torch.Tensor] = []
     stage = change(environment_stage(world, manifest, 0, model.cameras))
-    attempt_stage(stage, model, planner, BUDGET, JOB, lambda record: planned.append(record.actions))
+    attempt_stage(stage, model, planner, BUDGET, JOB, lambda record: planned.append(record.actions), picture_alone=picture_alone)
     assert len(planned) == BUDGET // model.action_block
     return torch.stack(planned)
 
@@ -135,6 +139,19 @@ def world(request: pytest.FixtureRequest) -> Iterator[Environment]:
 
 def test_nothing_leaks(world: Environment) -> None:
     assert leaks(world) == set()
+
+
+def test_of_a_goal_that_is_a_picture_alone_the_arm_tells_nothing() -> None:
+    def elsewhere(stage: Stage) -> Stage:
+        arm = stage.goal_observation.arm
+        return replace(stage, goal_observation=replace(stage.goal_observation, arm=replace(arm, tool_pos=arm.tool_pos + 0.1)))
+
+    with WORLDS["reacher"]() as world:
+        model, manifest = model_of(world, picture_goals=True), build_manifest(world, "reach", 1)
+        told, alone = (
+            [decisions(world, model, manifest, change, picture_alone) for change in (honestly, elsewhere)] for picture_alone in (False, True)
+        )
+    assert torch.equal(alone[0], alone[1]) and not torch.equal(told[0], told[1]) and not torch.equal(told[0], alone[0])
 
 
 class CommandTold(Reacher):

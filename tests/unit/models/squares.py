@@ -24,6 +24,7 @@ class SquareFrames:
     skills: tuple[str, ...] = ("push", "rest")
     control_dt: float = 0.1
     dataset_id: str = "squares"
+    picture_every: int = 1
 
 
 def square_frames(num_episodes: int = 8, length: int = 40, side: int = 32, seed: int = 0) -> SquareFrames:

@@ -98,7 +98,7 @@ def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_
 
 def test_a_checkpoint_for_pictures_of_another_size_is_nothing_to_begin_from(cache: SquareFrames, finished: Path) -> None:
     larger = dataclasses.replace(model_spec(cache, CONFIG.model), config=ModelConfig(image_size=64))
-    with pytest.raises(CheckpointError, match="pictures of 32 px.*64 px"):
+    with pytest.raises(CheckpointError, match=r"pictures of 32 px.*64 px"):
         checkpoint.load_fitting(LatentVideoModel(larger), finished / "model.safetensors")
 
 

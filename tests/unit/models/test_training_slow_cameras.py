@@ -1,0 +1,79 @@
+"""Training on pictures of a camera slower than control: what it shows in between decides nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from squares import SquareFrames, square_frames
+
+from robo_dream.errors import DataError
+from robo_dream.models import checkpoint
+from robo_dream.models.config import ModelConfig
+from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.dream import train_dream
+from robo_dream.training.dream_batches import DreamBatches
+from robo_dream.training.frames import frame_index, goal_frames
+from robo_dream.training.inverse_batches import InverseBatches
+from robo_dream.training.latents import encode_frames
+from robo_dream.training.representation import train_representation
+
+EVERY = 5
+CONFIG = TrainingConfig(
+    model=ModelConfig(image_size=32),
+    representation=RepresentationConfig(steps=3, batch_windows=4),
+    dream=DreamConfig(steps=3, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
+    inverse=InverseConfig(steps=3, batch=8),
+    evaluation_windows=4,
+)
+
+
+def slow(seed: int, length: int = 43) -> SquareFrames:
+    """Squares with noise at every frame that has no new picture."""
+    cache, rng = square_frames(6, length), np.random.default_rng(seed)
+    old = np.arange(6 * length) % length % EVERY != 0
+    images = {name: np.where(old[:, None, None, None], rng.integers(0, 255, values.shape, np.uint8), values) for name, values in cache.images.items()}
+    return replace(cache, images=images, picture_every=EVERY)
+
+
+@pytest.mark.parametrize("inverse_sees", ["poses", "latents"])
+def test_weights_do_not_depend_on_what_is_shown_in_between(tmp_path: Path, inverse_sees: str) -> None:
+    config, weights = replace(CONFIG, model=replace(CONFIG.model, inverse_sees=inverse_sees)), []
+    for seed in (1, 2):
+        cache = slow(seed)
+        train_representation(cache, config, tmp_path / f"{seed}")
+        train_dream(cache, config, tmp_path / f"{seed}")
+        weights.append(checkpoint.load(tmp_path / f"{seed}" / "model.safetensors").state_dict())
+        assert all(torch.isfinite(value).all() for value in weights[-1].values())
+        assert checkpoint.read_info(tmp_path / f"{seed}" / "model.safetensors").metrics["open_loop"]["windows"] == 1
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+
+
+def test_windows_and_goals_are_where_there_are_new_pictures(tmp_path: Path) -> None:
+    cache = slow(1)
+    index, rng = frame_index(cache, 11), np.random.default_rng(0)
+    place = np.arange(6 * 43) % 43
+    assert (place[index.starts] % EVERY == 0).all() and (place[index.frames] % EVERY == 0).all() and set(place[index.last]) == {40}
+    goals = goal_frames(rng, index.starts, index.last[index.starts], 5, 60, index.every)
+    assert (place[goals] % EVERY == 0).all() and (goals > index.starts).all()
+
+    model = train_representation(cache, CONFIG, tmp_path)
+    latents = encode_frames(model, cache)
+    assert (torch.isfinite(latents).all(-1).numpy() == (place % EVERY == 0)).all()
+    dream, inverse = DreamBatches(cache, CONFIG, latents), InverseBatches(cache, CONFIG, latents)
+    for step in range(20):
+        batch, pairs = dream(step), inverse(step)
+        for values in (batch.latents, batch.distance_latents, batch.following, batch.distance_goals, batch.bridge_goals, pairs.seen, pairs.goals):
+            assert torch.isfinite(values).all()
+    assert dream.num_returns > 0 and (place[dream.returns] % EVERY == 0).all()
+
+
+def test_without_a_new_picture_after_each_block_training_does_not_begin(tmp_path: Path) -> None:
+    from robo_dream.apps.train_data import open_training_data
+    from tests.unit.data.test_slow_cameras import SPEC, slow_episode, write
+
+    write(tmp_path / "data", SPEC, slow_episode(0))
+    with pytest.raises(DataError, match="every 3th control step.*script.picture_every=5"):
+        open_training_data([tmp_path / "data"], [], tmp_path / "cache", CONFIG, 1)
+    assert not (tmp_path / "cache").exists()
