@@ -45,6 +45,7 @@ class ModelConfig:
     size: Size = "S"
     image_size: int = 96  # pixels; a multiple of 16
     latent_dim: int = 0
+    points: int = 0  # places that attention picks out of each view: finer, and what was learned at one place holds at others
     num_heads: int = 4  # dynamics heads in the ensemble
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
@@ -63,6 +64,8 @@ class ModelConfig:
         for name in ("num_heads", "action_block", "object_symmetry", "num_modes", "distance_dim"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.points < 0:
+            raise ConfigError(f"points is {self.points}; it must be 0 (none) or more, such as 16")
         if self.inverse_sees not in ("poses", "latents"):
             raise ConfigError(f"inverse_sees is {self.inverse_sees!r}; allowed: poses, latents")
         if not 0 < self.discount < 1:

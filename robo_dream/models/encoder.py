@@ -7,30 +7,38 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelConfig, ModelSpec
+from robo_dream.models.points import FeaturePoints
 
 PROPRIO_WIDTH = 64
+SIDE = 16  # places along the side of a view, before the first stride
 
 
 class ViewEncoder(nn.Module):
-    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want)."""
+    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want).
+
+    And, with `ModelConfig.points`, places that attention picks out of the 16 x 16.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        w, factor = config.widths, config.image_size // 16
+        w, factor = config.widths, config.image_size // SIDE
         self.unshuffle = nn.PixelUnshuffle(factor)
         self.stem = nn.Conv2d(3 * factor * factor, w.stem, 3, padding=1)
         self.down = nn.Conv2d(w.stem, w.body, 3, stride=2, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(w.body, w.body, 3, padding=1) for _ in range(w.body_layers))
         self.narrow = nn.Conv2d(w.body, w.body // 3, 1)
         self.out = nn.Linear(w.body // 3 * 64, w.view)
+        self.points = FeaturePoints(w.stem, SIDE, config.points, w.view) if config.points else None
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel"]:
         silu = nn.functional.silu
         x = self.unshuffle(2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
-        x = silu(self.down(silu(self.stem(x))))
+        fine = silu(self.stem(x))
+        x = silu(self.down(fine))
         for layer in self.body:
             x = x + silu(layer(x))
-        return self.out(self.narrow(x).flatten(1))
+        seen = self.out(self.narrow(x).flatten(1))
+        return seen if self.points is None else seen + self.points(fine)
 
 
 class Encoder(nn.Module):
