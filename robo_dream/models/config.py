@@ -45,7 +45,7 @@ class ModelConfig:
     size: Size = "S"
     image_size: int = 96  # pixels; a multiple of 16
     latent_dim: int = 0
-    points: int = 0  # places that attention picks out of each view: finer, and what was learned at one place holds at others
+    points: int = 0  # places that attention picks out of each view (see `PointEncoder`); 0: the whole view is flattened
     num_heads: int = 4  # dynamics heads in the ensemble
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box

@@ -7,17 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelConfig, ModelSpec
-from robo_dream.models.points import FeaturePoints
+from robo_dream.models.points import SIDE, PointEncoder
 
 PROPRIO_WIDTH = 64
-SIDE = 16  # places along the side of a view, before the first stride
 
 
 class ViewEncoder(nn.Module):
-    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want).
-
-    And, with `ModelConfig.points`, places that attention picks out of the 16 x 16.
-    """
+    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -28,17 +24,14 @@ class ViewEncoder(nn.Module):
         self.body = nn.ModuleList(nn.Conv2d(w.body, w.body, 3, padding=1) for _ in range(w.body_layers))
         self.narrow = nn.Conv2d(w.body, w.body // 3, 1)
         self.out = nn.Linear(w.body // 3 * 64, w.view)
-        self.points = FeaturePoints(w.stem, SIDE, config.points, w.view) if config.points else None
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel"]:
         silu = nn.functional.silu
         x = self.unshuffle(2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
-        fine = silu(self.stem(x))
-        x = silu(self.down(fine))
+        x = silu(self.down(silu(self.stem(x))))
         for layer in self.body:
             x = x + silu(layer(x))
-        seen = self.out(self.narrow(x).flatten(1))
-        return seen if self.points is None else seen + self.points(fine)
+        return self.out(self.narrow(x).flatten(1))
 
 
 class Encoder(nn.Module):
@@ -51,7 +44,8 @@ class Encoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w = spec.config.widths
-        self.views = nn.ModuleList(ViewEncoder(spec.config) for _ in spec.cameras)
+        kind = PointEncoder if spec.config.points else ViewEncoder
+        self.views = nn.ModuleList(kind(spec.config) for _ in spec.cameras)
         self.proprio = nn.Linear(len(spec.proprio.mean), PROPRIO_WIDTH)
         self.norm = nn.LayerNorm(w.view * len(spec.cameras) + PROPRIO_WIDTH)
         self.hidden = nn.Linear(w.view * len(spec.cameras) + PROPRIO_WIDTH, w.fuse)

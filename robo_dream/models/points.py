@@ -1,31 +1,44 @@
-"""Places in a view that attention picks out, and what is there: coordinates generalise where a flattened picture learns place by place."""
+"""Places in a view that attention picks out, and what is there: what is learned at one place holds at others."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robo_dream.models.config import ModelConfig
+
+SIDE = 16  # places along the side of a view
 NUM_FEATURES = 24  # that are read at each place
 
 
-class FeaturePoints(nn.Module):
-    """Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `num_points` heat maps, and features averaged under each.
+class PointEncoder(nn.Module):
+    """One view: space-to-depth to 16 x 16, 3x3 convolutions, then spatial softmax (Levine et al. 2016, arXiv 1504.00702).
 
-    How a thing is turned is read off its own few pixels, wherever they are.
+    Expected places of `ModelConfig.points` heat maps, and features averaged under each: how a thing is turned is read off its own few
+    pixels, wherever they are. A view that is flattened instead learns that place by place.
     """
 
-    def __init__(self, width: int, side: int, num_points: int, num_out: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(width, width, 3, padding=1)
-        self.heat = nn.Conv2d(width, num_points, 1)
-        self.features = nn.Conv2d(width, NUM_FEATURES, 1)
-        self.out = nn.Linear(num_points * (2 + NUM_FEATURES), num_out)
-        line = torch.linspace(-1.0, 1.0, side)
+        w, factor = config.widths, config.image_size // SIDE
+        self.unshuffle = nn.PixelUnshuffle(factor)
+        self.stem = nn.Conv2d(3 * factor * factor, w.stem, 3, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(w.stem, w.stem, 3, padding=1) for _ in range(1 + w.body_layers))
+        self.heat = nn.Conv2d(w.stem, config.points, 1)
+        self.features = nn.Conv2d(w.stem, NUM_FEATURES, 1)
+        self.out = nn.Linear(config.points * (2 + NUM_FEATURES), w.view)
+        line = torch.linspace(-1.0, 1.0, SIDE)
         rows, columns = torch.meshgrid(line, line, indexing="ij")
         self.grid: Tensor
         self.register_buffer("grid", torch.stack([columns.flatten(), rows.flatten()], -1), persistent=False)
 
-    def forward(self, x: Float[Tensor, "batch width side side"]) -> Float[Tensor, "batch channel"]:
-        x = x + nn.functional.silu(self.mix(x))
-        heat = self.heat(x).flatten(2).softmax(-1)  # (B, K, places)
-        found = torch.cat([heat @ self.grid, heat @ self.features(x).flatten(2).transpose(1, 2)], -1)
-        return self.out(found.flatten(1))
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel"]:
+        x = self.unshuffle(2.0 * images - 1.0).contiguous(memory_format=torch.channels_last)
+        x = nn.functional.silu(self.stem(x))
+        for layer in self.body:
+            x = x + nn.functional.silu(layer(x))
+        return self.out(self.found(x).flatten(1))
+
+    def found(self, x: Float[Tensor, "batch width side side"]) -> Float[Tensor, "batch point number"]:
+        """Of each point where it is (x, y from -1 to 1) and its features."""
+        heat = self.heat(x).flatten(2).softmax(-1)
+        return torch.cat([heat @ self.grid, heat @ self.features(x).flatten(2).transpose(1, 2)], -1)
