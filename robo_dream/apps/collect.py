@@ -30,7 +30,7 @@ example:
   robo-dream collect --config configs/collect/jaco.yaml
   robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the inverse model)
   robo-dream collect --config configs/collect/jaco.yaml num_episodes=50 out=datasets/small workers=4
-  robo-dream collect --config configs/collect/ogbench_cube_single.yaml
+  robo-dream collect --config configs/collect/ogbench.yaml
 
 The dataset goes to the folder `out`, one shard for each worker; `robo-dream train` reads it from there."""
 
