@@ -39,6 +39,7 @@ from stable_worldmodel_env import FOLDER, ROOT, environment
 
 from robo_dream.apps.bars import Bars
 from robo_dream.data.cache import build_cache
+from robo_dream.data.held_pictures import HeldPictures
 from robo_dream.data.shards import open_dataset
 
 
@@ -49,6 +50,7 @@ def frames(datasets: list[Path], cache: Path) -> Path:
         built = build_cache(source, cache, bars)
     (camera,) = built.cameras
     pictures = built.images[camera]
+    pictures = pictures.kept if isinstance(pictures, HeldPictures) else pictures
     assert isinstance(pictures, np.memmap) and pictures.filename is not None
     return Path(pictures.filename).parent
 

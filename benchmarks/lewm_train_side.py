@@ -38,13 +38,20 @@ PROBE_RIDGE = 1e-2
 class Clips(Dataset):
     """Our cache of frames as one of their datasets: every run of 4 frames, 5 control steps apart, with the 20 actions from the first on.
 
-    Rows are numbered through, episode after episode; an episode's last action is unknown (NaN), as in their files.
+    Rows are numbered through, episode after episode; an episode's last action is unknown (NaN), as in their files. Where the camera was
+    slower than control (`picture_every` of the cache), clips begin at frames with a new picture.
     """
 
     def __init__(self, cache: Path, held_out: bool) -> None:
         starts, is_train = np.load(cache / "episode_starts.npy"), np.load(cache / "is_train.npy")
         chosen = np.flatnonzero(is_train != held_out)
         super().__init__(np.diff(starts)[chosen], starts[chosen], frameskip=ACTION_BLOCK, num_steps=HISTORY + 1)
+        self.every = json.loads((cache / "cache.json").read_text()).get("picture_every", 1)
+        if ACTION_BLOCK % self.every:
+            raise SystemExit(f"the data have a new picture at every {self.every}th control step; clips need one at every {ACTION_BLOCK}th")
+        self.clip_indices = [(episode, start) for episode, start in self.clip_indices if start % self.every == 0]
+        counts = -(-np.diff(starts) // self.every)
+        self.first_picture = (np.cumsum(counts) - counts)[chosen]
         self.starts, (pictures,) = starts[chosen], cache.glob("images-*.npy")
         self.pixels, self.poses = np.load(pictures, mmap_mode="r"), np.load(cache / "object_pose.npy")
         self.actions = np.load(cache / "actions.npy")
@@ -59,12 +66,21 @@ class Clips(Dataset):
         return np.concatenate([start + np.arange(length) for start, length in zip(self.starts, self.lengths, strict=True)])
 
     def get_col_data(self, col: str) -> np.ndarray:
-        return {"action": self.actions, "pixels": self.pixels}[col][self.rows]
+        return {"action": self.actions}[col][self.rows]
 
     def _load_slice(self, ep_idx: int, start: int, end: int) -> dict[str, Tensor]:
         first, last = self.starts[ep_idx] + start, self.starts[ep_idx] + end
-        pixels = np.moveaxis(self.pixels[first : last : self.frameskip], -1, 1)
+        seen = self.first_picture[ep_idx] + np.arange(start, end, self.frameskip) // self.every
+        pixels = np.moveaxis(self.pixels[seen], -1, 1)
         return {"pixels": torch.from_numpy(pixels.copy()), "action": torch.from_numpy(self.actions[first:last])}
+
+    def some_frames(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of pictures, evenly spaced, and the object's places in them."""
+        counts = -(-self.lengths // self.every)
+        seen = np.concatenate([first + np.arange(count) for first, count in zip(self.first_picture, counts, strict=True)])
+        frames = np.concatenate([start + self.every * np.arange(count) for start, count in zip(self.starts, counts, strict=True)])
+        some = np.linspace(0, len(seen) - 1, number).astype(int)
+        return seen[some], self.poses[frames[some], :3]
 
 
 @dataclass(frozen=True)
@@ -183,13 +199,13 @@ class Training:
         self.model.eval()
         features, places = {}, {}
         for held_out, clips in ((False, self.clips), (True, self.held_out)):
-            rows = clips.rows[np.linspace(0, len(clips.rows) - 1, PROBE_FRAMES[held_out]).astype(int)]
+            rows, wanted = clips.some_frames(PROBE_FRAMES[held_out])
             found = []
             for some in np.array_split(rows, max(1, len(rows) // 50)):
                 pixels = torch.from_numpy(np.moveaxis(clips.pixels[some], -1, 1).copy())
                 found.append(self.model.encode({"pixels": self.prepare.pictures(pixels)[:, None]})["emb"][:, 0].float().cpu())
             features[held_out] = torch.cat([torch.cat(found), torch.ones(len(rows), 1)], 1).double()
-            places[held_out] = torch.from_numpy(clips.poses[rows, :3]).double()
+            places[held_out] = torch.from_numpy(wanted).double()
         self.model.train()
         x, y = features[False], places[False]
         read = torch.linalg.solve(x.T @ x + PROBE_RIDGE * len(x) * torch.eye(EMBED + 1).double(), x.T @ y)

@@ -7,6 +7,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,15 @@ class EnvironmentSuite(ABC):
         assert all(np.array_equal(first.images[name], again.images[name]) for name in first.images)
         assert np.array_equal(first.actions, again.actions) and np.array_equal(first.sim_state, again.sim_state)
         assert not np.array_equal(first.actions, other.actions)
+
+    def test_a_slow_camera_changes_no_more_than_when_pictures_are_new(self, world: Environment) -> None:
+        config = ScriptConfig(num_steps=_STEPS, mix=dict.fromkeys(behaviours(world), 1.0))
+        quick, slow = (scripted_episode(world, 9, replace(config, picture_every=every)) for every in (1, 2))
+        np.testing.assert_array_equal(quick.sim_state, slow.sim_state)
+        np.testing.assert_array_equal(quick.actions, slow.actions)
+        shown = np.arange(_STEPS + 1) // 2 * 2
+        for name, images in slow.images.items():
+            np.testing.assert_array_equal(images, quick.images[name][shown])
 
     def test_numpys_global_state_is_left_as_it_was(self, world: Environment) -> None:
         before = np.random.get_state(legacy=False)  # noqa: NPY002
