@@ -27,9 +27,10 @@ IN_MEMORY = ("proprio", "actions", "object_pose", "skill", "episode_starts", "is
 class FrameCache:
     """All frames of all episodes, one after the other; `actions[f]` was taken after frame f (zero after an episode's last).
 
-    `images` and `sim_state` are read-only memory maps; pictures that only repeat another (`picture_every`) are not kept. Frames of episode e are `episode_starts[e]:episode_starts[e + 1]`.
-    `object_pose` is xyz (metres) and wxyz of every object, NaN where unknown. `skill` numbers the names in `skills`. `sim_state` is
-    (frame, 0) where there is none or where the datasets' states differ in size. `dataset_id` changes with every committed episode.
+    `images` and `sim_state` are read-only memory maps; pictures that only repeat another (`picture_every`) are not kept. Frames of
+    episode e are `episode_starts[e]:episode_starts[e + 1]`. `object_pose` is xyz (metres) and wxyz of every object, NaN where unknown.
+    `skill` numbers the names in `skills`. `sim_state` is (frame, 0) where there is none or where the datasets' states differ in size.
+    `dataset_id` changes with every committed episode.
     """
 
     cameras: tuple[str, ...]

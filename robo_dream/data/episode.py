@@ -71,8 +71,8 @@ class Episode:
             odd = [i for i, last in enumerate(newest) if last != i and not np.array_equal(self.images[name][i], self.images[name][last])]
             if odd:
                 raise ContractError(
-                    f"episode images[{name!r}] changes at observation {odd[0]}; the dataset has a new picture at every {spec.picture_every}th "
-                    f"and repeats it in between"
+                    f"episode images[{name!r}] changes at observation {odd[0]}; the dataset has a new picture at every "
+                    f"{spec.picture_every}th and repeats it in between"
                 )
         for name in ("proprio", "actions", "times"):
             if not np.isfinite(getattr(self, name)).all():

@@ -14,6 +14,7 @@ from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.split import split_ranges
 from robo_dream.errors import DataError
 
+_LARGE_PAGE = 1 << 28  # bytes: the pictures of an episode
 PANDAS_INDEX = "__index_level_0__"  # what pandas calls an unnamed index; LeRobot looks tasks up by it
 
 
@@ -108,7 +109,9 @@ def parquet_bytes(table: pa.Table, compress: bool = True, repeated: Sequence[str
     What the columns `repeated` repeat is stored once.
     """
     sink = pa.BufferOutputStream()
-    once = {"use_dictionary": list(repeated), "dictionary_pagesize_limit": 1 << 28} if repeated else {"use_dictionary": False}
+    once: dict[str, Any] = {"use_dictionary": False}
+    if repeated:
+        once = {"use_dictionary": list(repeated), "dictionary_pagesize_limit": _LARGE_PAGE}
     pq.write_table(table, sink, compression="snappy" if compress else "none", **once)
     return sink.getvalue().to_pybytes()
 

@@ -143,7 +143,9 @@ def returns(
     return np.concatenate(found)
 
 
-def pictures(images: Any, frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None) -> UInt8[np.ndarray, "*batch height width 3"]:
+def pictures(
+    images: Any, frames: Int[np.ndarray, "*batch"], shifts: Int[np.ndarray, "*batch 2"] | None = None
+) -> UInt8[np.ndarray, "*batch height width 3"]:
     """Copies of the chosen pictures of one of `Frames.images`, moved by `shifts` (down, right) pixels with their edges repeated."""
     if shifts is None:
         return np.asarray(images[frames])

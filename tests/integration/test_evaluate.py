@@ -65,6 +65,13 @@ def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
         EvaluateConfig(others={"planner": CemConfig()})
 
 
+def test_the_released_reacher_goes_where_a_picture_alone_shows_it(tmp_path: Path):
+    words = ["evaluate", "--config", "configs/evaluate/dm_control_reacher.yaml", f"out={tmp_path}", "num_pairs=4", "workers=1"]
+    assert main([*words, "rows=[planner,nothing]"]) == 0
+    solved = [result.row for result in read_results(tmp_path / "results.jsonl") if result.moderate]
+    assert solved.count("planner") >= 3 and solved.count("nothing") == 0  # 100 of 100 and 0 of 100 when measured
+
+
 def test_goals_that_are_pictures_alone_want_a_model_that_learned_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["evaluate", "--config", "configs/evaluate/jaco.yaml", f"out={tmp_path}", "goal=picture", "num_pairs=1"]
     assert main(words) == 2

@@ -149,7 +149,8 @@ def test_of_a_goal_that_is_a_picture_alone_the_arm_tells_nothing() -> None:
     with WORLDS["reacher"]() as world:
         model, manifest = model_of(world, picture_goals=True), build_manifest(world, "reach", 1)
         told, alone = (
-            [decisions(world, model, manifest, change, picture_alone) for change in (honestly, elsewhere)] for picture_alone in (False, True)
+            [decisions(world, model, manifest, change, picture_alone) for change in (honestly, elsewhere)]
+            for picture_alone in (False, True)
         )
     assert torch.equal(alone[0], alone[1]) and not torch.equal(told[0], told[1]) and not torch.equal(told[0], alone[0])
 

@@ -14,6 +14,7 @@ from robo_dream.models.points import SIDE, PointEncoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.labels import model_spec
 
+
 @torch.no_grad()
 def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is() -> None:
     torch.manual_seed(0)

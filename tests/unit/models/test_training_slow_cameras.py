@@ -33,8 +33,10 @@ def slow(seed: int, length: int = 43) -> SquareFrames:
     """Squares with noise at every frame that has no new picture."""
     cache, rng = square_frames(6, length), np.random.default_rng(seed)
     old = np.arange(6 * length) % length % EVERY != 0
-    images = {name: np.where(old[:, None, None, None], rng.integers(0, 255, values.shape, np.uint8), values) for name, values in cache.images.items()}
-    return replace(cache, images=images, picture_every=EVERY)
+    noisy = {name: values.copy() for name, values in cache.images.items()}
+    for values in noisy.values():
+        values[old] = rng.integers(0, 255, values[old].shape, np.uint8)
+    return replace(cache, images=noisy, picture_every=EVERY)
 
 
 @pytest.mark.parametrize("inverse_sees", ["poses", "latents"])
@@ -64,7 +66,8 @@ def test_windows_and_goals_are_where_there_are_new_pictures(tmp_path: Path) -> N
     dream, inverse = DreamBatches(cache, CONFIG, latents), InverseBatches(cache, CONFIG, latents)
     for step in range(20):
         batch, pairs = dream(step), inverse(step)
-        for values in (batch.latents, batch.distance_latents, batch.following, batch.distance_goals, batch.bridge_goals, pairs.seen, pairs.goals):
+        distances = batch.distance_latents, batch.following, batch.distance_goals
+        for values in (batch.latents, *distances, batch.bridge_goals, pairs.seen, pairs.goals):
             assert torch.isfinite(values).all()
     assert dream.num_returns > 0 and (place[dream.returns] % EVERY == 0).all()
 
@@ -74,6 +77,6 @@ def test_without_a_new_picture_after_each_block_training_does_not_begin(tmp_path
     from tests.unit.data.test_slow_cameras import SPEC, slow_episode, write
 
     write(tmp_path / "data", SPEC, slow_episode(0))
-    with pytest.raises(DataError, match="every 3th control step.*script.picture_every=5"):
+    with pytest.raises(DataError, match=r"every 3th control step.*script.picture_every=5"):
         open_training_data([tmp_path / "data"], [], tmp_path / "cache", CONFIG, 1)
     assert not (tmp_path / "cache").exists()
