@@ -69,7 +69,7 @@ class EvaluateConfig:
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
-    goal: Literal["picture", "picture_and_arm"] = "picture_and_arm"  # the arm's own word of where it would be, or the cameras' alone
+    goal: Literal["picture", "picture_and_arm"] = "picture_and_arm"  # what learned rows are shown of it: the arm's own word too, or not
     physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
     others: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more rows, by name
     scene: SceneConfig = field(default_factory=SceneConfig)

@@ -28,7 +28,7 @@ example:
   robo-dream train --config configs/train/jaco_s.yaml
   robo-dream train --config configs/train/jaco_s.yaml training.device=cuda out=runs/train/gpu
   robo-dream train --config configs/train/jaco_s.yaml stage=dream init=runs/train/jaco_s/representation.safetensors out=runs/train/again
-  robo-dream train --config configs/train/ogbench_cube_double.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
+  robo-dream train --config configs/train/ogbench_scene.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
 
 Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
 
