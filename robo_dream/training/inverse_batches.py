@@ -27,9 +27,10 @@ class InverseBatch:
 def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
     """Training frames whose actions are imitated; raises `DataError` where the inverse model could not learn from this data.
 
-    Cheap, so that a long training can ask before it begins.
+    Where skills are chosen, a whole block must be of one. Cheap, so that a long training can ask before it begins.
     """
-    skills, starts = config.inverse.skills, frame_index(cache, config.model.action_block + 1).starts
+    skills, block = config.inverse.skills, config.model.action_block
+    starts = frame_index(cache, block + 1).starts
     unknown = sorted(set(skills) - set(cache.skills))
     if unknown:
         raise DataError(
@@ -37,6 +38,8 @@ def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " 
             f"name some of these, or none to imitate all"
         )
     chosen = starts[np.isin(np.asarray(cache.skill)[starts], [cache.skills.index(skill) for skill in skills or cache.skills])]
+    if skills:
+        chosen = chosen[skill_ends(cache)[chosen] >= chosen + block]
     if not len(chosen):
         raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(skills)}; record some, or name others")
     if config.model.inverse_sees == "poses" and not known(np.asarray(cache.object_pose)[chosen]).any():

@@ -14,7 +14,7 @@ import pytest
 
 from robo_dream.errors import RoboDreamError
 from sim.environments.environment import Environment, goal_observation, observe
-from sim.environments.episodes import ScriptConfig, behaviours, moves, scripted_episode
+from sim.environments.episodes import RANDOM, STRAYS, ScriptConfig, behaviours, moves, scripted_episode
 from sim.environments.pairs import build_manifest
 
 _STEPS = 6
@@ -100,6 +100,21 @@ class EnvironmentSuite(ABC):
         assert all(np.array_equal(first.images[name], again.images[name]) for name in first.images)
         assert np.array_equal(first.actions, again.actions) and np.array_equal(first.sim_state, again.sim_state)
         assert not np.array_equal(first.actions, other.actions)
+
+    def test_interrupted_scripts_stray_and_begin_anew(self, world: Environment) -> None:
+        steps = 60
+        config = ScriptConfig(num_steps=steps, mix=dict.fromkeys(world.scripts, 1.0) or {RANDOM: 1.0}, noisy_fraction=0.0)
+        calm, interrupted = (scripted_episode(world, 13, replace(config, interruptions=often)) for often in (0.0, 2.0))
+        assert len(np.unique(calm.skill)) == 1
+        if not world.scripts:
+            np.testing.assert_array_equal(calm.actions, interrupted.actions)  # nothing to interrupt
+            return
+        name, strays = interrupted.behavior, behaviours(world).index(RANDOM)
+        assert set(interrupted.skill) == {behaviours(world).index(name), strays}
+        first = int(np.argmax(interrupted.skill == strays))
+        np.testing.assert_array_equal(calm.actions[:first], interrupted.actions[:first])
+        runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[0], interrupted.skill == strays, [0]]))))[::2]
+        assert max(runs) <= STRAYS[1] and runs[0] >= min(STRAYS[0], steps + 1 - first)
 
     def test_a_slow_camera_changes_no_more_than_when_pictures_are_new(self, world: Environment) -> None:
         config = ScriptConfig(num_steps=_STEPS, mix=dict.fromkeys(behaviours(world), 1.0))

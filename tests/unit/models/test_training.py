@@ -233,6 +233,14 @@ def test_a_skill_that_the_data_lacks_is_named(cache: SquareFrames) -> None:
         InverseBatches(cache, config, torch.zeros(len(cache.actions), 1))
 
 
+def test_a_block_that_is_imitated_is_of_one_skill_throughout(cache: SquareFrames) -> None:
+    config = dataclasses.replace(CONFIG, inverse=InverseConfig(skills=("push",)))
+    block, pushes = CONFIG.model.action_block, np.asarray(cache.skill) == cache.skills.index("push")
+    chosen, of_all = imitated_frames(cache, config), imitated_frames(cache, CONFIG)
+    assert all(pushes[start : start + block].all() for start in chosen)
+    assert 0 < len(chosen) < pushes[of_all].sum()
+
+
 def test_without_a_pose_of_the_object_the_inverse_model_learns_from_latents_only(cache: SquareFrames) -> None:
     unlabelled = dataclasses.replace(cache, object_pose=np.full_like(cache.object_pose, np.nan))
     with pytest.raises(DataError, match=r"where the object is.*inverse_sees=latents"):
