@@ -1,5 +1,7 @@
 """How episodes of others' worlds are made: what cannot be asked for is said before anything is played."""
 
+from typing import Any
+
 import pytest
 
 from robo_dream.errors import ConfigError
@@ -17,6 +19,6 @@ from sim.environments.episodes import ScriptConfig
         ({"mix": {"random": -1.0}}, "give non-negative weights"),
     ],
 )
-def test_what_cannot_be_played_is_refused(wrong: dict[str, float], said: str) -> None:
+def test_what_cannot_be_played_is_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         ScriptConfig(**wrong)
