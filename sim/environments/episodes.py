@@ -99,7 +99,7 @@ def _played(
 
     chances = rng.spawn(1)[0]  # of its own, so that until it is first interrupted a script does what it would have done
     while script != RANDOM and config.interruptions > 0:
-        until, strays = chances.geometric(config.interruptions / config.num_steps), chances.integers(STRAYS[0], STRAYS[1] + 1)
+        until, strays = int(chances.geometric(config.interruptions / config.num_steps)), int(chances.integers(STRAYS[0], STRAYS[1] + 1))
         yield from (shaken(script, action) for action in islice(moves(environment, script, rng), until))
         yield from (shaken(RANDOM, action) for action in islice(_stray(environment, chances), strays))
     yield from (shaken(script, action) for action in moves(environment, script, rng))
