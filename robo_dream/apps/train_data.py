@@ -1,5 +1,6 @@
 """What a training reads: pictured play for the world model, and demonstrations for the inverse model where they are given."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from robo_dream.apps.bars import Bars
 from robo_dream.data.cache import FrameCache, build_cache
-from robo_dream.data.shards import open_dataset
+from robo_dream.data.reader import Dataset
+from robo_dream.data.shards import Datasets, open_dataset
 from robo_dream.errors import DataError
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
@@ -50,8 +52,20 @@ def open_training_data(
                 f"leave those episodes out, or name it in datasets"
             )
     imitated_frames(shown or play, training)
-    counts = {name: {"num_episodes": source.num_episodes, "num_frames": source.num_frames} for name, source in sources.items()}
-    return TrainingData(play, shown, {name: {**source.parts[0].spec.recipe, **counts[name]} for name, source in sources.items()})
+    return TrainingData(play, shown, {name: _recipe(source) for name, source in sources.items()})
+
+
+def _recipe(data: Datasets) -> dict[str, Any]:
+    """How `data` was made and how much it is; where it was made in several ways, these are its `parts` (shards of one are one part)."""
+    made: dict[str, list[Dataset]] = {}
+    for part in data.parts:
+        made.setdefault(json.dumps(part.spec.recipe, sort_keys=True), []).append(part)
+    parts = [{**shards[0].spec.recipe, **_amount(Datasets(tuple(shards)))} for shards in made.values()]
+    return parts[0] if len(parts) == 1 else {"parts": parts, **_amount(data)}
+
+
+def _amount(data: Datasets) -> dict[str, int]:
+    return {"num_episodes": data.num_episodes, "num_frames": data.num_frames}
 
 
 def _counts(cache: FrameCache) -> str:

@@ -33,6 +33,21 @@ def test_demonstrations_are_read_beside_the_play_and_both_caches_stay(tmp_path: 
     assert data.recipes["demonstrations"]["num_frames"] == 24
 
 
+def test_a_recipe_tells_every_way_in_which_data_were_made(tmp_path: Path) -> None:
+    roots = []
+    for name, way in (("shard-00", "long"), ("shard-01", "long"), ("glances", "short")):
+        spec = replace(make_spec(num_actions=5), recipe={"script": way})
+        with DatasetWriter(tmp_path / name, spec) as writer:
+            writer.append(make_episode(spec, len(roots)))
+        roots.append(tmp_path / name)
+    long, short = {"script": "long", "num_episodes": 2, "num_frames": 16}, {"script": "short", "num_episodes": 1, "num_frames": 8}
+    blind = [write(tmp_path / "shown", blind=True)]
+    alone = open_training_data(roots[:2], blind, tmp_path / "cache", TrainingConfig(), 1)
+    both = open_training_data(roots, blind, tmp_path / "cache", TrainingConfig(), 1)
+    assert alone.recipes["data"] == long
+    assert both.recipes["data"] == {"parts": [long, short], "num_episodes": 3, "num_frames": 24}
+
+
 def test_demonstrations_that_do_not_fit_are_named(tmp_path: Path) -> None:
     play, config = write(tmp_path / "play"), TrainingConfig()
     with pytest.raises(DataError, match=r"lost does not always say where the object is.*leave those episodes out"):
