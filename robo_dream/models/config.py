@@ -17,6 +17,7 @@ class Widths:
 
     latent: int
     stem: int  # channels at 16 x 16
+    fine: int  # channels at 32 x 32, about as many products as the stem's
     body: int  # channels at 8 x 8
     body_layers: int
     view: int  # numbers that one view contributes
@@ -32,9 +33,9 @@ class Widths:
 
 
 WIDTHS: Mapping[str, Widths] = {
-    "S": Widths(256, 48, 96, 1, 192, 512, 48, 1, 256, 2, 512, 3, 64, 384),
-    "B": Widths(384, 96, 192, 2, 384, 1024, 96, 2, 1024, 4, 1024, 4, 256, 512),
-    "L": Widths(768, 192, 384, 4, 768, 2048, 192, 4, 2048, 6, 2048, 6, 512, 1024),
+    "S": Widths(256, 48, 32, 96, 1, 192, 512, 48, 1, 256, 2, 512, 3, 64, 384),
+    "B": Widths(384, 96, 64, 192, 2, 384, 1024, 96, 2, 1024, 4, 1024, 4, 256, 512),
+    "L": Widths(768, 192, 128, 384, 4, 768, 2048, 192, 4, 2048, 6, 2048, 6, 512, 1024),
 }
 
 
@@ -46,6 +47,7 @@ class ModelConfig:
     image_size: int = 96  # pixels; a multiple of 16
     latent_dim: int = 0
     points: int = 0  # places that attention picks out of each view (see `PointEncoder`); 0: the whole view is flattened
+    places: int = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
     num_heads: int = 4  # dynamics heads in the ensemble
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
@@ -66,6 +68,13 @@ class ModelConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.points < 0:
             raise ConfigError(f"points is {self.points}; it must be 0 (none) or more, such as 16")
+        if self.places not in (16, 32):
+            raise ConfigError(f"places is {self.places}; allowed: 16, 32")
+        if self.places == 32 and (not self.points or self.image_size % 32):
+            raise ConfigError(
+                f"places is 32 with points {self.points} and image_size {self.image_size}; it needs points above 0, such as 32, and an "
+                f"image_size that is a multiple of 32"
+            )
         if self.inverse_sees not in ("poses", "latents"):
             raise ConfigError(f"inverse_sees is {self.inverse_sees!r}; allowed: poses, latents")
         if not 0 < self.discount < 1:

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelConfig, ModelSpec
-from robo_dream.models.points import SIDE, PointEncoder
+from robo_dream.models.points import PointEncoder
 
 PROPRIO_WIDTH = 64
+SIDE = 16  # squares along the side of a view that is flattened
 
 
 class ViewEncoder(nn.Module):

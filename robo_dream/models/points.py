@@ -6,27 +6,28 @@ from torch import Tensor, nn
 
 from robo_dream.models.config import ModelConfig
 
-SIDE = 16  # places along the side of a view
 NUM_FEATURES = 24  # that are read at each place
 
 
 class PointEncoder(nn.Module):
-    """One view: space-to-depth to 16 x 16, 3x3 convolutions, then spatial softmax (Levine et al. 2016, arXiv 1504.00702).
+    """One view: space-to-depth to `ModelConfig.places` squared, 3x3 convolutions, then spatial softmax (Levine et al. 2016, arXiv 1504.00702).
 
     Expected places of `ModelConfig.points` heat maps, and features averaged under each: how a thing is turned is read off its own few
-    pixels, wherever they are. A view that is flattened instead learns that place by place.
+    pixels, wherever they are. A view that is flattened instead learns that place by place; and so is, within a square of space-to-depth,
+    each of its pixels: 16 x 16 squares of 8 px hold a cube of 7 px in 64 ways, 32 x 32 squares in 16.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        w, factor = config.widths, config.image_size // SIDE
+        w, factor = config.widths, config.image_size // config.places
+        width = w.stem if config.places == 16 else w.fine
         self.unshuffle = nn.PixelUnshuffle(factor)
-        self.stem = nn.Conv2d(3 * factor * factor, w.stem, 3, padding=1)
-        self.body = nn.ModuleList(nn.Conv2d(w.stem, w.stem, 3, padding=1) for _ in range(1 + w.body_layers))
-        self.heat = nn.Conv2d(w.stem, config.points, 1)
-        self.features = nn.Conv2d(w.stem, NUM_FEATURES, 1)
+        self.stem = nn.Conv2d(3 * factor * factor, width, 3, padding=1)
+        self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(1 + w.body_layers))
+        self.heat = nn.Conv2d(width, config.points, 1)
+        self.features = nn.Conv2d(width, NUM_FEATURES, 1)
         self.out = nn.Linear(config.points * (2 + NUM_FEATURES), w.view)
-        line = torch.linspace(-1.0, 1.0, SIDE)
+        line = torch.linspace(-1.0, 1.0, config.places)
         rows, columns = torch.meshgrid(line, line, indexing="ij")
         self.grid: Tensor
         self.register_buffer("grid", torch.stack([columns.flatten(), rows.flatten()], -1), persistent=False)

@@ -10,24 +10,41 @@ from squares import square_frames
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.points import SIDE, PointEncoder
+from robo_dream.models.points import PointEncoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.labels import model_spec
 
 
+@pytest.mark.parametrize("places", [16, 32])
 @torch.no_grad()
-def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is() -> None:
+def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(places: int) -> None:
     torch.manual_seed(0)
-    encoder = PointEncoder(ModelConfig(image_size=32, points=1))
+    encoder, last = PointEncoder(ModelConfig(image_size=64, points=1, places=places)), places - 1
     encoder.heat.weight.zero_()
     encoder.heat.weight[0, 0] = 100.0  # finds what is bright in the first channel
     thing, read = torch.rand(encoder.heat.in_channels) + 1.0, {}
-    for row, column in ((3, 5), (12, 5), (12, 15)):
-        x = torch.zeros(1, len(thing), SIDE, SIDE)
+    for row, column in ((3, 5), (12, 5), (12, last)):
+        x = torch.zeros(1, len(thing), places, places)
         x[0, :, row, column] = thing
         read[row, column] = encoder.found(x)[0, 0]
-        torch.testing.assert_close(read[row, column][:2], torch.tensor([2 * column / 15 - 1, 2 * row / 15 - 1]))
+        torch.testing.assert_close(read[row, column][:2], torch.tensor([2 * column / last - 1, 2 * row / last - 1]))
         torch.testing.assert_close(read[row, column][2:], read[3, 5][2:])
+
+
+@torch.no_grad()
+def test_finer_places_see_a_thing_alike_wherever_it_is() -> None:
+    """What is read under a heat map changes less with a thing's place within a square, as squares are smaller."""
+    apart = {}
+    for places in (16, 32):
+        torch.manual_seed(0)
+        encoder, read = PointEncoder(ModelConfig(image_size=128, points=8, places=places)), []
+        for shift in range(0, 8, 4):  # a whole small square, half a large one
+            picture = torch.zeros(1, 3, 128, 128)
+            picture[..., 60 + shift : 67 + shift, 60 : 67] = 1.0
+            x = encoder.unshuffle(2.0 * picture - 1.0)
+            read.append(encoder.body[0](torch.nn.functional.silu(encoder.stem(x))).flatten(2).amax(-1))
+        apart[places] = float((read[0] - read[1]).norm() / read[0].norm())
+    assert apart[32] < 1e-5 < 1e-2 < apart[16]
 
 
 def test_a_model_with_points_is_kept_and_can_begin_from_one_without(tmp_path: Path) -> None:
@@ -46,3 +63,9 @@ def test_a_model_with_points_is_kept_and_can_begin_from_one_without(tmp_path: Pa
 def test_fewer_than_no_points_are_refused() -> None:
     with pytest.raises(ConfigError, match="points is -1"):
         ModelConfig(points=-1)
+
+
+@pytest.mark.parametrize("wrong", [{"points": 4, "places": 24}, {"places": 32}, {"points": 4, "places": 32, "image_size": 48}])
+def test_places_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="places is"):
+        ModelConfig(**wrong)  # type: ignore[arg-type]
