@@ -10,11 +10,12 @@ NUM_FEATURES = 24  # that are read at each place
 
 
 class PointEncoder(nn.Module):
-    """One view: space-to-depth to `ModelConfig.places` squared, 3x3 convolutions, then spatial softmax (Levine et al. 2016, arXiv 1504.00702).
+    """One view: space-to-depth to a square of `ModelConfig.places`, 3x3 convolutions, then spatial softmax.
 
-    Expected places of `ModelConfig.points` heat maps, and features averaged under each: how a thing is turned is read off its own few
-    pixels, wherever they are. A view that is flattened instead learns that place by place; and so is, within a square of space-to-depth,
-    each of its pixels: 16 x 16 squares of 8 px hold a cube of 7 px in 64 ways, 32 x 32 squares in 16.
+    Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `ModelConfig.points` heat maps, and features averaged under
+    each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead learns that place by
+    place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each of the 64 ways in which
+    it can lie in squares of 8 px (16 places along a view of 128 px), and there are 16 in squares of 4 px.
     """
 
     def __init__(self, config: ModelConfig) -> None:
