@@ -95,13 +95,14 @@ class InverseConfig:
     at_end: float = 0.4  # fraction of the goals at the very end of the skill (or of the episode)
     shortest_goal: int = 5  # control steps
     longest_goal: int = 100
+    sight_errors: float = 0.0  # fraction of demonstrated pairs that are seen as badly as held-out pictures are: see `SightErrors`
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "learning_rate", "shortest_goal")
         _not_negative(self, "matrix_rate")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
-        for name in ("within_skill", "at_end"):
+        for name in ("within_skill", "at_end", "sight_errors"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"InverseConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
 

@@ -25,6 +25,7 @@ from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss
 from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.metrics_log import MetricsLog
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
+from robo_dream.training.sight import sight_errors
 from robo_dream.training.stage import Progress, Stage, run_stage
 
 STAGE, INVERSE_STAGE, DECODER_STAGE = "dream", "inverse", "decoder"
@@ -76,7 +77,9 @@ def train_dream(
             else:
                 seen = demonstrated_poses(model, demonstrations)
         imitated, inverse = demonstrations or cache, config.inverse
-        pairs = InverseBatches(imitated, config, seen)
+        is_erring = demonstrations is not None and inverse.sight_errors > 0
+        errors = sight_errors(model, cache, latents, demonstrated_poses(model, cache)) if is_erring else None
+        pairs = InverseBatches(imitated, config, seen, errors)
         run_stage(
             Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.matrix_rate, inverse.warmup, inverse.weight_decay), config,
             model, [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, imitated.dataset_id, log,

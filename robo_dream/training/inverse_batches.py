@@ -12,6 +12,7 @@ from robo_dream.models.pose_head import OBJECT_POS, OBJECT_TURN
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, known, normalised_actions, skill_ends
 from robo_dream.training.labels import object_numbers, pose_labels
+from robo_dream.training.sight import SightErrors
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,11 @@ class InverseBatches:
     one that was meant.
     """
 
-    def __init__(self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"]) -> None:
-        self.config, self.seen, block = config, seen, config.model.action_block
+    def __init__(
+        self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"], errors: SightErrors | None = None
+    ) -> None:
+        """`seen` are true poses where `errors` are given, with which `config.inverse.sight_errors` of the pairs are seen."""
+        self.config, self.seen, self.errors, block = config, seen, errors, config.model.action_block
         self.starts = imitated_frames(cache, config)
         self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
@@ -73,8 +77,13 @@ class InverseBatches:
         goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal, self.index.every)
         goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
+        seen, wanted = self._at(start), self._at(goals)
+        if self.errors is not None:
+            here, there = self.errors.draw(rng, len(start))
+            errs = torch.from_numpy(rng.random(len(start)) < stage.sight_errors).to(seen.device)[:, None]
+            seen, wanted = torch.where(errs, self.errors.seen(seen, here), seen), torch.where(errs, self.errors.seen(wanted, there), wanted)
         return InverseBatch(
-            self._at(start), self._at(goals), self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
+            seen, wanted, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
             self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)),
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from robo_dream.training.state import load_state, save_state
 Progress = Callable[[int, int], None]
 MAX_GRADIENT = 5.0
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
+BEFORE_INVERSE = ("representation", "dream")  # stages to which it is nothing how the inverse model learns
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def run_stage(
     """
     parameters = [p for part in trained for p in part.parameters()]
     rates = optimisers(parameters, stage.learning_rate, stage.matrix_rate, stage.weight_decay)
-    about = {"stage": stage.name, "config": _relevant(config), "dataset": dataset_id, "init": init}
+    about = {"stage": stage.name, "config": _relevant(config, stage.name), "dataset": dataset_id, "init": init}
     path = run_dir / f"{stage.name}.state.safetensors"
     first = (load_state(path, module, list(rates), about) if resume else None) or 0
     saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
@@ -101,9 +102,10 @@ def _rate(step: int, stage: Stage) -> float:
     return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, stage.steps - warmup)))
 
 
-def _relevant(config: TrainingConfig) -> dict[str, object]:
-    """The configuration without what changes no result."""
+def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
+    """The configuration without what changes no result of the stage."""
     data = asdict(config)
-    for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows"):
+    later = ("inverse",) if stage in BEFORE_INVERSE else ()
+    for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

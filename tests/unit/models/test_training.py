@@ -1,6 +1,7 @@
 """Training as a whole, on a world of squares."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,20 @@ def test_resumed_training_ends_bitwise_where_an_uninterrupted_one_does(cache: Sq
 def test_another_configuration_does_not_continue_a_training(cache: SquareFrames, finished: Path) -> None:
     with pytest.raises(CheckpointError, match="another config"):
         train_representation(cache, dataclasses.replace(CONFIG, seed=1), finished)
+
+
+def test_another_inverse_configuration_continues_what_comes_before_it_alone(cache: SquareFrames, finished: Path, tmp_path: Path) -> None:
+    run_dir = shutil.copytree(finished, tmp_path / "run")
+    other = dataclasses.replace(CONFIG, inverse=InverseConfig(steps=3, batch=8))
+    train_representation(cache, other, run_dir)
+    assert (run_dir / "representation.state.safetensors").read_bytes() == (finished / "representation.state.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"inverse\.state\.safetensors was written with another config"):
+        train_dream(cache, other, run_dir)
+    for name in ("inverse", "decoder"):
+        (run_dir / f"{name}.state.safetensors").unlink()
+    train_dream(cache, other, run_dir)
+    one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, run_dir))
+    assert {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])} == {"inverse"}
 
 
 def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_objects(

@@ -1,0 +1,83 @@
+"""What the inverse model should expect of the eyes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from squares import SquareFrames, square_frames
+
+from robo_dream.errors import ConfigError, DataError
+from robo_dream.models.config import ModelConfig
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.training.config import InverseConfig, TrainingConfig
+from robo_dream.training.dream import demonstrated_poses
+from robo_dream.training.frames import frame_index
+from robo_dream.training.inverse_batches import InverseBatches
+from robo_dream.training.labels import model_spec
+from robo_dream.training.latents import encode_frames
+from robo_dream.training.sight import SightErrors, sight_errors
+
+CONFIG = TrainingConfig(model=ModelConfig(image_size=32), inverse=InverseConfig(batch=512))
+
+
+@pytest.fixture(scope="module")
+def cache() -> SquareFrames:
+    return square_frames(8, 24)
+
+
+@pytest.fixture(scope="module")
+def model(cache: SquareFrames) -> LatentVideoModel:
+    return LatentVideoModel(model_spec(cache, CONFIG.model)).eval()
+
+
+@pytest.fixture(scope="module")
+def errors(cache: SquareFrames, model: LatentVideoModel) -> SightErrors:
+    return sight_errors(model, cache, encode_frames(model, cache), demonstrated_poses(model, cache))
+
+
+@torch.no_grad()
+def test_true_poses_with_the_errors_of_their_pictures_are_what_is_seen_there(
+    cache: SquareFrames, model: LatentVideoModel, errors: SightErrors
+) -> None:
+    held_out = frame_index(cache, 1, "test").frames
+    assert len(errors.moved) == len(held_out) == 48
+    true = demonstrated_poses(model, cache)[held_out]
+    torch.testing.assert_close(errors.seen(true, np.arange(48)), model.seen(encode_frames(model, cache, held_out)))
+
+
+def test_a_turn_that_is_not_seen_is_not_seen_whatever_it_is(errors: SightErrors) -> None:
+    blind = dataclasses.replace(errors, turned=0 * errors.turned, moved=0 * errors.moved)
+    angles = torch.linspace(0, 6, 7)
+    poses = torch.zeros(7, 11)
+    poses[:, 9], poses[:, 10] = angles.cos(), angles.sin()
+    assert (blind.seen(poses, np.zeros(7, np.int64))[:, 9:] == 0).all()
+    quarter = dataclasses.replace(blind, turned=torch.full_like(errors.turned, 1j))
+    torch.testing.assert_close(quarter.seen(poses, np.zeros(7, np.int64))[:, 9:], torch.stack([-angles.sin(), angles.cos()], -1))
+
+
+def test_here_and_goal_are_seen_with_the_errors_of_one_episode(errors: SightErrors) -> None:
+    here, there = errors.draw(np.random.default_rng(0), 1000)
+    assert (here // 24 == there // 24).all()
+    assert set(here) == set(there) == set(range(48))
+
+
+def test_as_many_pairs_are_seen_badly_as_is_asked_and_what_was_done_stays(
+    cache: SquareFrames, model: LatentVideoModel, errors: SightErrors
+) -> None:
+    poses = demonstrated_poses(model, cache)
+    clear = InverseBatches(cache, CONFIG, poses)(0)
+    half = dataclasses.replace(CONFIG, inverse=dataclasses.replace(CONFIG.inverse, sight_errors=0.5))
+    batch = InverseBatches(cache, half, poses, errors)(0)
+    differs = (batch.seen != clear.seen).any(-1)
+    assert 0.4 < float(differs.float().mean()) < 0.6
+    assert torch.equal(differs, (batch.goals != clear.goals).any(-1))
+    assert torch.equal(batch.blocks, clear.blocks) and torch.equal(batch.weights, clear.weights)
+
+
+def test_without_a_held_out_pose_it_is_said_what_to_do(cache: SquareFrames, model: LatentVideoModel) -> None:
+    unknown = torch.full((len(cache.actions), 11), torch.nan)
+    with pytest.raises(DataError, match=r"training\.inverse\.sight_errors=0"):
+        sight_errors(model, cache, encode_frames(model, cache), unknown)
+    with pytest.raises(ConfigError, match=r"InverseConfig.sight_errors is 1.5"):
+        InverseConfig(sight_errors=1.5)
