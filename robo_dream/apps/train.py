@@ -57,6 +57,11 @@ class TrainConfig:
                 f"demonstrations are given, of which the inverse model sees poses, but training.model.inverse_sees is "
                 f"{self.training.model.inverse_sees}; set it to poses, or name them in datasets"
             )
+        if self.training.inverse.sight_errors > 0 and not self.demonstrations:
+            raise ConfigError(
+                f"training.inverse.sight_errors is {self.training.inverse.sight_errors}, and no demonstrations are given: what is imitated "
+                f"in datasets is seen as the eyes see it anyway; set it to 0, or name demonstrations"
+            )
         if self.strips < 0 or self.workers < 1:
             raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
 

@@ -14,6 +14,7 @@ from robo_dream.errors import DataError
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
 from robo_dream.training.inverse_batches import imitated_frames
+from robo_dream.training.sight import sighted_pictures
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def open_training_data(
                 f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
                 f"leave those episodes out, or name it in datasets"
             )
+        if training.inverse.sight_errors > 0:
+            sighted_pictures(play)
     imitated_frames(shown or play, training)
     return TrainingData(play, shown, {name: _recipe(source) for name, source in sources.items()})
 

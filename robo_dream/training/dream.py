@@ -71,19 +71,11 @@ def train_dream(
             Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, parts, learned,
             losses, follow, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
-        with torch.no_grad():
-            if demonstrations is None:
-                seen = torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)])
-            else:
-                seen = demonstrated_poses(model, demonstrations)
-        imitated, inverse = demonstrations or cache, config.inverse
-        is_erring = demonstrations is not None and inverse.sight_errors > 0
-        errors = sight_errors(model, cache, latents, demonstrated_poses(model, cache)) if is_erring else None
-        pairs = InverseBatches(imitated, config, seen, errors)
+        pairs, inverse = _inverse_batches(model, cache, demonstrations, latents, config), config.inverse
         run_stage(
             Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.matrix_rate, inverse.warmup, inverse.weight_decay), config,
-            model, [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir, imitated.dataset_id, log,
-            progress, resume,
+            model, [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir,
+            (demonstrations or cache).dataset_id, log, progress, resume,
         )  # fmt: skip
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
@@ -96,6 +88,18 @@ def train_dream(
         log.write("held_out", stage.steps, metrics)
     checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, metrics)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
+
+
+@torch.no_grad()
+def _inverse_batches(
+    model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
+) -> InverseBatches:
+    """Of what is imitated: `demonstrations`, seen with the eyes' errors if that is asked for, or what was seen of `cache`."""
+    if demonstrations is None:
+        return InverseBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
+    erring = config.inverse.sight_errors > 0
+    errors = sight_errors(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
+    return InverseBatches(demonstrations, config, demonstrated_poses(model, demonstrations), errors)
 
 
 def demonstrated_poses(model: LatentVideoModel, demonstrations: Frames) -> Float[Tensor, "frame pose"]:

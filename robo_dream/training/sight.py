@@ -11,7 +11,7 @@ from robo_dream.errors import DataError
 from robo_dream.models.config import NUM_OBJECT
 from robo_dream.models.pose_head import OBJECT_START, OBJECT_TURN, TOOL_TURN
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.frames import Frames, frame_index
+from robo_dream.training.frames import Frames, frame_index, known
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,24 @@ class SightErrors:
         return erring
 
 
+def sighted_pictures(cache: Frames) -> Int[np.ndarray, " picture"]:
+    """The held-out frames with a new picture and known poses. Raises `DataError` where there is none; cheap, to be asked beforehand."""
+    pictures = np.zeros(0, np.int64) if np.all(cache.is_train) else frame_index(cache, 1, "test").frames
+    pictures = pictures[known(np.asarray(cache.object_pose)[pictures])]
+    if not len(pictures):
+        raise DataError(
+            f"no held-out picture of {cache.dataset_id} says where the object is, so what the eyes err is not known; "
+            f"set training.inverse.sight_errors=0, or hold episodes out when they are collected (test_fraction)"
+        )
+    return pictures
+
+
 @torch.no_grad()
 def sight_errors(
     model: LatentVideoModel, cache: Frames, latents: Float[Tensor, "frame channel"], poses: Float[Tensor, "frame pose"]
 ) -> SightErrors:
-    """Of the held-out pictures of `cache` in which all poses are known; its `latents` and normalised `poses` are given.
-
-    Raises `DataError` where there is none.
-    """
-    pictures = frame_index(cache, 1, "test").frames
-    pictures = pictures[torch.isfinite(poses[torch.from_numpy(pictures).to(poses.device)]).all(-1).cpu().numpy()]
-    if not len(pictures):
-        raise DataError(
-            f"no held-out picture of {cache.dataset_id} says where the object is, so what the eyes err is not known; "
-            f"set training.inverse.sight_errors=0"
-        )
+    """Of `sighted_pictures`; the `latents` and normalised `poses` of all frames are given."""
+    pictures = sighted_pictures(cache)
     chosen = torch.from_numpy(pictures).to(latents.device)
     seen, true = model.seen(latents[chosen]).float(), poses[chosen]
     bounds = np.searchsorted(pictures, np.asarray(cache.episode_starts))

@@ -1,22 +1,25 @@
 """What the inverse model should expect of the eyes."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from squares import SquareFrames, square_frames
 
+from robo_dream.apps.train import TrainConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.config import InverseConfig, TrainingConfig
-from robo_dream.training.dream import demonstrated_poses
+from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.dream import demonstrated_poses, train_dream
 from robo_dream.training.frames import frame_index
 from robo_dream.training.inverse_batches import InverseBatches
 from robo_dream.training.labels import model_spec
 from robo_dream.training.latents import encode_frames
-from robo_dream.training.sight import SightErrors, sight_errors
+from robo_dream.training.representation import train_representation
+from robo_dream.training.sight import SightErrors, sight_errors, sighted_pictures
 
 CONFIG = TrainingConfig(model=ModelConfig(image_size=32), inverse=InverseConfig(batch=512))
 
@@ -75,9 +78,26 @@ def test_as_many_pairs_are_seen_badly_as_is_asked_and_what_was_done_stays(
     assert torch.equal(batch.blocks, clear.blocks) and torch.equal(batch.weights, clear.weights)
 
 
-def test_without_a_held_out_pose_it_is_said_what_to_do(cache: SquareFrames, model: LatentVideoModel) -> None:
-    unknown = torch.full((len(cache.actions), 11), torch.nan)
-    with pytest.raises(DataError, match=r"training\.inverse\.sight_errors=0"):
-        sight_errors(model, cache, encode_frames(model, cache), unknown)
+def test_without_a_held_out_pose_it_is_said_what_to_do(cache: SquareFrames) -> None:
+    unknown = dataclasses.replace(cache, object_pose=np.full_like(cache.object_pose, np.nan))
+    for lacking in (unknown, dataclasses.replace(cache, is_train=np.ones(8, bool))):
+        with pytest.raises(DataError, match=r"training\.inverse\.sight_errors=0"):
+            sighted_pictures(lacking)
     with pytest.raises(ConfigError, match=r"InverseConfig.sight_errors is 1.5"):
         InverseConfig(sight_errors=1.5)
+    with pytest.raises(ConfigError, match="no demonstrations are given"):
+        TrainConfig(datasets=(Path("play"),), training=TrainingConfig(inverse=InverseConfig(sight_errors=0.5)))
+
+
+def test_a_training_learns_from_demonstrations_seen_with_errors(cache: SquareFrames, tmp_path: Path) -> None:
+    config = TrainingConfig(
+        model=ModelConfig(image_size=32), representation=RepresentationConfig(steps=1, batch_windows=4),
+        dream=DreamConfig(steps=1, batch=8, unroll=2, decoder_steps=0), inverse=InverseConfig(steps=2, batch=8), evaluation_windows=4,
+    )  # fmt: skip
+    shown = dataclasses.replace(square_frames(6, 30, seed=1), cameras=(), images={}, dataset_id="shown")
+    train_representation(cache, config, tmp_path)
+    clear = train_dream(cache, config, tmp_path, demonstrations=shown).inverse.state_dict()
+    (tmp_path / "inverse.state.safetensors").unlink()
+    erring = dataclasses.replace(config, inverse=dataclasses.replace(config.inverse, sight_errors=1.0))
+    learned = train_dream(cache, erring, tmp_path, demonstrations=shown).inverse.state_dict()
+    assert any(not torch.equal(clear[name], learned[name]) for name in clear)
