@@ -24,10 +24,9 @@ and seed loss and gradients were equal to those of their `lejepa_forward`, bit f
 - Clips of an epoch are shuffled by its number and a step's random numbers come from its own, so that going on changes nothing.
 - On a GPU nothing of this was run yet; the code asks nothing of it but `--device cuda`.
 
-What it costs: a step of 16 clips at 128 px in patches of 16 took 3.0 processor seconds of one AMD EPYC core, in fp32 as in bf16 (112 px in
-patches of 14: 2.4), on a machine that was busy otherwise, measured by `--measure 1`. That is about 50 GFLOP/s. From it, not measured: two
-cores take 3 s for a batch of 32, so an hour is 1,200 updates, one epoch of 270 episodes. Their sizes, 5.2 TFLOP a step, are about a minute
-a step, 5 hours an epoch and 2 to 3 weeks for their 100 epochs.
+What it costs: 75 minutes on one of two AMD EPYC cores (`--threads 1`, bf16, 128 px in patches of 16; the other core busy too) were 1,233 updates
+of 32 clips, 3.65 s each, on 630 episodes. From it, not measured: their sizes, 17 times the work a step, are about a minute a step and weeks
+for their 100 epochs.
 """
 
 import argparse
