@@ -24,9 +24,9 @@ and seed loss and gradients were equal to those of their `lejepa_forward`, bit f
 - Clips of an epoch are shuffled by its number and a step's random numbers come from its own, so that going on changes nothing.
 - On a GPU nothing of this was run yet; the code asks nothing of it but `--device cuda`.
 
-What it costs: 75 minutes on one of two AMD EPYC cores (`--threads 1`, bf16, 128 px in patches of 16; the other core busy too) were 1,233 updates
-of 32 clips, 3.65 s each, on 630 episodes. From it, not measured: their sizes, 17 times the work a step, are about a minute a step and weeks
-for their 100 epochs.
+What it costs: 75 minutes on one of two AMD EPYC cores (`--threads 1`, bf16, 128 px in patches of 16; the other core busy too) were
+1,233 updates of 32 clips, 3.65 s each, on 630 episodes. From it, not measured: their sizes, 17 times the work of a step, are about a minute
+a step on a core, and weeks for their 100 epochs.
 """
 
 import argparse
