@@ -1,5 +1,4 @@
 from itertools import groupby, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,14 +67,3 @@ def test_an_object_in_the_hand_is_carried_on_not_taken_anew(world: World) -> Non
     for move in bring(world, rng, wanted):
         world.step_move(move)
     assert wanted.lies_well(world)
-
-
-def test_pairs_of_the_manifests_are_made_again_as_they_are(world: World) -> None:
-    from robo_dream.evaluation.manifest import read_manifest
-    from sim.tasks.catalogue import task_named
-    from sim.tasks.pairs import PairRule, build_manifest
-
-    made = build_manifest(world, task_named("push"), 2, PairRule())
-    kept = read_manifest(Path("configs/manifests/push.safetensors"))
-    np.testing.assert_array_equal(made.starts, kept.starts[:2])
-    np.testing.assert_array_equal(made.goals, kept.goals[:2])
