@@ -5,6 +5,7 @@ files in `configs/<name>/` describe, where it has any. Only the module of the ve
 """
 
 import argparse
+import errno
 import importlib
 import logging
 import os
@@ -64,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if args.debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"robo-dream {args.verb}: the disk is full{where}; what was written before is kept: make room, and run it again", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         if args.debug:
             raise

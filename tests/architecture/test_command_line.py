@@ -113,3 +113,19 @@ def test_a_wrong_command_line_is_refused_with_code_2(words: list[str], capsys: p
     with pytest.raises(SystemExit) as caught:
         main.parse(words)
     assert caught.value.code == 2 and "usage: robo-dream" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_any_other_failure_of_the_system_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(path: str) -> None:
+        with open(path, "wb", buffering=0) as file:
+            file.write(b"a result")
+
+    module = importlib.import_module("robo_dream.apps.doctor")
+    monkeypatch.setattr(module, "run", lambda _: write("/dev/full"))  # answers every write as a full disk does
+    assert main.main(["doctor"]) == 1
+    assert re.fullmatch(r"robo-dream doctor: the disk is full.*make room.*\n", capsys.readouterr().err)
+    monkeypatch.setattr(module, "run", lambda _: write("/nowhere/at/all"))
+    with pytest.raises(FileNotFoundError):
+        main.main(["doctor"])
