@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from robo_dream.replay.canvas import FAINT, INK, PAPER, Colour, stacked, write_png
+from robo_dream.viewer.pictures import FAINT, INK, PAPER, Colour, stacked, write_png
 
 COLOURS: tuple[Colour, ...] = (
     (122, 134, 154), (86, 156, 214), (197, 134, 192), (78, 201, 140), (220, 190, 90), (230, 230, 230), (190, 80, 70),

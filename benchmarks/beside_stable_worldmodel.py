@@ -33,17 +33,15 @@ from stable_worldmodel_env import FOLDER, ROOT, Side, environment
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from robo_dream.apps import compose
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal
-from robo_dream.models.rows import row_runner
+from robo_dream.models.compiled import row_runner
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs.build import CostConfig
-from robo_dream.planning.costs.pose import PoseCostConfig
-from robo_dream.planning.costs.weighted import StepWeights
+from robo_dream.planning.costs import CostConfig, PoseCostConfig, StepWeights
 from robo_dream.planning.goals import goal_from_observation
-from sim.tasks.task import goal_observation
+from robo_dream.runtime import compose
+from sim.tabletop.tasks.task import goal_observation
 
 SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, returns="mean")
 COSTS = {

@@ -11,17 +11,16 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.data.episode import Episode
-from robo_dream.evaluation.alarms import auroc, caught_at, threshold_at
-from robo_dream.evaluation.intervals import bootstrap
+from robo_dream.evaluation.intervals import auroc, bootstrap, caught_at, threshold_at
 from robo_dream.imagination import Belief
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.ranks import spearman
-from sim.behaviours.play import PlayConfig, play_episode
-from sim.scene import BoxConfig, SceneConfig
-from sim.start import Look, LookConfig
-from sim.world import World
+from robo_dream.safety.limits import SafetyLimits
+from robo_dream.training.probes import spearman
+from sim.tabletop.behaviours.play import PlayConfig, play_episode
+from sim.tabletop.scene import BoxConfig, SceneConfig
+from sim.tabletop.start import Look, LookConfig
+from sim.tabletop.world import World
 
 FIRST_SEED = 2_000_000  # datasets count from 0, the pairs of tasks from 1,000,000
 HORIZON = 10  # imagined blocks

@@ -29,7 +29,7 @@ Finished = dict[int, str]  # seed of each committed episode: SHA-256 of its data
 
 def start(out: Path, num_episodes: int, num_steps: int, log: Path) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable, "-m", "robo_dream.apps.main", "collect", f"out={out}", f"num_episodes={num_episodes}", "workers=2",
+        sys.executable, "-m", "robo_dream.cli.main", "collect", f"out={out}", f"num_episodes={num_episodes}", "workers=2",
         f"play.num_steps={num_steps}",
     ]  # fmt: skip
     with open(log, "wb") as file:
@@ -111,8 +111,8 @@ def main() -> int:
 
 def _is_as_played_alone(out: Path, num_steps: int) -> bool:
     """Whether the last episode of each shard is what its seed gives in a fresh world."""
-    from sim.behaviours.play import PlayConfig, play_episode
-    from sim.world import World
+    from sim.tabletop.behaviours.play import PlayConfig, play_episode
+    from sim.tabletop.world import World
 
     with World() as world:
         for root in sorted(out.glob("shard-*")):

@@ -29,20 +29,19 @@ from jaxtyping import Bool, Float, Int
 from rival_costs import released_planning, rival_costs
 from tqdm import tqdm
 
-from robo_dream.apps.compose import build_world, load_checkpoint_model
 from robo_dream.data.cache import FrameCache, load_cache
+from robo_dream.embodiment import BOX, upright_turn
 from robo_dream.imagination import Belief, Goal, Imagination
-from robo_dream.models.suggester import Hand, Suggester
+from robo_dream.models.policy_prior import Hand, Suggester
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.bounds import bounds_of
-from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.candidates import NoiseStreams, bounds_of
 from robo_dream.planning.proposals import InverseProposer
+from robo_dream.runtime.compose import build_world, load_checkpoint_model
 from robo_dream.training.latents import encode_frames
-from robo_dream.training.ranks import spearman
-from robo_dream.turns import BOX, upright_turn
+from robo_dream.training.probes import spearman
 from sim.physics.oracle import PhysicsOracle
-from sim.tasks.catalogue import task_named
-from sim.tasks.task import moment_at
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.tasks.task import moment_at
 
 TASKS, OBJECT_TASKS = ("push", "lift", "reach"), ("push", "lift")
 BLOCKS = 12  # of a candidate, as the released settings plan

@@ -24,19 +24,18 @@ from rival_costs import hand_of, released_planning, rival_costs
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.apps import compose
-from robo_dream.apps.bars import Bars
-from robo_dream.apps.evaluate import Job, pair_seed
-from robo_dream.apps.evaluate_worker import attempt_pair
+from robo_dream.runtime.progress import Bars
+from robo_dream.cli.evaluate import Job, pair_seed
 from robo_dream.evaluation.intervals import paired_difference, wilson
 from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manifest
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.imagination import Planner
-from robo_dream.planning.baselines import DoNothingConfig
-from robo_dream.planning.direct import DirectConfig
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
-from sim.tasks.catalogue import task_named
-from sim.tasks.pairs import PairRule, build_manifest
+from robo_dream.planning.baselines import DirectConfig, DoNothingConfig
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.runtime import compose
+from robo_dream.runtime.evaluate_worker import attempt_pair
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.tasks.pairs import PairRule, build_manifest
 
 FIRST_SEED = 9_000_000  # datasets count from 0, the frozen manifests from 1,000,000, demonstrations from 20,000,000
 ALONE = ("nothing", "inverse")

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_dream.control.guard import Guard, MotionLimits
-from robo_dream.control.guard_process import GuardProcess
-from robo_dream.control.guard_thread import GuardThread
-from robo_dream.control.keys import Keys
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import SafetyStopError
+from robo_dream.safety.guard import Guard, MotionLimits
+from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.guard_thread import GuardThread
+from robo_dream.safety.keys import Keys
+from robo_dream.safety.limits import SafetyLimits
 
 _JOINTS = 6
 

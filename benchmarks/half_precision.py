@@ -13,11 +13,11 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 
 import torch
 
-from robo_dream.apps import compose
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief
-from robo_dream.models.rows import row_runner
-from sim.tasks.task import goal_observation
+from robo_dream.models.compiled import row_runner
+from robo_dream.runtime import compose
+from sim.tabletop.tasks.task import goal_observation
 
 ROOT = Path(__file__).parents[1]
 PAIRS, FUTURES, CONTROL_STEPS = 16, 64, 25

@@ -79,10 +79,10 @@ def write(root: Path, storage: str) -> None:
     """Three episodes of different lengths, of the real scene, and what a reader must find in `expected.npz`."""
     import numpy as np
 
-    from robo_dream.apps.collect import CollectConfig, dataset_spec
+    from robo_dream.cli.collect import CollectConfig, dataset_spec
     from robo_dream.data.writer import DatasetWriter
-    from sim.behaviours.play import PlayConfig, play_episode
-    from sim.world import World
+    from sim.tabletop.behaviours.play import PlayConfig, play_episode
+    from sim.tabletop.world import World
 
     spec = dataset_spec(CollectConfig(storage=storage))  # type: ignore[arg-type]
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("episode", "frame", "task", "action", "state", "front", "side")}
@@ -105,7 +105,7 @@ def expect(data: Path, path: Path) -> str:
     """Writes what our own reader finds in the dataset `data` to `path`; gives its storage."""
     import numpy as np
 
-    from robo_dream.data.shards import open_dataset
+    from robo_dream.data.cache import open_dataset
 
     dataset = open_dataset(data, ("front", "side"))
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("episode", "frame", "task", "action", "state", "front", "side")}

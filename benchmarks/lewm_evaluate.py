@@ -41,16 +41,15 @@ from stable_worldmodel_env import FOLDER, ROOT, Side, environment
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.apps import evaluate
-from robo_dream.apps.compose import rollouts_a_decision
-from robo_dream.apps.evaluate import EvaluateConfig, Job, pair_seed
+from robo_dream.cli import evaluate
+from robo_dream.cli.evaluate import EvaluateConfig, Job, pair_seed
 from robo_dream.control.episode import EpisodeEnd
 from robo_dream.evaluation.manifest import Manifest, read_manifest
-from robo_dream.evaluation.progress import Progress
-from robo_dream.evaluation.results import Result, ResultFile
+from robo_dream.evaluation.results import Progress, Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
-from sim.environments.catalogue import EnvironmentConfig, build_environment
-from sim.environments.environment import Environment, goal_observation, moment_at, task_named
+from robo_dream.runtime.compose import rollouts_a_decision
+from sim.adapters.catalogue import EnvironmentConfig, build_environment
+from sim.environment import Environment, goal_observation, moment_at, task_named
 
 _WORKER: "list[Worker]" = []  # one a process: what `start` made
 

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from robo_dream import config
-from robo_dream.apps import compose
-from robo_dream.apps.plan import PlanConfig
+from robo_dream.cli.plan import PlanConfig
+from robo_dream.control.asynchronous import DelayedThinker
 from robo_dream.control.loop import LoopConfig, run_episode
-from robo_dream.control.overlapped import DelayedThinker
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.planning.goals import goal_from_observation
-from sim.arm import SimClock, guarded_tool_arm
-from sim.tasks.attempt import Attempt
-from sim.tasks.catalogue import task_named
-from sim.world import World
+from robo_dream.runtime import compose
+from robo_dream.safety.limits import SafetyLimits
+from sim.tabletop.arm import SimClock, guarded_tool_arm
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.world import World
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.environments.catalogue import build_environment
-from sim.environments.metaworld import Metaworld, MetaworldConfig
-from sim.environments.mujoco_world import MujocoPicture, PictureConfig
-from sim.environments.ogbench import Ogbench, OgbenchConfig
+from sim.adapters.catalogue import build_environment
+from sim.adapters.metaworld import Metaworld, MetaworldConfig
+from sim.adapters.mujoco_world import MujocoPicture, PictureConfig
+from sim.adapters.ogbench import Ogbench, OgbenchConfig
 
 CONFIGS = {"ogbench": OgbenchConfig(), "metaworld": MetaworldConfig()}
 

@@ -11,7 +11,7 @@ import sys
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 
-from robo_dream.apps.main import main
+from robo_dream.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["bench", "plan", "--config", "configs/bench/plan.yaml", "compiled=[true]", "decisions=200", *sys.argv[1:]]))

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from robo_dream import config
-from robo_dream.apps import compose
-from robo_dream.apps.compose import PlanningConfig
 from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.kinds import PLANNER_CONFIGS
 from robo_dream.planning.record import record_of
-from robo_dream.replay.made_with import made_with
-from robo_dream.replay.record import RunRecord, find_record, read_run
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.made_with import made_with
+from robo_dream.recording.record import RunRecord, find_record, read_run
+from robo_dream.recording.writer import RunWriter
+from robo_dream.runtime import compose
+from robo_dream.runtime.compose import PlanningConfig
 
 KINDS = ("guarded", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "direct")
 SMALLER = {"cem": {"num_samples": 100, "num_iterations": 4}, "mppi": {"num_samples": 128}, "gradient": {"num_iterations": 5}}
@@ -72,7 +72,7 @@ def main() -> None:
         root = args.out / kind
         shutil.rmtree(root, ignore_errors=True)
         cut = record(run, kind, args.decisions, root)
-        command = [sys.executable, "-m", "robo_dream.apps.main", "replay", str(root), "--recompute"]
+        command = [sys.executable, "-m", "robo_dream.cli.main", "replay", str(root), "--recompute"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         said = [line for line in done.stdout.splitlines() if "exactly the same" in line] or [done.stderr.strip()]
         print(f"{kind:<12} {said[-1]}, exit code {done.returncode}; {cut:.0%} cut by a deadline", flush=True)

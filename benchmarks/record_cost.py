@@ -19,8 +19,8 @@ import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
-from robo_dream.replay.record import read_run
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.record import read_run
+from robo_dream.recording.writer import RunWriter
 
 BLOCK, HORIZON, CHANNELS, SIDE, ELITES, TERMS = 5, 5, 256, 64, 12, ("distance", "pose", "disagreement")
 CAMERAS = ("front", "side")

@@ -14,9 +14,9 @@ os.environ.setdefault("MUJOCO_GL", "egl")  # read when MuJoCo is imported
 import mujoco
 import numpy as np
 
-from sim.scene import SceneConfig
-from sim.start import draw_start
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.start import draw_start
+from sim.tabletop.world import World
 
 SIDE = 64  # px, as the issue asks
 

@@ -25,12 +25,12 @@ from robo_dream.errors import MissingExtraError
 from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.replay.dreams import ModelDreams
-from robo_dream.replay.export import html_page
-from robo_dream.replay.routes import Dreamer, Routes
-from robo_dream.replay.server import PageServer
-from robo_dream.replay.watch import RunWatch
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.writer import RunWriter
+from robo_dream.viewer.dreams import ModelDreams
+from robo_dream.viewer.export import html_page
+from robo_dream.viewer.routes import Dreamer, Routes
+from robo_dream.viewer.server import PageServer
+from robo_dream.viewer.watch import RunWatch
 
 BLOCK, HORIZON, SIDE = 5, 5, 64
 CHECKPOINT = Path("configs/checkpoints/jaco_s.safetensors")

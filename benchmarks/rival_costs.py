@@ -7,12 +7,11 @@ from pathlib import Path
 from dream_value import Hand, load_value, value_path
 
 from robo_dream import config
-from robo_dream.apps.compose import PlanningConfig
-from robo_dream.apps.evaluate import EvaluateConfig
+from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.imagination import Cost
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.costs.build import CostConfig, build_cost
-from robo_dream.planning.costs.weighted import StepWeights
+from robo_dream.planning.costs import CostConfig, StepWeights, build_cost
+from robo_dream.runtime.compose import PlanningConfig
 
 RELEASED = Path("configs/evaluate/jaco.yaml")
 MEANING = {

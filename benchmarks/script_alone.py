@@ -2,7 +2,8 @@
 
     python benchmarks/script_alone.py --task push
 
-Prints one line of JSON. The script carries the box to where the goal has it (`sim.behaviours.arrange`); seeds only vary how it grasps.
+Prints one line of JSON. The script carries the box to where the goal has it (`sim.tabletop.behaviours.arrange`);
+seeds only vary how it grasps.
 """
 
 import argparse
@@ -15,11 +16,11 @@ from tqdm import trange
 
 from robo_dream.control.cartesian import downward_yaw
 from robo_dream.evaluation.manifest import Manifest, read_manifest
-from sim.behaviours.arrange import Arrangement, bring
-from sim.behaviours.skills import nearest_face_yaw
-from sim.tasks.attempt import Attempt
-from sim.tasks.catalogue import task_named
-from sim.world import World
+from sim.tabletop.behaviours.arrange import Arrangement, bring
+from sim.tabletop.behaviours.skills import nearest_face_yaw
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.world import World
 
 
 def attempt(world: World, manifest: Manifest, pair: int) -> Attempt:

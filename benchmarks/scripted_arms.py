@@ -11,12 +11,12 @@ from itertools import islice
 
 import numpy as np
 
-from robo_dream.apps.plan_episode import drawn_attempt
-from sim.behaviours.solve import solve
-from sim.scene import SceneConfig
-from sim.tasks.attempt import Attempt
-from sim.tasks.catalogue import task_named
-from sim.world import World
+from robo_dream.runtime.plan_episode import drawn_attempt
+from sim.tabletop.behaviours.solve import solve
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.world import World
 
 MAX_STEPS = 80  # control steps of 0.1 s
 

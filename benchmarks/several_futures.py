@@ -17,10 +17,10 @@ from torch import Tensor
 
 from robo_dream.imagination import Belief, Goal, Plan, Proposer
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import build_planner
 from robo_dream.planning.mppi import MppiConfig
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.testing.detour import (
     CLEARANCE,
     OBSTACLE_RADIUS,

@@ -22,12 +22,12 @@ import trust_pictures
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.apps.collect import CollectConfig
-from robo_dream.apps.compose import load_checkpoint_model
-from robo_dream.apps.evaluate import EvaluateConfig
+from robo_dream.cli.collect import CollectConfig
+from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.evaluation.manifest import read_manifest
+from robo_dream.runtime.compose import load_checkpoint_model
 from sim.physics.oracle import PhysicsOracle
-from sim.world import World
+from sim.tabletop.world import World
 
 
 def measure_exploits(args: argparse.Namespace) -> None:

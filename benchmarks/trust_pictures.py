@@ -15,7 +15,7 @@ from exploits import DELIVERED, PROMISE, UNPENALISED, Outcomes, joined
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from robo_dream.evaluation.alarms import auroc
+from robo_dream.evaluation.intervals import auroc
 
 INK, GREY, RED, PALE_RED = "#222222", "#9a9a9a", "#c0392b", "#fbeae8"
 COLOURS = ("#111111", "#8e44ad", "#7f5539", "#2e8b57", "#2f6fd0", "#e08a1e", "#c0392b")  # of the conditions, in order

@@ -23,11 +23,11 @@ import numpy as np
 from scripted_arms import attempt_of
 
 from robo_dream import config
-from robo_dream.apps.run import RunConfig
+from robo_dream.cli.run import RunConfig
 from robo_dream.evaluation.intervals import wilson
-from robo_dream.replay.events import append_line
-from robo_dream.replay.record import read_run
-from sim.world import World
+from robo_dream.recording.events import append_line
+from robo_dream.recording.record import read_run
+from sim.tabletop.world import World
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("reach", "push")
@@ -38,7 +38,7 @@ Row = dict[str, object]
 def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
     rmtree(out, ignore_errors=True)  # of a trial that was cut short
     out.mkdir(parents=True)
-    command = [sys.executable, "-m", "robo_dream.apps.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
+    command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
     with (out / "said.txt").open("w") as said:
         try:
             done = subprocess.run(

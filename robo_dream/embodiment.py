@@ -3,7 +3,8 @@
 NumPy only: this file is what the computer beside a robot imports.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -238,6 +239,18 @@ class Clock(Protocol):
 
 
 @runtime_checkable
+class ToolKinematics(Protocol):
+    """Where the tool is for joint positions (rad), and joint positions that bring it somewhere; see `robo_dream.control.kinematics`."""
+
+    def forward(self, joint_pos: Float[np.ndarray, " joint"]) -> Pose: ...
+
+    def inverse(
+        self, joint_pos: Float[np.ndarray, " joint"], target: Pose, num_iterations: int = 30, tolerance: float = 1e-4
+    ) -> Float[np.ndarray, " joint"]: ...
+
+
+
+@runtime_checkable
 class RobotArm(Protocol):
     """An arm. Use it as a context manager: entering connects, leaving stops the arm first and then disconnects."""
 
@@ -283,3 +296,43 @@ class Camera(Protocol):
     def read(self) -> Frame:
         """The newest frame."""
         ...
+
+
+BOX = 4  # equal looks of a box in one turn
+
+
+def upright_turn(quats: Float[np.ndarray, "*batch 4"], symmetry: int) -> Float[np.ndarray, "*batch"]:
+    """Heading (rad) of objects at orientations `quats` (wxyz), known up to a `symmetry`-th of a full turn.
+
+    A box (4) may lie on any of its faces: then the heading is that of its most level edge, whichever edge that is. Anything
+    else is taken to stand upright, and its heading is that of its x axis.
+    """
+    w, x, y, z = np.moveaxis(np.asarray(quats, np.float64), -1, 0)
+    edges = np.stack(
+        [  # the columns of the rotation matrix
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], -1),
+            np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], -1),
+            np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], -1),
+        ],
+        -2,
+    )
+    chosen = np.abs(edges[..., 2]).argmin(-1) if symmetry == BOX else np.zeros(w.shape, np.int64)
+    edge = np.take_along_axis(edges, chosen[..., None, None], -2)[..., 0, :]
+    return np.asarray(np.arctan2(edge[..., 1], edge[..., 0]))
+
+
+class WallClock:
+    """Monotonic seconds of this computer; frames and arm states must be stamped by the same clock."""
+
+    def __init__(self, read: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._read = read
+        self._sleep = sleep
+
+    def now(self) -> float:
+        return self._read()
+
+    def sleep_until(self, time: float) -> None:
+        """Returns at `time`, at once when that has passed."""
+        remaining = time - self._read()
+        if remaining > 0:
+            self._sleep(remaining)

@@ -28,14 +28,14 @@ from sim.emulators.faults import Fault, FaultInjector
 from sim.emulators.feetech_bus import FeetechBus
 from sim.emulators.line_server import LineServer
 from sim.emulators.plant import Plant
+from sim.emulators.plant_arm import PlantArm
 from sim.emulators.servo_bus import ServoBus
 from sim.emulators.so101 import MOUNTS
 from sim.emulators.ur_controller import UrController
 from sim.emulators.xarm_controller import XarmController
 from sim.emulators.xarm_gripper import XarmGripper
-from sim.plant_arm import PlantArm
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 from .lockstep import Lockstep
 from .wires import LineSocket, Replies, UrClient, XarmPort, port_handler

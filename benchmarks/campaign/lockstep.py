@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from types import TracebackType
 
-from robo_dream.control.guard import Verdict
-from robo_dream.control.guard_thread import GuardThread
+from robo_dream.safety.guard import Verdict
+from robo_dream.safety.guard_thread import GuardThread
 from sim.emulators.plant import Plant
 
 _REST = 1.0  # s that a stop may take until commands are at rest

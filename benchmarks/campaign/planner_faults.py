@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from robo_dream.control.asynchronous import DelayedThinker, Think
 from robo_dream.control.cartesian import CartesianArm
-from robo_dream.control.decider import Decided
+from robo_dream.control.episode import Decided, LoopConfig
 from robo_dream.control.loop import run_episode
-from robo_dream.control.loop_config import LoopConfig
-from robo_dream.control.overlapped import DelayedThinker, Think
 from robo_dream.embodiment import Frame, Intrinsics, Observation
 from robo_dream.errors import ArmError, RoboDreamError
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
 from robo_dream.testing.point_mass import PointMassModel
 
 from .lockstep import Beat

@@ -10,18 +10,18 @@ import numpy as np
 
 from hardware.arms.ur import UrArm, UrConfig
 from hardware.arms.xarm import XarmArm, XarmConfig
-from robo_dream.apps.arms import guard_of
-from robo_dream.control.guard_thread import GuardThread
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import RobotArm
 from robo_dream.errors import ContractError, RoboDreamError
+from robo_dream.runtime.arms import guard_of
+from robo_dream.safety.guard_thread import GuardThread
+from robo_dream.safety.limits import SafetyLimits
 from sim.emulators.controller_process import ControllerProcess
 from sim.emulators.faults import Fault
 from sim.emulators.plant import Plant
 from sim.emulators.ur_rtde import UrEmulator
 from sim.emulators.xarm import XarmEmulator
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 from .runs import COMMAND_DT, Outcome
 from .witness import Witness

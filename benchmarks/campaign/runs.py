@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robo_dream.apps.arms import guard_of
-from robo_dream.control.clearance import Clearance
-from robo_dream.control.collision import CollisionCheck
-from robo_dream.control.guard import Guard
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, ArmState, Observation
 from robo_dream.errors import ArmError, ContractError, DataError, SafetyStopError
 from robo_dream.imagination import Goal
-from robo_dream.replay.record import read_run
-from robo_dream.replay.writer import RunWriter
-from sim.arm import collision_check
+from robo_dream.recording.record import read_run
+from robo_dream.recording.writer import RunWriter
+from robo_dream.runtime.arms import guard_of
+from robo_dream.safety.collision import CollisionCheck
+from robo_dream.safety.guard import Guard
+from robo_dream.safety.limits import Clearance, SafetyLimits
+from sim.tabletop.arm import collision_check
 
 from .benches import Bench, bench
 from .lockstep import Beat, SteppedGuard

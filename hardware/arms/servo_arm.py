@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hardware.arms.stopped import StoppedOnLeaving
-from robo_dream.control.safety import rest_reasons
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
+from robo_dream.safety.limits import rest_reasons
 
 TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)

@@ -5,15 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from robo_dream.control.decider import Decider, moved_on
-from robo_dream.control.episode import Episode, EpisodeEnd
-from robo_dream.control.loop_config import LoopConfig
-from robo_dream.control.overlapped import Thinker, ThreadThinker, overlapped_episode
-from robo_dream.control.safety import plan_age_reasons
-from robo_dream.control.stepping import Stepping, hold_action, observe
+from robo_dream.control.asynchronous import Thinker, ThreadThinker, overlapped_episode
+from robo_dream.control.episode import Decider, Episode, EpisodeEnd, LoopConfig, Stepping, hold_action, moved_on, observe
 from robo_dream.embodiment import Camera, Clock, Observation, RobotArm
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Goal, ImaginationRecord, Planner, WorldModel
+from robo_dream.safety.limits import plan_age_reasons
 
 __all__ = ["LoopConfig", "hold_action", "observe", "run_episode"]
 
@@ -83,3 +80,37 @@ def _decide(
         run.previous = moved_on(decided.plan, execute_steps - decider.model.action_block)
         return None
     return run.hold(late or decided.reasons)
+
+
+Script = Callable[[Observation], np.ndarray | None]
+"""The next action, given what is seen; None when there is none any more."""
+
+
+def scripted_episode(
+    arm: RobotArm,
+    cameras: Sequence[Camera],
+    clock: Clock,
+    script: Script,
+    config: LoopConfig,
+    *,
+    truth: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    is_done: Callable[[Observation], bool] | None = None,
+    on_step: Callable[[Observation, np.ndarray, np.ndarray], None] | None = None,
+) -> Episode:
+    """As `run_episode`, without decisions: an episode ends as BUDGET when the script does."""
+    run = Stepping(arm, cameras, clock, config, truth, on_step)
+
+    def turn() -> EpisodeEnd | None:
+        if run.blind:
+            return run.hold(run.blind)
+        action = script(run.observations[-1])
+        if action is None:
+            return EpisodeEnd.BUDGET
+        run.consecutive_holds = 0
+        return run.act(action)
+
+    try:
+        end = run.until_end(is_done, turn)
+    finally:
+        arm.stop()
+    return run.episode(end)

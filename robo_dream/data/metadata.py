@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from robo_dream.data import layout
 from robo_dream.data.features import lerobot_features
-from robo_dream.data.spec import DatasetSpec
-from robo_dream.data.split import split_ranges
+from robo_dream.data.spec import DatasetSpec, split_ranges
 from robo_dream.errors import DataError
 
 _LARGE_PAGE = 1 << 28  # bytes: the pictures of an episode

@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
-from robo_dream.data.features import camera_key, camera_names, column, pictures
-from robo_dream.data.images import decode_mp4
+from robo_dream.data.features import camera_key, camera_names, column, decode_mp4, pictures
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError

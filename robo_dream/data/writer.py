@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
-from robo_dream.data.features import episode_table, with_indices
-from robo_dream.data.images import encode_mp4
+from robo_dream.data.features import encode_mp4, episode_table, with_indices
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.stats import Stats, combine, episode_stats, index_stats, stats_columns, stats_from_row, stats_json
 from robo_dream.errors import DataError

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
+from robo_dream.models.compiled import Plain, RowRunner
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.decoder import Decoder
-from robo_dream.models.distance import TemporalDistance
 from robo_dream.models.dynamics import Dynamics
-from robo_dream.models.encoder import Encoder
-from robo_dream.models.images import to_float, to_uint8
-from robo_dream.models.inverse import AdjacentInverse, InverseModel
-from robo_dream.models.pose_head import PoseHead, scene_pose
-from robo_dream.models.rows import Plain, RowRunner
+from robo_dream.models.encoder import Encoder, to_float, to_uint8
+from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
+from robo_dream.models.policy import AdjacentInverse, InverseModel
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512

@@ -7,11 +7,10 @@ from typing import Literal
 
 import torch
 
+from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import HOLD, NOISE
-from robo_dream.planning.noise import NoiseStreams
-from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search_planner import SearchPlanner
+from robo_dream.planning.candidates import HOLD, NOISE, NoiseStreams, require_between
+from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -72,3 +71,39 @@ class RandomPlanner(SearchPlanner[RandomConfig]):
         scored = search.score(search.of(actions, NOISE))
         search.end_iteration()
         return search.plan(scored, scored.best(1))
+
+
+@dataclass(frozen=True)
+class DirectConfig:
+    """One suggestion; whether it is the most likely or a sampled one is the proposer's setting."""
+
+    kind: Literal["direct"] = "direct"
+    horizon: int = 5  # imagined steps, for the record; only the proposer decides
+    unsure_above: float = math.inf  # disagreement of the suggestion beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon")
+        require_between(self, 0, math.inf, "unsure_above")
+
+
+@dataclass(frozen=True)
+class DirectPlanner(SearchPlanner[DirectConfig]):
+    """The first suggestion of its one proposer, imagined once so that the record shows what was expected of it."""
+
+    name = "direct"
+
+    def __post_init__(self) -> None:
+        if len(self.proposers) != 1:
+            raise ContractError(
+                f"the direct planner was given {len(self.proposers)} proposers {[p.name for p in self.proposers]}; give it exactly one"
+            )
+
+    @torch.inference_mode()
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
+        """See `Planner.plan`; `previous` and `deadline` change nothing."""
+        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+        with search.watch.stage("propose"):
+            suggestion = search.suggested(self.proposers[0], 1)
+        scored = search.score(suggestion)
+        search.end_iteration()
+        return search.plan(scored, scored.best(1), self.config.unsure_above)

@@ -8,11 +8,9 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import MEAN, NOISE, num_candidates
-from robo_dream.planning.distribution import elite_moments
-from robo_dream.planning.modes import find_modes, followed_elites, what_returns
-from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search_planner import SearchPlanner
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, require_between
+from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, what_returns
+from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)

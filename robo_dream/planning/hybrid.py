@@ -8,10 +8,9 @@ from typing import Literal
 import torch
 
 from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates
-from robo_dream.planning.descent import score_with_slopes
-from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search_planner import SearchPlanner
+from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates, require_between
+from robo_dream.planning.gradient import score_with_slopes
+from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import MEAN, NOISE, num_candidates
-from robo_dream.planning.distribution import weighted_moments
-from robo_dream.planning.modes import FOLLOWED, find_modes, followed_elites, what_returns
-from robo_dream.planning.ranges import require_between
-from robo_dream.planning.search_planner import SearchPlanner
+from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, require_between
+from robo_dream.planning.elites import FOLLOWED, find_modes, followed_elites, weighted_moments, what_returns
+from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,38 @@
-"""Imagines and judges candidates of all problems together, in pieces when there are too many for memory."""
+"""Seconds spent in each stage of a decision, by an injected clock."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robo_dream.errors import ContractError
+from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, WorldModel, finite_or_inf
 from robo_dream.planning.candidates import Candidates, gather_samples, join, join_candidates, num_candidates
-from robo_dream.planning.stopwatch import Stopwatch
+
+
+class Stopwatch:
+    """Adds up seconds by stage. On a GPU a stage's work may be waited for in a later one; the total is exact."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seconds: dict[str, float] = {}
+        self._start = clock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = self._clock()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - start
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage so far, and "total" since the watch was made."""
+        return {**self._seconds, "total": self._clock() - self._start}
+
 
 MAX_KEPT = 4096  # candidates of a problem whose imagined futures stay in memory; 20 MB at 5 steps of 256 numbers
 
@@ -140,3 +162,55 @@ def _judged(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
     finite_actions = torch.isfinite(actions).flatten(2).all(dim=2)
     totals, _ = finite_or_inf(torch.where(finite_actions, costs.total, torch.inf))
     return Scored(actions, origins, imagination.latents, imagination.disagreement, dict(costs.terms), totals)
+
+
+@dataclass(frozen=True)
+class RiskConfig:
+    """`mean` trusts all heads alike, `worst` the most pessimistic, `cvar` the mean of the worst `tail` of them.
+
+    Conditional value at risk: Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 2000. Each head keeps to its own
+    future for all steps, as the particles "TS infinity" of PETS (Chua et al. 2018, arXiv 1805.12114).
+    """
+
+    measure: Literal["mean", "worst", "cvar"] = "cvar"
+    tail: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tail <= 1:
+            raise ConfigError(f"RiskConfig.tail is {self.tail}; allowed is a share of the futures above 0 and at most 1")
+
+    def of(self, totals: Float[Tensor, "head batch sample"]) -> Float[Tensor, "batch sample"]:
+        """One total from those of all futures; a single future that is not finite makes it so."""
+        match self.measure:
+            case "mean":
+                return totals.mean(dim=0)
+            case "worst":
+                return totals.amax(dim=0)
+            case "cvar":
+                count = math.ceil(self.tail * len(totals) - 1e-9)
+                return totals.sort(dim=0, descending=True).values[:count].mean(dim=0)
+
+
+@runtime_checkable
+class ManyFutures(Protocol):
+    """A world model that can imagine apart what each of its heads believes."""
+
+    def imagine_apart(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
+        """One imagination for each head, which stands on its own predictions at every step."""
+        ...
+
+
+def judged_by_risk(model: ManyFutures, cost: Cost, belief: Belief, goal: Goal, candidates: Scored, risk: RiskConfig) -> Scored:
+    """`candidates` with totals that are the risk over the heads' futures; what was not finite before stays so."""
+    totals = torch.stack([cost(future, goal).total for future in model.imagine_apart(belief, candidates.actions)])
+    risked, _ = finite_or_inf(risk.of(totals))
+    return replace(candidates, totals=torch.where(torch.isfinite(candidates.totals), risked, torch.inf))
+
+
+def check_many_futures(model: object) -> ManyFutures:
+    """`model`, or `ContractError` when it has but one future."""
+    if not isinstance(model, ManyFutures):
+        raise ContractError(
+            f"{type(model).__name__} imagines one future only, so there is no risk to weigh; set planner.risk=null, or use a learned model"
+        )
+    return model

@@ -1,8 +1,10 @@
-"""The accounts of one call to a planner: iterations until the deadline, the best so far, and the plan with its trace."""
+"""Clocks that know how often they were read, so that a search cut by its deadline can be cut there again."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,14 +12,45 @@ from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, Proposer, SearchTrace, WorldModel
-from robo_dream.planning.bounds import Bounds, bounds_of
-from robo_dream.planning.candidates import HOLD, PREVIOUS, Candidates, of_origin, origin_names
-from robo_dream.planning.counted_clock import CountedClock
-from robo_dream.planning.noise import NoiseStreams
-from robo_dream.planning.risk import RiskConfig, check_many_futures, judged_by_risk
-from robo_dream.planning.scoring import Scored, join_scored, score
-from robo_dream.planning.stopwatch import Stopwatch
-from robo_dream.planning.warm_start import check_previous, shifted_plan
+from robo_dream.planning.candidates import (
+    HOLD,
+    PREVIOUS,
+    Bounds,
+    Candidates,
+    NoiseStreams,
+    bounds_of,
+    check_previous,
+    of_origin,
+    origin_names,
+    shifted_plan,
+)
+from robo_dream.planning.scoring import RiskConfig, Scored, Stopwatch, check_many_futures, join_scored, judged_by_risk, score
+
+DEADLINE = 0.5  # seconds of a `RecordedClock`, between the two times it can show
+
+
+@dataclass
+class CountedClock:
+    """`clock`, and how often it was read."""
+
+    clock: Callable[[], float]
+    num_readings: int = 0
+
+    def __call__(self) -> float:
+        self.num_readings += 1
+        return self.clock()
+
+
+@dataclass
+class RecordedClock:
+    """Past `DEADLINE` at the readings in `late` (counted from 1) and before it at all others."""
+
+    late: Sequence[int]
+    num_readings: int = 0
+
+    def __call__(self) -> float:
+        self.num_readings += 1
+        return 2 * DEADLINE if self.num_readings in self.late else 0.0
 
 
 class Search:
@@ -169,3 +202,38 @@ class Search:
             PlanStatus.NO_FINITE_ROLLOUT if is_lost else otherwise if is_sure else PlanStatus.UNSURE
             for is_lost, is_sure in zip(lost, sure, strict=True)
         )
+
+
+@runtime_checkable
+class HasHorizon(Protocol):
+    """The configuration of a planner."""
+
+    @property
+    def horizon(self) -> int:
+        """Imagined steps."""
+        ...
+
+
+Config = TypeVar("Config", bound=HasHorizon)
+
+
+@dataclass(frozen=True)
+class SearchPlanner(Generic[Config]):
+    """A `Planner` but for `plan`, which begins with `begin`. `name` is told in plans and names the planner's random stream."""
+
+    name: ClassVar[str]
+
+    model: WorldModel
+    cost: Cost
+    config: Config
+    proposers: Sequence[Proposer] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    def begin(
+        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None, deadline: float | None, sample_budget: int
+    ) -> Search:
+        """The accounts of one decision; raises `ContractError` when the arguments of `plan` do not fit together."""
+        return Search(
+            self.model, self.cost, belief, goal, seeds, previous, self.proposers,
+            planner=self.name, horizon=self.config.horizon, sample_budget=sample_budget, clock=self.clock, deadline=deadline,
+        )  # fmt: skip

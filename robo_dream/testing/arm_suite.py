@@ -5,8 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from robo_dream.control.clock import WallClock
-from robo_dream.embodiment import PROPRIO_NAMES, Clock, RobotArm
+from robo_dream.embodiment import PROPRIO_NAMES, Clock, RobotArm, WallClock
 from robo_dream.errors import RoboDreamError
 
 

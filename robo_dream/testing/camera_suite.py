@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from robo_dream.control.clock import WallClock
-from robo_dream.embodiment import Camera, Clock
+from robo_dream.embodiment import Camera, Clock, WallClock
 
 
 class CameraSuite:

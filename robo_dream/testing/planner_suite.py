@@ -8,7 +8,7 @@ import torch
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, Planner, PlanStatus, WorldModel
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Imagination, ScenePose, WorldModel
-from robo_dream.planning.bounds import bounds_of
+from robo_dream.planning.candidates import bounds_of
 
 TOOL_MOVE_LIMITS = np.array([0.025, 0.025, 0.025, 0.08, 0.2], np.float32)  # m, m, m, rad, closure; each control step
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robo_dream.models.bridge import on_the_way
-from robo_dream.models.inverse import AdjacentInverse
+from robo_dream.models.policy import AdjacentInverse
+from robo_dream.models.policy_prior import on_the_way
 from robo_dream.training.frames import blocks_after
 
 

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.models.images import to_float
+from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, Split, frame_index, pictures
 from robo_dream.training.stage import Progress

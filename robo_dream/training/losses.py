@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from robo_dream.models.pose_head import OBJECT_START
+from robo_dream.models.heads import OBJECT_START
 
 
 def ensemble_loss(

@@ -7,8 +7,7 @@ import torch
 
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.bridge_targets import bridge_loss, bridge_targets
-from robo_dream.training.frames import Frames, frame_index, goal_frames, known, normalised_actions
-from robo_dream.training.labels import pose_labels
+from robo_dream.training.frames import Frames, frame_index, goal_frames, known, normalised_actions, pose_labels
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import OpenLoop, held_out_windows, open_loop
 from robo_dream.training.probes import linear_probe, mlp_probe, probe_errors

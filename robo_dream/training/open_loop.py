@@ -8,11 +8,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from robo_dream.imagination import Belief
-from robo_dream.models.bridge import bridge_points
+from robo_dream.models.policy_prior import bridge_points
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, Split, blocks_after, frame_index, pictures
 from robo_dream.training.latents import encode_frames
-from robo_dream.training.ranks import spearman
+from robo_dream.training.probes import spearman
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a latent holds: how well object and tool pose can be read from it, by a linear map and by a small MLP."""
+"""Spearman's rank correlation."""
 
 import math
 
@@ -7,8 +7,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from robo_dream.models.heads import OBJECT_POS, OBJECT_TURN, TOOL_POS, objects
 from robo_dream.models.layers import mlp
-from robo_dream.models.pose_head import OBJECT_POS, OBJECT_TURN, TOOL_POS, objects
+
+
+def spearman(a: Float[np.ndarray, " number"], b: Float[np.ndarray, " number"]) -> float:
+    """Correlation of ranks (ties share their mean rank); NaN when one of the two is constant."""
+    ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
+    if min(np.ptp(rank) for rank in ranks) == 0:
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2.0)[inverse]
+
 
 RIDGE = 1e-3
 MLP_STEPS, MLP_BATCH = 600, 256

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from robo_dream.models import checkpoint
-from robo_dream.models.images import to_float
+from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
 from robo_dream.training.config import TrainingConfig
@@ -21,14 +21,14 @@ from robo_dream.training.frames import (
     frame_index,
     goal_frames,
     known,
+    model_spec,
     normalised_actions,
     pictures,
+    pose_labels,
 )
-from robo_dream.training.labels import model_spec, pose_labels
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
-from robo_dream.training.metrics_log import MetricsLog
-from robo_dream.training.stage import Progress, Stage, run_stage
+from robo_dream.training.stage import MetricsLog, Progress, Stage, run_stage
 
 STAGE = "representation"
 MODEL_FILE = "representation.safetensors"

@@ -1,20 +1,112 @@
-"""The loop that every training stage runs: schedule, step, log, save, resume."""
+"""Training metrics as JSON lines, and as tensorboard events when asked."""
 
 import contextlib
+import importlib
+import json
 import math
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robo_dream.errors import RoboDreamError
+from robo_dream.errors import CheckpointError, MissingExtraError, RoboDreamError
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.metrics_log import MetricsLog
 from robo_dream.training.optimiser import optimisers
-from robo_dream.training.state import load_state, save_state
+
+
+class MetricsLog:
+    """Appends one JSON object a line; use it as a context manager."""
+
+    def __init__(self, run_dir: Path, tensorboard: bool = False) -> None:
+        self.run_dir = run_dir
+        self.tensorboard = tensorboard
+
+    def __enter__(self) -> "MetricsLog":
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self._writer = _tensorboard(self.run_dir) if self.tensorboard else None
+        self._file = open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, stage: str, step: int, values: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps({"stage": stage, "step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"{stage}/{name}", value, step)
+
+
+def _tensorboard(run_dir: Path) -> Any:
+    try:
+        return importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(run_dir / "tensorboard"))
+    except ImportError as error:
+        raise MissingExtraError("tensorboard is not installed; `pip install 'robo-dream[tensorboard]'` or leave it off") from error
+
+
+def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> None:
+    """Writes beside and replaces, so a killed training leaves the previous state whole."""
+    tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
+    for number, optimiser in enumerate(optimisers):
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
+    with open(beside, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> int | None:
+    """Puts a saved state back and gives its step; None when there is none.
+
+    Raises `CheckpointError` when the file is damaged or was written with another configuration or dataset than `about`.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved = json.loads((file.metadata() or {}).get("state", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise CheckpointError(f"training state {path} is damaged ({error}); delete it to begin the stage again") from error
+    wanted = json.loads(json.dumps(dict(about)))
+    odd = sorted(key for key in {*saved, *wanted} - {"step"} if saved.get(key) != wanted.get(key))
+    if odd:
+        raise CheckpointError(
+            f"training state {path} was written with another {', '.join(odd)}; continue with the same, delete it, or train elsewhere"
+        )
+    module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
+    for number, optimiser in enumerate(optimisers):
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"optimiser.{number}."):
+                index, key = name.split(".", 3)[2:]
+                like = parameters[int(index)]
+                # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
+                state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return int(saved["step"])
+
+
+def _stored(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+
 
 Progress = Callable[[int, int], None]
 MAX_GRADIENT = 5.0

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from robo_dream.errors import ContractError
-from sim.world import World
+from sim.tabletop.world import World
 
 GRIPPER_SPEED = 2.5  # closures a second
 _TICK = 0.002  # s of sleep between looks at the clock

@@ -15,8 +15,8 @@ from jaxtyping import UInt8, UInt16
 
 from robo_dream.errors import CameraError, ConfigError, MissingExtraError
 from sim.emulators.camera_faults import CameraFault, CameraFaultKind
-from sim.render import SceneRenderer
-from sim.world import World
+from sim.rendering import SceneRenderer
+from sim.tabletop.world import World
 
 _DEPTH_UNIT = 0.001  # m a count, as the D400 series
 _BASELINE = 0.015  # m by which the depth sensor stands to the right of the colour sensor, as in a D435

@@ -4,8 +4,8 @@ from sim.emulators.faults import Faults
 from sim.emulators.feetech_bus import FeetechBus
 from sim.emulators.plant import Plant
 from sim.emulators.servo_bus import ServoMount
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 OPENED, CLOSED = 3300, 2040  # ticks of the gripper
 MOUNTS = (*(ServoMount(number) for number in range(1, 6)), ServoMount(6, OPENED, CLOSED - OPENED))

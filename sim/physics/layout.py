@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Int
 
-from sim.world import STATE_PARTS, World
+from sim.tabletop.world import STATE_PARTS, World
 
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from robo_dream.errors import MissingExtraError
 from sim.physics.oracle import PhysicsOracle
-from sim.world import World
+from sim.tabletop.world import World
 
 _MESH, _BOX = int(mujoco.mjtGeom.mjGEOM_MESH), int(mujoco.mjtGeom.mjGEOM_BOX)
 

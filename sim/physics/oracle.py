@@ -12,13 +12,12 @@ from jaxtyping import Float
 from mujoco.rollout import Rollout
 from torch import Tensor
 
-from robo_dream.embodiment import ActionSpec, Observation
+from robo_dream.embodiment import BOX, ActionSpec, Observation, upright_turn
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
-from robo_dream.turns import BOX, upright_turn
 from sim.physics.chain import Chain, ChainMoves
 from sim.physics.layout import StateLayout, layout_of
-from sim.world import CONTROL_DT, SERVO_UPDATES, World
+from sim.tabletop.world import CONTROL_DT, SERVO_UPDATES, World
 
 
 class PhysicsOracle:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import RoboDreamError
-from sim.environments.environment import Environment, goal_observation, observe
-from sim.environments.episodes import RANDOM, STRAYS, ScriptConfig, behaviours, moves, scripted_episode
-from sim.environments.pairs import build_manifest
+from sim.environment import Environment, goal_observation, observe
+from sim.pairs import build_manifest
+from sim.scripts import RANDOM, STRAYS, ScriptConfig, behaviours, moves, scripted_episode
 
 _STEPS = 6
 

@@ -4,9 +4,9 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from sim.tasks.task import Task
+from sim.tabletop.tasks.task import Task
+from sim.tabletop.world import World
 from sim.views.task_view import MAX_STEPS, TaskView
-from sim.world import World
 
 
 class DmEnvironment(dm_env.Environment):

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from robo_dream.errors import MissingExtraError
-from sim.tasks.task import Task
+from sim.tabletop.tasks.task import Task
+from sim.tabletop.world import World
 from sim.views.task_view import MAX_STEPS, TaskView
-from sim.world import World
 
 try:
     import gymnasium

@@ -6,9 +6,9 @@ import numpy as np
 
 from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec, Observation
 from robo_dream.errors import ConfigError
-from sim.tasks.attempt import Attempt
-from sim.tasks.task import Task
-from sim.world import World
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.tasks.task import Task
+from sim.tabletop.world import World
 
 MAX_STEPS = 50  # control steps; 5 s at 10 Hz
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robo_dream import config
-from robo_dream.apps import main
+from robo_dream.cli import main
 from robo_dream.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def make_targets() -> set[str]:
 @pytest.mark.parametrize("command", readme_commands("robo-dream"))
 def test_a_command_of_the_readme_is_one_that_the_program_takes(command: str) -> None:
     args = main.parse(shlex.split(command, comments=True)[1:])
-    module = importlib.import_module(f"robo_dream.apps.{args.verb}")
+    module = importlib.import_module(f"robo_dream.cli.{args.verb}")
     if getattr(args, "config", None):
         config.load(module.CONFIG, ROOT / args.config, args.overrides)
 
@@ -48,7 +48,7 @@ def test_a_make_command_of_the_readme_has_a_target(command: str) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_configuration_file_loads_as_what_its_verb_wants(path: Path) -> None:
-    module = importlib.import_module(f"robo_dream.apps.{VERB_OF.get(path.parent.name, path.parent.name)}")
+    module = importlib.import_module(f"robo_dream.cli.{VERB_OF.get(path.parent.name, path.parent.name)}")
     loaded = config.load(module.CONFIG, path, ())
     assert config.parse(module.CONFIG, config.dump(loaded), "dump") == loaded
 
@@ -75,7 +75,7 @@ def test_the_examples_in_the_help_are_commands_that_the_program_takes(verb: main
 
 
 def test_help_is_fast_and_loads_no_torch() -> None:
-    code = "import sys; from robo_dream.apps import main\ntry: main.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    code = "import sys; from robo_dream.cli import main\ntry: main.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -122,7 +122,7 @@ def test_a_full_disk_is_one_line_and_any_other_failure_of_the_system_is_not_hidd
         with open(path, "wb", buffering=0) as file:
             file.write(b"a result")
 
-    module = importlib.import_module("robo_dream.apps.doctor")
+    module = importlib.import_module("robo_dream.cli.doctor")
     monkeypatch.setattr(module, "run", lambda _: write("/dev/full"))  # answers every write as a full disk does
     assert main.main(["doctor"]) == 1
     assert re.fullmatch(r"robo-dream doctor: the disk is full.*make room.*\n", capsys.readouterr().err)

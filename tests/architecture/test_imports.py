@@ -47,7 +47,7 @@ def test_imports_go_down_the_layers() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.apps.main"])
+@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.cli.main"])
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
     done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -10,11 +10,11 @@ from hardware.cameras.folder import FolderCamera, FolderConfig, FolderWriter
 from hardware.cameras.newest import LiveCamera, WatchConfig
 from hardware.cameras.opencv import OpenCVConfig, opencv_camera
 from hardware.cameras.realsense import RealSenseExposures, RealSenseRecordingConfig, realsense_recording
-from robo_dream.control.square import Crop, SquareCamera
 from robo_dream.embodiment import Camera, Frame, Intrinsics
+from robo_dream.runtime.cameras import Crop, SquareCamera
 from robo_dream.testing.camera_suite import CameraSuite
 from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
-from sim.world import World
+from sim.tabletop.world import World
 
 WATCH = WatchConfig(warm_up_frames=1, start_seconds=20.0, lost_after=5.0)
 FPS = 15

@@ -3,11 +3,7 @@
 import torch
 
 from robo_dream.imagination import Cost, Goal, Imagination
-from robo_dream.planning.costs.build import CostConfig, build_cost
-from robo_dream.planning.costs.disagreement import DisagreementCost
-from robo_dream.planning.costs.distance import DistanceCost
-from robo_dream.planning.costs.latent import LatentCost
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import CostConfig, DisagreementCost, DistanceCost, LatentCost, PoseCost, PoseCostConfig, build_cost
 from robo_dream.testing.cost_suite import CostSuite
 from robo_dream.testing.detour import DetourCost
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import ContractError
-from sim.environments.dm_control import DmControlConfig, Reacher
-from sim.environments.environment import Environment
-from sim.environments.metaworld import Metaworld, MetaworldConfig
-from sim.environments.mujoco_world import PictureConfig
-from sim.environments.ogbench import Ogbench, OgbenchConfig
-from sim.environments.pusht import PushT, PushTConfig
+from sim.adapters.dm_control import DmControlConfig, Reacher
+from sim.adapters.metaworld import Metaworld, MetaworldConfig
+from sim.adapters.mujoco_world import PictureConfig
+from sim.adapters.ogbench import Ogbench, OgbenchConfig
+from sim.adapters.pusht import PushT, PushTConfig
+from sim.environment import Environment
 from sim.testing.environment_suite import EnvironmentSuite
 
 

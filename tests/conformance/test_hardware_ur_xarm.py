@@ -10,14 +10,13 @@ import pytest
 from hardware.arms.ur import UrArm, UrConfig
 from hardware.arms.xarm import XarmArm, XarmConfig
 from robo_dream.control.cartesian import CartesianArm, with_tool
-from robo_dream.control.clock import WallClock
-from robo_dream.embodiment import ArmState, Clock, RobotArm
+from robo_dream.embodiment import ArmState, Clock, RobotArm, WallClock
 from robo_dream.testing.arm_suite import RobotArmSuite
 from sim.emulators.plant import Plant
 from sim.emulators.ur_rtde import UrEmulator
 from sim.emulators.xarm import XarmEmulator
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 
 class Guarded:

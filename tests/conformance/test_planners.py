@@ -3,14 +3,13 @@
 from collections.abc import Callable
 
 from robo_dream.imagination import Cost, Planner, WorldModel
-from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.baselines import DirectConfig, DirectPlanner, DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
-from robo_dream.planning.direct import DirectConfig, DirectPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import InverseProposer
 from robo_dream.testing.planner_suite import PlannerSuite

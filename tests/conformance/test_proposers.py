@@ -4,12 +4,10 @@ import torch
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.imagination import Belief, Goal, Proposer
-from robo_dream.models.bridge import Bridge
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
-from robo_dream.models.suggester import Suggester
+from robo_dream.models.policy_prior import Bridge, Suggester
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.bridge import BridgeProposer
-from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
+from robo_dream.planning.proposals import BridgeProposer, InverseProposer, RepeatedInverseProposer
 from robo_dream.testing.point_mass import PointMassBridge, PointMassInverse, PointMassModel, point_action_spec, point_problems
 from robo_dream.testing.proposer_suite import ProposerSuite
 

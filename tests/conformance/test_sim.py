@@ -3,9 +3,8 @@
 from robo_dream.embodiment import Camera, Clock, RobotArm
 from robo_dream.testing.arm_suite import RobotArmSuite
 from robo_dream.testing.camera_suite import CameraSuite
-from sim.arm import SimArm, SimClock, tool_arm
-from sim.camera import SimCamera
-from sim.world import World
+from sim.tabletop.arm import SimArm, SimClock, tool_arm
+from sim.tabletop.world import SimCamera, World
 
 
 class TestSimArm(RobotArmSuite):

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robo_dream.data.cache import open_dataset
 from robo_dream.data.episode import Episode
-from robo_dream.data.shards import open_dataset
 
 ROOT = Path(__file__).parents[2]
 
 
 def collect(out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "robo_dream.apps.main", "collect", f"out={out}", "play.num_steps=12", *overrides]
+    command = [sys.executable, "-m", "robo_dream.cli.main", "collect", f"out={out}", "play.num_steps=12", *overrides]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 

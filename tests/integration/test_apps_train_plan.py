@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from robo_dream.apps.bars import Bars
-from robo_dream.apps.train_results import figures, training_seconds
+from robo_dream.runtime.progress import Bars
 from robo_dream.models import checkpoint
-from robo_dream.replay.record import read_run
+from robo_dream.recording.record import read_run
+from robo_dream.runtime.train_results import figures, training_seconds
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--config=configs/collect/jaco_tiny.yaml", "num_episodes=4", "play.num_steps=45", "workers=1", "test_fraction=0.5")
@@ -24,7 +24,7 @@ TRAIN = (
 
 
 def robo_dream(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "robo_dream.apps.main", *words]
+    command = [sys.executable, "-m", "robo_dream.cli.main", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from robo_dream.apps.main import main
+from robo_dream.cli.main import main
 
 
 def test_bench_prints_times_work_growth_and_memory(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from robo_dream.apps import main
-from robo_dream.control.calibration import file
+from robo_dream.calibration import file
+from robo_dream.cli import main
 
 pytest.importorskip("cv2")
 pytest.importorskip("pyrealsense2")

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.apps import compose
-from robo_dream.apps.evaluate import EvaluateConfig, pair_seed
-from robo_dream.apps.main import main
+from robo_dream.cli.evaluate import EvaluateConfig, pair_seed
+from robo_dream.cli.main import main
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
-from robo_dream.models.suggester import Suggester
+from robo_dream.models.policy_prior import Suggester
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
+from robo_dream.runtime import compose
 from sim.physics.oracle import PhysicsOracle
-from sim.tasks.catalogue import task_named
-from sim.tasks.task import moment_at
-from sim.world import World
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.tasks.task import moment_at
+from sim.tabletop.world import World
 
 MANIFESTS = Path("configs/manifests")
 CHECKPOINT = EvaluateConfig().checkpoint

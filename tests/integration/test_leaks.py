@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.apps import compose
-from robo_dream.apps.evaluate import Job
-from robo_dream.apps.evaluate_worker import attempt_stage
-from robo_dream.apps.stages import Stage, environment_stage
+from robo_dream.cli.evaluate import Job
 from robo_dream.embodiment import PROPRIO_NAMES, ArmState
 from robo_dream.evaluation.manifest import Manifest
 from robo_dream.imagination import Belief
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
-from robo_dream.models.pose_head import pose_names
+from robo_dream.models.heads import pose_names
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs.build import CostConfig
-from sim.environments.dm_control import DmControlConfig, Reacher
-from sim.environments.environment import Environment, moment_at
-from sim.environments.metaworld import Metaworld, MetaworldConfig
-from sim.environments.mujoco_world import MujocoWorld, PictureConfig
-from sim.environments.ogbench import Ogbench, OgbenchConfig
-from sim.environments.pairs import build_manifest
-from sim.environments.pusht import PushT, PushTConfig
-from sim.moment import Moment
+from robo_dream.planning.costs import CostConfig
+from robo_dream.runtime import compose
+from robo_dream.runtime.evaluate_worker import attempt_stage
+from robo_dream.runtime.stages import Stage, environment_stage
+from sim.adapters.dm_control import DmControlConfig, Reacher
+from sim.adapters.metaworld import Metaworld, MetaworldConfig
+from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
+from sim.adapters.ogbench import Ogbench, OgbenchConfig
+from sim.adapters.pusht import PushT, PushTConfig
+from sim.environment import Environment, moment_at
+from sim.ground_truth import Moment
+from sim.pairs import build_manifest
 
 SIZE, BUDGET = 64, 10
 SEARCH = CemConfig(num_samples=8, num_iterations=2, num_elites=2, num_proposals=4)

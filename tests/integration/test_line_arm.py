@@ -13,7 +13,7 @@ from robo_dream.embodiment import RobotArm
 from robo_dream.errors import ArmError, ConfigError, ContractError
 from sim.emulators.line_server import LineServer
 from sim.emulators.plant import Plant
-from sim.world import World
+from sim.tabletop.world import World
 
 PATIENT = 2.0  # s; a busy machine
 

@@ -9,20 +9,21 @@ import torch
 from PIL import Image
 
 from robo_dream import config
-from robo_dream.apps import compose, main
-from robo_dream.apps.asker import RunAsker
-from robo_dream.apps.compose import PlanningConfig
-from robo_dream.apps.evaluate import EvaluateConfig
+from robo_dream.cli import main
+from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
-from robo_dream.planning.costs.build import CostConfig
-from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.costs import CostConfig
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.planning.record import record_of
-from robo_dream.replay.archive import read_archive, write_archive
-from robo_dream.replay.made_with import made_with
-from robo_dream.replay.record import read_run
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.archive import read_archive, write_archive
+from robo_dream.recording.made_with import made_with
+from robo_dream.recording.record import read_run
+from robo_dream.recording.writer import RunWriter
+from robo_dream.runtime import compose
+from robo_dream.runtime.asker import RunAsker
+from robo_dream.runtime.compose import PlanningConfig
 
 PLANNING = PlanningConfig(
     GuardedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)

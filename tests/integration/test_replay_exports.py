@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robo_dream.apps import main
-from robo_dream.apps.evaluate import EvaluateConfig
-from robo_dream.apps.plan_episode import write_pictures
-from robo_dream.data.shards import open_dataset
+from robo_dream.cli import main
+from robo_dream.cli.evaluate import EvaluateConfig
+from robo_dream.data.cache import open_dataset
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.record import record_of
-from robo_dream.replay.record import RunRecord, read_run
-from robo_dream.replay.video import VideoConfig
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.record import RunRecord, read_run
+from robo_dream.recording.writer import RunWriter
+from robo_dream.runtime.plan_episode import write_pictures
+from robo_dream.viewer.video import VideoConfig
 
 torch = pytest.importorskip("torch")
 PATH, SIDE = EvaluateConfig().checkpoint, 96
@@ -27,8 +27,8 @@ PATH, SIDE = EvaluateConfig().checkpoint, 96
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two decisions of the inverse model alone, and the eleven control steps around them, with noise for pictures."""
-    from robo_dream.apps import compose
-    from robo_dream.planning.direct import DirectConfig
+    from robo_dream.planning.baselines import DirectConfig
+    from robo_dream.runtime import compose
 
     root = tmp_path_factory.mktemp("run") / "record"
     model = compose.load_checkpoint_model(PATH)

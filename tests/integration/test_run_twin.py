@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from hardware.arms.franka import FrankaConfig
-from robo_dream.apps import main
-from robo_dream.apps.arms import LineKind, at_address, build_guarded
-from robo_dream.apps.connected import go_to_start
-from robo_dream.apps.run import StartConfig
-from robo_dream.apps.twin import Twin
-from robo_dream.control.guard_process import GuardProcess
-from robo_dream.control.safety import SafetyLimits
+from robo_dream.cli import main
+from robo_dream.cli.run import StartConfig
 from robo_dream.errors import ConfigError, SafetyStopError
-from robo_dream.replay.record import read_run
-from sim.scene import SceneConfig
+from robo_dream.recording.record import read_run
+from robo_dream.runtime.arms import LineKind, at_address, build_guarded
+from robo_dream.runtime.connected import go_to_start
+from robo_dream.runtime.twin import Twin
+from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.limits import SafetyLimits
+from sim.tabletop.scene import SceneConfig
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/hardware/jaco_twin.yaml")
@@ -75,7 +75,7 @@ def test_dry_run_does_everything_but_move(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_in_a_still_arm_and_a_readable_record(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "robo_dream.apps.main", "run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30"]
+    command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30"]
     process = subprocess.Popen([*command, "loop.limits.max_state_age=1"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     end = time.monotonic() + 120
     while len(list(tmp_path.glob("*/record/steps/*"))) < 3 and time.monotonic() < end:

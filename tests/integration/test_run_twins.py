@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_dream.apps import main
-from robo_dream.replay.record import RunRecord, read_run
-from sim.moment import moment_of
-from sim.scene import SceneConfig
-from sim.world import World
+from robo_dream.cli import main
+from robo_dream.recording.record import RunRecord, read_run
+from sim.ground_truth import moment_of
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 PATIENT = (  # a busy machine is not an unsafe arm
     "loop.limits.max_state_age=2", "loop.limits.max_frame_age=10", "loop.limits.max_frame_spread=10", "loop.limits.max_command_gap=1",

@@ -11,7 +11,7 @@ from robo_dream.errors import MissingExtraError
 from robo_dream.imagination import Belief
 from sim.physics.mjx import MjxOracle, with_box_hand
 from sim.physics.oracle import PhysicsOracle
-from sim.world import World
+from sim.tabletop.world import World
 
 FREE = 1e-5  # rad and m after 125 physics steps in float32; 5e-7 was measured
 

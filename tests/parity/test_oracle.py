@@ -8,11 +8,11 @@ import torch
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief
-from sim.behaviours.skills import CLOSED, OPEN, go, squeeze
 from sim.physics.chain import Chain, ChainMoves
 from sim.physics.oracle import PhysicsOracle
-from sim.start import draw_start
-from sim.world import World
+from sim.tabletop.behaviours.skills import CLOSED, OPEN, go, squeeze
+from sim.tabletop.start import draw_start
+from sim.tabletop.world import World
 
 SAME_STATE = 2e-3  # m and rad over 25 control steps; last digits of the joint targets decide when a contact of meshes begins
 

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_dream.control.guard import Guard, Wanted
-from robo_dream.control.motion import Motion, MotionLimits, at_rest, braked, rest_of, toward
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ArmState
+from robo_dream.safety.guard import Guard, Wanted
+from robo_dream.safety.limits import SafetyLimits
+from robo_dream.safety.motion import Motion, MotionLimits, at_rest, braked, rest_of, toward
 
 DT = 0.02
 LOW, HIGH = np.array([-1.0, -2.0, 0.0]), np.array([1.0, 2.0, 1.0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from robo_dream.control.cartesian import downward_quat, downward_yaw
 from robo_dream.embodiment import Pose
-from sim.world import World
+from sim.tabletop.world import World
 
 UNIT = st.floats(0, 1)
 MOVE = st.lists(st.floats(-2, 2), min_size=5, max_size=5)  # in units of the limits

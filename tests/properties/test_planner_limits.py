@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from robo_dream.embodiment import ActionSpec
 from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs.latent import LatentCost
-from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig, build_planner
 from robo_dream.planning.mppi import MppiConfig
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import InverseProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel

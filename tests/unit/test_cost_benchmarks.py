@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from robo_dream.imagination import ScenePose
-from robo_dream.planning.costs.distance import TemporalDistance
-from sim.tasks.catalogue import task_named
-from sim.tasks.pairs import PairRule, build_manifest
-from sim.world import World
+from robo_dream.planning.costs import TemporalDistance
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.tasks.pairs import PairRule, build_manifest
+from sim.tabletop.world import World
 
 ROOT = Path(__file__).parents[2]
 

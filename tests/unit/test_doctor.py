@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from robo_dream.apps import doctor
-from robo_dream.apps.checks import checkpoint, devices, extras, machine, rendering, simulation, tensor
-from robo_dream.apps.checks.check import Check, Status
-from robo_dream.apps.checks.program import Outcome, run_program
+from robo_dream.cli import doctor
+from robo_dream.runtime.checks import checkpoint, devices, extras, machine, rendering, simulation, tensor
+from robo_dream.runtime.checks.check import Check, Status
+from robo_dream.runtime.checks.program import Outcome, run_program
 
 
 def run(monkeypatch: pytest.MonkeyPatch, checks: Sequence[Check], as_json: bool) -> int:

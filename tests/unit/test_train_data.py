@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_dream.apps.train_data import open_training_data
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import DataError
+from robo_dream.runtime.train_data import open_training_data
 from robo_dream.training.config import TrainingConfig
 from tests.unit.data.episodes import make_episode, make_spec
 

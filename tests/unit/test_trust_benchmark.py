@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from robo_dream.imagination import Belief, Goal
-from robo_dream.planning.costs.pose import PoseCostConfig
+from robo_dream.planning.costs import PoseCostConfig
 from sim.physics.oracle import PhysicsOracle
-from sim.world import World
+from sim.tabletop.world import World
 
 ROOT = Path(__file__).parents[2]
 

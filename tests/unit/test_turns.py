@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from robo_dream.turns import BOX, upright_turn
+from robo_dream.embodiment import BOX, upright_turn
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from robo_dream.errors import ArmError
 from sim.emulators.controller_process import ControllerProcess
 from sim.emulators.faults import Fault
 from sim.emulators.plant import JointReading, Plant
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 AMPLITUDE, RATE = 0.15, 2.0  # rad and rad/s of the test's swing, which is slower than the drivers' limit of 1 rad/s
 

@@ -12,8 +12,8 @@ from robo_dream.errors import ConfigError
 from sim.emulators.plant import Plant
 from sim.emulators.ur_rtde import UrEmulator
 from sim.emulators.xarm import XarmEmulator
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robo_dream.control.calibration import file
-from robo_dream.control.calibration.board import Board, BoardConfig
-from robo_dream.control.calibration.file import Calibration, CameraCalibration, JointCalibration, LatencyCalibration
-from robo_dream.control.calibration.latency import lag, motion, motion_of_points, sweep
-from robo_dream.control.calibration.least_squares import fit
-from robo_dream.control.calibration.poses import distance, from_quat, inverse, moved, rotation, rotation_vector
+from robo_dream.calibration import file
+from robo_dream.calibration.calibration_board import Board, BoardConfig
+from robo_dream.calibration.file import Calibration, CameraCalibration, JointCalibration, LatencyCalibration
+from robo_dream.calibration.latency import lag, motion, motion_of_points, sweep
+from robo_dream.calibration.poses import distance, fit, from_quat, inverse, moved, rotation, rotation_vector
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError, ContractError, DataError
 

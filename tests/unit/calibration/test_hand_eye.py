@@ -5,18 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from robo_dream.control.calibration.board import Board, BoardConfig, Detection
-from robo_dream.control.calibration.hand_eye import Mount, View, solve
-from robo_dream.control.calibration.joints import check_joints
-from robo_dream.control.calibration.moves import tool_matrix, view_poses
-from robo_dream.control.calibration.poses import distance, inverse, moved, pose, project, rotation
+from robo_dream.calibration.calibration_board import Board, BoardConfig, Detection
+from robo_dream.calibration.hand_eye import Mount, View, solve
+from robo_dream.calibration.joints import check_joints
+from robo_dream.calibration.moves import tool_matrix, view_poses
+from robo_dream.calibration.poses import distance, inverse, moved, pose, project, rotation
 from robo_dream.control.kinematics import Kinematics
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ContractError
-from sim.board import PlacedBoard, holding, mount_on_tool
-from sim.render import SceneRenderer
-from sim.scene import CameraConfig, SceneConfig
-from sim.world import World
+from sim.rendering import SceneRenderer
+from sim.tabletop.calibration_board import PlacedBoard, holding, mount_on_tool
+from sim.tabletop.scene import CameraConfig, SceneConfig
+from sim.tabletop.world import World
 
 LENS = Intrinsics(640, 480, 600.0, 600.0, 322.0, 238.0)
 CORNERS = np.array([(x, y, 0.0) for y in range(1, 5) for x in range(1, 6)]) * 0.025

@@ -20,8 +20,8 @@ from hardware.cameras.realsense import (
 from robo_dream.errors import CameraError, ConfigError, ContractError
 from sim.emulators.camera_faults import CameraFault
 from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
-from sim.render import SceneRenderer
-from sim.world import World
+from sim.rendering import SceneRenderer
+from sim.tabletop.world import World
 
 rs = pytest.importorskip("pyrealsense2")
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from robo_dream.control.guard import Guard, Verdict, Wanted, motion_limits
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError
+from robo_dream.safety.guard import Guard, Verdict, Wanted, motion_limits
+from robo_dream.safety.limits import SafetyLimits
 
 DT = 0.02  # s between two ticks
 JOINT_SPEED = (1.0, 1.0)  # rad/s of tool moves; the wire may go 1.25 times as fast

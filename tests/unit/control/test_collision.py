@@ -6,9 +6,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from robo_dream.control.clearance import Clearance
-from robo_dream.control.collision import CollisionCheck
 from robo_dream.errors import ConfigError, ContractError
+from robo_dream.safety.collision import CollisionCheck
+from robo_dream.safety.limits import Clearance
 
 ARM = """
 <mujoco><worldbody>

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from arms import DT, JOINT_SPEED, Bench, joint_spec, joint_state, new_guard
 
-from robo_dream.control.collision import Breach, CollisionCheck
-from robo_dream.control.guard import Guard, motion_limits
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.errors import ContractError
+from robo_dream.safety.collision import Breach, CollisionCheck
+from robo_dream.safety.guard import Guard, motion_limits
+from robo_dream.safety.limits import SafetyLimits
 
 LIMITS = SafetyLimits()
 ROUNDING = 1e-6

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from arms import FakeBus, joint_spec, new_guard
 
-from robo_dream.control.guard import Guard
-from robo_dream.control.guard_process import GuardProcess
-from robo_dream.control.guard_thread import GuardThread
 from robo_dream.embodiment import RobotArm
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
-from robo_dream.replay.events import SafetyEvent
+from robo_dream.recording.events import SafetyEvent
+from robo_dream.safety.guard import Guard
+from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.guard_thread import GuardThread
 
 ROOM = 3.0  # s that a busy machine may take for what takes some 0.1 s
 

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.control.clock import WallClock
 from robo_dream.control.episode import Episode, EpisodeEnd
 from robo_dream.control.loop import LoopConfig, hold_action, run_episode
-from robo_dream.control.safety import SafetyLimits
-from robo_dream.embodiment import ActionSpec, Frame, Observation
+from robo_dream.embodiment import ActionSpec, Frame, Observation, WallClock
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 from robo_dream.testing.point_world import PointArm, PointCamera

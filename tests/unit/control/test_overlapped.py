@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from test_loop import COST, FAR, MODEL, Spy, with_status
 
+from robo_dream.control.asynchronous import DelayedThinker, ThreadThinker
 from robo_dream.control.episode import Episode, EpisodeEnd
 from robo_dream.control.loop import LoopConfig, run_episode
-from robo_dream.control.overlapped import DelayedThinker, ThreadThinker
-from robo_dream.control.safety import SafetyLimits
 from robo_dream.embodiment import Frame
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_world import PointArm, PointCamera
 

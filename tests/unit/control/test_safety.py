@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from robo_dream.control.safety import SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
 from robo_dream.embodiment import Frame, Observation
 from robo_dream.errors import ConfigError
+from robo_dream.safety.limits import SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_mass import point_action_spec
 from robo_dream.testing.point_world import PointArm, PointCamera

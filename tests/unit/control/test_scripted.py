@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from robo_dream.control.episode import Episode, EpisodeEnd
-from robo_dream.control.loop import LoopConfig
-from robo_dream.control.safety import SafetyLimits
-from robo_dream.control.scripted import scripted_episode
+from robo_dream.control.loop import LoopConfig, scripted_episode
 from robo_dream.embodiment import Frame
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_world import PointArm, PointCamera
 

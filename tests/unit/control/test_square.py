@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from robo_dream.control.square import Crop, square_depth, square_image, square_intrinsics
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError
+from robo_dream.runtime.cameras import Crop, square_depth, square_image, square_intrinsics
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from robo_dream.data.cache import open_dataset
 from robo_dream.data.reader import Dataset
-from robo_dream.data.shards import open_dataset
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import DataError
 from tests.unit.data.episodes import make_episode, make_spec

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robo_dream.data.cache import build_cache
+from robo_dream.data.cache import build_cache, open_dataset
 from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
-from robo_dream.data.shards import open_dataset
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import ContractError, DataError

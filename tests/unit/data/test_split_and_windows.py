@@ -4,10 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robo_dream.data.cache import build_cache
+from robo_dream.data.cache import build_cache, open_dataset
 from robo_dream.data.reader import Dataset
-from robo_dream.data.shards import open_dataset
-from robo_dream.data.split import SplitRule
+from robo_dream.data.spec import SplitRule
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.training.frames import frame_index
 from tests.unit.data.episodes import make_episode, make_spec

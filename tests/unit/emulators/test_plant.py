@@ -10,7 +10,7 @@ from robo_dream.errors import ConfigError, ContractError
 from robo_dream.testing.clocks import ManualClock
 from sim.emulators.faults import Fault, FaultInjector, Faults
 from sim.emulators.plant import JointReading, Plant
-from sim.world import World
+from sim.tabletop.world import World
 
 SERVO_ERROR = 0.01  # rad that a position servo may be off at rest
 

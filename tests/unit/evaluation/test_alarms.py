@@ -1,6 +1,6 @@
 import numpy as np
 
-from robo_dream.evaluation.alarms import auroc, caught_at, threshold_at
+from robo_dream.evaluation.intervals import auroc, caught_at, threshold_at
 
 
 def test_auroc_is_the_share_of_pairs_in_the_right_order_and_ties_count_half() -> None:

@@ -8,18 +8,18 @@ import torch
 from small import small_model
 from squares import square_frames
 
-from robo_dream.apps.compose import ProposalConfig, build_planner
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
-from robo_dream.models.bridge import Bridge, bridge_points
 from robo_dream.models.config import ModelConfig
-from robo_dream.planning.costs.build import CostConfig
-from robo_dream.planning.direct import DirectConfig
-from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.models.policy_prior import Bridge, bridge_points
+from robo_dream.planning.baselines import DirectConfig
+from robo_dream.planning.costs import CostConfig
+from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.runtime.compose import ProposalConfig, build_planner
 from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
 from robo_dream.training.config import DreamConfig, RepresentationConfig, TrainingConfig
-from robo_dream.training.dream_batches import DreamBatches
+from robo_dream.training.dream import DreamBatches
 from robo_dream.training.frames import frame_index, goal_frames, normalised_actions
 
 NEARLY = 1e-5  # float32 latents of size 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.rows import Compiled, padded_rows, row_runner
+from robo_dream.models.compiled import Compiled, padded_rows, row_runner
 
 TOLERANCE = 1e-4  # other kernels add in another order
 ROUNDING = 0.03  # of what moves, in half precision: 8 bits
@@ -18,7 +18,7 @@ PLAIN_AND_COMPILED = """
 import torch
 from small import small_model
 from robo_dream.imagination import Belief
-from robo_dream.models.rows import row_runner
+from robo_dream.models.compiled import row_runner
 plain, generator = small_model(), torch.Generator().manual_seed(0)
 model = plain.running(row_runner(compiled=True))
 assert model.dynamics is plain.dynamics

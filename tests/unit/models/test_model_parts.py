@@ -7,9 +7,9 @@ import torch
 from small import small_model, small_spec
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from robo_dream.models.distance import TemporalDistance
-from robo_dream.models.images import to_float, to_uint8
-from robo_dream.models.inverse import ActionMixture
+from robo_dream.models.encoder import to_float, to_uint8
+from robo_dream.models.heads import TemporalDistance
+from robo_dream.models.policy import ActionMixture
 
 
 def mixture(batch: int = 3, modes: int = 4, block: int = 6) -> ActionMixture:

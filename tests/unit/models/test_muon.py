@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robo_dream.training.muon import Muon, orthogonal
+from robo_dream.training.optimiser import Muon, orthogonal
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -10,9 +10,9 @@ from squares import square_frames
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.points import PointEncoder
+from robo_dream.models.encoder import PointEncoder
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.labels import model_spec
+from robo_dream.training.frames import model_spec
 
 
 @pytest.mark.parametrize("places", [16, 32])

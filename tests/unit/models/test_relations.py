@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from squares import square_frames
 
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.pose_head import pose_names
-from robo_dream.models.relations import FAR, PoseRelations
-from robo_dream.training.labels import model_spec
+from robo_dream.models.heads import pose_names
+from robo_dream.models.policy import FAR, PoseRelations
+from robo_dream.training.frames import model_spec
 
 RELATIONS = PoseRelations(model_spec(square_frames(2, 12), ModelConfig(image_size=32)))
 NUM_POSE = len(pose_names())

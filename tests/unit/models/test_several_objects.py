@@ -11,13 +11,13 @@ from squares import SquareFrames, square_frames
 from robo_dream.imagination import Goal, Imagination
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.pose_head import OBJECT_POS, objects, pose_names
-from robo_dream.models.suggester import RETREAT, Suggester, hand_above
+from robo_dream.models.heads import OBJECT_POS, objects, pose_names
+from robo_dream.models.policy_prior import RETREAT, Suggester, hand_above
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
-from robo_dream.training.labels import model_spec, object_numbers, pose_labels
+from robo_dream.training.frames import model_spec, object_numbers, pose_labels
 from robo_dream.training.representation import train_representation
 
 CONFIG = TrainingConfig(

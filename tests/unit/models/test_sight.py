@@ -8,18 +8,17 @@ import pytest
 import torch
 from squares import SquareFrames, square_frames
 
-from robo_dream.apps.train import TrainConfig
+from robo_dream.cli.train import TrainConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import demonstrated_poses, train_dream
-from robo_dream.training.frames import frame_index
-from robo_dream.training.inverse_batches import InverseBatches
-from robo_dream.training.labels import model_spec
+from robo_dream.training.frames import frame_index, model_spec
 from robo_dream.training.latents import encode_frames
+from robo_dream.training.perception import SightErrors, sight_errors, sighted_pictures
+from robo_dream.training.policy import InverseBatches
 from robo_dream.training.representation import train_representation
-from robo_dream.training.sight import SightErrors, sight_errors, sighted_pictures
 
 CONFIG = TrainingConfig(model=ModelConfig(image_size=32), inverse=InverseConfig(batch=512))
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from small import small_model
 
-from robo_dream.apps.compose import ProposalConfig, build_planner
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief
-from robo_dream.models.pose_head import OBJECT_POS, OBJECT_START, TOOL_TURN, objects
-from robo_dream.models.suggester import RETREAT, Suggester, hand_above
-from robo_dream.planning.direct import DirectConfig
+from robo_dream.models.heads import OBJECT_POS, OBJECT_START, TOOL_TURN, objects
+from robo_dream.models.policy_prior import RETREAT, Suggester, hand_above
+from robo_dream.planning.baselines import DirectConfig
+from robo_dream.runtime.compose import ProposalConfig, build_planner
 
 MODEL = small_model()
 HERE, GOALS = torch.randn(4, 11, generator=torch.Generator().manual_seed(1)), torch.randn(4, 11, generator=torch.Generator().manual_seed(2))

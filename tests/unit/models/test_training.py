@@ -17,12 +17,11 @@ from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
-from robo_dream.training.dream import demonstrated_poses, train_dream
-from robo_dream.training.dream_batches import DreamBatches
-from robo_dream.training.inverse_batches import InverseBatches, imitated_frames
-from robo_dream.training.labels import model_spec
+from robo_dream.training.dream import DreamBatches, demonstrated_poses, train_dream
+from robo_dream.training.frames import model_spec
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import bridge_strips, open_loop, strips
+from robo_dream.training.policy import InverseBatches, imitated_frames
 from robo_dream.training.representation import train_representation
 
 CONFIG = TrainingConfig(

@@ -11,12 +11,20 @@ from squares import square_frames
 
 from robo_dream.errors import DataError
 from robo_dream.models.config import ModelConfig
-from robo_dream.training.frames import Frames, blocks_after, bootstrap_weights, frame_index, goal_frames, pictures, returns
-from robo_dream.training.labels import model_spec, pose_labels
+from robo_dream.training.frames import (
+    Frames,
+    blocks_after,
+    bootstrap_weights,
+    frame_index,
+    goal_frames,
+    model_spec,
+    pictures,
+    pose_labels,
+    returns,
+)
 from robo_dream.training.losses import covariance_loss, expectile_loss, pixel_loss, pose_loss
-from robo_dream.training.metrics_log import MetricsLog
-from robo_dream.training.probes import linear_probe, probe_errors
-from robo_dream.training.ranks import spearman
+from robo_dream.training.probes import linear_probe, probe_errors, spearman
+from robo_dream.training.stage import MetricsLog
 
 
 def test_returns_are_where_the_hand_is_back_and_the_object_is_elsewhere() -> None:

@@ -12,11 +12,10 @@ from robo_dream.errors import DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
-from robo_dream.training.dream import train_dream
-from robo_dream.training.dream_batches import DreamBatches
+from robo_dream.training.dream import DreamBatches, train_dream
 from robo_dream.training.frames import frame_index, goal_frames
-from robo_dream.training.inverse_batches import InverseBatches
 from robo_dream.training.latents import encode_frames
+from robo_dream.training.policy import InverseBatches
 from robo_dream.training.representation import train_representation
 
 EVERY = 5
@@ -73,7 +72,7 @@ def test_windows_and_goals_are_where_there_are_new_pictures(tmp_path: Path) -> N
 
 
 def test_without_a_new_picture_after_each_block_training_does_not_begin(tmp_path: Path) -> None:
-    from robo_dream.apps.train_data import open_training_data
+    from robo_dream.runtime.train_data import open_training_data
     from tests.unit.data.test_slow_cameras import SPEC, slow_episode, write
 
     write(tmp_path / "data", SPEC, slow_episode(0))

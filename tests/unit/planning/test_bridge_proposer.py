@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from robo_dream.errors import ContractError
-from robo_dream.planning.bridge import BridgeProposer, way_lengths
+from robo_dream.planning.proposals import BridgeProposer, way_lengths
 from robo_dream.testing.point_mass import PointMassBridge, PointMassModel, point_action_spec, point_problems
 
 MODEL = PointMassModel(point_action_spec())

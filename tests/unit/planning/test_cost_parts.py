@@ -5,11 +5,17 @@ import torch
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Goal, Imagination
-from robo_dream.planning.costs.build import CostConfig, build_cost
-from robo_dream.planning.costs.disagreement import DisagreementCost
-from robo_dream.planning.costs.latent import LatentCost
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.costs.weighted import StepWeights, WeightedCost, WeightedSum
+from robo_dream.planning.costs import (
+    CostConfig,
+    DisagreementCost,
+    LatentCost,
+    PoseCost,
+    PoseCostConfig,
+    StepWeights,
+    WeightedCost,
+    WeightedSum,
+    build_cost,
+)
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 
 MODEL = PointMassModel(point_action_spec())

@@ -8,10 +8,8 @@ from robo_dream.imagination import Belief, Goal, Imagination, StepCosts
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NOISE, of_origin
-from robo_dream.planning.costs.latent import LatentCost
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.descent import score_with_slopes
-from robo_dream.planning.gradient import GradientConfig, GradientPlanner
+from robo_dream.planning.costs import LatentCost, PoseCost, PoseCostConfig
+from robo_dream.planning.gradient import GradientConfig, GradientPlanner, score_with_slopes
 from robo_dream.planning.search import Search
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems

@@ -12,10 +12,8 @@ from torch import Tensor
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal, PlanStatus, Suggestions
 from robo_dream.planning.candidates import origin_names
-from robo_dream.planning.costs.disagreement import DisagreementCost
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.costs.weighted import StepWeights, WeightedCost, WeightedSum
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
+from robo_dream.planning.costs import DisagreementCost, PoseCost, PoseCostConfig, StepWeights, WeightedCost, WeightedSum
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
 MODEL = PointMassModel(point_action_spec())

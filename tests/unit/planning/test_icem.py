@@ -2,7 +2,7 @@
 
 import torch
 
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 

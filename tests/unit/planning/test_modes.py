@@ -7,8 +7,8 @@ from torch import Tensor
 
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, StepCosts
 from robo_dream.planning.candidates import NOISE, of_origin, origin_names
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.modes import FOLLOWED, NO_VOTE, find_modes, followed_elites, nearest_better, ranked_groups, what_returns
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
+from robo_dream.planning.elites import FOLLOWED, NO_VOTE, find_modes, followed_elites, nearest_better, ranked_groups, what_returns
 from robo_dream.planning.scoring import Scored
 from robo_dream.planning.search import Search
 from robo_dream.testing.detour import DetourCost, TwoWays, detour_model, detour_problems, passes_left

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robo_dream.planning.noise import NoiseStreams
+from robo_dream.planning.candidates import NoiseStreams
 
 NUM_SAMPLES = 20_000
 MONTE_CARLO = 0.05  # five standard errors of a variance from 20,000 draws

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from robo_dream.errors import ContractError
-from robo_dream.models.inverse import ActionMixture
-from robo_dream.planning.draws import draws
+from robo_dream.models.policy import ActionMixture
+from robo_dream.planning.candidates import draws
 from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal, Imagination, StepCosts
-from robo_dream.planning.guarded import GuardedConfig, GuardedPlanner
-from robo_dream.planning.risk import RiskConfig
+from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.scoring import RiskConfig
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
 TOTALS = torch.tensor([[[1.0, 4.0]], [[2.0, 4.0]], [[3.0, 4.0]], [[10.0, 4.0]]])  # 4 heads, 1 problem, 2 candidates

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from robo_dream.imagination import Belief, Imagination, PlanStatus
 from robo_dream.planning.candidates import NOISE, Candidates, of_origin, origin_names
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import InverseProposer
-from robo_dream.planning.scoring import MAX_KEPT, score
-from robo_dream.planning.stopwatch import Stopwatch
+from robo_dream.planning.scoring import MAX_KEPT, Stopwatch, score
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
 

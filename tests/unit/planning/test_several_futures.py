@@ -7,12 +7,12 @@ import torch
 
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs.pose import PoseCost, PoseCostConfig
-from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.costs import PoseCost, PoseCostConfig
+from robo_dream.planning.elites import FOLLOWED, NO_VOTE
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import build_planner
-from robo_dream.planning.modes import FOLLOWED, NO_VOTE
 from robo_dream.planning.mppi import MppiConfig
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.planning.record import record_of
 from robo_dream.testing.detour import DetourCost, TwoWays, collides, detour_model, detour_problems, passes_left
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from robo_dream.errors import ConfigError
-from robo_dream.replay.decision import Decision
-from robo_dream.replay.questions import Asker, Choices, OnStage, Preset, Told, ToldPlan
+from robo_dream.recording.decision import Decision
+from robo_dream.viewer.questions import Asker, Choices, OnStage, Preset, Told, ToldPlan
 
 
 class Ready:

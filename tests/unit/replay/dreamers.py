@@ -8,9 +8,9 @@ from recorded_runs import BLOCK, CAMERAS, SIDE
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError
-from robo_dream.replay.questions import Asker
-from robo_dream.replay.routes import Dream, Dreamer, Routes
-from robo_dream.replay.watch import RunWatch
+from robo_dream.viewer.questions import Asker
+from robo_dream.viewer.routes import Dream, Dreamer, Routes
+from robo_dream.viewer.watch import RunWatch
 
 LIMIT = np.full(5, 0.1, np.float32)
 SPEC = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", ""), -LIMIT, LIMIT, 0.1)

@@ -8,7 +8,7 @@ import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.writer import RunWriter
 
 SIDE, CHANNELS, BLOCK, HORIZON, SAMPLES = 16, 4, 5, 3, 7
 CAMERAS = ("front", "side")

@@ -12,13 +12,12 @@ from robo_dream import config
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import ArmState
 from robo_dream.imagination import Goal, ImaginationRecord, Planner
-from robo_dream.planning.costs.build import CostConfig, build_cost
-from robo_dream.planning.costs.pose import PoseCostConfig
-from robo_dream.planning.guarded import GuardedConfig
+from robo_dream.planning.costs import CostConfig, PoseCostConfig, build_cost
 from robo_dream.planning.kinds import PlannerConfig, build_planner
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.planning.proposals import InverseProposer
-from robo_dream.replay.record import RunRecord, read_run
-from robo_dream.replay.writer import RunWriter
+from robo_dream.recording.record import RunRecord, read_run
+from robo_dream.recording.writer import RunWriter
 from robo_dream.testing.clocks import ManualClock, TickingClock
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec
 from robo_dream.testing.point_world import PointArm, PointCamera

@@ -9,19 +9,19 @@ from small_runs import Recipe, record_run
 
 from robo_dream.control.loop import LoopConfig
 from robo_dream.errors import DataError
-from robo_dream.planning.bounds import bounds_of
+from robo_dream.planning.baselines import DirectConfig
+from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.direct import DirectConfig
 from robo_dream.planning.gradient import GradientConfig
-from robo_dream.planning.guarded import GuardedConfig
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mppi import MppiConfig
+from robo_dream.planning.policy_guided import GuardedConfig
 from robo_dream.planning.predictive import PredictiveConfig
-from robo_dream.replay.again import compared, fitted, question_of, recomputed
-from robo_dream.replay.decision import Decision
+from robo_dream.recording.decision import Decision
 from robo_dream.testing.point_mass import point_action_spec
+from robo_dream.viewer.again import compared, fitted, question_of, recomputed
 
 PLANNERS: tuple[PlannerConfig, ...] = (
     GuardedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8),

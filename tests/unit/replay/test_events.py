@@ -4,9 +4,9 @@ from pathlib import Path
 
 from recorded_runs import action, new_writer, observation
 
-from robo_dream.replay.events import EVENTS, SafetyEvent, append_line, read_events
-from robo_dream.replay.record import STEPS, read_run
-from robo_dream.replay.rows import read_step_glimpse, step_row
+from robo_dream.recording.events import EVENTS, SafetyEvent, append_line, read_events
+from robo_dream.recording.record import STEPS, read_run
+from robo_dream.recording.timeline import read_step_glimpse, step_row
 
 CLIP = SafetyEvent(1.5, "clip", "joint_2 is kept to its speed limit", {"wanted": 2.0, "allowed": 1.0})
 STOP = SafetyEvent(2.5, "emergency stop", "emergency key b' '", {})

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from recorded_runs import BLOCK, CAMERAS, HORIZON, SIDE, action, decision, draw, new_writer, observation, write_run
 
-from robo_dream.data.shards import open_dataset
+from robo_dream.data.cache import open_dataset
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, MissingExtraError
-from robo_dream.replay import rerun_export
-from robo_dream.replay.decision_sheet import decision_sheet
-from robo_dream.replay.episodes import action_spec_of, dataset_spec, write_dataset
-from robo_dream.replay.record import RunRecord, read_run
-from robo_dream.replay.rerun_export import RerunConfig, Seer, picked_candidates, write_rrd
+from robo_dream.recording.record import RunRecord, read_run
+from robo_dream.viewer import rerun_export
+from robo_dream.viewer.episodes import action_spec_of, dataset_spec, write_dataset
+from robo_dream.viewer.pictures import decision_sheet
+from robo_dream.viewer.rerun_export import RerunConfig, Seer, picked_candidates, write_rrd
 
 LIMIT = np.full(5, 0.5, np.float32)
 SPEC = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", "1"), -LIMIT, LIMIT, 0.1)

@@ -13,8 +13,8 @@ from recorded_runs import action, decision, new_writer, observation, write_run
 from test_page_server import serving
 
 from robo_dream.imagination import PlanStatus
-from robo_dream.replay.export import html_page
-from robo_dream.replay.server import PageServer
+from robo_dream.viewer.export import html_page
+from robo_dream.viewer.server import PageServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'robo-dream[page-tests]'")

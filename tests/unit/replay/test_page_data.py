@@ -17,10 +17,10 @@ from recorded_runs import BLOCK, CHANNELS, HORIZON, SAMPLES, action, decision, d
 from robo_dream.embodiment import Observation
 from robo_dream.errors import DataError
 from robo_dream.imagination import PlanStatus
-from robo_dream.replay.page_data import decision_view, pixel_view, real_pictures, run_view
-from robo_dream.replay.record import find_record, read_run
-from robo_dream.replay.rows import plain
-from robo_dream.replay.watch import RunWatch
+from robo_dream.recording.record import find_record, read_run
+from robo_dream.recording.timeline import plain
+from robo_dream.viewer.page_data import decision_view, pixel_view, real_pictures, run_view
+from robo_dream.viewer.watch import RunWatch
 
 
 def watched(root: Path) -> RunWatch:
@@ -250,9 +250,9 @@ def test_watching_a_run_and_serving_it_needs_no_torch(tmp_path: Path) -> None:
     write_run(tmp_path, 6)
     code = f"""
 import sys
-from robo_dream.replay import export, routes, server
-from robo_dream.replay.page_data import decision_view
-from robo_dream.replay.watch import RunWatch
+from robo_dream.viewer import export, routes, server
+from robo_dream.viewer.page_data import decision_view
+from robo_dream.viewer.watch import RunWatch
 from pathlib import Path
 watch = RunWatch(Path({str(tmp_path)!r}))
 watch.refresh()

@@ -17,8 +17,8 @@ from PIL import Image
 from recorded_runs import BLOCK, CHANNELS, HORIZON, SIDE, decision, new_writer, observation, write_run
 
 from robo_dream.errors import ConfigError
-from robo_dream.replay.export import ExportConfig, html_page, picked_decisions
-from robo_dream.replay.server import LOOPBACK, SCRIPTS, PageServer
+from robo_dream.viewer.export import ExportConfig, html_page, picked_decisions
+from robo_dream.viewer.server import LOOPBACK, SCRIPTS, PageServer
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from av.video.frame import VideoFrame
 from recorded_runs import SIDE, draw, observation, write_run
 
 from robo_dream.errors import DataError
-from robo_dream.replay.canvas import banner, enlarge
-from robo_dream.replay.record import RunRecord, read_run
-from robo_dream.replay.strips import contact_sheet, run_sheet
-from robo_dream.replay.video import VideoConfig, episode_pictures, write_video
+from robo_dream.recording.record import RunRecord, read_run
+from robo_dream.viewer.pictures import banner, contact_sheet, enlarge, run_sheet
+from robo_dream.viewer.video import VideoConfig, episode_pictures, write_video
 
 CONFIG = VideoConfig(picture_size=64, fps=5.0, last_seconds=0.4)
 GAP, TITLE = 6, 24  # px between pictures, and above them

@@ -15,7 +15,7 @@ from PIL import Image
 from recorded_runs import HORIZON, SIDE, write_run
 from test_page_server import Reply, ask, get_json, read_whole, serving
 
-from robo_dream.replay.server import PageServer
+from robo_dream.viewer.server import PageServer
 
 Served = tuple[PageServer, Ready]
 

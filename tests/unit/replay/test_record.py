@@ -11,8 +11,8 @@ import pytest
 from recorded_runs import action, decision, new_writer, observation, write_run
 
 from robo_dream.errors import DataError
-from robo_dream.replay.decision import Decision
-from robo_dream.replay.record import read_run
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import read_run
 
 
 def test_a_run_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_newest_decision_of_a_step_is_the_one_in_force(tmp_path: Path) -> No
 def test_reading_needs_no_torch(tmp_path: Path) -> None:
     write_run(tmp_path, 2)
     reading = f"print(len(read_run({str(tmp_path)!r}).steps), 'torch' in sys.modules)"
-    code = f"import sys; from robo_dream.replay.record import read_run; {reading}"
+    code = f"import sys; from robo_dream.recording.record import read_run; {reading}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["3", "False"]
 

@@ -11,7 +11,7 @@ from recorded_runs import action, decision, new_writer, observation
 
 from robo_dream.data.layout import replace_file
 from robo_dream.errors import DataError
-from robo_dream.replay.record import read_run
+from robo_dream.recording.record import read_run
 
 SLOW = 0.1  # s a file, so 2 s for what is handed over here
 AT_ONCE = 1.0  # s for all of it: it waits for no disk, but tests run on busy machines, with every type checked

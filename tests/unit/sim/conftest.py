@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.world import World
+from sim.tabletop.world import World
 
 
 @pytest.fixture(scope="module")

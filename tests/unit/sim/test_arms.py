@@ -9,9 +9,9 @@ import pytest
 
 from robo_dream.control.cartesian import downward_yaw
 from robo_dream.errors import ConfigError, MissingExtraError
-from sim.behaviours.skills import CLOSED, OPEN, go, squeeze
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.behaviours.skills import CLOSED, OPEN, go, squeeze
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 # Six hinges, like a UR's; a hand of two slides. Motors, not servos, drive the joints.
 _ARM = """

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
-from sim.behaviours.arrange import bring, draw_arrangement
-from sim.behaviours.play import SKILLS, PlayConfig, play_moves
-from sim.moment import moment_of
-from sim.start import draw_start
-from sim.world import World
+from sim.ground_truth import moment_of
+from sim.tabletop.behaviours.arrange import bring, draw_arrangement
+from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_moves
+from sim.tabletop.start import draw_start
+from sim.tabletop.world import World
 
 
 @pytest.mark.parametrize("seed", [2, 3, 4])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
-from sim.environments.mujoco_world import MujocoPicture, PictureConfig
-from sim.scene import SceneConfig
-from sim.start import draw_start
-from sim.world import World
+from sim.adapters.mujoco_world import MujocoPicture, PictureConfig
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.start import draw_start
+from sim.tabletop.world import World
 
 MAX_DIFFERENCE = 3.0  # of 255, mean over a 64 px picture
 
@@ -76,19 +76,19 @@ def test_a_fraction_that_leaves_nothing_is_refused():
 
 def test_decimating_without_its_package_says_what_to_install():
     done = run(
-        "import sys; sys.modules['fast_simplification'] = None\nfrom sim.scene import *\nbuild_scene(SceneConfig(decimate=0.5))",
+        "import sys; sys.modules['fast_simplification'] = None\nfrom sim.tabletop.scene import *\nbuild_scene(SceneConfig(decimate=0.5))",
         MUJOCO_GL="egl",
     )
     assert "MissingExtraError" in done.stderr and "pip install 'robo-dream[decimate]'" in done.stderr
 
 
 def test_a_world_that_nobody_closed_ends_quietly():
-    done = run("from sim.world import World; a, b = World(), World(); a.frame('front'); b.frame('side')", MUJOCO_GL="egl")
+    done = run("from sim.tabletop.world import World; a, b = World(), World(); a.frame('front'); b.frame('side')", MUJOCO_GL="egl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("backend", ["glfw", "bogus"])
 def test_without_a_gl_the_error_names_the_debian_packages(backend):
-    done = run("from sim.world import World; World().frame('front')", MUJOCO_GL=backend)
+    done = run("from sim.tabletop.world import World; World().frame('front')", MUJOCO_GL=backend)
     assert "MissingExtraError" in done.stderr
     assert "libegl1" in done.stderr and "libosmesa6" in done.stderr

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from robo_dream.errors import ConfigError
-from sim.environments.episodes import ScriptConfig
+from sim.scripts import ScriptConfig
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sim.scene import SceneConfig
-from sim.world import World
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 # the flange at all joints zero: Universal Robots' own kinematics sheet (UR5e) and uFactory's user manual (xArm 6: 207, 0, 112 mm)
 _ZERO = {"ur5e_shapes": ((-0.8172, -0.2329, 0.0628), (0.0, -0.163, 0.0)), "xarm6": ((0.207, 0.0, 0.112), (0.0, 0.0, -0.172))}

@@ -12,10 +12,10 @@ import pytest
 from dm_env import test_utils
 
 from robo_dream.errors import ConfigError
-from sim.tasks.catalogue import task_named
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.world import World
 from sim.views.dm_environment import DmEnvironment
 from sim.views.gym_environment import GymEnvironment
-from sim.world import World
 
 
 class TestDmEnvironment(test_utils.EnvironmentTestMixin, unittest.TestCase):

@@ -5,11 +5,11 @@ import pytest
 from robo_dream.control.cartesian import downward_quat, downward_yaw
 from robo_dream.embodiment import Pose
 from robo_dream.errors import ConfigError, ContractError
-from sim.behaviours.play import PlayConfig, play_episode
-from sim.behaviours.skills import CLOSED, OPEN, go, squeeze
-from sim.scene import SceneConfig
-from sim.start import StartConfig, draw_start
-from sim.world import World
+from sim.tabletop.behaviours.play import PlayConfig, play_episode
+from sim.tabletop.behaviours.skills import CLOSED, OPEN, go, squeeze
+from sim.tabletop.scene import SceneConfig
+from sim.tabletop.start import StartConfig, draw_start
+from sim.tabletop.world import World
 
 
 def test_forward_kinematics_is_mujocos_own_tool_site(world: World):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from robo_dream.evaluation.manifest import read_manifest
-from sim.tasks.catalogue import TASKS, task_named
-from sim.tasks.pairs import PairRule, build_manifest
-from sim.tasks.task import moment_at
-from sim.world import World
+from sim.tabletop.tasks.catalogue import TASKS, task_named
+from sim.tabletop.tasks.pairs import PairRule, build_manifest
+from sim.tabletop.tasks.task import moment_at
+from sim.tabletop.world import World
 
 MANIFESTS = Path("configs/manifests")
 

@@ -1,1 +1,0 @@
-"""The composition root: the command line `robo-dream`, one short file per verb."""

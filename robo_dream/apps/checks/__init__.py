@@ -1,1 +1,0 @@
-"""What `robo-dream doctor` tries, one noun a file; each gives `checks()`."""

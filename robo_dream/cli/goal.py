@@ -1,0 +1,42 @@
+"""`robo-dream goal capture`: a snapshot of how things are now, to be a goal later."""
+
+import argparse
+from pathlib import Path
+
+from robo_dream.cli.config_arguments import add_config_arguments
+from robo_dream.cli.run import RunConfig, wanted_of
+
+_DESCRIPTION = """\
+Connects to the arm and the cameras that a file for `robo-dream run` names, without moving anything, and keeps what they see and feel now.
+Arrange the scene as it should be, with the arm where it should end, and capture it; then arrange the start."""
+
+_EPILOG = """\
+example:
+  robo-dream goal capture --config configs/hardware/jaco_twin.yaml --out runs/goals/tidy.npz
+  robo-dream run --config configs/hardware/jaco_twin.yaml goal.kind=snapshot goal.file=runs/goals/tidy.npz
+
+The snapshot goes to --out, a PNG of each camera beside it."""
+
+CONFIG = RunConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.add_argument("what", choices=["capture"], help="capture: keep what is seen now")
+    add_config_arguments(parser, "hardware")
+    parser.add_argument("--out", type=Path, default=Path("runs/goals/goal.npz"), metavar="FILE", help="where the snapshot goes")
+    parser.add_argument("--twin", nargs="?", const="", metavar="NAME", help="a MuJoCo arm in real time instead of the real one")
+
+
+def run(args: argparse.Namespace) -> int:
+    wanted = wanted_of(args)
+    from robo_dream.control.loop import observe
+    from robo_dream.runtime import compose
+    from robo_dream.runtime.connected import Events, connected, eyes_of
+    from robo_dream.runtime.goals import write_snapshot
+
+    model = None if wanted.checkpoint is None else compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
+    with connected(wanted, eyes_of(wanted, model), dry=True, events=Events()) as bench:
+        files = write_snapshot(args.out, observe(bench.cameras, bench.arm, bench.clock, None))
+    print("kept " + ", ".join(map(str, files)))
+    return 0

@@ -1,0 +1,228 @@
+"""How far a future is from the goal in the latents themselves."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Cost, Goal, Imagination, ScenePose, StepCosts, WorldModel
+from robo_dream.planning.candidates import require_between
+
+
+@dataclass(frozen=True)
+class LatentCost:
+    """Euclidean distance to the goal's latent over the root of the number of channels: the typical difference of one channel.
+
+    On the released encoder it ranks candidates about as `DistanceCost` and `PoseCost` do (benchmarks/cost_ranking.py), and yet the loop
+    ends less precisely with it: 23 points fewer strict successes than with poses (benchmarks/far_goals.py, 30 pushes).
+    """
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        difference = imagination.latents - goal.latent[:, None, None]
+        distance = difference.square().mean(dim=-1).sqrt()
+        return StepCosts({"latent": distance}, distance.sum(dim=-1))
+
+
+@runtime_checkable
+class TemporalDistance(Protocol):
+    """Steps from each latent to its goal, learned (HILP, Park et al. 2024; quasimetrics, Wang et al. 2023)."""
+
+    def __call__(
+        self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"], /
+    ) -> Float[Tensor, "*batch"]:
+        """`goals` may have axes of size 1, so that each goal is encoded once."""
+        ...
+
+
+@dataclass(frozen=True)
+class DistanceCost:
+    """The learned number of steps from each imagined state to the goal, as `distance` gives it."""
+
+    distance: TemporalDistance
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        steps = self.distance(imagination.latents, goal.latent[:, None, None])
+        return StepCosts({"distance": steps}, steps.sum(dim=-1))
+
+
+@dataclass(frozen=True)
+class DisagreementCost:
+    """The spread of the model's heads at each imagined step, so that a search does not seek out what the model does not know."""
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        return StepCosts({"disagreement": imagination.disagreement}, imagination.disagreement.sum(dim=-1))
+
+
+@dataclass(frozen=True)
+class PoseCostConfig:
+    """Weights: what one metre, one unit of turn or one full closure costs. A part with weight 0 is not computed.
+
+    Turns are compared as (cos, sin) vectors of the symmetric angle: 0 when equal looks, 2 when as different as can be.
+    Those of several objects add up. `tool_to_object` draws the tool towards the object (of several, the one farthest from its goal),
+    without which moving an object out of reach has no first step.
+    """
+
+    object_pos: float = 1.0
+    object_turn: float = 0.0
+    tool_pos: float = 0.0
+    tool_turn: float = 0.0
+    gripper: float = 0.0
+    tool_to_object: float = 0.0
+
+    def __post_init__(self) -> None:
+        names = ("object_pos", "object_turn", "tool_pos", "tool_turn", "gripper", "tool_to_object")
+        require_between(self, 0, math.inf, *names)
+        if not any(getattr(self, name) for name in names):
+            raise ConfigError(f"all weights of PoseCostConfig are 0; give at least one of {names} a positive weight")
+
+
+@dataclass(frozen=True)
+class PoseCost:
+    """Weighted distances between imagined poses and the goal's: those given in the goal, else those read from its latent."""
+
+    model: WorldModel
+    config: PoseCostConfig
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        weights = self.config
+        pose, wanted = self._seen(imagination, goal)
+        terms = {}
+        if weights.object_pos:
+            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos).sum(-1)
+        if weights.object_turn:
+            terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn)).sum(-1)
+        if weights.tool_pos:
+            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos)
+        if weights.tool_turn:
+            terms["tool_turn"] = weights.tool_turn * _distance(_unit(pose.tool_turn), _unit(wanted.tool_turn))
+        if weights.gripper:
+            terms["gripper"] = weights.gripper * (pose.gripper - wanted.gripper[:, None, None]).abs()
+        if weights.tool_to_object:
+            away = (pose.tool_pos[..., None, :] - pose.object_pos).norm(dim=-1)
+            left = _distance(pose.object_pos, wanted.object_pos)
+            terms["tool_to_object"] = weights.tool_to_object * away.take_along_dim(left.argmax(-1, keepdim=True), -1).squeeze(-1)
+        return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
+
+    def _seen(self, imagination: Imagination, goal: Goal) -> tuple[ScenePose, ScenePose]:
+        """Poses imagined and poses wanted; read from latents in one call, as a call costs more than a row."""
+        latents, num_goals = imagination.latents, len(goal.latent)
+        read = vars(self.model.poses(torch.cat([latents.flatten(0, 2), goal.latent.to(latents)])))
+        pose = ScenePose(**{name: rows[:-num_goals].unflatten(0, latents.shape[:3]) for name, rows in read.items()})
+        wanted = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
+        if goal.object_pos is not None:
+            given = goal.object_pos.to(wanted.object_pos)
+            wanted = replace(wanted, object_pos=torch.where(given.isnan(), wanted.object_pos, given))
+        if goal.tool_pos is not None:
+            wanted = replace(wanted, tool_pos=goal.tool_pos)
+        return pose, wanted
+
+
+def _distance(
+    imagined: Float[Tensor, "batch sample horizon *thing part"], wanted: Float[Tensor, "batch *thing part"]
+) -> Float[Tensor, "batch sample horizon *thing"]:
+    return (imagined - wanted[:, None, None]).norm(dim=-1)
+
+
+def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    return turn / turn.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """What each imagined step counts: `final_weight` the last, `step_weight` the mean of those before it.
+
+    DINO-WM and LeWM judge the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
+    a loop that executes only the first block needs. The weight is of the mean, so the horizon does not change the balance.
+    """
+
+    step_weight: float = 0.3
+    final_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_between(self, 0, math.inf, "step_weight", "final_weight")
+        if self.step_weight == self.final_weight == 0:
+            raise ConfigError("StepWeights has step_weight 0 and final_weight 0, so every future costs nothing; set one above 0")
+
+    def of(self, horizon: int, like: Tensor) -> Float[Tensor, " horizon"]:
+        weights = torch.full((horizon,), self.step_weight / max(1, horizon - 1), device=like.device, dtype=like.dtype)
+        weights[-1] = self.final_weight
+        return weights
+
+
+@dataclass(frozen=True)
+class WeightedCost:
+    """One cost of the sum, and what it counts."""
+
+    cost: Cost
+    weight: float
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Named costs, weighted, over weighted steps. Every part is kept, already weighted: parts sum to the total.
+
+    A cost of several parts gives `name.part`. What has weight 0 is not computed, a cost or all steps but the last, so that it
+    cannot spread NaN.
+    """
+
+    costs: Mapping[str, WeightedCost]
+    steps: StepWeights
+
+    def __post_init__(self) -> None:
+        if not any(part.weight for part in self.costs.values()):
+            raise ConfigError(f"the weights of costs {sorted(self.costs)} are all 0; give at least one cost a positive weight")
+        for name, part in self.costs.items():
+            if not (math.isfinite(part.weight) and part.weight >= 0):
+                raise ConfigError(f"weight of cost {name!r} is {part.weight}; allowed are numbers from 0")
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        steps = self.steps.of(imagination.disagreement.shape[-1], imagination.disagreement)
+        unjudged = 0 if self.steps.step_weight else len(steps) - 1
+        imagination = Imagination(imagination.latents[:, :, unjudged:], imagination.disagreement[:, :, unjudged:])
+        terms: dict[str, Tensor] = {}
+        for name, part in self.costs.items():
+            if part.weight:
+                judged = part.cost(imagination, goal).terms
+                for inner, values in judged.items():
+                    weighted = part.weight * steps[unjudged:] * values
+                    terms[name if len(judged) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (unjudged, 0))
+        return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """Weights of the parts; 0 leaves a part out. `distance` is per control step to the goal, `pose` scales `pose_parts`."""
+
+    distance: float = 1.0
+    latent: float = 0.0
+    pose: float = 0.0
+    disagreement: float = 0.0
+    pose_parts: PoseCostConfig = field(default_factory=PoseCostConfig)
+    steps: StepWeights = field(default_factory=StepWeights)
+
+    def __post_init__(self) -> None:
+        require_between(self, 0, math.inf, "distance", "latent", "pose", "disagreement")
+        if not (self.distance or self.latent or self.pose):
+            raise ConfigError("CostConfig has distance, latent and pose at 0, so no future is nearer to the goal; set one above 0")
+
+
+def build_cost(config: CostConfig, model: WorldModel, distance: TemporalDistance | None = None) -> WeightedSum:
+    """The weighted sum that `config` describes; `distance` is the model's learned one, needed when its weight is not 0."""
+    parts = {
+        "latent": WeightedCost(LatentCost(), config.latent),
+        "pose": WeightedCost(PoseCost(model, config.pose_parts), config.pose),
+        "disagreement": WeightedCost(DisagreementCost(), config.disagreement),
+    }
+    if config.distance:
+        if distance is None:
+            raise ConfigError(
+                f"the cost has distance {config.distance}, but this model has learned no temporal distance; "
+                "set distance to 0 and latent or pose above 0"
+            )
+        parts["distance"] = WeightedCost(DistanceCost(distance), config.distance)
+    return WeightedSum({name: part for name, part in parts.items() if part.weight}, config.steps)

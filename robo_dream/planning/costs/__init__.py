@@ -1,1 +1,0 @@
-"""Judges of imagined futures: what each costs per imagined step, in parts."""

@@ -1,0 +1,119 @@
+"""The default planner: learned suggestions and a small search compete on what imagination confirms."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.planning.candidates import (
+    MEAN,
+    NOISE,
+    REFINED,
+    Bounds,
+    gather_samples,
+    num_candidates,
+    require_between,
+)
+from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, what_returns
+from robo_dream.planning.scoring import RiskConfig, Scored, join_scored
+from robo_dream.planning.search import SearchPlanner
+
+
+@dataclass(frozen=True)
+class GuardedConfig:
+    """128 x 3 as INTACT's guarded search; coloured noise as iCEM's.
+
+    A suggestion is worth only its imagined cost, so the cost should contain disagreement: otherwise a suggestion is believed
+    where the model does not know. `*_std` are fractions of half the action range. `returns`: "best" is the lowest total seen,
+    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites;
+    "mode" see `CemConfig`, where every strategy is refined until the last vote.
+    """
+
+    kind: Literal["guarded"] = "guarded"
+    horizon: int = 5  # imagined steps
+    num_samples: int = 128  # imagined in each iteration
+    num_iterations: int = 3
+    num_elites: int = 12
+    num_proposals: int = 48  # of the first iteration's samples, shared among the proposers
+    initial_std: float = 0.5  # of the noise around holding still and around the previous plan
+    min_std: float = 0.05
+    max_std: float = 0.3  # of the refinement around each elite
+    colour: float = 2.0
+    returns: Literal["best", "mean", "mode"] = "best"
+    risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
+    sample_budget: int = 8192  # rollouts imagined at once
+    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+
+    def __post_init__(self) -> None:
+        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
+        require_between(self, 6, math.inf, "num_samples")
+        require_between(self, 1, self.num_samples, "num_elites")
+        require_between(self, 0, self.num_samples - 4, "num_proposals")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, self.min_std, math.inf, "max_std")
+        if self.risk is not None and self.returns == "mean":
+            raise ConfigError(
+                "risk chooses among the elites, and returns=mean executes none of them; set returns to best or mode, or risk to null"
+            )
+
+
+@dataclass(frozen=True)
+class GuardedPlanner(SearchPlanner[GuardedConfig]):
+    """Proposals, the previous plan, holding still and noise compete; each elite is refined by noise of its own."""
+
+    name = "guarded"
+
+    @torch.inference_mode()
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
+        """See `Planner.plan`."""
+        config = self.config
+        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
+        bounds = search.bounds
+        hold = search.held()
+        scored, elites, followed, modes = None, None, None, None
+        for _ in search.iterations(config.num_iterations):
+            kept = None if scored is None or elites is None else scored.take(elites)
+            with search.watch.stage("propose"):
+                if kept is None or followed is None:
+                    first = search.opening(config.num_proposals)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    centres = hold[:, None].expand_as(drawn).clone()
+                    if previous is not None:  # every second one
+                        centres[:, ::2] = search.start_mean()[:, None]
+                    around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
+                    parts = [*first, search.of(around, NOISE)]
+                else:
+                    mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
+                    std = torch.maximum(std, config.min_std * bounds.half_range)
+                    std = torch.minimum(std, config.max_std * bounds.half_range)
+                    drawn = search.drawn(config.num_samples - 1, config.colour)
+                    around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
+                    parts = [search.of(bounds.clip(mean)[:, None], MEAN), search.of(around, REFINED)]
+            scored = search.score(*parts)
+            if kept is not None:
+                scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
+            elites = scored.best(config.num_elites)
+            if config.returns == "mode":
+                modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
+            followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
+            search.end_iteration()
+        assert scored is not None and elites is not None and followed is not None
+        if config.risk is not None:
+            chosen = search.least_risk(followed, config.risk)
+        else:
+            mean, _ = elite_moments(followed, hold, hold)
+            chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        return search.plan(scored, elites, config.unsure_above, chosen, modes)
+
+
+def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:
+    """The elites with finite totals, taken in turn, best first, until there are `num_samples`; holding still when there is none."""
+    num_finite = torch.isfinite(elites.totals).sum(dim=1, keepdim=True)
+    turn = torch.arange(num_samples, device=elites.totals.device)[None] % num_finite.clamp(min=1)
+    return torch.where((num_finite > 0)[:, :, None, None], gather_samples(elites.actions, turn), bounds.hold)

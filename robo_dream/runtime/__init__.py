@@ -1,0 +1,1 @@
+"""Where configuration becomes objects: environment, model, planner, session. Only this and the command line see sim and hardware."""

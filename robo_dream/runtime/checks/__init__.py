@@ -1,0 +1,1 @@
+"""What `robo-dream doctor` looks at."""

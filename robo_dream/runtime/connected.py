@@ -1,0 +1,232 @@
+"""An arm and its cameras, connected and checked: what `robo-dream run` and `robo-dream goal` work with."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig, StartConfig
+from robo_dream.control.cartesian import CartesianArm, CartesianMoves, with_tool
+from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
+from robo_dream.errors import ArmError, ConfigError, SafetyStopError
+from robo_dream.evaluation.manifest import read_manifest
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.recording.events import SafetyEvent
+from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, joint_speeds
+from robo_dream.runtime.calibrated import calibrated_poses
+from robo_dream.runtime.cameras import bench_cameras
+from robo_dream.runtime.plan_episode import drawn_attempt
+from robo_dream.runtime.twin import Twin
+from robo_dream.runtime.twin_cameras import TwinView, twin_cameras
+from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.keys import terminal
+from robo_dream.safety.limits import state_reasons
+from sim.tabletop.arm import collision_check
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.world import CONTROL_DT, World
+
+_log = logging.getLogger(__name__)
+_SETTLE = 5.0  # s that the arm may take to arrive at its start once all commands were sent
+
+
+class StillArm:
+    """A connected arm that is never told to move: what `--dry-run` drives. `send` gives back what would have been sent.
+
+    As before a guard, a reading that fails leaves the last one, which grows old.
+    """
+
+    def __init__(self, driver: RobotArm, command_dt: float) -> None:
+        self._driver, self._command_dt = driver, command_dt
+        self._last: ArmState | None = None
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        return replace(self._driver.action_spec, control_dt=self._command_dt)
+
+    def __enter__(self) -> "StillArm":
+        self._driver.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._driver.__exit__(kind, value, trace)
+
+    def state(self) -> ArmState:
+        try:
+            self._last = self._driver.state()
+        except ArmError as error:
+            if self._last is None:
+                raise
+            _log.warning("%s", error)
+        return self._last
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        action = self.action_spec.numbers(action)
+        return self.action_spec.clip(action)
+
+    def stop(self) -> None:
+        """Nothing moves that could be stopped."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """`joints` takes joint targets (from the guard's process), `arm` tool moves. `view` and `attempt` are a twin's."""
+
+    joints: GuardProcess | StillArm
+    arm: CartesianArm
+    cameras: Sequence[Camera]
+    clock: WallClock
+    world: World  # the arm's model; of a twin, how it was when last looked at
+    view: TwinView | None
+    attempt: Attempt | None
+
+
+class Events:
+    """Hands events on to whoever records them, and keeps those from before that."""
+
+    def __init__(self) -> None:
+        self.record: Callable[[SafetyEvent], None] | None = None
+        self.early: list[SafetyEvent] = []
+
+    def __call__(self, event: SafetyEvent) -> None:
+        if self.record is None:
+            self.early.append(event)
+        else:
+            self.record(event)
+
+    def record_by(self, record: Callable[[SafetyEvent], None]) -> None:
+        early, self.early, self.record = self.early, [], record
+        for event in early:
+            record(event)
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s)."""
+
+    cameras: tuple[str, ...]
+    size: int
+    control_dt: float
+
+
+def eyes_of(wanted: RunConfig, model: LatentVideoModel | None) -> Eyes:
+    """Those that the checkpoint was trained with; without one, those of the scene."""
+    if model is not None:
+        return Eyes(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
+    cameras = wanted.scene.cameras
+    return Eyes(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
+
+
+@contextmanager
+def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Iterator[Connected]:
+    """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
+    poses = calibrated_poses(wanted, eyes.cameras)
+    with ExitStack() as stack:
+        world = stack.enter_context(World(wanted.scene))
+        arm_kind, view, attempt = wanted.arm, None, None
+        if wanted.twin:
+            start, attempt = _start_of(wanted, world)
+            twin = stack.enter_context(Twin(wanted.arm, wanted.scene, start))
+            arm_kind, view = at_address(wanted.arm, twin.address), TwinView(twin, world)
+            cameras = stack.enter_context(twin_cameras(wanted.twin_cameras, twin, wanted.scene, eyes.cameras, eyes.size))
+        else:
+            if isinstance(wanted.goal, PairGoal | DrawnGoal):
+                raise ConfigError(
+                    f"goal.kind is {wanted.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
+                )
+            cameras = bench_cameras(wanted.cameras, eyes.cameras, eyes.size, poses)
+        for camera in cameras:
+            stack.enter_context(camera)
+        if dry:
+            driver = build_driver(arm_kind, Rest(wanted.rest_pose, wanted.loop.limits.rest_tolerance))
+            joints: GuardProcess | StillArm = StillArm(driver, eyes.control_dt)
+        else:
+            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits, wanted.rest_pose)
+            tty = terminal()
+            joints = GuardProcess(build, eyes.control_dt, events, None if tty is None else Path(tty))
+        stack.enter_context(_ended_by_sigterm())
+        stack.enter_context(joints)
+        _check_arm(joints, world, wanted)
+        if not (dry or attempt is not None):
+            go_to_start(joints, wanted.start, np.asarray(wanted.start.joints or world.scene.arm.home))
+        limits = world.moves.limits
+        limits = replace(limits, joint_speed=joint_speeds(wanted.arm, limits.joint_speed, wanted.loop.limits))
+        arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, eyes.control_dt))
+        yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
+
+
+def go_to_start(arm: RobotArm, start: StartConfig, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:
+    """Verifies that the joints are at `pose`, or goes there, at `start.speed`. Raises `SafetyStopError` when they are not."""
+    clock = clock or WallClock()
+    if start.kind == "as_is":
+        return
+    state = arm.state()
+    if pose.shape != state.joint_pos.shape:
+        raise ConfigError(f"start.joints has {pose.size} angles; this arm has {state.joint_pos.size} joints")
+    off = np.abs(state.joint_pos - pose)
+    if start.kind == "verify" and (off > start.tolerance).any():
+        joint = int(np.argmax(off))
+        raise SafetyStopError(
+            f"joint {joint + 1} is {off[joint]:.3f} rad from the start pose; allowed {start.tolerance} rad. Bring it there by hand, "
+            "or set start.kind=home, which goes there slowly"
+        )
+    dt, origin = arm.action_spec.control_dt, state.joint_pos
+    num_steps = int(np.ceil(off.max() / (start.speed * dt)))
+    for step in range(1, num_steps + 1):
+        arm.send(np.append(origin + (pose - origin) * (step / num_steps), state.gripper))
+        clock.sleep_until(clock.now() + dt)
+    end = clock.now() + _SETTLE
+    while (off := np.abs(arm.state().joint_pos - pose)).max() > start.tolerance:
+        if clock.now() > end:
+            joint = int(np.argmax(off))
+            raise SafetyStopError(
+                f"joint {joint + 1} is {off[joint]:.3f} rad from the start pose {_SETTLE} s later; see what blocks it"
+            )
+        clock.sleep_until(clock.now() + dt)
+
+
+def _check_arm(arm: RobotArm, world: World, wanted: RunConfig) -> None:
+    """What the arm says of itself before anything moves."""
+    state = arm.state()
+    if reasons := state_reasons(with_tool(state, world.kinematics)):
+        raise ArmError("; ".join(reasons))
+    breaches = collision_check(world.scene, wanted.loop.limits.clearance).breaches(state.joint_pos, float(np.clip(state.gripper, 0, 1)))
+    for breach in breaches:  # it may move out of it, and no further in
+        _log.warning("as it stands, %s", breach.sentence)
+    if wanted.rest_pose is not None and len(wanted.rest_pose) != state.joint_pos.size:
+        raise ConfigError(f"rest_pose has {len(wanted.rest_pose)} angles; this arm has {state.joint_pos.size} joints")
+
+
+def _start_of(wanted: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
+    """Where the twin begins, and what it is to do: as a pair or a draw has it, else at home."""
+    if isinstance(wanted.goal, DrawnGoal):
+        attempt = drawn_attempt(world, task_named(wanted.goal.task), wanted.goal.seed)
+        return world.state, attempt
+    if not isinstance(wanted.goal, PairGoal):
+        return None, None
+    manifest = read_manifest(wanted.goal.manifests / f"{wanted.goal.task}.safetensors", len(world.state))
+    pair, attempt = wanted.goal.pair % len(manifest), Attempt(task_named(wanted.goal.task))
+    world.set_state(manifest.starts[pair])
+    attempt.begin(world, manifest.goals[pair])
+    return manifest.starts[pair], attempt
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the program like Ctrl-C does: through everything that stops the arm."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

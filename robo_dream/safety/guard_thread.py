@@ -1,0 +1,205 @@
+"""A guard that ticks at the arm's own rate in a thread of its own, whatever the planner is doing."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.embodiment import ActionSpec, ArmState, Clock, RobotArm, WallClock
+from robo_dream.errors import ArmError, ContractError, SafetyStopError
+from robo_dream.recording.events import SafetyEvent
+from robo_dream.safety.guard import Act, Guard, Verdict, Wanted
+
+_log = logging.getLogger(__name__)
+_FIRST_STATE = 2.0  # s that an arm may take to answer for the first time
+_MAX_REFUSED = 3  # commands in a row; fewer end in a controlled stop, so many in a latched one
+_REST = 1.0  # s that `stop` waits for commands to come to rest, several times what braking takes
+
+
+GuardFor = Callable[[ActionSpec], Guard]
+"""Makes the guard of a driver whose action spec is known once it is connected."""
+
+
+class GuardThread:
+    """A `RobotArm` (joint targets that each last `command_dt` seconds) in front of `driver`, which gets a command every `control_dt`.
+
+    Entering connects and starts the thread, leaving stops the arm first. `send` and `state` never wait for the bus. One late or corrupt
+    reply is tolerated until the state is older than the limits allow. `emergency_stop` may be called from any thread and calls the
+    driver's stop there and then.
+    """
+
+    def __init__(
+        self,
+        driver: RobotArm,
+        guard: Guard | GuardFor,
+        command_dt: float,
+        clock: Clock | None = None,
+        on_event: Callable[[SafetyEvent], None] | None = None,
+        on_tick: "Callable[[GuardThread, Verdict], None] | None" = None,
+    ) -> None:
+        self._driver, self._given = driver, guard
+        self._clock: Clock = clock or WallClock()
+        self._made: Guard | None = guard if isinstance(guard, Guard) else None
+        self._on_event, self._on_tick = on_event, on_tick
+        self.command_dt = command_dt
+        self._wanted: Wanted | None = None
+        self._state: ArmState | None = None
+        self._verdict: Verdict | None = None
+        self._is_halted = False  # by an emergency stop, until reset: nothing is sent even if a tick is under way
+        self._fault = ""
+        self._num_refused = 0  # commands in a row that the arm did not take
+        self._wire = threading.Lock()
+        self._ticked = threading.Condition()
+        self._quit = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def guard(self) -> Guard:
+        if self._made is None:
+            raise ContractError("the arm is not connected yet; enter it (`with arm:`) first")
+        return self._made
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        return replace(self._driver.action_spec, control_dt=self.command_dt)
+
+    def __enter__(self) -> "GuardThread":
+        self._driver.__enter__()
+        try:
+            self._made = self._given if isinstance(self._given, Guard) else self._given(self._driver.action_spec)
+            self._quit.clear()
+            self._thread = threading.Thread(target=self._work, name="guard", daemon=True)
+            self._thread.start()
+            self._await(lambda: self._state is not None or self._thread is None, _FIRST_STATE)
+            self.state()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._made is not None:
+            self.stop("leaving" if value is None else f"{type(value).__name__}: {value}")
+        self._quit.set()
+        if self._thread is not None:
+            self._thread.join(_REST)
+        self._driver.__exit__(kind, value, trace)
+
+    def state(self) -> ArmState:
+        """The newest state, with where the guard told the arm to be; its age is for the caller to judge. Raises `ArmError` for none."""
+        state, told = self._state, self.guard.told
+        if state is None:
+            raise ArmError(f"the arm has said nothing yet{': ' + self._fault if self._fault else ''}; check power, cable and port")
+        return state if told is None else replace(state, joint_target=told[:-1], target_gripper=float(told[-1]))
+
+    def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        """Gives the guard a new target and returns what it will go for. Raises `SafetyStopError` while the arm is stopped."""
+        now = self._clock.now()
+        try:
+            target = self.guard.checked(now, action)
+        except ContractError:
+            self._tell(self.guard.take_events())
+            raise
+        if self._thread is None or not self._thread.is_alive():
+            raise SafetyStopError(f"the guard is not running{': ' + self._fault if self._fault else ''}; enter the arm first")
+        if reasons := self.guard.reasons:
+            raise SafetyStopError("; ".join(reasons))
+        self._wanted = Wanted(target, now, self.command_dt)
+        limits = self.guard.motion_limits
+        return np.clip(target, limits.low, limits.high)
+
+    def stop(self, reason: str = "told to stop") -> None:
+        """Decelerates and holds; returns when commands are at rest, or after a second."""
+        self.guard.stop(reason)
+        if self._thread is not None and self._thread.is_alive() and threading.current_thread() is not self._thread:
+            if not self._await(self._has_stopped, _REST):
+                _log.warning("the guard did not come to rest within %s s; the driver is told to stop", _REST)
+                self._driver.stop()
+        else:
+            self._driver.stop()
+
+    def emergency_stop(self, reason: str = "emergency stop") -> None:
+        """At once, latched until `reset`."""
+        self._is_halted = True
+        self._driver.stop()
+        self.guard.emergency_stop(reason)
+        with self._wire:  # a tick that was under way may have sent after that
+            self._driver.stop()
+
+    def reset(self) -> None:
+        """Ends a latched stop, after a person has looked; the next target starts from the measured pose."""
+        self.guard.reset()
+        self._is_halted = False
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the arm is stopped."""
+        return self.guard.reasons
+
+    def tick(self) -> Verdict:
+        """Reads the arm, asks the guard, and does what it says: what the thread does every `control_dt` of the driver."""
+        try:
+            self._state = self._driver.state()
+            self._fault = ""
+        except Exception as error:  # of whatever kind: the guard counts how long the arm has been silent, and stops it
+            self._fault = f"{type(error).__name__}: {error}"
+        with self._wire:
+            command, verdict = self.guard.tick(self._clock.now(), self._state, self._wanted)
+            try:
+                if verdict.act == Act.STOP:
+                    self._driver.stop()
+                elif verdict.act == Act.SEND and not self._is_halted:
+                    self._driver.send(command)
+                self._num_refused = 0
+            except Exception as error:
+                self._fault = f"{type(error).__name__}: {error}"
+                self._num_refused += 1
+                reason = f"the arm did not take a command: {self._fault}"
+                if self._num_refused < _MAX_REFUSED:
+                    self.guard.stop(reason)
+                else:
+                    self.guard.emergency_stop(reason)
+        self._tell(verdict.events)
+        with self._ticked:
+            self._verdict = verdict
+            self._ticked.notify_all()
+        if self._on_tick is not None:
+            self._on_tick(self, verdict)
+        return verdict
+
+    def _work(self) -> None:
+        period = self._driver.action_spec.control_dt
+        beat = time.monotonic()
+        try:
+            while not self._quit.is_set():
+                self.tick()
+                beat += period
+                late = time.monotonic() - beat
+                if late > period:
+                    beat = time.monotonic()  # commands that were missed are not sent in a burst
+                self._quit.wait(max(0.0, -late))
+        except BaseException as error:  # a mistake in the program must not leave an arm moving
+            self._fault = f"{type(error).__name__}: {error}"
+            _log.exception("the guard ended; the arm is told to stop")
+            self.guard.emergency_stop(f"the guard ended: {self._fault}")
+            self._driver.stop()
+
+    def _has_stopped(self) -> bool:
+        return self._verdict is not None and self._verdict.is_at_rest and self.guard.is_still
+
+    def _await(self, condition: Callable[[], bool], seconds: float) -> bool:
+        with self._ticked:
+            return self._ticked.wait_for(condition, seconds)
+
+    def _tell(self, events: tuple[SafetyEvent, ...]) -> None:
+        for event in events:
+            if self._fault and event.kind == "stop":
+                event = replace(event, reason=f"{event.reason} ({self._fault})")
+            _log.info("%s: %s", event.kind, event.reason)
+            if self._on_event is not None:
+                self._on_event(event)

@@ -1,0 +1,1 @@
+"""Looking at a run afterwards or while it lasts: the page and its server, pictures, video, exports, and what-if."""

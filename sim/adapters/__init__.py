@@ -1,0 +1,1 @@
+"""Worlds that others wrote, each behind one thin adapter."""

@@ -1,1 +1,0 @@
-"""Arms that a MuJoCo scene can hold, each described by an `ArmModel`."""

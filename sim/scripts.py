@@ -1,0 +1,135 @@
+"""Episodes in worlds that others wrote: their own scripts, shaken by noise, and random moves."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+
+import numpy as np
+
+from robo_dream.data.episode import Episode
+from robo_dream.embodiment import Observation
+from robo_dream.errors import ConfigError
+from sim.environment import Environment, observe
+
+RANDOM = "random"  # what every world can be played by
+STRAYS = 3, 25  # control steps that an interruption takes, drawn from this range
+_KEPT = 0.7  # of a random move from one control step to the next
+
+
+@dataclass(frozen=True)
+class ScriptConfig:
+    """How data is made. `mix` weighs scripts by name, and `random`, a whole episode each; noise is a fraction of the action limits.
+
+    A script hardly fails, so its data show neither what a planner gets into when its imagination errs (an empty fist where the cube
+    should be) nor the way out. An interruption strays for a moment, labelled `random`: still, in one direction, or at random; then
+    the script begins anew from there.
+    """
+
+    num_steps: int = 150
+    mix: Mapping[str, float] = field(default_factory=lambda: {RANDOM: 1.0})
+    noisy_fraction: float = 0.5  # of scripted episodes carry action noise
+    max_noise: float = 0.3
+    interruptions: float = 0.0  # of a scripted episode, how many on average
+    picture_every: int = 1  # control steps from one new picture to the next: drawing is what takes time, and training looks once a block
+
+    def __post_init__(self) -> None:
+        if self.picture_every < 1:
+            raise ConfigError(f"ScriptConfig.picture_every is {self.picture_every} control steps; allowed is 1 or more")
+        if self.num_steps < 2:
+            raise ConfigError(f"ScriptConfig.num_steps is {self.num_steps}; allowed is 2 or more")
+        if not 0 <= self.noisy_fraction <= 1 or not 0 <= self.max_noise <= 1:
+            raise ConfigError(f"noisy_fraction is {self.noisy_fraction} and max_noise {self.max_noise}; both are fractions, from 0 to 1")
+        if not 0 <= self.interruptions <= self.num_steps / STRAYS[1]:
+            raise ConfigError(
+                f"ScriptConfig.interruptions is {self.interruptions}; in {self.num_steps} steps there is room for 0 to "
+                f"{self.num_steps / STRAYS[1]:g}"
+            )
+        if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
+            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0")
+
+
+def behaviours(environment: Environment) -> tuple[str, ...]:
+    """By what the world can be played; the skills of its datasets."""
+    return (*environment.scripts, RANDOM)
+
+
+def scripted_episode(environment: Environment, seed: int, config: ScriptConfig) -> Episode:
+    """One episode; the same seed gives the same episode. Raises `ConfigError` for a script that the world lacks."""
+    names = behaviours(environment)
+    if unknown := sorted(set(config.mix) - set(names)):
+        raise ConfigError(f"script.mix names {unknown}; this world has {', '.join(names)}")
+    rng = np.random.default_rng(seed)
+    environment.reset(rng)
+    weights = np.array([config.mix.get(name, 0.0) for name in names])
+    label = int(rng.choice(len(names), p=weights / weights.sum()))
+    noise_std = rng.uniform(0, config.max_noise) if rng.random() < config.noisy_fraction else 0.0
+    seen, actions, skills = [observe(environment)], [], []
+    for name, action in _played(environment, names[label], noise_std, config, rng):
+        environment.step(action)
+        actions.append(action)
+        skills.append(names.index(name))
+        is_new = len(actions) % config.picture_every == 0
+        seen.append(observe(environment, None if is_new else seen[-1].frames))
+        if len(actions) == config.num_steps:
+            break
+    return _as_episode(environment, seen, actions, [*skills, skills[-1]], label, seed)
+
+
+def moves(environment: Environment, name: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Actions without end of a script, or at random: smooth, and now and then at the limits. Raises `ConfigError` for no such script."""
+    if name not in behaviours(environment):
+        raise ConfigError(f"no script {name!r} in this world; there are {', '.join(behaviours(environment))}")
+    if name != RANDOM:
+        yield from environment.script(name, rng)
+    spec, unit = environment.action_spec, np.zeros(environment.action_spec.size)
+    while True:
+        unit = _KEPT * unit + _KEPT * rng.normal(0, 1, unit.shape)
+        yield 0.5 * (spec.low + spec.high) + 0.5 * (spec.high - spec.low) * np.clip(unit, -1, 1)
+
+
+def _played(
+    environment: Environment, script: str, noise_std: float, config: ScriptConfig, rng: np.random.Generator
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Actions without end, each with the name of what it belongs to."""
+    spec = environment.action_spec
+
+    def shaken(name: str, action: np.ndarray) -> tuple[str, np.ndarray]:
+        noise = 0.0 if name == RANDOM else noise_std * rng.normal(0, 1, spec.size)
+        return name, spec.clip((action + noise * 0.5 * (spec.high - spec.low)).astype(np.float32))
+
+    chances = rng.spawn(1)[0]  # of its own, so that until it is first interrupted a script does what it would have done
+    while script != RANDOM and config.interruptions > 0:
+        until, strays = int(chances.geometric(config.interruptions / config.num_steps)), int(chances.integers(STRAYS[0], STRAYS[1] + 1))
+        yield from (shaken(script, action) for action in islice(moves(environment, script, rng), until))
+        yield from (shaken(RANDOM, action) for action in islice(_stray(environment, chances), strays))
+    yield from (shaken(script, action) for action in moves(environment, script, rng))
+
+
+def _stray(environment: Environment, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Still, in one direction, or at random: one is as likely as another."""
+    spec = environment.action_spec
+    match rng.integers(3):
+        case 0:
+            yield from repeat(np.zeros(spec.size))
+        case 1:
+            yield from repeat(rng.uniform(spec.low, spec.high))
+        case _:
+            yield from moves(environment, RANDOM, rng)
+
+
+def _as_episode(
+    environment: Environment, seen: list[Observation], actions: list[np.ndarray], skills: list[int], label: int, seed: int
+) -> Episode:
+    name = behaviours(environment)[label]
+    return Episode(
+        images={camera.name: np.stack([o.frames[camera.name].image for o in seen]) for camera in environment.cameras},
+        proprio=np.stack([o.arm.proprio for o in seen]),
+        actions=np.stack(actions).astype(np.float32),
+        object_pose=np.stack([o.truth["object_pose"] for o in seen]).astype(np.float32),
+        sim_state=np.stack([o.truth["sim_state"] for o in seen]).astype(np.float64),
+        times=np.array([o.time for o in seen], np.float64),
+        skill=np.array(skills, np.int64),
+        task=f"{name} script" if name != RANDOM else "random moves",
+        seed=seed,
+        behavior=name,
+    )

@@ -1,0 +1,1 @@
+"""Our own world: a table, an arm, objects and cameras, with tasks and behaviours."""

@@ -1,0 +1,1 @@
+"""Arms that the scene can hold, each described by an `ArmModel`."""

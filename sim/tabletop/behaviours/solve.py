@@ -1,0 +1,43 @@
+"""A task solved by a script that is told where everything is: what an arm and its limits allow."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from robo_dream.control.cartesian import downward_yaw
+from robo_dream.errors import ConfigError
+from sim.ground_truth import Moment
+from sim.tabletop.behaviours import skills
+from sim.tabletop.behaviours.skills import Moves
+from sim.tabletop.tasks.attempt import Attempt
+from sim.tabletop.world import World
+
+Script = Callable[[World, Moment, np.random.Generator], Moves]
+
+
+def solve(world: World, attempt: Attempt, rng: np.random.Generator) -> Moves:
+    """Tool moves towards the attempt's goal, from where `world` is. Raises `ConfigError` for a task that has no script."""
+    script = _SCRIPTS.get(attempt.task.name)
+    if script is None:
+        raise ConfigError(f"no script solves the task {attempt.task.name!r}; there are scripts for {', '.join(sorted(_SCRIPTS))}")
+    return script(world, attempt.goal, rng)
+
+
+def _reach(world: World, goal: Moment, rng: np.random.Generator) -> Moves:
+    yield from skills.go(world, goal.tool_pos, 0.0, skills.OPEN, tolerance=0.004)
+    yield from skills.squeeze(world, skills.OPEN, 10)
+
+
+def _push(world: World, goal: Moment, rng: np.random.Generator) -> Moves:
+    """Heads for the box's goal spot, correcting sideways, twice; how the box is turned is left to chance."""
+    seen, spot = world.object_poses[0, :2], goal.object_pose[:2]
+    yield from skills.rise(world)
+    for _ in range(2):
+        heading = (spot - seen) / np.linalg.norm(spot - seen)
+        yield from skills.push_from(world, rng, seen - 0.08 * heading, spot, 0.0, np.zeros(2))
+        tool = world.kinematics.forward(world.joint_target[:-1])
+        yield from skills.go(world, np.array([*tool.pos[:2], skills.TRAVEL_Z]), downward_yaw(tool.quat), skills.CLOSED, max_steps=12)
+        seen = world.object_poses[0, :2]
+
+
+_SCRIPTS: Mapping[str, Script] = {"reach": _reach, "push": _push}

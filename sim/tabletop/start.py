@@ -1,0 +1,89 @@
+"""Where episodes start, and how the look of the world varies between them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robo_dream.control.cartesian import downward_quat
+from robo_dream.embodiment import Pose
+from sim.tabletop.world import World
+
+_CLEARANCE = 0.10  # m between tool and objects at the start
+_MARGIN = 0.05  # m that objects keep from the ends of the arm's workspace
+_MAX_TRIES = 200
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Ranges from which a start is drawn, uniformly. Metres and radians; `tool_*` are drawn over the arm's workspace."""
+
+    object_low: tuple[float, float] = (0.33, -0.14)
+    object_high: tuple[float, float] = (0.53, 0.14)
+    tool_z: tuple[float, float] = (0.06, 0.26)
+    tool_yaw: tuple[float, float] = (-0.6, 0.6)
+    closed_fraction: float = 0.3  # of starts have the hand (half) closed
+
+
+@dataclass(frozen=True)
+class LookConfig:
+    """How much the look varies from episode to episode; zeros keep the scene as it was built."""
+
+    colour: float = 0.0  # of objects and table, in 0..1 of each channel
+    light: float = 0.0  # fraction of brightness
+    camera_pos: float = 0.0  # m, standard deviation
+    camera_turn: float = 0.0  # rad, standard deviation
+
+
+def draw_start(world: World, rng: np.random.Generator, config: StartConfig | None = None) -> None:
+    """Puts objects and arm at a random start, at rest, clear of each other."""
+    config = config or StartConfig()
+    limits = world.scene.arm.limits
+    world.home()
+    object_low = np.maximum(config.object_low, np.add(limits.workspace_low[:2], _MARGIN))  # a small arm's table is smaller
+    object_high = np.minimum(config.object_high, np.subtract(limits.workspace_high[:2], _MARGIN))
+    tool_z = np.minimum(config.tool_z, limits.workspace_high[2])
+    spots: list[np.ndarray] = []
+    for index, box in enumerate(world.scene.config.objects):
+        for _ in range(_MAX_TRIES):
+            spot = rng.uniform(object_low, object_high)
+            if all(np.linalg.norm(spot - other) > 0.11 for other in spots):
+                break
+        spots.append(spot)
+        turn = rng.uniform(-np.pi, np.pi)
+        world.set_object(np.array([*spot, box.half_size[2], np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), index)
+    for _ in range(_MAX_TRIES):
+        tool = rng.uniform(limits.workspace_low, limits.workspace_high)
+        tool[2] = rng.uniform(*tool_z)
+        if all(np.linalg.norm(tool - world.object_poses[i, :3]) > _CLEARANCE for i in range(len(spots))):
+            break
+    yaw = rng.uniform(*config.tool_yaw)
+    grip = rng.uniform(0.4, 1.0) if rng.random() < config.closed_fraction else 0.0
+    joints = world.kinematics.inverse(np.asarray(world.scene.arm.home), Pose(tool, downward_quat(yaw)), 200)
+    world.set_arm(joints, grip)
+
+
+class Look:
+    """Draws the look of an episode: colours, light and camera poses around those of the scene as built."""
+
+    def __init__(self, world: World, config: LookConfig) -> None:
+        self._world = world
+        self._config = config
+        model = world.model
+        self._colour = model.geom_rgba.copy()
+        self._light = model.light_diffuse.copy()
+        self._cam_pos = model.cam_pos.copy()
+        self._cam_quat = model.cam_quat.copy()
+        self._painted = [model.geom(name).id for name in ("table", *(box.name for box in world.scene.config.objects))]
+
+    def draw(self, rng: np.random.Generator) -> None:
+        model, config = self._world.model, self._config
+        shift = rng.uniform(-config.colour, config.colour, (len(self._painted), 3))
+        model.geom_rgba[self._painted, :3] = np.clip(self._colour[self._painted, :3] + shift, 0, 1)
+        model.light_diffuse[:] = self._light * (1 + rng.uniform(-config.light, config.light))
+        model.cam_pos[:] = self._cam_pos + rng.normal(0, 1, self._cam_pos.shape) * config.camera_pos
+        for i, quat in enumerate(self._cam_quat):
+            axis = rng.normal(0, config.camera_turn, 3)
+            turn = np.array([1.0, *(axis / 2)])
+            w, xyz = turn[0], turn[1:]
+            product = np.array([w * quat[0] - xyz @ quat[1:], *(w * quat[1:] + quat[0] * xyz + np.cross(xyz, quat[1:]))])
+            model.cam_quat[i] = product / np.linalg.norm(product)

@@ -1,0 +1,216 @@
+"""A running MuJoCo world: stepped by joint targets, looked at through its cameras, restored to any stored state."""
+
+from types import TracebackType
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.control.cartesian import CartesianMoves, with_tool
+from robo_dream.control.kinematics import Kinematics
+from robo_dream.embodiment import ArmState, Frame, Intrinsics, Observation
+from robo_dream.errors import ContractError
+from sim.rendering import SceneRenderer
+from sim.tabletop.scene import Additions, CameraConfig, Scene, SceneConfig, build_scene
+
+CONTROL_DT = 0.1  # s
+SERVO_UPDATES = 5  # in a control step the servo targets move to the new joint target in this many equal parts
+STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
+
+
+class World:
+    """Physics and cameras of one scene. `state` and `set_state` carry everything that decides the future."""
+
+    def __init__(self, config: SceneConfig | None = None, additions: Additions | None = None) -> None:
+        self.scene: Scene = build_scene(config or SceneConfig(), additions)
+        self.model = self.scene.model
+        self.data = mujoco.MjData(self.model)
+        self.kinematics = Kinematics(self.model, self.scene.joint_names, self.scene.tool_site)
+        self.moves = CartesianMoves(self.kinematics, self.scene.arm.limits, CONTROL_DT)
+        self._substeps = round(CONTROL_DT / SERVO_UPDATES / self.model.opt.timestep)
+        self._qpos = np.array([self.model.joint(name).qposadr[0] for name in self.scene.joint_names])
+        self._dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.joint_names])
+        self._fingers = np.array([self.model.joint(name).qposadr[0] for name in self.scene.finger_names], np.int64)
+        self._finger_dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.finger_names], np.int64)
+        self._renderers: dict[tuple[int, int], SceneRenderer] = {}
+        self._cameras = {camera.name: camera for camera in self.scene.config.cameras}
+        self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
+        self.home()
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def home(self) -> None:
+        """Puts the arm at its home pose with an open hand and everything at rest; the objects at their model pose."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.set_arm(np.asarray(self.scene.arm.home), 0.0)
+
+    def set_arm(self, joint_pos: Float[np.ndarray, " joint"], gripper: float) -> None:
+        """Places the arm, at rest and with its servos there."""
+        self.data.qpos[self._qpos] = joint_pos
+        self.data.qpos[self._fingers] = self._finger_angle(gripper)
+        for name, ratio in self.scene.passive_joints:
+            self.data.joint(name).qpos[0] = ratio * self._finger_angle(gripper)
+        self.data.qvel[:] = 0
+        self.set_servos(np.append(joint_pos, gripper))
+        mujoco.mj_forward(self.model, self.data)
+
+    def set_object(self, pose: Float[np.ndarray, "7"], index: int = 0) -> None:
+        """Places an object, at rest; pose is xyz in metres and quaternion wxyz."""
+        start = self.scene.object_qpos[index]
+        self.data.qpos[start : start + 7] = pose
+        dof = self.model.jnt_dofadr[self.model.joint(self.scene.config.objects[index].name).id]
+        self.data.qvel[dof : dof + 6] = 0
+        mujoco.mj_forward(self.model, self.data)
+
+    def set_servos(self, target: Float[np.ndarray, " joint_and_gripper"]) -> None:
+        """Tells the servos where to be, at once; the world does not move yet."""
+        self.data.ctrl[self.scene.servos] = target[:-1]
+        self.data.ctrl[self.scene.finger_servos] = self._finger_angle(float(target[-1]))
+        self.pending_target = np.array(target, np.float64)
+
+    @property
+    def time(self) -> float:
+        return float(self.data.time)
+
+    @property
+    def joint_target(self) -> Float[np.ndarray, " joint_and_gripper"]:
+        """Where the servos are told to be: joints in radians, then the gripper's closure."""
+        ctrl = self.data.ctrl
+        return np.append(ctrl[self.scene.servos], self._closure(ctrl[self.scene.finger_servos]))
+
+    @property
+    def measured(self) -> Float[np.ndarray, " joint_and_gripper"]:
+        """Where the joints are, and the hand's closure."""
+        return np.append(self.data.qpos[self._qpos], self._closure(self.data.qpos[self._fingers]))
+
+    @property
+    def measured_speed(self) -> Float[np.ndarray, " joint_and_gripper"]:
+        """How fast they move: rad/s, and closure a second."""
+        opened, closed = self.scene.arm.finger_range
+        speeds = self.data.qvel[self._finger_dofs]
+        return np.append(self.data.qvel[self._dofs], speeds.mean() / (closed - opened) if len(speeds) else 0.0)
+
+    @property
+    def object_poses(self) -> Float[np.ndarray, "object 7"]:
+        return np.stack([self.data.qpos[start : start + 7] for start in self.scene.object_qpos])
+
+    @property
+    def state(self) -> Float[np.ndarray, " state"]:
+        """Everything that decides the future, as one float64 vector."""
+        state = np.empty(mujoco.mj_stateSize(self.model, STATE_PARTS))
+        mujoco.mj_getState(self.model, self.data, state, STATE_PARTS)
+        return state
+
+    def set_state(self, state: Float[np.ndarray, " state"]) -> None:
+        """Restores a stored state; raises `ContractError` when it belongs to another scene."""
+        size = mujoco.mj_stateSize(self.model, STATE_PARTS)
+        if np.shape(state) != (size,):
+            raise ContractError(f"the stored state has shape {np.shape(state)}; this scene needs ({size},): made with another scene?")
+        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)
+        mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)  # forward moved the warm start
+        self.pending_target = self.joint_target
+
+    def step(self, joint_target: Float[np.ndarray, " joint_and_gripper"]) -> None:
+        """Advances the world by one control step while the servo targets move to `joint_target`."""
+        before = self.joint_target
+        for i in range(1, SERVO_UPDATES + 1):
+            self.set_servos(before + (joint_target - before) * (i / SERVO_UPDATES))
+            mujoco.mj_step(self.model, self.data, self._substeps)
+
+    def step_move(self, move: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        """Advances the world by one tool move and returns the move that was really applied."""
+        target, applied = self.moves.step(self.joint_target, self.measured, move)
+        self.step(target)
+        return applied
+
+    def arm_state(self) -> ArmState:
+        measured, target = self.measured, self.joint_target
+        zero, level = np.zeros(3), np.array([1.0, 0, 0, 0])
+        state = ArmState(
+            time=self.time, joint_pos=measured[:-1], joint_vel=self.data.qvel[self._dofs].copy(),
+            tool_pos=zero, tool_quat=level, tool_yaw=0.0, gripper=float(measured[-1]),
+            target_pos=zero, target_yaw=0.0, target_gripper=float(target[-1]), joint_target=target[:-1],
+        )  # fmt: skip
+        return with_tool(state, self.kinematics)
+
+    def observe(self) -> Observation:
+        """Everything that can be seen, felt and known at this very moment."""
+        frames = {name: self.frame(name) for name in self._cameras}
+        return Observation(self.time, frames, self.arm_state(), self.truth())
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """What only a simulator knows, for labels and scores."""
+        poses = self.object_poses
+        return {"object_pose": poses[0].copy(), "object_poses": poses, "sim_state": self.state}
+
+    def frame(self, camera: str) -> Frame:
+        """A picture of this very moment."""
+        config = self.camera(camera)
+        key = (config.width, config.height)
+        if key not in self._renderers:
+            self._renderers[key] = SceneRenderer(self.model, *key)
+        number = round(self.time / self.model.opt.timestep)
+        return Frame(self.time, self._renderers[key].draw(self.data, camera), number)
+
+    def camera(self, name: str) -> CameraConfig:
+        if name not in self._cameras:
+            raise ContractError(f"no camera {name!r} in this scene; it has {sorted(self._cameras)}")
+        return self._cameras[name]
+
+    def intrinsics(self, camera: str) -> Intrinsics:
+        config = self.camera(camera)
+        focal = config.height / 2 / np.tan(np.deg2rad(float(self.model.cam(camera).fovy[0])) / 2)
+        return Intrinsics(config.width, config.height, focal, focal, config.width / 2, config.height / 2)
+
+    def world_from_camera(self, camera: str) -> Float[np.ndarray, "4 4"]:
+        """Pose of the camera with x right, y down, z forward (OpenCV); MuJoCo's own axes are y up, z backward."""
+        self.camera(camera)
+        matrix = np.eye(4)
+        data = self.data.cam(camera)
+        matrix[:3, :3] = data.xmat.reshape(3, 3) * [1, -1, -1]
+        matrix[:3, 3] = data.xpos
+        return matrix
+
+    def _closure(self, angles: Float[np.ndarray, " finger"]) -> float:
+        opened, closed = self.scene.arm.finger_range
+        return (angles.mean() - opened) / (closed - opened) if len(angles) else 0.0
+
+    def _finger_angle(self, closure: float) -> float:
+        opened, closed = self.scene.arm.finger_range
+        return opened + closure * (closed - opened)
+
+
+class SimCamera:
+    """Draws the world as it is at the moment of reading; raises `ContractError` for a camera that the scene lacks."""
+
+    def __init__(self, world: World, name: str) -> None:
+        world.camera(name)
+        self._world = world
+        self.name = name
+
+    def __enter__(self) -> "SimCamera":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        return self._world.intrinsics(self.name)
+
+    @property
+    def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
+        return self._world.world_from_camera(self.name)
+
+    def read(self) -> Frame:
+        return self._world.frame(self.name)
