@@ -133,10 +133,10 @@ class NoiseStreams:
         self._like = like
 
     def normal(
-        self, num_samples: int, num_steps: int, num_actions: int, colour: float = 0.0
+        self, num_samples: int, num_steps: int, num_actions: int, noise_beta: float = 0.0
     ) -> Float[Tensor, "batch sample time action"]:
-        """Unit-variance Gaussian noise whose power falls as frequency ** -colour along time (0 is white)."""
-        return self._stack([_normal(g, num_samples, num_steps, num_actions, colour) for g in self._generators])
+        """Unit-variance Gaussian noise whose power falls as frequency ** -noise_beta along time (0 is white)."""
+        return self._stack([_normal(g, num_samples, num_steps, num_actions, noise_beta) for g in self._generators])
 
     def uniform(self, num_samples: int, num_steps: int, num_actions: int) -> Float[Tensor, "batch sample time action"]:
         """Uniform noise in [-1, 1)."""
@@ -147,13 +147,13 @@ class NoiseStreams:
 
 
 def _normal(
-    generator: torch.Generator, num_samples: int, num_steps: int, num_actions: int, colour: float
+    generator: torch.Generator, num_samples: int, num_steps: int, num_actions: int, noise_beta: float
 ) -> Float[Tensor, "sample time action"]:
-    """Timmer and Koenig, On generating power law noise, 1995: Gaussian Fourier coefficients of amplitude f ** (-colour / 2)."""
-    if colour == 0.0 or num_steps == 1:
+    """Timmer and Koenig, On generating power law noise, 1995: Gaussian Fourier coefficients of amplitude f ** (-noise_beta / 2)."""
+    if noise_beta == 0.0 or num_steps == 1:
         return torch.randn(num_samples, num_steps, num_actions, generator=generator)
     frequency = torch.fft.rfftfreq(num_steps)
-    amplitude = frequency.clamp(min=1 / num_steps) ** (-colour / 2)  # the mean drifts as much as the slowest wave
+    amplitude = frequency.clamp(min=1 / num_steps) ** (-noise_beta / 2)  # the mean drifts as much as the slowest wave
     real, imaginary = torch.randn(2, num_samples, num_actions, len(frequency), generator=generator)
     is_real = torch.zeros(len(frequency), dtype=torch.bool)
     is_real[0] = True
@@ -170,7 +170,7 @@ def draws(
 ) -> tuple[Float[Tensor, " row"], Float[Tensor, "row block"]]:
     """Chances in [0, 1) and `temperature` times standard normal noise of `num_samples` rows for each seed.
 
-    The first row of each problem has 0 for both, which is the likeliest suggestion, unless `sampled_only`. `spread` shares a problem's
+    The first row of each problem has 0 for both, which is the likeliest proposal, unless `sampled_only`. `spread` shares a problem's
     rows among the ways by systematic sampling: where they see one state, every way with more than one row's share of the weight gets a
     row, the heaviest the first.
     """
