@@ -37,7 +37,11 @@ OLD_VALUES: Mapping[str, str] = {  # of a planner's `kind`, and of what is measu
     "physics": "oracle_dynamics",
 }
 OLD_WEIGHTS: Mapping[str, str] = {"inverse.": "policy.", "adjacent_inverse.": "inverse_dynamics."}  # how names of weights begin
+STREAMS: Mapping[str, str] = {"policy_guided": "guarded", "policy_alone": "direct", "zero_action": "do_nothing"}
+"""Under what name a planner draws its random numbers: as ever, so that a seed means what it always meant."""
+
 OLD_FIELDS: Mapping[str, str] = {"doubts": "unsure_reasons"}  # of a recorded decision
+OLD_ORIGINS: Mapping[str, str] = {"inverse": "policy"}  # of a recorded decision's candidates
 OLD_TERMS: Mapping[str, str] = {"tool_turn": "tool_yaw", "object_turn": "object_yaw"}  # how names of a recorded cost's parts end
 
 

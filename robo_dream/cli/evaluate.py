@@ -33,10 +33,10 @@ Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dyn
 METHODS: tuple[str, ...] = get_args(Method)
 
 _DESCRIPTION = """\
-Runs every method on every pair of the committed manifests: `zero_action` (the arm holds still), `random`, `policy_alone` (the learned
-policy without a search), `planner` (what `planning` configures), `oracle_dynamics` (search and proposals at true poses, imagined by the true
-simulator: the ceiling), and the searches that `extra_planners` names, with the planner's costs and proposals. A pair's outcome depends on
-nothing but the pair, the method and the seed; stop it and start it again as you like."""
+Runs every method on every pair of the frozen manifests: `zero_action` (the arm holds still), `random`, `policy_alone` (the learned
+policy without a search), `planner` (what `planning` configures), `oracle_dynamics` (search and proposals at true poses, imagined by the
+true simulator: the ceiling), and the searches that `extra_planners` names, with the planner's costs and proposals. A pair's outcome
+depends on nothing but the pair, the method and the seed; stop it and start it again as you like."""
 
 _EPILOG = """\
 example:

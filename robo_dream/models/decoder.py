@@ -13,7 +13,7 @@ class ViewDecoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         w, factor = config.widths, config.image_size // 16
-        self.feature_grid = nn.Linear(config.latent, 64 * w.decoder)
+        self.places = nn.Linear(config.latent, 64 * w.decoder)
         self.up = nn.Conv2d(w.decoder, 4 * w.decoder, 3, padding=1)
         self.shuffle_up = nn.PixelShuffle(2)
         self.body = nn.ModuleList(nn.Conv2d(w.decoder, w.decoder, 3, padding=1) for _ in range(w.decoder_layers))
@@ -24,7 +24,7 @@ class ViewDecoder(nn.Module):
 
     def forward(self, latents: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch 3 height width"]:
         silu = nn.functional.silu
-        x = silu(self.feature_grid(latents)).unflatten(1, (8, 8, -1)).movedim(-1, 1)  # (B, C, 8, 8), channels last in memory
+        x = silu(self.places(latents)).unflatten(1, (8, 8, -1)).movedim(-1, 1)  # (B, C, 8, 8), channels last in memory
         x = silu(self.shuffle_up(self.up(x))).contiguous(memory_format=torch.channels_last)
         for layer in self.body:
             x = x + silu(layer(x))

@@ -26,8 +26,9 @@ class KeypointEncoder(nn.Module):
     """One view: space-to-depth to a square of `ModelConfig.feature_grid`, 3x3 convolutions, then spatial softmax.
 
     Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `ModelConfig.num_keypoints` heat maps, and features averaged
-    under each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead learns that place by
-    place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each of the 64 ways in which
+    under each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead
+    learns that place by place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each
+    of the 64 ways in which
     it can lie in squares of 8 px (16 places along a view of 128 px), and there are 16 in squares of 4 px.
     """
 

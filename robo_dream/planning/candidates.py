@@ -11,6 +11,7 @@ from torch import Tensor
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Imagination, Plan, Proposer
+from robo_dream.renamed import STREAMS
 
 
 def require_between(config: object, minimum: float, maximum: float, *names: str) -> None:
@@ -120,7 +121,7 @@ _SEED_MASK = (1 << 63) - 1
 def generator_of(seed: int, stream: str) -> torch.Generator:
     """A generator of its own for (seed, stream), on the CPU so that every device draws the same numbers."""
     mixed = seed & _SEED_MASK
-    for byte in stream.encode():  # FNV-1a over the stream's name, so that two uses of one seed are unrelated
+    for byte in STREAMS.get(stream, stream).encode():  # FNV-1a over the stream's name, so that two uses of one seed are unrelated
         mixed = ((mixed ^ byte) * 0x100000001B3) & _SEED_MASK
     return torch.Generator(device="cpu").manual_seed(mixed)
 
@@ -176,7 +177,7 @@ def draws(
     """
     chance, noise = [], []
     for seed in seeds:
-        generator = generator_of(seed, "inverse")
+        generator = generator_of(seed, "inverse")  # this stream's name of ever: the same seeds give the same draws
         chance.append(_even_chances(num_samples, generator) if spread else torch.rand(num_samples, generator=generator))
         noise.append(temperature * torch.randn(num_samples, block_size, generator=generator))
     chances, noises = torch.stack(chance), torch.stack(noise)

@@ -159,7 +159,7 @@ class BridgeProposer:
     model: WorldModel
     bridge: BridgeModel
     noise_std: float = 0.15  # of half the action range
-    noise_colour: float = 2.0  # slow, as the noise of a search
+    noise_beta: float = 2.0  # slow, as the noise of a search
     name: str = "bridge"
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
@@ -181,7 +181,7 @@ class BridgeProposer:
         self, num_samples: int, num_steps: int, horizon: int, seeds: Sequence[int], half_range: Float[Tensor, " action"]
     ) -> Float[Tensor, "batch sample time action"]:
         """Nothing for the first of each speed."""
-        noise = NoiseStreams(seeds, self.name, half_range).normal(num_samples, num_steps, len(half_range), self.noise_colour)
+        noise = NoiseStreams(seeds, self.name, half_range).normal(num_samples, num_steps, len(half_range), self.noise_beta)
         noise[:, : num_speeds(horizon)] = 0.0
         return self.noise_std * half_range * noise
 

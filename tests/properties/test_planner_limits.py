@@ -20,7 +20,7 @@ from robo_dream.testing.point_mass import PointMassInverse, PointMassModel
 CONFIGS: tuple[PlannerConfig, ...] = (
     PolicyGuidedConfig(horizon=2, num_samples=16, num_proposals=4, num_elites=4, initial_std=3.0),
     CemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0),
-    IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0, returns="mean"),
+    IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0, action_selection="mean"),
     MppiConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0),
     PredictiveConfig(horizon=2, num_samples=16, num_elites=4, num_proposals=4, std=3.0),
 )

@@ -38,7 +38,7 @@ class Bench:
     guard: Guard = field(default_factory=new_guard)
     now: float = 10.0
     at: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    wanted: Wanted | None = None
+    wanted: Request | None = None
     follows: bool = True
     state_age: float = 0.0
     commands: list[np.ndarray] = field(default_factory=list)
