@@ -85,10 +85,10 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"training state {path} is damaged ({error}); delete it to begin the stage again") from error
     desired = json.loads(json.dumps(dict(about)))
-    odd = sorted(key for key in {*saved, *desired} - {"step"} if saved.get(key) != desired.get(key))
-    if odd:
+    saved_step = saved.pop("step", None)
+    if odd := _differences(saved, desired):
         raise CheckpointError(
-            f"training state {path} was written with another {', '.join(odd)}; continue with the same, delete it, or train elsewhere"
+            f"training state {path} was written with another {'; '.join(odd)}. Continue with the same, delete it, or train elsewhere"
         )
     module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
     for number, optimiser in enumerate(optimisers):
@@ -101,7 +101,15 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
                 # truths must lie in memory as their parameter does: the fused optimiser walks both side by side
                 state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(saved["step"])
+    return int(saved_step or 0)
+
+
+def _differences(saved: Any, desired: Any, key: str = "") -> list[str]:
+    """What differs, by its key, with both values."""
+    if isinstance(saved, Mapping) and isinstance(desired, Mapping):
+        names = {**desired, **saved}
+        return [one for name in names for one in _differences(saved.get(name), desired.get(name), f"{key}.{name}" if key else name)]
+    return [] if saved == desired else [f"{key} ({json.dumps(saved)} there, {json.dumps(desired)} here)"]
 
 
 def _stored(value: torch.Tensor) -> torch.Tensor:
@@ -197,7 +205,7 @@ def _rate(step: int, stage: Stage) -> float:
 def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
     data = asdict(config)
-    later = ("inverse",) if stage in BEFORE_POLICY else ()
+    later = ("policy",) if stage in BEFORE_POLICY else ()
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

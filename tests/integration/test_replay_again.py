@@ -22,8 +22,8 @@ from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
-from robo_dream.runtime.asker import RunAsker
-from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.planner import PlanningConfig
+from robo_dream.runtime.replay import RunAsker
 
 PLANNING = PlanningConfig(
     PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)

@@ -13,11 +13,11 @@ import pytest
 
 from hardware.arms.franka import FrankaConfig
 from robo_dream.cli import main
-from robo_dream.cli.run import StartPose
 from robo_dream.errors import ConfigError, SafetyStopError
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.arms import LineKind, at_address, build_guarded
-from robo_dream.runtime.connected import go_to_start
+from robo_dream.runtime.connect import go_to_start
+from robo_dream.runtime.run import StartPose
 from robo_dream.runtime.twin import Twin
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits

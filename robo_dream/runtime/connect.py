@@ -2,9 +2,10 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -12,19 +13,18 @@ from types import FrameType, TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig, StartPose
+from robo_dream.calibration.file import load, problems
 from robo_dream.control.cartesian import CartesianArm, CartesianMoves, with_tool
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
 from robo_dream.errors import ArmError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.events import SafetyEvent
-from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, joint_speeds
-from robo_dream.runtime.calibrated import calibrated_poses
-from robo_dream.runtime.cameras import bench_cameras
+from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, identity_of, joint_speeds
+from robo_dream.runtime.cameras import bench_cameras, serial_of
 from robo_dream.runtime.plan_episode import drawn_attempt
-from robo_dream.runtime.twin import Twin
-from robo_dream.runtime.twin_cameras import TwinView, twin_cameras
+from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig, StartPose
+from robo_dream.runtime.twin import Twin, TwinView, twin_cameras, twin_serial
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.keys import terminal
 from robo_dream.safety.limits import state_reasons
@@ -125,9 +125,9 @@ def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> Camera
 
 
 @contextmanager
-def connected(config: RunConfig, eyes: CameraSetup, dry: bool, events: Events) -> Iterator[Connected]:
+def connected(config: RunConfig, setup: CameraSetup, dry: bool, events: Events) -> Iterator[Connected]:
     """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
-    poses = calibrated_poses(config, eyes.cameras)
+    poses = calibrated_poses(config, setup.cameras)
     with ExitStack() as stack:
         world = stack.enter_context(World(config.scene))
         arm_kind, view, attempt = config.arm, None, None
@@ -135,22 +135,22 @@ def connected(config: RunConfig, eyes: CameraSetup, dry: bool, events: Events) -
             start, attempt = _start_of(config, world)
             twin = stack.enter_context(Twin(config.arm, config.scene, start))
             arm_kind, view = at_address(config.arm, twin.address), TwinView(twin, world)
-            cameras = stack.enter_context(twin_cameras(config.twin_cameras, twin, config.scene, eyes.cameras, eyes.size))
+            cameras = stack.enter_context(twin_cameras(config.twin_cameras, twin, config.scene, setup.cameras, setup.size))
         else:
             if isinstance(config.goal, PairGoal | DrawnGoal):
                 raise ConfigError(
                     f"goal.kind is {config.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
                 )
-            cameras = bench_cameras(config.cameras, eyes.cameras, eyes.size, poses)
+            cameras = bench_cameras(config.cameras, setup.cameras, setup.size, poses)
         for camera in cameras:
             stack.enter_context(camera)
         if dry:
             driver = build_driver(arm_kind, Rest(config.rest_pose, config.loop.limits.rest_tolerance))
-            joints: GuardProcess | StillArm = StillArm(driver, eyes.control_dt)
+            joints: GuardProcess | StillArm = StillArm(driver, setup.control_dt)
         else:
             build = partial(build_guarded, arm_kind, config.scene, config.loop.limits, config.rest_pose)
             tty = terminal()
-            joints = GuardProcess(build, eyes.control_dt, events, None if tty is None else Path(tty))
+            joints = GuardProcess(build, setup.control_dt, events, None if tty is None else Path(tty))
         stack.enter_context(_ended_by_sigterm())
         stack.enter_context(joints)
         _check_arm(joints, world, config)
@@ -158,8 +158,29 @@ def connected(config: RunConfig, eyes: CameraSetup, dry: bool, events: Events) -
             go_to_start(joints, config.start, np.asarray(config.start.joints or world.scene.arm.home))
         limits = world.moves.limits
         limits = replace(limits, joint_speed=joint_speeds(config.arm, limits.joint_speed, config.loop.limits))
-        arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, eyes.control_dt))
+        arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, setup.control_dt))
         yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
+
+
+def calibrated_poses(config: RunConfig, cameras: Sequence[str], at: datetime | None = None) -> Mapping[str, np.ndarray]:
+    """world_from_camera of each camera that is fixed to the world; empty without a calibration file.
+
+    Raises `ConfigError` with everything that speaks against the file: its age, another arm, other cameras, residuals, wrong joints.
+    """
+    if config.calibration is None:
+        return {}
+    known = load(config.calibration)
+    arm = f"twin {config.scene.arm}" if config.twin else identity_of(config.arm)
+    there = {camera.name: serial_of(camera) for camera in config.cameras}
+    serials = {name: twin_serial(name) if config.twin else there.get(name, "") for name in cameras}
+    if unnamed := [name for name, serial in serials.items() if not serial]:
+        raise ConfigError(
+            f"a calibration is of certain cameras, but `cameras` gives no serial for {', '.join(unnamed)}; `robo-dream doctor` shows them"
+        )
+    found = problems(known, arm, serials, at or datetime.now(UTC), config.calibration_limits)
+    if found:
+        raise ConfigError(f"the calibration {config.calibration} does not hold: {'; '.join(found)}")
+    return {name: known.cameras[name].matrix for name in cameras if known.cameras[name].mount == "world"}
 
 
 def go_to_start(arm: RobotArm, start: StartPose, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:

@@ -1,42 +1,192 @@
-"""The steps of `robo-dream calibrate`: each does one thing and says in a sentence what came out."""
+"""What `robo-dream calibrate` does: a rig to measure with, and steps of which each does one thing and says in a sentence what came out.
+
+A rig is an arm, one camera, a board and the arm's model. Here it is a simulated one; a bench joins `Rig`.
+"""
 
 import json
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from hardware.cameras.folder import FolderWriter, read_camera, read_picture
+from hardware.cameras.newest import LiveCamera, WatchConfig
+from hardware.cameras.realsense import RealSenseExposures
 from robo_dream.calibration import file
-from robo_dream.calibration.calibration_board import Board, opencv
-from robo_dream.calibration.file import Calibration, CameraCalibration, JointCalibration, LatencyCalibration
+from robo_dream.calibration.calibration_board import Board, BoardConfig, opencv
+from robo_dream.calibration.file import Calibration, CalibrationLimits, CameraCalibration, JointCalibration, LatencyCalibration
 from robo_dream.calibration.hand_eye import Mount, View, solve
 from robo_dream.calibration.joints import check_joints
 from robo_dream.calibration.latency import lag, motion, motion_of_points, sweep
 from robo_dream.calibration.moves import go, tool_matrix, view_poses
-from robo_dream.calibration.poses import distance
+from robo_dream.calibration.poses import distance, pose, rotation
 from robo_dream.control.kinematics import Kinematics
-from robo_dream.embodiment import Frame
+from robo_dream.embodiment import Clock, Frame, RobotArm, WallClock
 from robo_dream.errors import ConfigError, DataError
-from robo_dream.runtime.calibration_rig import Rig
-from robo_dream.runtime.progress import Bars
+from sim.emulators.plant import Plant
+from sim.emulators.plant_arm import PlantArm
+from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
+from sim.tabletop.calibration_board import PlacedBoard, holding, mount_on_tool
 from sim.tabletop.overlay import SceneOverlay
+from sim.tabletop.scene import Additions, CameraConfig, SceneConfig
+from sim.tabletop.world import World
 
 _FRESH = 5.0  # s to wait for a picture that was taken after the arm came to rest
+_BOARD_AT_TOOL = (0.015, 0.03)  # m in front of the tool's axis and below it: held by its edge, so that the hand covers little of it
+_BOARD_ON_TABLE = (0.43, 0.0, 0.002)  # m; its middle
+_CAMERA_ON_TOOL = pose(rotation(np.array([-0.25, 0.0, 0.0])), np.array([0.0, -0.09, -0.06]))  # beside the hand, leaning to what it holds
+
+STEPS = ("capture", "hand-eye", "joints", "latency", "overlay")
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
 
 
-def capture(rig: Rig, folder: Path, count: int, lean: tuple[float, float, float], tilt: float, reach: float, speed: float) -> str:
+@dataclass(frozen=True)
+class TwinRigConfig:
+    """A MuJoCo arm that moves in real time, seen through a librealsense software device. Metres and degrees."""
+
+    kind: Literal["twin"] = "twin"
+    arm: str = "jaco"
+    camera_pos: tuple[float, float, float] = (0.95, 0.0, 0.58)  # of a camera on the world
+    camera_look_at: tuple[float, float, float] = (0.43, 0.0, 0.2)
+    fovy: float = 42.0
+    device: SoftwareRealSenseConfig = field(default_factory=lambda: SoftwareRealSenseConfig(fps=10))
+    watch: WatchConfig = field(default_factory=lambda: WatchConfig(warm_up_frames=2, lost_after=3.0, start_seconds=15.0))
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """One camera of one arm, and how the arm moves for it. Metres, radians, seconds."""
+
+    rig: TwinRigConfig = field(default_factory=TwinRigConfig)
+    board: BoardConfig = field(default_factory=lambda: BoardConfig(columns=6, rows=5, square=0.025, marker=0.019))
+    camera: str = "front"
+    mount: Mount = "world"
+    views: int = 15
+    lean: tuple[float, float, float] = (0.0, 0.5, 0.0)  # how the tool is turned at first (rotation vector, world axes): towards the camera
+    tilt: float = 0.4  # and from there tilted about each axis, at most
+    reach: float = 0.06  # and moved along each axis, at most
+    speed: float = 0.6  # rad/s of the fastest joint
+    sway_joint: int = 0
+    sway: float = 0.1  # rad to each side
+    sway_seconds: float = 8.0
+    limits: CalibrationLimits = field(default_factory=CalibrationLimits)
+
+    def __post_init__(self) -> None:
+        if self.views < 4 or self.sway_seconds < 4:
+            raise ConfigError(f"views is {self.views} (at least 4, 12 are good) and sway_seconds {self.sway_seconds} (at least 4)")
+        for name in ("tilt", "reach", "speed", "sway"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is above 0 and up to 1")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """An open rig. `true_camera` is known in simulation only."""
+
+    arm: RobotArm
+    camera: LiveCamera
+    clock: Clock
+    kinematics: Kinematics
+    home: np.ndarray
+    identity: str  # of the arm
+    serial: str  # of the camera
+    scene: SceneConfig
+    additions: Additions
+    true_camera: np.ndarray | None = None
+
+
+def arm_model(arm: str) -> tuple[Kinematics, np.ndarray]:
+    """Kinematics and home of an arm, without any rig."""
+    with World(SceneConfig(arm=arm)) as world:
+        return world.kinematics, np.asarray(world.scene.arm.home)
+
+
+def open_twin(config: TwinRigConfig, board: Board, camera_name: str, mount: Mount, stack: ExitStack) -> Rig:
+    """Everything is closed with `stack`."""
+    width, height = board.config.size
+    if mount == "world":
+        ahead, below = _BOARD_AT_TOOL
+        placed = PlacedBoard(board.draw(), board.config.size, "tool", pose(np.eye(3), np.array([ahead, -height / 2, below])))
+    else:
+        lying = rotation(np.array([0.0, 0.0, np.pi / 2])) @ rotation(np.array([np.pi, 0.0, 0.0]))
+        corner = np.array(_BOARD_ON_TABLE) - lying @ np.array([width / 2, height / 2, 0.0])
+        placed = PlacedBoard(board.draw(), board.config.size, "world", pose(lying, corner))
+    device = config.device
+    camera = CameraConfig(camera_name, config.camera_pos, config.camera_look_at, config.fovy, device.width, device.height)
+    scene = SceneConfig(arm=config.arm, cameras=(camera,))
+    world = stack.enter_context(World(scene, holding(placed)))
+    world.set_object(np.array([0.35, 0.35, 0.03, 1, 0, 0, 0]))  # out of the way
+    true_camera = world.world_from_camera(camera_name)
+    if mount == "tool":
+        mount_on_tool(world, camera_name, _CAMERA_ON_TOOL)
+        true_camera = _CAMERA_ON_TOOL
+    plant = stack.enter_context(Plant(world))
+    source = SoftwareRealSense(world, camera_name, device, plant.lock)
+    live = stack.enter_context(LiveCamera(camera_name, RealSenseExposures(source, device.fps), config.watch))
+    arm = stack.enter_context(PlantArm(plant))
+    return Rig(
+        arm, live, WallClock(), Kinematics(world.model, world.scene.joint_names, world.scene.tool_site), np.asarray(world.scene.arm.home),
+        f"twin {config.arm}", device.serial, scene, holding(placed), true_camera,
+    )  # fmt: skip
+
+
+def calibrate(config: CalibrateConfig, asked: Sequence[str], out: Path, path: Path, views: Path, say: Say, progress: Progress) -> None:
+    """Does the `STEPS` in `asked`, in their order, on one rig where any needs one.
+
+    Pictures go to `out`, views are kept in (or read from) `views`, results go to the file `path`. `say` is told what came out of each.
+    """
+    board = Board(config.board)
+    with ExitStack() as stack:
+        rig = None
+        if set(asked) & {"capture", "latency", "overlay"}:
+            rig = open_twin(config.rig, board, config.camera, config.mount, stack)
+            say(f"{rig.identity}, camera {config.camera!r} with serial {rig.serial}")
+        kinematics = rig.kinematics if rig else arm_model(config.rig.arm)[0]
+        for step in asked:
+            match step:
+                case "hand-eye":
+                    said = hand_eye(views, path, board, kinematics, config.camera, config.mount, rig.true_camera if rig else None)
+                case "joints":
+                    said = joints(views, path, board, kinematics, config.mount)
+                case _:
+                    assert rig is not None  # opened above for every step that moves or looks
+                    said = _on_rig(step, config, rig, board, out, path, views, progress)
+            say(f"{step}: {said}")
+
+
+def _on_rig(step: str, config: CalibrateConfig, rig: Rig, board: Board, out: Path, path: Path, views: Path, progress: Progress) -> str:
+    if step == "capture":
+        return capture(rig, views, config.views, config.lean, config.tilt, config.reach, config.speed, progress)
+    if step == "latency":
+        return latency(rig, path, board, config.camera, Sway(config.sway_joint, config.sway, config.sway_seconds, config.speed))
+    return overlay(rig, path, out / "overlay.png", config.camera)
+
+
+def refused(calibration: Calibration, limits: CalibrationLimits) -> list[str]:
+    """Why a run with this arm and these cameras would refuse the file today."""
+    serials = {name: camera.serial for name, camera in calibration.cameras.items()}
+    return list(file.problems(calibration, calibration.arm, serials, datetime.now(UTC), limits))
+
+
+def capture(
+    rig: Rig, folder: Path, count: int, lean: tuple[float, float, float], tilt: float, reach: float, speed: float, progress: Progress
+) -> str:
     """Pictures and joints of `count` poses around home."""
     frames = FolderWriter(folder, rig.camera.intrinsics, rig.serial)
     (folder / "arm.json").write_text(json.dumps({"arm": rig.identity}))
-    with Bars({}, "capture", unit="view") as bars, (folder / "views.jsonl").open("w") as views:
+    with (folder / "views.jsonl").open("w") as views:
         for done, joints in enumerate(view_poses(rig.kinematics, rig.home, np.array(lean), tilt, reach, count), 1):
             go(rig.arm, rig.clock, joints, speed)
             frame = _after(rig, rig.clock.now())
             state = rig.arm.state()
             views.write(json.dumps({"file": frames.add(frame), "joint_pos": state.joint_pos.tolist()}) + "\n")
-            bars(done, count)
+            progress(done, count)
         go(rig.arm, rig.clock, rig.home, speed)
     health, late = rig.camera.health, rig.camera.latency()
     relative = ", from its fastest frame" if late.is_relative else ""

@@ -1,12 +1,12 @@
 """One run of `robo-dream run`: connect, check, plan, move, record, stop."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig
 from robo_dream.config import dump
 from robo_dream.control.episode import EpisodeEnd, EpisodeResult
 from robo_dream.control.loop import run_episode, run_script
@@ -16,37 +16,40 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime import compose
 from robo_dream.runtime.arms import lets_go
-from robo_dream.runtime.connected import Connected, Events, camera_setup_of, connected
+from robo_dream.runtime.connect import Connected, Events, camera_setup_of, connected
 from robo_dream.runtime.goals import goal_of
+from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.runtime.plan_episode import Referee, drawing, require_same_world
+from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for
+from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
 
 
-def run_session(config: RunConfig, dry: bool) -> int:
-    """Exit code 0 when the run ended as it should, 1 when a safety check ended it."""
+def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int:
+    """Exit code 0 when the run ended as it should, 1 when a safety check ended it. `say` is told what happens, for people."""
     path = config.checkpoint if config.policy == "imagination" else None
-    model = None if path is None else compose.load_checkpoint_model(path, config.device, config.compiled, config.precision)
+    model = None if path is None else load_checkpoint_model(path, config.device, config.compiled, config.precision)
     folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    events, eyes = Events(), camera_setup_of(config, model)
-    with connected(config, eyes, dry, events) as bench:
+    planning = None if path is None else planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
+    events, setup = Events(), camera_setup_of(config, model)
+    with connected(config, setup, dry, events) as bench:
         if config.twin and model is not None and path is not None:
             require_same_world(model, bench.world, path)
-        print(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(eyes.cameras)}{', dry run' if dry else ''}")
+        say(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(setup.cameras)}{', dry run' if dry else ''}")
         if model is None:
-            print(f"the moves come from the {ORACLE}")
-        print("space, e or escape: emergency stop   Ctrl-C: decelerate and hold", flush=True)
-        episode, referee = _episode(config, model, bench, events, folder, dry)
+            say(f"the moves come from the {ORACLE}")
+        say("space, e or escape: emergency stop   Ctrl-C: decelerate and hold")
+        episode, referee = _episode(config, model, planning, bench, events, folder, dry)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
     distances = None if referee is None else referee.distances
     verdict = "" if referee is None else "success" if referee.reached else "not reached"
     video = write_video(folder / "video.mp4", episode_pictures(run, draw, config.video, distances, verdict), config.video.fps)
     sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
-    print(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
+    say(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
 
 
@@ -59,7 +62,13 @@ class TwinReferee(Referee):
 
 
 def _episode(
-    config: RunConfig, model: LatentVideoModel | None, bench: Connected, events: Events, folder: Path, dry: bool
+    config: RunConfig,
+    model: LatentVideoModel | None,
+    planning: PlanningConfig | None,
+    bench: Connected,
+    events: Events,
+    folder: Path,
+    dry: bool,
 ) -> tuple[EpisodeResult, TwinReferee | None]:
     if model is None:
         assert bench.attempt is not None  # see `require_policy`
@@ -67,17 +76,17 @@ def _episode(
         pictures = {name: frame.image for name, frame in seen.frames.items()}
         made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
     else:
-        assert config.checkpoint is not None
+        assert config.checkpoint is not None and planning is not None
         goal, pictures = goal_of(config.goal, model, bench)
         made_by = {
             "policy": config.policy,
-            "planning": dump(config.planning),
+            "planning": dump(planning),
             "checkpoint": str(config.checkpoint),
             "checkpoint_sha256": checkpoint.sha256(config.checkpoint),
             "made_with": made_with(model.device),
         }
     about = {
-        "task": config.goal.task if isinstance(config.goal, PairGoal | DrawnGoal) else config.goal.kind,
+        "task": config.task,
         "seed": config.seed,
         "goal": _goal_words(config, dry),
         "config": dump(config),
@@ -95,7 +104,8 @@ def _episode(
             oracle = Oracle(bench.world, bench.attempt, config.seed)
             episode = run_script(bench.arm, bench.cameras, bench.clock, oracle, config.loop, **common)
         else:
-            planner = compose.build_planner(config.planning.planner, model, config.planning.cost, config.planning.proposals)
+            assert planning is not None
+            planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
             episode = run_episode(
                 bench.arm, bench.cameras, bench.clock, model, planner, goal, config.loop, config.seed,
                 on_decision=writer.on_decision, **common,
