@@ -6,7 +6,6 @@ model's action block), `iteration` search iterations. Actions are in the physica
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec, Observation
+from robo_dream.status import PlanStatus
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,6 @@ class Goal:
     latent: Float[Tensor, "batch channel"]
     object_pos: Float[Tensor, "batch object 3"] | None = None
     tool_pos: Float[Tensor, "batch 3"] | None = None
-
-
-class PlanStatus(StrEnum):
-    """Why a plan is what it is. Everything but OK means: do not start new motion on it without thought."""
-
-    OK = "OK"
-    OUT_OF_TIME = "OUT_OF_TIME"  # best of what was scored before the deadline
-    NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # every candidate's cost was NaN or infinite
-    UNSURE = "UNSURE"  # the model does not know the futures of this plan, or does not see where the arm is
-
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    PlanStatus.OK: "The search ran to its end.",
-    PlanStatus.OUT_OF_TIME: "The deadline passed; this is the best candidate scored until then.",
-    PlanStatus.NO_FINITE_ROLLOUT: "No candidate had a finite cost; the arm should hold. Check the goal, the checkpoint and the frames.",
-    PlanStatus.UNSURE: "The model knows too little of where this plan leads, or of what it sees; the arm should hold or move carefully.",
-}
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
 
 
 def _status(plan: Plan, decision: Decision) -> PlanStatus:
-    """The plan's status as the loop notes it: what it unsure_reasons is not trusted."""
+    """The plan's status as the loop notes it: what it doubts is not trusted."""
     status = plan.status[0]
     return PlanStatus.UNSURE if decision.unsure_reasons and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
 

@@ -39,7 +39,7 @@ _LEVELS = {"OK": "INFO", "OUT_OF_TIME": "WARN"}
 
 @dataclass(frozen=True)
 class RerunConfig:
-    """How much goes into the file: a candidate of 12 imagined truths in 2 cameras of 96 px takes about 60 kB."""
+    """How much goes into the file: a candidate of 12 imagined moments in 2 cameras of 96 px takes about 60 kB."""
 
     max_candidates: int = 6  # of each decision, besides the plan: the best but one, and the worst
     max_tabs: int = 24  # decisions that get a tab of the layout; the others are in the file, without one
@@ -121,7 +121,7 @@ class _Log:
         if "object_pose" in seen.truth:
             log("world/object", rr.Points3D(seen.truth["object_pose"].reshape(-1, 7)[:, :3], radii=0.02, colors=[(217, 60, 50)]))
         for kind, action in (("sent", step.sent), ("applied", step.applied)):
-            for number, name in enumerate(action_names(0 if action is None else len(action))):
+            for number, name in enumerate(action_names(self._run.about, 0 if action is None else len(action))):
                 log(f"plots/actions/{name['name']}/{kind}", rr.Scalars(float(action[number])))  # type: ignore[index]
 
     def _decision(self, decision: Decision) -> None:

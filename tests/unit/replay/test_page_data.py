@@ -14,7 +14,7 @@ import pytest
 import torch
 from recorded_runs import BLOCK, CHANNELS, HORIZON, SAMPLES, action, decision, draw, new_writer, observation, write_run
 
-from robo_dream.embodiment import Observation
+from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import DataError
 from robo_dream.imagination import PlanStatus
 from robo_dream.recording.record import find_record, read_run
@@ -148,7 +148,7 @@ def test_joint_targets_are_clipped_where_they_were_changed(tmp_path: Path) -> No
     writer.on_step(observation(0), sent, sent)
     writer.on_step(observation(1), sent, np.where(np.arange(7) == 6, 0.2, sent).astype(np.float32))
     writer.flush()
-    assert [row["clipped"] for row in watched(tmp_path).steps] == [None, "number 6 0.2 of 0.5"]
+    assert [row["clipped"] for row in watched(tmp_path).steps] == [None, "action 6 0.2 of 0.5"]
 
 
 def test_a_run_that_was_killed_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
@@ -274,3 +274,38 @@ def test_a_lost_step_leaves_its_place_and_the_others_keep_theirs(tmp_path: Path)
     assert decision_view(watch, 0)["num_real"] == 1  # step 5 would have been the second
     assert decision_view(watch, 2)["num_real"] == 1 and len(real_pictures(watch, watch.decision(2))["front"]) == 1
     np.testing.assert_array_equal(real_pictures(watch, watch.decision(2))["front"][0], observation(10).frames["front"].image)
+
+
+def told_in(root: Path, **about: object) -> None:
+    """Adds to run.json."""
+    path = root / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | about))
+
+
+def test_what_an_action_is_says_the_run_and_not_how_many_numbers_it_has(tmp_path: Path) -> None:
+    writer, sent = new_writer(tmp_path), np.full(5, 0.5, np.float32)
+    writer.on_decision(replace(decision(0), candidates=torch.ones(SAMPLES, BLOCK * HORIZON, 5)))
+    writer.on_step(behind(0, ahead=0.05), sent, sent * [0, 1, 1, 1, 1])  # of a tool move, its lag would explain it
+    writer.flush()
+    joints = ActionSpec.joint_targets(("pan", "lift", "elbow", "wrist"), [-1] * 4, [1] * 4, 0.1)
+    told_in(tmp_path, action_spec=joints.to_json())
+    watch = watched(tmp_path)
+    assert watch.steps[0]["clipped"] == "pan 0 of 0.5"
+    names = run_view(watch)["actions"]
+    assert names[0] == {"name": "pan", "unit": "rad"} and names[-1] == {"name": "gripper", "unit": ""}
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({}, ""),
+        ({"config": {"scene": {"arm": "jaco"}}}, "tabletop jaco"),
+        ({"config": {"world": {"kind": "ogbench", "env": "scene"}, "scene": {"arm": "jaco"}}}, "ogbench scene"),
+        ({"world": {"kind": "tabletop", "scene": {"arm": "so101"}}}, "tabletop so101"),
+        ({"world": {"kind": "tabletop", "arm": "so101"}}, "tabletop so101"),
+    ],
+)
+def test_the_page_names_the_world_of_the_run(tmp_path: Path, about: dict[str, object], name: str) -> None:
+    new_writer(tmp_path).flush()
+    told_in(tmp_path, **about)
+    assert run_view(watched(tmp_path))["about"]["world"] == name
