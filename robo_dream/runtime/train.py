@@ -24,7 +24,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
-from robo_dream.runtime.planner import PlanningConfig, settings_json
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, settings_json
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
@@ -57,7 +57,7 @@ class TrainConfig:
     resume: bool = True
     training: TrainingConfig = field(default_factory=TrainingConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
-    by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for these tasks
+    by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
     goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
     regime: Regime = "privileged"  # recorded: nothing is learned from but pictures, joints and actions
 
@@ -80,6 +80,12 @@ class TrainConfig:
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
         if self.strips < 0 or self.workers < 1:
             raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
+        _ = self.settings_json  # changes that cannot be made are told now, not after the training
+
+    @property
+    def settings_json(self) -> dict[str, Any]:
+        """The planning settings that the checkpoint will carry."""
+        return settings_json(self.planning, {task: changes.of(self.planning) for task, changes in self.by_task.items()})
 
 
 def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
@@ -111,7 +117,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
 
     written = config.out / dream.MODEL_FILE
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
-    settings = checkpoint.Settings(settings_json(config.planning, config.by_task), _world_of(data.recipes), config.goal, config.regime)
+    settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
     metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
     sheet = draw_strips(model, data.play, config.out / "strips", config.strips, training.seed)
     for line in figures(metrics):
