@@ -111,11 +111,12 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
         if config.stage == "representation":
             return config.out / representation.MODEL_FILE
     _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
+    written = config.out / dream.MODEL_FILE
+    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
     names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder"}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
 
-    written = config.out / dream.MODEL_FILE
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
     metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
@@ -154,15 +155,17 @@ def in_words(seconds: Mapping[str, float]) -> str:
 
 
 class _Stopwatch:
-    """A `Progress` that keeps when it was called; a count that starts over is another stage."""
+    """A `Progress` that keeps when it was called; another total, or a count that starts over, is another stage."""
 
     def __init__(self) -> None:
-        self._begun, self._stages = time.perf_counter(), list[list[tuple[int, float]]]()
+        self._begun, self._total = time.perf_counter(), 0
+        self._stages: list[list[tuple[int, float]]] = []  # how much was done when
 
     def __call__(self, done: int, total: int) -> None:
         now = time.perf_counter()
-        if not self._stages or done <= self._stages[-1][-1][0]:
+        if total != self._total or done <= self._stages[-1][-1][0]:
             self._stages.append([(0, self._stages[-1][-1][1] if self._stages else self._begun)])
+            self._total = total
         self._stages[-1].append((done, now))
 
     def rates(self) -> list[float]:
