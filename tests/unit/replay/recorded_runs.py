@@ -29,7 +29,7 @@ def decision(step: int) -> ImaginationRecord:
     totals = torch.rand(SAMPLES, generator=draw)
     totals[0] = torch.inf
     return ImaginationRecord(
-        step=step, time=0.1 * step, planner="guarded", seed=step + 2**40, status=PlanStatus.OK,
+        step=step, time=0.1 * step, planner="policy_guided", seed=step + 2**40, status=PlanStatus.OK,
         actions=torch.randn(BLOCK * HORIZON, 5, generator=draw), latents=torch.randn(HORIZON, CHANNELS, generator=draw),
         belief=torch.randn(CHANNELS, generator=draw), goal=torch.zeros(CHANNELS),
         candidates=torch.randn(SAMPLES, BLOCK * HORIZON, 5, generator=draw),
@@ -41,7 +41,7 @@ def decision(step: int) -> ImaginationRecord:
         total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([[0.4, 0.0, 0.03]]),
         previous=torch.randn(BLOCK * HORIZON, 5, generator=draw) if step else None,
         previous_elites=torch.randn(4, BLOCK * HORIZON, 5, generator=draw) if step else None,
-        late_readings=(7, 9) if step % 2 else (), doubts=("the hand is elsewhere",) if step % 2 else (),
+        late_readings=(7, 9) if step % 2 else (), unsure_reasons=("the hand is elsewhere",) if step % 2 else (),
     )  # fmt: skip
 
 
