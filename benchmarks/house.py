@@ -9,8 +9,8 @@
 `files_picture_to_action`: project files with a function that is executed, in the loop's own thread, from the reading of the first camera to
 the return of the arm's `send`, in a control step of `robo-dream plan` in which a decision is made (the last of a few; the files of all that
 imagines, scores, guards and records on the way).
-`files_episode_to_checkpoint`: project files with a function that is executed in the process of `robo-dream train`, command line included, from
-a tiny dataset to the written checkpoint.
+`files_episode_to_checkpoint`: project files with a function that is executed in the process of `robo-dream train`, command line included,
+from a tiny dataset to the written checkpoint.
 `duplicate_pairs` comes from a tool outside of the repository and is handed in. An older tree's figures end in `_before`.
 """
 
@@ -173,8 +173,9 @@ def ways(tree: Path, names: bool = False) -> dict[str, int]:
         plan = ["plan", "--config", "configs/plan/demo.yaml", "task=push", "goals=drawn", "loop.max_steps=11", f"out={out}"]
         action = _traced(tree, "plan", plan)
         _run(tree, "collect", ["collect", "--config", "configs/collect/jaco_tiny.yaml", "num_episodes=8", f"out={data}"])
-        steps = ["training.representation.steps=4", "training.dream.steps=4", "training.dream.decoder_steps=2", "strips=1", "training.evaluation_windows=4"]
-        train = ["train", "--config", "configs/train/jaco_tiny.yaml", f"datasets=[{data}]", f"cache={cache}", f"out={out}", *steps]
+        steps = ["training.representation.steps=4", "training.dream.steps=4", "training.dream.decoder_steps=2"]
+        places = [f"datasets=[{data}]", f"cache={cache}", f"out={out}", "strips=1"]
+        train = ["train", "--config", "configs/train/jaco_tiny.yaml", *places, *steps]
         checkpoint = _traced(tree, "train", train)
     if names:
         for title, files in (("from a picture to an action", action), ("from an episode to a checkpoint", checkpoint)):
@@ -190,7 +191,8 @@ def _traced(tree: Path, what: str, arguments: list[str]) -> list[str]:
 def _run(tree: Path, what: str, arguments: list[str]) -> str:
     program = next(name for name in _PROGRAMS if (tree / f"{name.replace('.', '/')}.py").is_file())
     traced = ["-c", _TRACER, str(tree.resolve()), program, what]
-    command = [sys.executable, *(["-m", program] if what == "collect" else traced), *arguments]  # the workers of collect are processes
+    way = ["-m", program] if what == "collect" else traced  # the workers of collect are processes
+    command = [sys.executable, *way, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(tree.resolve()), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -98,6 +98,19 @@ def gain(figures: Figures, key: str, kind: str) -> str:
     return "{:+d} ({:+d} to {:+d})".format(*(int(figures[f"{key}/gain{part}_{kind}"]) for part in ("", "_low", "_high")))
 
 
+def decision_times(figures: Figures, key: str) -> str:
+    """p50 and p95 in milliseconds; empty where nobody timed it."""
+    return " / ".join(plain(figures[f"{key}/decision_{q}_ms"]) for q in ("p50", "p95") if f"{key}/decision_{q}_ms" in figures)
+
+
+def both_rates(figures: Figures, key: str) -> str:
+    return " / ".join(rate(figures, key, kind) for kind in ("moderate", "strict"))
+
+
+def plain_rates(figures: Figures, key: str) -> str:
+    return " / ".join(plain(figures[f"{key}/{kind}"]) for kind in ("moderate", "strict"))
+
+
 def success(file: str, world: str, regime: str = "privileged", methods: Sequence[str] = tuple(METHODS)) -> list[Row]:
     """What each method reaches in a world, and what a decision takes."""
     figures = results(file)
@@ -105,18 +118,18 @@ def success(file: str, world: str, regime: str = "privileged", methods: Sequence
     for method in methods:
         key = f"{world}/{regime}/{method}"
         if f"{key}/moderate" in figures:
-            times = " / ".join(plain(figures[f"{key}/decision_{q}_ms"]) for q in ("p50", "p95") if f"{key}/decision_{q}_ms" in figures)
+            times = decision_times(figures, key)
             rollouts = plain(figures[f"{key}/rollouts"]) if f"{key}/rollouts" in figures else ""
             rates = (rate(figures, key, kind) for kind in ("moderate", "strict"))
             rows.append((METHODS[method], plain(figures[f"{key}/pairs"]), *rates, rollouts, times))
     return rows
 
 
-def gains(file: str, worlds: Mapping[str, str], methods: Sequence[str] = ("policy_alone", "oracle_dynamics", "random", "zero_action")) -> list[Row]:
+def gains(file: str, worlds: Mapping[str, str]) -> list[Row]:
     """Policy-guided search minus every other method on identical pairs."""
     figures, rows = results(file), [("task", "search minus", "moderate, points", "strict, points")]
     for world, name in worlds.items():
-        for method in methods:
+        for method in METHODS:
             key = f"{world}/privileged/{method}"
             if f"{key}/gain_moderate" in figures:
                 rows.append((name, METHODS[method], gain(figures, key, "moderate"), gain(figures, key, "strict")))
@@ -145,8 +158,8 @@ def published(world: str) -> list[Row]:
     """What others report of pairs of the same kind, not the same pairs."""
     figures = results("published")
     rows: list[Row] = [("published", "moderate %", "strict %")]
-    for method in ("random", "lewm_cem", "intact"):
-        rows.append((METHODS[method], *(plain(figures[f"{world}/{method}/{kind}"]) for kind in ("moderate", "strict"))))
+    methods = ("random", "lewm_cem", "intact")
+    rows += [(METHODS[method], *(plain(figures[f"{world}/{method}/{kind}"]) for kind in ("moderate", "strict"))) for method in methods]
     return rows
 
 
@@ -162,9 +175,8 @@ def readme() -> list[Row]:
         ("OGBench scene", "ogbench", "scene", "privileged"),
     ):
         figures, key = results(file), f"{world}/{regime}"
-        both = (" / ".join(rate(figures, f"{key}/{method}", kind) for kind in ("moderate", "strict")) for method in ("planner", "policy_alone"))
-        times = [figures.get(f"{key}/planner/decision_{q}_ms") for q in ("p50", "p95")]
-        taken = " / ".join(plain(time) for time in times if time is not None) or "not recorded"
+        both = (both_rates(figures, f"{key}/{method}") for method in ("planner", "policy_alone"))
+        taken = decision_times(figures, f"{key}/planner") or "not recorded"
         rows.append((task, regime, plain(figures[f"{key}/planner/pairs"]), *both, taken))
     return rows
 
@@ -176,7 +188,7 @@ def planners() -> list[Row]:
         "predictive": "`predictive`", "cem": "`cem`", "icem": "`icem`", "mppi": "`mppi`", "gradient": "`gradient`", "hybrid": "`hybrid`",
         "cem_with_proposals": "`cem` with the policy's proposals", "policy_guided": "`policy_guided`, as released",
     }.items():  # fmt: skip
-        cells = [f"{plain(figures[f'{t}/privileged/{name}/moderate'])} / {plain(figures[f'{t}/privileged/{name}/strict'])}" for t in _TABLETOP]
+        cells = [plain_rates(figures, f"{task}/privileged/{name}") for task in _TABLETOP]
         rollouts = list(dict.fromkeys(plain(figures[f"{t}/privileged/{name}/rollouts"]) for t in _TABLETOP))
         rows.append((label, *cells, ", ".join(rollouts)))
     return rows
@@ -225,10 +237,7 @@ def beliefs() -> list[Row]:
 def far_goals() -> list[Row]:
     figures, rows = results("costs"), [("goal", "poses: moderate / strict %", "raw latents: moderate / strict %")]
     for steps in (25, 50, 100):
-        cells = (
-            " / ".join(plain(figures[f"far_goals/{steps}_steps/{cost}/{kind}"]) for kind in ("moderate", "strict"))
-            for cost in ("poses", "latents")
-        )
+        cells = (plain_rates(figures, f"far_goals/{steps}_steps/{cost}") for cost in ("poses", "latents"))
         rows.append((f"{steps} steps away", *cells))
     return rows
 
@@ -241,7 +250,8 @@ def twins() -> list[Row]:
 
 
 def perception() -> list[Row]:
-    figures, rows = results("training"), [("`feature_grid`", "s a step, one core", "cube", "mm p50 / p90 / p95", "degrees p50 / p90 / p95")]
+    figures = results("training")
+    rows: list[Row] = [("`feature_grid`", "s a step, one core", "cube", "mm p50 / p90 / p95", "degrees p50 / p90 / p95")]
     for grid in (16, 32):
         for cube in ("red", "blue"):
             key = f"perception/feature_grid_{grid}"
@@ -254,7 +264,8 @@ def house() -> list[Row]:
     figures, rows = results("house"), [("", "before", "now")]
     for name, label in {
         "files": "Python files", "lines": "lines of Python", "readme_lines": "lines of README", "import_circles": "import circles",
-        "files_picture_to_action": "files from a picture to an action", "files_episode_to_checkpoint": "files from an episode to a checkpoint",
+        "files_picture_to_action": "files from a picture to an action",
+        "files_episode_to_checkpoint": "files from an episode to a checkpoint",
         "duplicate_pairs": "pairs of similar blocks",
     }.items():  # fmt: skip
         if name in figures:
@@ -269,11 +280,12 @@ def house_folders() -> list[Row]:
     rows: list[Row] = [("folder", "files before", "files now", "lines before", "lines now")]
     for folder in folders:
         kinds = (f"{kind}{when}/{folder}" for kind in ("files", "lines") for when in ("_before", ""))
-        rows.append((f"`{folder}`", *(plain(figures[key]) if key in figures else "" for key in kinds)))
+        rows.append((folder, *(plain(figures[key]) if key in figures else "" for key in kinds)))
     return rows
 
 
 _TABLETOP = ("reach", "push", "lift")
+_POLICY_ALONE = "cube-double-other-pairs/privileged/policy_alone"
 _NAMES = "cube-single-skill-names"
 
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
@@ -284,7 +296,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         "tabletop",
         "on 200 held-out windows",
         {
-            "decoded pictures err less than the last frame copied, after 5 control steps": "{model/times_better_than_copy_after_5_steps} times",
+            "pictures err less than the last frame copied, after 5 control steps": "{model/times_better_than_copy_after_5_steps} times",
             "after 25 control steps": "{model/times_better_than_copy_after_25_steps} times",
             "after 50 control steps (5 s, 10 imagined steps)": "{model/times_better_than_copy_after_50_steps} times",
             "disagreement of the ensemble against latent error": "Spearman {model/disagreement_error_spearman}",
@@ -297,7 +309,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         ("task", "moderate, points", "strict, points"),
         *((task, "+0" if task == "reach" else gain(results("planners"), f"{task}/privileged/cem", "moderate"),
            gain(results("planners"), f"{task}/privileged/cem", "strict")) for task in _TABLETOP),
-    ],  # fmt: skip
+    ],
     **{f"ogbench-{world}": lambda world=world: success("ogbench", world) for world in ("cube-single", "cube-double", "scene")},
     "ogbench-gains": lambda: gains("ogbench", {world: world for world in ("cube-single", "cube-double", "scene")}),
     "ogbench-recorded": lambda: success("recorded", "cube-single", "recorded"),
@@ -362,8 +374,10 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "search, temperature 0.5, 60 other pairs": "cube-double-other-pairs/privileged/planner_temperature_0.5",
             "search, temperature 0.2, the manifest (released)": "cube-double/privileged/planner",
             "search, temperature 0.5, the manifest": "cube-double/privileged/planner_temperature_0.5",
-            "policy alone, trained without perception noise, 60 other pairs": "cube-double-other-pairs/privileged/policy_alone_trained_without_perception_noise",
-            "policy alone, trained with perception noise, 60 other pairs": "cube-double-other-pairs/privileged/policy_alone_trained_with_perception_noise",
+            **{
+                f"policy alone, trained {how} perception noise, 60 other pairs": f"{_POLICY_ALONE}_trained_{how}_perception_noise"
+                for how in ("without", "with")
+            },
         },
     ),
     "five-goals": lambda: rates(
@@ -399,7 +413,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "linear in horizon, 2 to 10 imagined steps": "R2 {growth/horizon_r2}",
             "linear in problems, 1 to 16": "R2 {growth/problems_r2}",
             "an imagined step of a candidate": "{growth/us_an_imagined_step_low} to {growth/us_an_imagined_step_high} us",
-            "one decision with {} candidates".format(plain(100_000)): "{large_search/seconds} s, {large_search/mib} MiB",
+            "one decision with 100,000 candidates": "{large_search/seconds} s, {large_search/mib} MiB",
         },
     ),
     "latency-swm": lambda: facts(
@@ -410,7 +424,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "({stable_worldmodel/times_slower_judged_alike_low} to {stable_worldmodel/times_slower_judged_alike_high} by round)",
             "ours scored by poses": "{stable_worldmodel/times_slower_ours_on_poses} times as long",
             "the fastest settings of both, scored alike": "{stable_worldmodel/times_slower_judged_alike_fastest_settings} times as long",
-            "the fastest settings of both, ours scored by poses": "{stable_worldmodel/times_slower_ours_on_poses_fastest_settings} times as long",
+            "the fastest of both, ours by poses": "{stable_worldmodel/times_slower_ours_on_poses_fastest_settings} times as long",
             "floating-point operations, scored alike": "{stable_worldmodel/times_the_operations_judged_alike} times as many",
             "floating-point operations, ours scored by poses": "{stable_worldmodel/times_the_operations_ours_on_poses} times as many",
         },
@@ -428,7 +442,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "gripper in the belief against gripper by its joints: beliefs with the box more than 2 cm off that are found":
                 "{tool_check/beliefs_2cm_off_found_percent} % at {tool_check/false_alarms_percent} % false alarms, in {tool_check/ms} ms",
         },
-    ),  # fmt: skip
+    ),
     "far-goals": far_goals,
     "cost-ranking": lambda: facts(
         "costs",
@@ -466,12 +480,12 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         "safety",
         "in simulation, judged by the physics behind the wire",
         {
-            "faults struck, over {} drivers".format(plain(7)): "{campaign/faults}",
+            f"faults struck, over {plain(7)} drivers": "{campaign/faults}",
             "unsafe motions": "{campaign/unsafe_motions}",
             "stops later than stated": "{campaign/late_stops}",
             "records that could not be read": "{campaign/unreadable_records}",
-            "emergency key reaches the driver, planner blocking both cores (p99 of {} stops)".format(80): "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, "
-            "{emergency_key/p99_ms_at_50hz} ms at 50 Hz",
+            "emergency key reaches the driver, planner blocking both cores (p99)":
+                "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, {emergency_key/p99_ms_at_50hz} ms at 50 Hz",
             "commands leave after their beat": "{commands/late_p99_ms} ms (p99), {commands/late_max_ms} ms at most",
         },
     ),
@@ -507,7 +521,8 @@ def _training_cost() -> Iterator[Row]:
             str(ogbench[f"{key}/training_minutes"]),
         )
     key = "reach/checkpoint"
-    yield "Meta-World reach", f"{meta[f'{key}/episodes']} episodes", str(meta[f"{key}/collect_minutes"]), str(meta[f"{key}/training_minutes"])
+    minutes = (str(meta[f"{key}/{part}_minutes"]) for part in ("collect", "training"))
+    yield "Meta-World reach", f"{meta[f'{key}/episodes']} episodes", *minutes
     key = "reacher/checkpoint"
     collect = f"{control[f'{key}/collect_seconds'] / 60:.1f}"
     yield "dm_control reacher", f"{control[f'{key}/episodes']} episodes", collect, str(control[f"{key}/training_minutes"])

@@ -97,7 +97,7 @@ def command_line_page() -> str:
     for verb in main.VERBS:
         parser, of_verb = main._parsers(verb.name)
         help_text = (of_verb or parser).format_help()
-        parts += [f"## robo-dream {verb.name}", f"<!-- not run: what `robo-dream {verb.name} --help` prints -->\n```text\n{help_text.rstrip()}\n```"]
+        parts += [f"## robo-dream {verb.name}", f"```text\n{help_text.rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,10 +109,10 @@ def configuration_page() -> str:
 
     parts = [
         "# Configuration",
-        "A configuration file is YAML: the keys below, nothing else. What it leaves out keeps its default, and an unknown key is an error that "
-        "names the nearest known one. On the command line the same keys are written with dots: `planning.planner.num_samples=64`. Where a key "
-        "may hold one of several blocks, `kind` says which. `robo-dream VERB --show-config` prints the complete configuration that a command "
-        "would use.",
+        "A configuration file is YAML: the keys below, nothing else. What it leaves out keeps its default, and an unknown key is an error "
+        "that names the nearest known one. On the command line the same keys are written with dots: `planning.planner.num_samples=64`. "
+        "Where a key may hold one of several blocks, `kind` says which. `robo-dream VERB --show-config` prints the complete configuration "
+        "that a command would use.",
     ]
     sections: dict[type, str] = {}
     for verb in main.VERBS:

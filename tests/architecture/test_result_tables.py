@@ -33,5 +33,6 @@ def test_a_success_rate_is_a_whole_number_of_pairs(path: Path) -> None:
     for key, rate in data.items():
         stem, _, kind = key.rpartition("/")
         if kind in ("moderate", "strict") and f"{stem}/pairs" in data:
-            successes = rate * data[f"{stem}/pairs"] / 100
-            assert abs(successes - round(successes)) <= 0.5 * data[f"{stem}/pairs"] / 100 + 1e-9, f"{key} is {rate} of {data[f'{stem}/pairs']}"
+            pairs = data[f"{stem}/pairs"]
+            successes = rate * pairs / 100
+            assert abs(successes - round(successes)) <= 0.5 * pairs / 100 + 1e-9, f"{key} is {rate} % of {pairs}"

@@ -1,12 +1,13 @@
 """Everything that README.md and docs/ tell a reader to run, runs; or says in a comment before it why a test does not run it.
 
-A block of Python is a test file of its own and is run by pytest, or imported where it has no tests. A line of shell is taken apart: the program
-parses it and loads its configuration, files and extras that it names are there. A block of YAML loads as the configuration that its first line
-names. `<!-- not run: reason -->` directly before a block excuses it; blocks of `text` are no code.
+A block of Python is a test file of its own and is run by pytest, or executed where it has no tests. A line of shell is taken apart: the
+program parses it and loads its configuration, files and extras that it names are there. A block of YAML loads as the configuration that
+its first line names. `<!-- not run: reason -->` directly before a block excuses it; blocks of `text` are no code.
 """
 
 import importlib
 import logging
+import os
 import re
 import shlex
 import subprocess
@@ -88,24 +89,24 @@ def test_the_python_on_a_page_passes_as_tests_of_its_page(tmp_path: Path) -> Non
         (folder / (f"test_{name}" if is_test and not name.startswith("test_") else name)).write_text(block.text)
     passed = ""
     for folder in sorted(tmp_path.iterdir()):
-        command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "ignore", f"--rootdir={folder}", str(folder)]
         if list(folder.glob("test_*.py")):
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-            passed += done.stdout
+            passed += _output("-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "ignore", f"--rootdir={folder}", str(folder))
         for example in sorted(folder.glob("example_*.py")):
-            done = subprocess.run([sys.executable, str(example)], cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=300, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+            _output(str(example))
     for name, least in SUITES.items():
         page = next(block.page for block in PYTHON if f"class {name}" in block.text)
         folder = Path(page).stem.replace("-", "_")
         assert len(re.findall(rf"{folder}/test_\S+::\S* PASSED", passed)) >= least, f"{name} of {page}"
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT), "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+def _output(*arguments: str) -> str:
+    """What Python prints, run at the root of the repository."""
+    environment = {"MUJOCO_GL": "egl", **os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_driver_on_the_page_has_as_few_lines_as_it_says() -> None:
