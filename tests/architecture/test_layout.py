@@ -3,7 +3,6 @@
 import ast
 import re
 import shutil
-import statistics
 import subprocess
 import tomllib
 from fnmatch import fnmatch
@@ -14,9 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("robo_dream", "sim", "hardware")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-LAYOUT = {"pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", "robo_dream", "sim", "hardware", "configs", "tests", "benchmarks"}
-BESIDE = {".gitignore", ".ci", "docs", "LICENSE"}  # what tools and hosts want at the top, and the pictures of the README
-MAX_LINES, MEDIAN_LINES = 400, 120
+LAYOUT = {
+    "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "Makefile", "mkdocs.yml",
+    "robo_dream", "sim", "hardware", "configs", "docs", "tests", "benchmarks", ".ci",
+}  # fmt: skip
+BESIDE = {".gitignore", ".github", ".pre-commit-config.yaml"}  # what tools and hosts want at the top
+MAX_LINES = 450
 FORBIDDEN = {
     r"\bpickle\b": "unpickling runs code; use safetensors, JSON or npy",
     r"\btorch\.(load|save)\b": "unpickles; use safetensors",
@@ -28,10 +30,9 @@ FORBIDDEN = {
 }
 
 
-def test_no_module_is_longer_than_400_lines_and_half_are_under_120() -> None:
+def test_no_module_is_longer_than_450_lines() -> None:
     lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in SOURCES if path.name != "__init__.py"}
     assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}
-    assert statistics.median(lengths.values()) < MEDIAN_LINES
 
 
 @pytest.mark.parametrize("pattern", FORBIDDEN, ids=["pickle", "torch.load", "allow_pickle", "yaml.load", "0.0.0.0", "future", "seed"])
@@ -65,7 +66,7 @@ def test_the_library_never_prints() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in SOURCES
-        if "apps" not in path.parts
+        if not {"cli", "runtime"} & set(path.parts)  # they talk to the user
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if printing.search(line)
     ]

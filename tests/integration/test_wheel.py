@@ -18,7 +18,8 @@ MAX_SIZE = 30 * 2**20  # bytes
 def run(*command: str | Path, cwd: Path) -> str:
     """The output of a command that sees neither this checkout nor what PYTHONPATH says."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -33,17 +34,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", out, source, cwd=folder)
+    offline = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+    run(sys.executable, "-m", "pip", "wheel", *offline, "--wheel-dir", out, source, cwd=folder)
     return next(out.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of a new environment that holds the wheel, and sees the libraries, but not the editable install, of this one."""
+    """The programs of a new environment that holds the wheel, and sees the libraries of this one but not its editable install."""
     environment = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=environment)
     programs = environment / "bin"
-    run(sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=environment)
+    pip = (sys.executable, "-m", "pip", "--python", programs / "python")
+    run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel, cwd=environment)
     site_packages = environment / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     libraries = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site_packages / "libraries.pth").write_text("\n".join(sorted(libraries)) + "\n")  # .pth files inside of these are not read
@@ -73,6 +76,9 @@ def test_an_installed_robo_dream_plans_from_an_empty_folder(installed: Path, tmp
     assert list(tmp_path.glob("runs/plan/*/reach-*/video.mp4"))
 
 
-@pytest.mark.parametrize("command", ["plan --config configs/plan/demo.yaml", "run --twin ur5e", "evaluate --config configs/evaluate/jaco.yaml"])
+COMMANDS = ["plan --config configs/plan/demo.yaml", "run --twin ur5e", "evaluate --config configs/evaluate/jaco.yaml"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_installed_robo_dream_finds_its_configurations_from_an_empty_folder(installed: Path, tmp_path: Path, command: str) -> None:
     assert run(installed / "robo-dream", *command.split(), "--show-config", cwd=tmp_path)
