@@ -25,7 +25,8 @@ OF_TESTS = {"pytest", "hypothesis", "beartype"}  # what robo_dream/testing may i
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    environment = {name: value for name, value in os.environ.items() if value}  # of OMP_NUM_THREADS="" OpenMP complains
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def module_name(path: Path) -> str:
