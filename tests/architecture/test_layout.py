@@ -9,6 +9,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
+
+from robo_dream import __version__
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("robo_dream", "sim", "hardware")
@@ -96,3 +99,10 @@ def test_every_package_is_listed_for_installation() -> None:
     packages = {".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
     assert {name for name in packages if not any(fnmatch(name, pattern) for pattern in patterns)} == set()
     assert not [path.parent for path in SOURCES if not (path.parent / "__init__.py").exists()]
+
+
+def test_citation_and_changelog_know_the_version_and_the_address() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"], citation["url"]) == (__version__, project["license"], project["urls"]["Homepage"])
+    assert re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == __version__
