@@ -42,7 +42,7 @@ check: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache
 
 docs: $(VENV)/.docs
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 tables: $(VENV)/.runtime
 	@$(BIN)/python benchmarks/tables.py
