@@ -43,10 +43,10 @@ from robo_dream.planning.goals import goal_from_observation
 from robo_dream.runtime import compose
 from sim.tabletop.tasks.task import goal_observation
 
-SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, returns="mean")
+SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, action_selection="mean")
 COSTS = {
     "latent, last step": CostConfig(distance=0.0, latent=1.0, steps=StepWeights(0.0, 1.0)),
-    "poses": CostConfig(distance=0.0, pose=1.0, pose_parts=PoseCostConfig(object_pos=100.0, object_turn=6.0), steps=StepWeights(1.0, 1.0)),
+    "poses": CostConfig(distance=0.0, pose=1.0, pose_parts=PoseCostConfig(object_pos=100.0, object_yaw=6.0), steps=StepWeights(1.0, 1.0)),
 }
 SETTINGS = ("default", "compile", "bf16", "compile+bf16")
 PROBE_ITERATIONS = 3  # of the solve by which the fastest setting is found
@@ -118,7 +118,7 @@ def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoMo
     belief, goal = problem(model)
     rows = []
     for (name, cost), (way, running) in product(COSTS.items(), (("", model), (", compile+bf16", fast))):
-        planner = compose.build_planner(SEARCH, running, cost, compose.ProposalConfig(inverse=False))
+        planner = compose.build_planner(SEARCH, running, cost, compose.ProposalConfig(policy=False))
         seeds = iter(range(10**6))
 
         def solve(planner: Any = planner, seeds: Any = seeds) -> float:
@@ -127,7 +127,7 @@ def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoMo
             return time.perf_counter() - start
 
         solve()  # compiles, and warms up
-        counted = compose.build_planner(SEARCH, model, cost, compose.ProposalConfig(inverse=False))  # compiled code hides its work
+        counted = compose.build_planner(SEARCH, model, cost, compose.ProposalConfig(policy=False))  # compiled code hides its work
         with FlopCounterMode(display=False) as counter:
             counted.plan(belief, goal, [0])
         parts = [model.dynamics, *([model.pose_head] if cost.pose else [])]

@@ -19,7 +19,7 @@ from robo_dream.safety.limits import SafetyLimits
 from robo_dream.training.probes import spearman
 from sim.tabletop.behaviours.play import PlayConfig, play_episode
 from sim.tabletop.scene import BoxConfig, SceneConfig
-from sim.tabletop.start import Look, LookConfig
+from sim.tabletop.start import VisualRandomization, VisualRandomizer
 from sim.tabletop.world import World
 
 FIRST_SEED = 2_000_000  # datasets count from 0, the pairs of tasks from 1,000,000
@@ -31,7 +31,7 @@ FOOLED = 0.02  # m; a belief that puts the object further than this from where i
 USUAL = "as in training"
 DETECTORS = {  # what could raise an alarm in the loop, for every decision
     "spread": "disagreement, one block ahead",
-    "doubt": f"disagreement, {AHEAD} blocks ahead",
+    "uncertainty": f"disagreement, {AHEAD} blocks ahead",
     "surprise": "surprise: believed now against imagined a block ago, in usual errors",
     "surprise_over_spread": "surprise over disagreement of that block",
     "reconstruction": "picture seen against belief decoded",
@@ -219,9 +219,9 @@ def error_table(measured: Mapping[str, Trust]) -> str:
             lambda cases, t=trust: spearman(at(t.disagreement, cases), at(t.latent_error, cases)),
         ]
         cells = [_interval(statistic, whole) for statistic in rho]
-        error, doubt = _rms(at(trust.latent_error, whole)), at(trust.disagreement, whole).mean()
+        error, uncertainty = _rms(at(trust.latent_error, whole)), at(trust.disagreement, whole).mean()
         lines.append(
-            f"| {name} | {_spots(trust.belief_error)} | {_spots(at(trust.object_error, whole))} | {error:.2f} | {doubt:.3f} "
+            f"| {name} | {_spots(trust.belief_error)} | {_spots(at(trust.object_error, whole))} | {error:.2f} | {uncertainty:.3f} "
             f"| {overconfidence(measured, name):.2f} | {cells[0]} | {cells[1]} |"
         )
     return "\n".join(lines)
@@ -269,7 +269,7 @@ def fooled_table(measured: Mapping[str, Trust]) -> str:
 
 def _by_the_loop(measured: Mapping[str, Trust], is_fooled: Mapping[str, Bool[np.ndarray, "episode frame"]]) -> str:
     """What the loop's own check of the hand makes of them."""
-    limit = SafetyLimits().max_hand_error
+    limit = SafetyLimits().max_tool_error
     beyond = {name: trust.detectors["hand"] > limit for name, trust in measured.items()}
     told = ", ".join(f"{name} {100 * beyond[name][is_fooled[name]].mean():.0f} %" for name in measured if is_fooled[name].any())
     everywhere = np.concatenate([beyond[name][is_fooled[name]] for name in measured]).mean()
@@ -309,7 +309,7 @@ def _blue(world: World) -> Callable[[np.random.Generator], None]:
 
 def _cameras_moved(world: World) -> Callable[[np.random.Generator], None]:
     """Each camera in every episode by another way, 2 cm and 2 degrees long in the root mean square."""
-    return Look(world, LookConfig(camera_pos=0.02 / np.sqrt(3), camera_turn=np.deg2rad(2) / np.sqrt(3))).draw
+    return VisualRandomizer(world, VisualRandomization(camera_pos=0.02 / np.sqrt(3), camera_turn=np.deg2rad(2) / np.sqrt(3))).draw
 
 
 def _dimmed(world: World) -> Callable[[np.random.Generator], None]:

@@ -3,7 +3,7 @@
     python benchmarks/cost_ranking.py --cache datasets/cache/frames-... --values runs/value --out runs/cost_ranking
 
 Pairs are cut from held-out recorded episodes, whose simulator states are known. Each gets a batch of candidates as a decision sees
-them: holding still, the recorded actions, suggestions of the inverse model asked both ways for the hand, and noise of three colours.
+them: holding still, the recorded actions, proposals of the policy asked both ways for the hand, and noise of three colours.
 The checkpoint imagines them and every cost judges; true physics executes each from the same state, which is the truth. Spearman's
 correlation is that of cost and true distance to the goal (of the object; of the tool where the task is to reach); regret is how much
 nearer the best candidate of the batch ends than the chosen one. Judging 25 of 60 executed steps shows how far beyond its horizon a cost
@@ -32,21 +32,21 @@ from tqdm import tqdm
 from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.embodiment import BOX, upright_turn
 from robo_dream.imagination import Belief, Goal, Imagination
-from robo_dream.models.policy_prior import Hand, Suggester
+from robo_dream.models.policy_prior import Hand, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NoiseStreams, bounds_of
-from robo_dream.planning.proposals import InverseProposer
+from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.runtime.compose import build_world, load_checkpoint_model
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.probes import spearman
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.task import moment_at
+from sim.tabletop.tasks.task import ground_truth_at
 
 TASKS, OBJECT_TASKS = ("push", "lift", "reach"), ("push", "lift")
 BLOCKS = 12  # of a candidate, as the released settings plan
 COLOURS = (0.0, 1.0, 2.0)
-ORIGINS = ("hold", "recorded", "suggested", "noise")
+ORIGINS = ("hold", "recorded", "proposed", "noise")
 LEAST_MOTION = {"push": 0.04, "lift": 0.04, "reach": 0.06}  # m
 LIFTED, HELD, STILL, LOW = 0.08, 0.06, 0.002, 0.035  # m: an object's height in the air, from the tool, in two steps, on the table
 TRUE_POSES, CHANCE = "true poses", "chance"
@@ -121,7 +121,7 @@ def find_pairs(cache: FrameCache, task: str, distance: int, most: int, seed: int
 def candidates(
     model: LatentVideoModel, cache: FrameCache, pair: Pair, num: int, seed: int
 ) -> tuple[Float[np.ndarray, "sample time action"], Int[np.ndarray, " sample"]]:
-    """`num` action sequences of `BLOCKS` blocks: one held, one recorded, three eighths suggested, the rest noise."""
+    """`num` action sequences of `BLOCKS` blocks: one held, one recorded, three eighths proposed, the rest noise."""
     latents = encode_frames(model, cache, np.array([pair.start, pair.goal]))
     belief, goal, num_steps = Belief(latents[:1]), Goal(latents[1:]), BLOCKS * model.action_block
     bounds, seeds = bounds_of(model.action_spec, belief.latent), [seed * 1_000_003 + pair.start]
@@ -130,14 +130,14 @@ def candidates(
     recorded[0, 0, :taken] = torch.from_numpy(np.asarray(cache.actions[pair.start : pair.start + taken]))
     temperature = released_planning(pair.task).proposals.temperature
     hands: tuple[Hand, ...] = ("as_shown", "above_object")
-    proposers = [InverseProposer(model, Suggester(model, model, hand), temperature) for hand in hands]
-    suggested = [proposer.propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for proposer in proposers]
+    proposers = [PolicyProposer(model, PolicyPrior(model, model, hand), temperature) for hand in hands]
+    proposed = [proposer.propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for proposer in proposers]
     num_noise = num - 2 - 2 * (num * 3 // 16)
     noise = [
         NoiseStreams(seeds, f"colour {colour}", bounds.low).normal(num_noise // 3 + (i < num_noise % 3), num_steps, len(bounds.low), colour)
         for i, colour in enumerate(COLOURS)
     ]
-    parts = [bounds.held(1, 1, num_steps), recorded, torch.cat(suggested, 1), bounds.clip(0.5 * bounds.half_range * torch.cat(noise, 1))]
+    parts = [bounds.held(1, 1, num_steps), recorded, torch.cat(proposed, 1), bounds.clip(0.5 * bounds.half_range * torch.cat(noise, 1))]
     return torch.cat(parts, 1)[0].numpy(), np.repeat(np.arange(len(ORIGINS)), [part.shape[1] for part in parts])
 
 
@@ -155,9 +155,9 @@ class Executor:
         actions, origins = candidates(self.model, self.cache, pair, self.num_candidates, self.seed)
         start, goal = (np.array(self.cache.sim_state[frame]) for frame in (pair.start, pair.goal))
         states = self.physics.imagine(Belief(torch.from_numpy(start[None])), torch.from_numpy(actions[None])).latents
-        poses, there = self.physics.poses(states[0]), moment_at(self.world, goal)
+        poses, there = self.physics.poses(states[0]), ground_truth_at(self.world, goal)
         task, objects = task_named(pair.task), states[0][..., self.physics.layout.object_pose].numpy()
-        met = [[task.moderate(moment_at(self.world, state), there) for state in path] for path in states[0].numpy()]
+        met = [[task.moderate(ground_truth_at(self.world, state), there) for state in path] for path in states[0].numpy()]
         return Truth(actions, origins, poses.tool_pos.numpy(), objects, np.array(met), there.tool_pos, there.object_pose)
 
 
@@ -215,7 +215,7 @@ def judge(
     totals = {name: cost(near, goal).total[0].double().numpy() for name, cost in costs.items()}
     parts = planning.cost.pose_parts
     far = parts.object_pos * np.linalg.norm(truth.object_pose[..., :3] - truth.goal_object[:3], axis=-1)
-    far = far + parts.tool_pos * np.linalg.norm(truth.tool - truth.goal_tool, axis=-1) + parts.object_turn * truth.turn_left()
+    far = far + parts.tool_pos * np.linalg.norm(truth.tool - truth.goal_tool, axis=-1) + parts.object_yaw * truth.turn_left()
     return totals | {TRUE_POSES: far[:, : blocks - 1].sum(1) / max(1, blocks - 1) + far[:, blocks - 1]}
 
 
@@ -224,7 +224,7 @@ class Ranking:
     """One cost on one pair. Metres."""
 
     spearman: float
-    suggested_spearman: float  # among the suggestions alone
+    suggested_spearman: float  # among the proposals alone
     regret: float
     unrecorded_regret: float  # had the recorded actions, which end in the goal's very picture, not been among the candidates
     success: float  # of the chosen one, at the end of some block
@@ -234,9 +234,9 @@ class Ranking:
 def rank(
     costs: Float[np.ndarray, " sample"], left: Float[np.ndarray, " sample"], success: Bool[np.ndarray, " sample"], origins: np.ndarray
 ) -> Ranking:
-    chosen, suggested, ours = int(np.argmin(costs)), origins == ORIGINS.index("suggested"), origins != ORIGINS.index("recorded")
+    chosen, proposed, ours = int(np.argmin(costs)), origins == ORIGINS.index("proposed"), origins != ORIGINS.index("recorded")
     return Ranking(
-        spearman(costs, left), spearman(costs[suggested], left[suggested]), float(left[chosen] - left.min()),
+        spearman(costs, left), spearman(costs[proposed], left[proposed]), float(left[chosen] - left.min()),
         float(left[ours][np.argmin(costs[ours])] - left[ours].min()), float(success[chosen]), float(success.any()),
     )  # fmt: skip
 
@@ -272,7 +272,7 @@ def interval(numbers: Sequence[float], seed: int = 0, num_draws: int = 2000) -> 
 def table(ranked: Mapping[Pair, Mapping[str, Ranking]], distances: Sequence[int], goals: Mapping[str, Sequence[str]]) -> str:
     """A line for each of `goals`, which are tasks taken together under a name, distance and cost."""
     lines = [
-        "| goals | steps away | cost | pairs | Spearman | among suggestions | regret cm | without the recorded | chosen succeeds / any % |",
+        "| goals | steps away | cost | pairs | Spearman | among proposals | regret cm | without the recorded | chosen succeeds / any % |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for label, distance in [(label, distance) for label in goals for distance in distances]:

@@ -1,8 +1,8 @@
-"""Trains a value inside the dream: how many control steps a goal is away for a hand that follows the checkpoint's own suggestions.
+"""Trains a value inside the dream: how many control steps a goal is away for a hand that follows the checkpoint's own proposals.
 
     python benchmarks/dream_value.py --cache datasets/cache/frames-... --out runs/value
 
-Rollouts begin at recorded frames, some after random moves, so that a search's clumsy futures are known too; the inverse model suggests,
+Rollouts begin at recorded frames, some after random moves, so that a search's clumsy futures are known too; the policy proposes,
 the dynamics imagine, and the dream's own pose head says when the object has arrived. Nothing is simulated and nothing of the checkpoint
 is changed. What is learned is V = E[discount ** steps], by Monte Carlo over rollouts of 12 s (TD(lambda) with lambda 1: what the dream
 leaves open after that counts as never). Behaviour learned in latent imagination: Dreamer, Hafner et al. 2020, arXiv 1912.01603; a value
@@ -33,7 +33,7 @@ from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.imagination import Belief, ScenePose
 from robo_dream.models.layers import ResidualMlp
 from robo_dream.models.policy import PoseRelations
-from robo_dream.models.policy_prior import Hand, Suggester
+from robo_dream.models.policy_prior import Hand, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import draws
 from robo_dream.runtime.compose import load_checkpoint_model
@@ -44,7 +44,7 @@ from robo_dream.training.probes import spearman
 HANDS: tuple[Hand, ...] = get_args(Hand)
 OBJECT_NEAR, TOOL_NEAR = 0.02, 0.03  # m within which object and tool have arrived
 TURN_NEAR = 1.0  # of (cos, sin) of four times a box's turn: 15 degrees
-TEMPERATURE = 0.5  # of suggestions, as in configs/evaluate/jaco.yaml
+TEMPERATURE = 0.5  # of proposals, as in configs/evaluate/jaco.yaml
 NUM_BLOCKS = 24  # of a rollout
 RANDOM_BLOCKS = 3  # at most, before it
 RANDOM_GOALS = 0.4  # of rollouts; the others' goals come later in the same episode
@@ -82,7 +82,7 @@ class Dreams:
 
 def arrived(hand: Hand, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*batch"]:
     near = ((now.object_pos - wanted.object_pos).norm(dim=-1) < OBJECT_NEAR).all(-1)
-    near = near & ((now.object_turn - wanted.object_turn).norm(dim=-1) < TURN_NEAR).all(-1)
+    near = near & ((now.object_yaw - wanted.object_yaw).norm(dim=-1) < TURN_NEAR).all(-1)
     return near if hand == "above_object" else near & ((now.tool_pos - wanted.tool_pos).norm(dim=-1) < TOOL_NEAR)
 
 
@@ -90,8 +90,8 @@ def arrived(hand: Hand, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*bat
 def dream(
     model: LatentVideoModel, starts: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], hand: Hand, seed: int
 ) -> tuple[Float[Tensor, "row block pose"], Float[Tensor, "row block"]]:
-    """Poses seen on the way of the suggestions, and V's sample at each."""
-    inverse = Suggester(model, model, hand)
+    """Poses seen on the way of the proposals, and V's sample at each."""
+    inverse = PolicyPrior(model, model, hand)
     aims, size = inverse.aims(goals), model.spec.block_size
     generator = torch.Generator().manual_seed(seed)
     latents, wanted = starts, model.poses(goals)

@@ -41,7 +41,7 @@ def main() -> None:
         poses = single.poses(exact.latents), half.poses(rounded.latents)
     error = (exact.latents - rounded.latents).norm(dim=-1)
     moved = (exact.latents - belief.latent[:, None, None]).norm(dim=-1)
-    doubt = exact.disagreement * exact.latents.shape[-1] ** 0.5  # a mean over channels, as a length
+    uncertainty = exact.disagreement * exact.latents.shape[-1] ** 0.5  # a mean over channels, as a length
     ratio = rounded.disagreement / exact.disagreement
     print("steps  error/moved  error/disagreement  disagreements' ratio    box mm  tool mm")
     for step in (0, exact.latents.shape[2] - 1):
@@ -50,7 +50,7 @@ def main() -> None:
             1e3 * float((getattr(poses[0], name) - getattr(poses[1], name)).norm(dim=-1)[..., step].median())
             for name in ("object_pos", "tool_pos")
         )
-        first, second = (float((error / scale)[..., step].median()) for scale in (moved, doubt))
+        first, second = (float((error / scale)[..., step].median()) for scale in (moved, uncertainty))
         print(f"{step + 1:>5}{first:>13.4f}{second:>20.3f}{middle:>9.3f} ({low:.3f} to {most:.3f}){box:>8.2f}{tool:>9.2f}")
 
 

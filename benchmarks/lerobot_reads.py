@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-READ = '''
+READ = """
 import sys
 import av
 import numpy as np
@@ -72,7 +72,7 @@ for i in range(len(ahead)):
     wanted = expected["action"][[min(i + k, last) for k in range(3)]]
     np.testing.assert_array_equal(ahead[i]["action"].numpy(), wanted)
 print(f"{data.num_episodes} episodes, {len(data)} frames of {sys.argv[3]} storage: all numbers equal, pictures off by at most {worst:.3g} of 255 a frame")
-'''  # noqa: E501
+"""  # noqa: E501
 
 
 def write(root: Path, storage: str) -> None:

@@ -1,10 +1,10 @@
-"""The row beside ours: LeWM of stable-worldmodel 0.1.1, as lewm_train.py left it, planning with its own CEM on the same frozen pairs.
+"""The method beside ours: LeWM of stable-worldmodel 0.1.1, as lewm_train.py left it, planning with its own CEM on the same frozen pairs.
 
     python benchmarks/lewm_evaluate.py --checkpoint runs/lewm_ogbench_cube_single/lewm.safetensors --pairs 100
     python benchmarks/lewm_evaluate.py --execute-blocks 5    (their scripts' way: a whole plan of 25 actions before the next)
 
 World, manifests, seed, budget (50 control steps of 50 ms) and judge are those of configs/evaluate/ogbench_cube_single.yaml, and the loop
-counts as `robo-dream evaluate` does. Results are lines of the same kind in the same file, so one table has both rows, with Wilson's
+counts as `robo-dream evaluate` does. Results are lines of the same kind in the same file, so one table has both methods, with Wilson's
 intervals and paired differences; stop it and start it again as you like. A pair's outcome depends on nothing but pair, seed and settings.
 
 World and judge are in this process. Their policy and CEM run in another, in another environment, which is told a seed, the goal's picture
@@ -12,7 +12,7 @@ and the picture of the moment, and answers with actions; it knows of no state, n
 iterations, 30 elites, 5 imagined steps of 5 actions, initial spread 1 and cost are their scripts/plan/config at 0.1.1. What is not:
 
 - Replanning after every block of 5 actions instead of after 5 blocks, because it is the better of the two wherever it was measured
-  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a row of its own.
+  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a method of its own.
 - Pairs, judge and world are ours: theirs start anywhere in training episodes, solved pairs included.
 - Actions are searched in units of the training actions' spread, without limits, as theirs are; what comes out is clipped to the world's.
 - Pictures are normalised and scaled to the model's size by their own transforms. At 0.1.1 the policy sees one frame at a decision: its
@@ -49,7 +49,7 @@ from robo_dream.evaluation.results import Progress, Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
 from robo_dream.runtime.compose import rollouts_a_decision
 from sim.adapters.catalogue import EnvironmentConfig, build_environment
-from sim.environment import Environment, goal_observation, moment_at, task_named
+from sim.environment import Environment, goal_observation, ground_truth_at, task_named
 
 _WORKER: "list[Worker]" = []  # one a process: what `start` made
 
@@ -65,7 +65,7 @@ class Search:
     execute_blocks: int = 1  # of a plan, before the next
 
     @property
-    def row(self) -> str:
+    def method(self) -> str:
         return "lewm" if self.execute_blocks == 1 else f"lewm, {self.execute_blocks} blocks at once"
 
     @property
@@ -103,8 +103,8 @@ class Worker:
 
 def attempt_pair(world: Environment, lewm: Side, manifest: Manifest, job: Job) -> Result:
     """The pair of `job` in closed loop, from its start until the strict condition was held or the budget is used."""
-    judge, spec, (camera,) = task_named(world, manifest.task).judge, world.action_spec, (camera.name for camera in world.cameras)
-    goal, seen = moment_at(world, manifest.goals[job.pair]), goal_observation(world, manifest.goals[job.pair])
+    judge, spec, (camera,) = task_named(world, manifest.task).criterion, world.action_spec, (camera.name for camera in world.cameras)
+    goal, seen = ground_truth_at(world, manifest.goals[job.pair]), goal_observation(world, manifest.goals[job.pair])
     world.set_state(manifest.starts[job.pair])
     lewm.ask(seed=job.seed, goal=_encoded(seen.frames[camera].image))
     progress, pending, seconds = Progress(), [], []
@@ -115,12 +115,12 @@ def attempt_pair(world: Environment, lewm: Side, manifest: Manifest, job: Job) -
             pending = lewm.ask(picture=picture)["actions"]
             seconds.append(time.perf_counter() - began)
         world.step(spec.clip(np.asarray(pending.pop(0), np.float32)))
-        now = world.moment()
+        now = world.ground_truth()
         progress = progress.after(judge.moderate(now, goal), judge.strict(now, goal), judge.hold_steps)
     end = EpisodeEnd.BUDGET if progress.strict_step is None else EpisodeEnd.DONE
     return Result(
-        job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None, progress.step,
-        judge.distance(world.moment(), goal), tuple(seconds), str(end),
+        job.task, job.method, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None, progress.step,
+        judge.distance(world.ground_truth(), goal), tuple(seconds), str(end),
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def _encoded(picture: UInt8[np.ndarray, "height width 3"]) -> str:
 def settings_hash(wanted: Wanted, task: str, seed: int) -> str:
     """What decides the outcomes besides the pair."""
     decides: dict[str, Any] = {
-        "row": wanted.search.row, "seed": seed, "manifest": wanted.manifests[task].sha256, "world": config.dump(wanted.world),
+        "method": wanted.search.method, "seed": seed, "manifest": wanted.manifests[task].sha256, "world": config.dump(wanted.world),
         "search": vars(wanted.search), "checkpoint": hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest(),
     }  # fmt: skip
     if wanted.compiled:
@@ -183,28 +183,32 @@ def main() -> None:
         raise SystemExit(f"no checkpoint at {args.checkpoint}; train it with `python benchmarks/lewm_train.py`")
     search = Search(**{name: getattr(args, name) for name in vars(Search())})
     manifests = {task: read_manifest(ROOT / ours.manifests / f"{task}.safetensors") for task in args.tasks}
-    wanted = Wanted(
+    wanted = Request(
         environment(args.env.absolute()), args.checkpoint, ours.world, manifests, search, args.threads, args.compile, args.device
     )
-    settings = {(task, row): evaluate.settings_hash(ours, row, task, manifests[task]) for task in args.tasks for row in ours.known_rows}
-    settings |= {(task, search.row): settings_hash(wanted, task, ours.seed) for task in args.tasks}
+    settings = {
+        (task, method): evaluate.settings_hash(ours, method, task, manifests[task]) for task in args.tasks for method in ours.known_rows
+    }
+    settings |= {(task, search.method): settings_hash(wanted, task, ours.seed) for task in args.tasks}
     jobs = [
-        Job(task, search.row, pair, pair_seed(manifest.sha256, task, pair, ours.seed), settings[task, search.row])
+        Job(task, search.method, pair, pair_seed(manifest.sha256, task, pair, ours.seed), settings[task, search.method])
         for task, manifest in manifests.items()
         for pair in range(min(args.pairs or ours.num_pairs, len(manifest)))
     ]
     out = args.out or ROOT / ours.out
     file = ResultFile(out / "results.jsonl", settings)
-    left = [job for job in jobs if (job.task, job.row, job.pair) not in file.results]
+    left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
         for result in attempts(wanted, left, args.workers):
             file.add(result)
             bar.update()
     results = sorted(file.results.values(), key=lambda result: (args.tasks.index(result.task), result.key))
-    rollouts = {(task, row): rollouts_a_decision(ours.planning_of(row, task).planner) for task in args.tasks for row in ours.known_rows}
-    rollouts |= {(task, search.row): search.rollouts for task in args.tasks}
-    table = markdown_table(results, (*ours.known_rows, search.row), rollouts)
+    rollouts = {
+        (task, method): rollouts_a_decision(ours.planning_of(method, task).planner) for task in args.tasks for method in ours.known_rows
+    }
+    rollouts |= {(task, search.method): search.rollouts for task in args.tasks}
+    table = markdown_table(results, (*ours.known_rows, search.method), rollouts)
     where = f"{machine()}, {args.workers} workers of {args.threads} threads, {date.today().isoformat()}"
     (out / "table.md").write_text(f"{table}\n\n{where}\n")
     print(f"{table}\n\n{where}\nresults: {out}")

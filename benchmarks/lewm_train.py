@@ -36,8 +36,8 @@ from pathlib import Path
 import numpy as np
 from stable_worldmodel_env import FOLDER, ROOT, environment
 
-from robo_dream.runtime.progress import Bars
 from robo_dream.data.cache import HeldPictures, build_cache, open_dataset
+from robo_dream.runtime.progress import Bars
 
 
 def frames(datasets: list[Path], cache: Path) -> Path:

@@ -174,7 +174,7 @@ class Training:
         return values
 
     def save(self) -> None:
-        self.log({"step": self.step, "seconds": self.seconds, "held_out": self.judge()})
+        self.log({"step": self.step, "seconds": self.seconds, "held_out": self.criterion()})
         state = {
             f"optimizer.{name}.{kind}": value.cpu().contiguous()
             for name, weight in self.model.named_parameters()
@@ -293,7 +293,7 @@ def main() -> None:
         measure(training, args.measure)
         return
     training.run()
-    found = {"step": training.step, "seconds": training.seconds, "probe": training.probe(), "held_out": training.judge()}
+    found = {"step": training.step, "seconds": training.seconds, "probe": training.probe(), "held_out": training.criterion()}
     training.log(found)
     print(json.dumps(found))
 

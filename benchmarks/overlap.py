@@ -13,7 +13,7 @@ import numpy as np
 
 from robo_dream import config
 from robo_dream.cli.plan import PlanConfig
-from robo_dream.control.asynchronous import DelayedThinker
+from robo_dream.control.asynchronous import DelayedWorker
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, Plan, Planner
@@ -44,7 +44,7 @@ class SlowPlanner:
         return plan
 
 
-def attempt_pair(world: World, model, wanted: PlanConfig, task: str, pair: int, seconds: float, overlap: bool):
+def attempt_pair(world: World, model, wanted: PlanConfig, task: str, pair: int, seconds: float, asynchronous: bool):
     """Whether the pair was solved, moderately and strictly, and the seconds of the world's time until moderately."""
     manifest = read_manifest(wanted.manifests / f"{task}.safetensors", len(world.state))
     attempt = Attempt(task_named(task))
@@ -68,12 +68,12 @@ def attempt_pair(world: World, model, wanted: PlanConfig, task: str, pair: int, 
     limits = SafetyLimits(max_plan_age=seconds + 0.35, max_state_age=0.05)
     budget = manifest.budget(pair)
     if overlap:
-        loop = LoopConfig(max_steps=budget + round(seconds / 0.1), overlap=True, limits=limits)  # the first plan is waited for
-        thinker = DelayedThinker(clock, seconds)
+        loop = LoopConfig(max_steps=budget + round(seconds / 0.1), asynchronous=True, limits=limits)  # the first plan is waited for
+        worker = DelayedWorker(clock, seconds)
     else:
-        loop, thinker, planner = LoopConfig(max_steps=budget, limits=limits), None, SlowPlanner(planner, clock, seconds)
+        loop, worker, planner = LoopConfig(max_steps=budget, limits=limits), None, SlowPlanner(planner, clock, seconds)
     cameras = compose.build_cameras(world, model)
-    run_episode(guarded_tool_arm(world, limits), cameras, clock, model, planner, goal, loop, pair, is_done=held, thinker=thinker)
+    run_episode(guarded_tool_arm(world, limits), cameras, clock, model, planner, goal, loop, pair, is_done=held, worker=worker)
     held(None)
     return attempt.progress.moderate_step is not None, attempt.progress.strict_step is not None, solved[0] if solved else np.nan
 

@@ -54,7 +54,7 @@ def main() -> None:
             truth = truth or drawn
             for state, one, other in zip(states, drawn, truth, strict=True):
                 world.set_state(state)
-                matters = world.moment().object_pose[:3] if args.world == "ogbench" else world.moment().tool_pos
+                matters = world.ground_truth().object_pose[:3] if args.world == "ogbench" else world.ground_truth().tool_pos
                 seen = np.linalg.inv(np.array(camera.world_from_camera)) @ [*matters, 1.0]
                 u, v = (int(args.size / 2 + camera.intrinsics.fx * seen[i] / seen[2]) for i in (0, 1))
                 half = args.size // 16

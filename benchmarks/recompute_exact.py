@@ -28,7 +28,7 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
 from robo_dream.runtime.compose import PlanningConfig
 
-KINDS = ("guarded", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "direct")
+KINDS = ("policy_guided", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "policy_alone")
 SMALLER = {"cem": {"num_samples": 100, "num_iterations": 4}, "mppi": {"num_samples": 128}, "gradient": {"num_iterations": 5}}
 COST = {"distance": 0.0, "pose": 1.0, "pose_parts": {"object_pos": 100.0, "tool_pos": 5.0}}
 

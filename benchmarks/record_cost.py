@@ -32,7 +32,7 @@ def made_up_decision(step: int, candidates: int) -> ImaginationRecord:
     latents = torch.randn(candidates, HORIZON, CHANNELS, generator=draw)
     totals = torch.rand(candidates, generator=draw)
     return ImaginationRecord(
-        step=step, time=0.1 * step, planner="guarded", seed=step, status=PlanStatus.OK, actions=actions[0], latents=latents[0],
+        step=step, time=0.1 * step, planner="policy_guided", seed=step, status=PlanStatus.OK, actions=actions[0], latents=latents[0],
         belief=latents[0, 0], goal=latents[1, 0], candidates=actions, candidate_latents=latents,
         terms={name: torch.rand(candidates, HORIZON, generator=draw) for name in TERMS}, totals=totals,
         origins=torch.zeros(candidates, dtype=torch.int64), origin_names=("noise",), best_by_iteration=totals[:3],

@@ -29,7 +29,7 @@ def released_planning(task: str) -> PlanningConfig:
 
 
 def hand_of(planning: PlanningConfig) -> Hand:
-    return planning.proposals.hand
+    return planning.proposals.gripper_goal
 
 
 def rival_costs(model: LatentVideoModel, planning: PlanningConfig, values: Path | None) -> Mapping[str, Cost]:

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     args = parser.parse_args()
     reads, writes, lags, late = [], [], [], 0
-    with so101_world() as world, Plant(world) as plant, (so101_bus(plant) if args.bus == "feetech" else DynamixelBus(plant, MOUNTS)) as bus:
+    with so101_world() as world, Plant(world) as plant, so101_bus(plant) if args.bus == "feetech" else DynamixelBus(plant, MOUNTS) as bus:
         with driver_of(bus) as arm:
             period, start = arm.action_spec.control_dt, arm.state().joint_pos
             began = time.monotonic()

@@ -3,7 +3,7 @@
     python benchmarks/several_futures.py --out runs/several_futures
 
 Plans once in each of `--seeds` worlds whose obstacle stands exactly between tool and goal (`robo_dream.testing.detour`), with and
-without suggestions of both ways, and prints a table; several_futures.png shows one decision: its candidates, their mean, the mode.
+without proposals of both ways, and prints a table; several_futures.png shows one decision: its candidates, their mean, the mode.
 """
 
 import argparse
@@ -18,9 +18,8 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Goal, Plan, Proposer
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.icem import IcemConfig
-from robo_dream.planning.kinds import build_planner
 from robo_dream.planning.mppi import MppiConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.testing.detour import (
     CLEARANCE,
     OBSTACLE_RADIUS,
@@ -39,33 +38,33 @@ SEARCHES = (
     CemConfig(horizon=20, num_samples=128, num_iterations=3, num_elites=16, colour=2.0),
     IcemConfig(horizon=20),
     MppiConfig(horizon=20, colour=2.0),
-    GuardedConfig(horizon=20),
+    PolicyGuidedConfig(horizon=20),
 )
-Search = CemConfig | IcemConfig | MppiConfig | GuardedConfig
+Search = CemConfig | IcemConfig | MppiConfig | PolicyGuidedConfig
 INK, FAINT, PAPER, OBSTACLE = (32, 36, 44), (122, 130, 142), (250, 250, 248), (214, 217, 222)
 BAD, GOOD, FOLLOWED_ELITE, OTHER = (200, 42, 42), (24, 88, 168), (118, 168, 222), (228, 148, 42)
 SCALE, OVERSAMPLED = 2050, 3  # px a metre, drawn this much larger and shrunk
 
 
-def plan_of(search: Search, belief: Belief, goal: Goal, seeds: Sequence[int], suggested: bool) -> Plan:
-    proposers: tuple[Proposer, ...] = (TwoWays(MODEL),) if suggested else ()
+def plan_of(search: Search, belief: Belief, goal: Goal, seeds: Sequence[int], proposed: bool) -> Plan:
+    proposers: tuple[Proposer, ...] = (TwoWays(MODEL),) if proposed else ()
     return build_planner(search, MODEL, DetourCost(MODEL), proposers).plan(belief, goal, seeds)
 
 
 def table(num_seeds: int) -> str:
     belief, goal = detour_problems(num_seeds, seed=0)
     rows = [
-        "| planner | suggestions | returns | through the obstacle % | arrived without % | cost | strategies |",
+        "| planner | proposals | returns | through the obstacle % | arrived without % | cost | strategies |",
         "|---|---|---|---|---|---|---|",
     ]
     for search in SEARCHES:
-        for suggested in (True, False):
+        for proposed in (True, False):
             for returns in ("mean", "best", "mode"):
                 hit, arrived, totals, strategies = [], [], [], []
                 for start in range(0, num_seeds, BATCH):
                     part = slice(start, min(start + BATCH, num_seeds))
                     here, there = Belief(belief.latent[part]), Goal(goal.latent[part])
-                    plan = plan_of(replace(search, returns=returns), here, there, range(num_seeds)[part], suggested)
+                    plan = plan_of(replace(search, action_selection=returns), here, there, range(num_seeds)[part], proposed)
                     hit.append(collides(here, plan.actions[:, None])[:, 0])
                     left = (plan.latents[:, -1] - there.latent)[:, :3].norm(dim=1)
                     arrived.append((left < ARRIVED) & ~hit[-1])
@@ -74,7 +73,7 @@ def table(num_seeds: int) -> str:
                         strategies.append((plan.trace.modes.amax(dim=1) + 1).float())
                 found = f"{torch.cat(strategies).mean():.2f}" if strategies else "-"
                 shares = f"{100 * share(hit):.1f} | {100 * share(arrived):.1f}"
-                with_arcs = "two ways" if suggested else "none"
+                with_arcs = "two ways" if proposed else "none"
                 rows.append(f"| {search.kind} | {with_arcs} | {returns} | {shares} | {torch.cat(totals).mean():.2f} | {found} |")
                 print(rows[-1], flush=True)
     return "\n".join(rows)
@@ -87,8 +86,8 @@ def share(flags: list[Tensor]) -> float:
 def picture(seed: int) -> Image.Image:
     """The same decision twice: what the mean of the elites does, and what the mode does."""
     belief, goal = detour_problems(1, seed=0)
-    search = GuardedConfig(horizon=20)
-    mean, mode = (plan_of(replace(search, returns=returns), belief, goal, [seed], True) for returns in ("mean", "mode"))
+    search = PolicyGuidedConfig(horizon=20)
+    mean, mode = (plan_of(replace(search, action_selection=returns), belief, goal, [seed], True) for returns in ("mean", "mode"))
     panels = [panel(belief, goal, plan) for plan in (mean, mode)]
     wide, tall = panels[0].size
     sheet = Image.new("RGB", (2 * wide + 24, tall), PAPER)

@@ -103,8 +103,8 @@ def draw_reliability(measured: Mapping[str, Trust], path: Path) -> None:
         for colour, (name, trust) in zip(COLOURS, measured.items(), strict=False):
             look = {"color": colour, "lw": 2.6 if name == USUAL else 1.4, "marker": "o", "ms": 3.5, "zorder": 3 if name == USUAL else 2}
             left.plot(*calibration.reliability(trust.disagreement, trust.latent_error), label=name, **look)
-            doubt, error = calibration.reliability(trust.disagreement, trust.object_error)
-            right.plot(doubt, 100 * error, label=name, **look)
+            uncertainty, error = calibration.reliability(trust.disagreement, trust.object_error)
+            right.plot(uncertainty, 100 * error, label=name, **look)
         left.set(title="imagined against encoded later", ylabel="latent error (RMS, latent units)", ylim=(0, None))
         right.set(title="imagined against where the object truly is", ylabel="error of the object's position (RMS, cm)", ylim=(0, None))
         for axis in (left, right):
@@ -125,7 +125,9 @@ def draw_detectors(measured: Mapping[str, Trust], path: Path) -> None:
                 wrong = measured[name].detectors[detector]
                 once = auroc(wrong.ravel(), well[detector].ravel())
                 row = auroc(calibration.in_a_row(wrong).ravel(), calibration.in_a_row(well[detector]).ravel())
-                axis.barh(place, once - 0.5, left=0.5, color=COLOURS[5] if detector in ("spread", "doubt") else COLOURS[4], height=0.62)
+                axis.barh(
+                    place, once - 0.5, left=0.5, color=COLOURS[5] if detector in ("spread", "uncertainty") else COLOURS[4], height=0.62
+                )
                 axis.plot([row, row], [place - 0.31, place + 0.31], color=INK, lw=2)
                 axis.text(1.03, place, f"{once:.2f}", va="center", fontsize=9, color=INK)
             axis.axvline(0.5, color=GREY, lw=0.8)

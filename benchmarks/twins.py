@@ -41,9 +41,7 @@ def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
     command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
     with (out / "said.txt").open("w") as said:
         try:
-            done = subprocess.run(
-                command, stdout=said, stderr=said, timeout=_LIMIT, cwd=ROOT, preexec_fn=_hurry
-            )
+            done = subprocess.run(command, stdout=said, stderr=said, timeout=_LIMIT, cwd=ROOT, preexec_fn=_hurry)
             code: int | None = done.returncode
         except subprocess.TimeoutExpired:
             code = None

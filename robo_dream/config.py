@@ -7,6 +7,7 @@ YAML is read as version 1.2 reads numbers and booleans: `1e-4` is a number, `yes
 
 import difflib
 import json
+import logging
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import packaged
+from robo_dream.renamed import new_key, new_value
+
+_log = logging.getLogger(__name__)
 
 Config = TypeVar("Config")
 Key = tuple[str, ...]
@@ -181,6 +185,7 @@ def _block(cls: type[Config], data: Any, key: Key, document: _Document, default:
     """`data` as a `cls`; what it does not say comes from `default` where that is a `cls`, else from the class."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {data!r}; expected a block with {', '.join(_names(cls))}")
+    data, document = _with_new_names(cls, data, key, document)
     for name in data:
         if name not in _names(cls):
             raise ConfigError(_unknown_key(cls, name, key, document))
@@ -206,6 +211,22 @@ def _block(cls: type[Config], data: Any, key: Key, document: _Document, default:
         inside = {place for k, place in document.places.items() if k[: len(key)] == key and place.startswith("override ")}
         where = ", ".join([document.place(key), *sorted(inside - {document.place(key)})])
         raise ConfigError(f"{where}: {_dotted(key)}: {error}") from error
+
+
+def _with_new_names(cls: type, data: Mapping[str, Any], key: Key, document: _Document) -> tuple[Mapping[str, Any], _Document]:
+    """`data` with keys of before renamed; the log says so, once a file."""
+    result, places = {}, dict(document.places)
+    for name, value in data.items():
+        new = new_key(str(name), _names(cls))
+        if new is not None:
+            if new in data:
+                raise ConfigError(f"{document.place((*key, name))}: {_dotted((*key, name))} is now {new}, which is given too; keep {new}")
+            _log.warning("%s: %s is now called %s", document.place((*key, name)), _dotted((*key, name)), _dotted((*key, new)))
+            places |= {(*key, new, *k[len(key) + 1 :]): place for k, place in places.items() if k[: len(key) + 1] == (*key, name)}
+        result[new or name] = value
+    if "kind" in _names(cls) and isinstance(result.get("kind"), str):
+        result["kind"] = new_value(result["kind"], get_args(get_type_hints(cls)["kind"])) or result["kind"]
+    return result, _Document(document.source, document.data, places)
 
 
 def _value(expected: Any, data: Any, key: Key, document: _Document, default: Any) -> Any:
@@ -242,6 +263,7 @@ def _chosen(blocks: Sequence[type], data: Any, key: Key, document: _Document, de
     if not isinstance(data, Mapping):
         raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {data!r}; expected a block with kind: {' or '.join(kinds)}")
     kind = data.get("kind", getattr(default, "kind", None))
+    kind = new_value(str(kind), kinds) or kind
     if kind not in kinds:
         said = "is missing" if kind is None else f"is {kind!r}"
         raise ConfigError(

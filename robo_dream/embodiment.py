@@ -87,9 +87,7 @@ class ActionSpec:
         tolerance = 1e-4 * (self.high - self.low)  # float32 round trips
         for i, name in enumerate(self.names):
             if not self.low[i] - tolerance[i] <= action[i] <= self.high[i] + tolerance[i]:
-                raise ContractError(
-                    f"action {name} is {action[i]:.4g} {self.units[i]}; allowed {self.low[i]:.4g} to {self.high[i]:.4g}"
-                )
+                raise ContractError(f"action {name} is {action[i]:.4g} {self.units[i]}; allowed {self.low[i]:.4g} to {self.high[i]:.4g}")
         return self.clip(action)
 
     def to_json(self) -> dict[str, Any]:
@@ -247,7 +245,6 @@ class ToolKinematics(Protocol):
     def inverse(
         self, joint_pos: Float[np.ndarray, " joint"], target: Pose, num_iterations: int = 30, tolerance: float = 1e-4
     ) -> Float[np.ndarray, " joint"]: ...
-
 
 
 @runtime_checkable

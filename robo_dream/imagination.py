@@ -46,14 +46,14 @@ class Imagination:
 class ScenePose:
     """Where things are: metres and radians in the world frame.
 
-    `object_turn` is (cos, sin) of each object's yaw times its symmetry (4 for a box), so that equal looks have equal numbers.
+    `object_yaw` is (cos, sin) of each object's yaw times its symmetry (4 for a box), so that equal looks have equal numbers.
     """
 
     tool_pos: Float[Tensor, "*batch 3"]
-    tool_turn: Float[Tensor, "*batch 2"]  # cos, sin of yaw
+    tool_yaw: Float[Tensor, "*batch 2"]  # cos, sin of yaw
     gripper: Float[Tensor, "*batch"]  # 0 open, 1 closed
     object_pos: Float[Tensor, "*batch object 3"]
-    object_turn: Float[Tensor, "*batch object 2"]
+    object_yaw: Float[Tensor, "*batch object 2"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ImaginationRecord:
     previous: Float[Tensor, "time action"] | None = None
     previous_elites: Float[Tensor, "elite time action"] | None = None
     late_readings: tuple[int, ...] = ()  # see `SearchTrace.late_readings`
-    doubts: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
+    unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
 
 
 @runtime_checkable
@@ -188,8 +188,8 @@ class WorldModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Suggestions:
-    """Action sequences worth imagining, and what was already imagined of exactly these, where the suggesting took imagination."""
+class Proposals:
+    """Action sequences worth imagining, and what was already imagined of exactly these, where the proposing took imagination."""
 
     actions: Float[Tensor, "batch sample time action"]
     imagination: Imagination | None = None
@@ -202,7 +202,7 @@ class Proposer(Protocol):
     @property
     def name(self) -> str: ...
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions: ...
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals: ...
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 from robo_dream.data.spec import CameraSpec
 from robo_dream.embodiment import ActionSpec, ArmState, Frame, Observation
 from robo_dream.errors import ContractError
-from sim.ground_truth import Moment
-from sim.tabletop.tasks.task import Judge
+from sim.ground_truth import GroundTruth
+from sim.tabletop.tasks.task import Criterion
 
 DrawPair = Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
@@ -24,7 +24,7 @@ class EnvironmentTask:
     Pairs are cut from held-out scripted episodes, `steps_apart` from each other; or `draw` gives the states of pair number n.
     """
 
-    judge: Judge
+    criterion: Criterion
     steps_apart: int = 25
     budget: int = 50
     draw: DrawPair | None = None
@@ -84,7 +84,7 @@ class Environment(Protocol):
 
     def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]: ...
 
-    def moment(self) -> Moment:
+    def ground_truth(self) -> GroundTruth:
         """What is true, for labels and scores. Planners never see it."""
         ...
 
@@ -108,7 +108,7 @@ def observe(environment: Environment, frames: Mapping[str, Frame] | None = None)
 
 
 def truth(environment: Environment) -> dict[str, np.ndarray]:
-    return {"object_pose": environment.moment().object_poses.reshape(-1), "sim_state": environment.state}
+    return {"object_pose": environment.ground_truth().object_poses.reshape(-1), "sim_state": environment.state}
 
 
 def goal_observation(environment: Environment, state: Float[np.ndarray, " state"]) -> Observation:
@@ -127,11 +127,11 @@ def at_rest(arm: ArmState) -> ArmState:
     )  # fmt: skip
 
 
-def moment_at(environment: Environment, state: Float[np.ndarray, " state"]) -> Moment:
+def ground_truth_at(environment: Environment, state: Float[np.ndarray, " state"]) -> GroundTruth:
     """What is true at `state`; the world is left as it was."""
     before = environment.state
     environment.set_state(state)
-    moment = environment.moment()
+    moment = environment.ground_truth()
     environment.set_state(before)
     return moment
 

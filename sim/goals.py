@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.ground_truth import Moment, turn_between
+from sim.ground_truth import GroundTruth, turn_between
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,20 @@ class ObjectGoal:
     hold_steps: int = 3
     least_motion: float = 0.0
 
-    def moderate(self, now: Moment, goal: Moment) -> bool:
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.distance(now, goal) <= self.moderate_radius
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         if self.distance(now, goal) > self.strict_radius:
             return False
         pairs = zip(now.object_poses[:, 3:], goal.object_poses[:, 3:], strict=True)
         return all(turn_between(one, other, now.half_size, now.object_symmetry) <= self.strict_turn for one, other in pairs)
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         """Of the object that is farthest away."""
         return max(float(np.linalg.norm(one - other)) for one, other in zip(now.object_poses[:, :3], goal.object_poses[:, :3], strict=True))
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         return self.distance(start, goal)
 
 
@@ -46,14 +46,14 @@ class ToolGoal:
     hold_steps: int = 5
     least_motion: float = 0.0
 
-    def moderate(self, now: Moment, goal: Moment) -> bool:
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.distance(now, goal) <= self.moderate_radius
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.distance(now, goal) <= self.strict_radius
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         return float(np.linalg.norm(now.tool_pos - goal.tool_pos))
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         return self.distance(start, goal)

@@ -12,7 +12,7 @@ from sim.tabletop.world import World
 
 
 @dataclass(frozen=True)
-class Moment:
+class GroundTruth:
     """True state of the tool and the first object, and where others are. Metres, seconds, world frame; the table's top is at z = 0."""
 
     tool_pos: Float[np.ndarray, "3"]
@@ -60,13 +60,13 @@ class Moment:
         return self.object_speed < 0.01 and self.object_spin < 0.2
 
 
-def moment_of(world: World) -> Moment:
+def ground_truth_of(world: World) -> GroundTruth:
     """The moment that `world` is in."""
     model, data, box = world.model, world.data, world.scene.config.objects[0]
     dof = int(model.joint(box.name).dofadr[0])
     measured = world.measured
     tool: Pose = world.kinematics.forward(measured[:-1])
-    return Moment(
+    return GroundTruth(
         tool_pos=tool.pos,
         object_pose=world.object_poses[0].copy(),
         half_size=box.half_size,

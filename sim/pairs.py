@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 
 from robo_dream.evaluation.manifest import Manifest, choose_pairs
-from sim.environment import Environment, EnvironmentTask, moment_at, task_named
+from sim.environment import Environment, EnvironmentTask, ground_truth_at, task_named
 from sim.scripts import RANDOM, moves
 from sim.tabletop.tasks.pairs import FIRST_SEED
 
@@ -41,8 +41,8 @@ def build_manifest(
 def _drawn(environment: Environment, task: EnvironmentTask, seed: int, first_seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     assert task.draw is not None
     start, goal = task.draw(seed - first_seed, np.random.default_rng(seed))
-    here, there = moment_at(environment, start), moment_at(environment, goal)
-    return [] if task.judge.moderate(here, there) else [(start, goal)]
+    here, there = ground_truth_at(environment, start), ground_truth_at(environment, goal)
+    return [] if task.criterion.moderate(here, there) else [(start, goal)]
 
 
 def _cut(environment: Environment, task: EnvironmentTask, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -50,18 +50,18 @@ def _cut(environment: Environment, task: EnvironmentTask, seed: int) -> list[tup
     rng = np.random.default_rng(seed)
     environment.reset(rng)
     name = str(rng.choice(environment.scripts)) if environment.scripts else RANDOM
-    states, moments = [environment.state], [environment.moment()]
+    states, truths = [environment.state], [environment.ground_truth()]
     for action in moves(environment, name, rng):
         environment.step(environment.action_spec.clip(np.asarray(action, np.float32)))
         states.append(environment.state)
-        moments.append(environment.moment())
+        truths.append(environment.ground_truth())
         if len(states) > _EPISODE_STEPS:
             break
-    apart, judge = task.steps_apart, task.judge
+    apart, criterion = task.steps_apart, task.criterion
     ways = [(start, start + apart) for start in range(len(states) - apart)]
     candidates = [
         (start, goal)
         for start, goal in ways
-        if not judge.moderate(moments[start], moments[goal]) and judge.moved(moments[start], moments[goal]) >= judge.least_motion
+        if not criterion.moderate(truths[start], truths[goal]) and criterion.moved(truths[start], truths[goal]) >= criterion.least_motion
     ]
     return [(states[start], states[goal]) for start, goal in choose_pairs(candidates, rng, _PAIRS_AN_EPISODE)]

@@ -116,9 +116,7 @@ def _dynamixel(stack: ExitStack, clock: Lockstep, plant: Plant) -> Bench:
     return _servo_bench("dynamixel", "dynamixel_sdk", stack, bus, DynamixelArm(config, clock.now), clock, config.reply_timeout)
 
 
-def _servo_bench(
-    name: str, sdk: str, stack: ExitStack, bus: ServoBus, driver: RobotArm, clock: Lockstep, reply_timeout: float
-) -> Bench:
+def _servo_bench(name: str, sdk: str, stack: ExitStack, bus: ServoBus, driver: RobotArm, clock: Lockstep, reply_timeout: float) -> Bench:
     from importlib import import_module
 
     handler = port_handler(import_module(sdk).PortHandler, clock, bus)

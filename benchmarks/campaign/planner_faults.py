@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robo_dream.control.asynchronous import DelayedThinker, Think
+from robo_dream.control.asynchronous import Decide, DelayedWorker
 from robo_dream.control.cartesian import CartesianArm
 from robo_dream.control.episode import Decided, LoopConfig
 from robo_dream.control.loop import run_episode
@@ -15,13 +15,13 @@ from robo_dream.embodiment import Frame, Intrinsics, Observation
 from robo_dream.errors import ArmError, RoboDreamError
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.testing.point_mass import PointMassModel
 
 from .lockstep import Beat
 from .runs import AFTER, COMMAND_DT, Outcome, Session, finish, session
 
-SEARCH = GuardedConfig(num_samples=16, num_iterations=1, num_elites=4, num_proposals=4, horizon=3)
+SEARCH = PolicyGuidedConfig(num_samples=16, num_iterations=1, num_elites=4, num_proposals=4, horizon=3)
 CAMERAS = ("front", "side")
 _TICK = 0.02  # s between two commands of the slowest driver
 _STEPS = 28  # control steps of an episode
@@ -66,13 +66,11 @@ class Case:
 class Planner:
     """Guarded search with few samples, and its troubles."""
 
-    inner: GuardedPlanner
+    inner: PolicyGuidedPlanner
     troubles: Troubles
     name: str = "troubled"
 
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         plan = self.inner.plan(belief, goal, seeds, previous, deadline)
         return self.troubles.plan(plan) if self.troubles.plan is not None and self.troubles.strike() else plan
 
@@ -99,7 +97,7 @@ class Camera:
         return self.troubles.frame(frame, self.name) if self.troubles.frame is not None and self.troubles.strike() else frame
 
 
-class Thinker(DelayedThinker):
+class PlannerWorker(DelayedWorker):
     """Answers after 0.3 s, and its troubles."""
 
     def __init__(self, clock: Beat, troubles: Troubles) -> None:
@@ -107,7 +105,7 @@ class Thinker(DelayedThinker):
         self._troubles = troubles
         self._is_bad = False
 
-    def start(self, think: Think) -> None:
+    def start(self, think: Decide) -> None:
         super().start(think)
         self._is_bad = self._troubles.thought is not None and self._troubles.strike()
 
@@ -122,7 +120,7 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
     outcome = Outcome(case.promise, case.fault, driver, seed)
     with session(driver, rng, folder) as run:
         world = run.bench.plant.world
-        config = LoopConfig(max_steps=_STEPS, overlap=case.overlaps, limits=run.limits)
+        config = LoopConfig(max_steps=_STEPS, asynchronous=case.overlaps, limits=run.limits)
         stated = case.detection + 2 * COMMAND_DT + 2 * _TICK + 2 * run.bench.read_time + run.brake + run.settle
         began, end, ended = run.clock.now(), "", False
         try:
@@ -132,13 +130,13 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
                 troubles = Troubles(clock.now() + rng.uniform(0.3, 0.8), clock)
                 case.make(run, troubles)
                 model = PointMassModel(world.moves.spec, cameras=CAMERAS)
-                planner = GuardedPlanner(model, PoseCost(model, PoseCostConfig(object_pos=0, tool_pos=1)), SEARCH)
+                planner = PolicyGuidedPlanner(model, PoseCost(model, PoseCostConfig(object_pos=0, tool_pos=1)), SEARCH)
                 goal = torch.tensor([[*(arm.state().tool_pos + rng.uniform(-0.15, 0.15, 3)), 0.0, 0.0, 0.0, 0.0, 0.0]])
                 try:
                     episode = run_episode(
                         arm, [Camera(name, clock, troubles) for name in CAMERAS], clock, model, Planner(planner, troubles),
                         Goal(goal.float()), config, seed, on_decision=run.writer.on_decision, on_step=_steps(run, troubles),
-                        planner_clock=clock.now, thinker=Thinker(clock, troubles),
+                        planner_clock=clock.now, worker=PlannerWorker(clock, troubles),
                     )  # fmt: skip
                     end = f"{episode.end.value}: {'; '.join(episode.reasons)}"
                     run.writer.finish(episode.observations[-1], {"end": episode.end.value, "reasons": list(episode.reasons)})

@@ -193,8 +193,8 @@ class LeRobotArm(StoppedOnLeaving):
 
     def _send(self, target: np.ndarray) -> np.ndarray:
         self._assert_entered()
-        wanted = {f"{name}.pos": float(value) for name, value in zip(self._names, self._zero + self._scale * target, strict=True)}
-        return self._values(self._call("send_action", lambda: self._robot.send_action(wanted)), "send_action")
+        desired = {f"{name}.pos": float(value) for name, value in zip(self._names, self._zero + self._scale * target, strict=True)}
+        return self._values(self._call("send_action", lambda: self._robot.send_action(desired)), "send_action")
 
     def _disconnect(self) -> None:
         self._entered = False

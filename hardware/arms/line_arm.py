@@ -63,9 +63,9 @@ class LineArm(StoppedOnLeaving):
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             hello = self._ask("hello")
-            wanted = self._config.arm
-            if wanted and hello.get("arm") != wanted:
-                raise ArmError(f"{self._name} says it is {hello.get('arm')!r}; the configuration names {wanted!r}")
+            desired = self._config.arm
+            if desired and hello.get("arm") != desired:
+                raise ArmError(f"{self._name} says it is {hello.get('arm')!r}; the configuration names {desired!r}")
             names = [str(name) for name in hello["names"]]
             self.action_spec = ActionSpec.joint_targets(names, hello["low"], hello["high"], self._config.control_dt)
             self.state()

@@ -68,11 +68,11 @@ class PolledGripper:
     def _run(self) -> None:
         while not self._leave.wait(self._period):
             with self._lock:
-                wanted = self._wanted
+                desired = self._wanted
             try:
-                if wanted is not None and (self._told is None or abs(wanted - self._told) >= _STEP):
-                    self._write(wanted)
-                    self._told = wanted
+                if desired is not None and (self._told is None or abs(desired - self._told) >= _STEP):
+                    self._write(desired)
+                    self._told = desired
                 self._keep(self._read())
             except Exception as error:  # told to whoever asks next
                 with self._lock:

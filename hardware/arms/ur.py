@@ -109,9 +109,7 @@ class UrArm(StoppedOnLeaving):
     def __enter__(self) -> "UrArm":
         config = self._config
         if importlib.util.find_spec("rtde_control") is None:
-            raise MissingExtraError(
-                "Universal Robots arms need ur-rtde, which is not installed; run `pip install 'robo-dream[ur]'`"
-            )
+            raise MissingExtraError("Universal Robots arms need ur-rtde, which is not installed; run `pip install 'robo-dream[ur]'`")
         self._check_controller()
         self._latched, self._streaming = "", False
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.1 * _MAX_SPEED)
@@ -151,9 +149,9 @@ class UrArm(StoppedOnLeaving):
         self._refuse_latched()
         config, now = self._config, self._clock()
         with self._lock:
-            wanted = np.clip(action[:6], config.joint_low, config.joint_high)
+            desired = np.clip(action[:6], config.joint_low, config.joint_high)
             elapsed = min(max(now - self._sent_at, config.control_dt), _LONGEST_STEP) if self._streaming else config.control_dt
-            target = self._target + np.clip(wanted - self._target, -config.max_speed * elapsed, config.max_speed * elapsed)
+            target = self._target + np.clip(desired - self._target, -config.max_speed * elapsed, config.max_speed * elapsed)
             self._streaming = True
         try:
             done = process.call(

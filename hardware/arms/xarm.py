@@ -98,9 +98,7 @@ class XarmArm(StoppedOnLeaving):
             raise MissingExtraError("xArms need xarm-python-sdk, which is not installed; run `pip install 'robo-dream[xarm]'`")
         serial = identify(self._name, config.host)
         if config.serial and serial != config.serial:
-            raise ArmError(
-                f"{self._name} has the serial number {serial}; the configuration says {config.serial}. Is it the right arm?"
-            )
+            raise ArmError(f"{self._name} has the serial number {serial}; the configuration says {config.serial}. Is it the right arm?")
         self._latched, self._streaming = "", False
         self._stopping.clear()  # of the last leave-taking
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.3 * _MAX_SPEED)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from hardware.cameras.clock_sync import ClockSync
 from hardware.cameras.exposure import Exposure, ExposureSource
-from hardware.cameras.stamps import StampClock
-from hardware.cameras.stream import Health, Latency, StreamCheck, Verdict
+from hardware.cameras.stream import ExposureVerdict, Health, Latency, StreamCheck
 from robo_dream.embodiment import Frame, Intrinsics
 from robo_dream.errors import CameraError, ConfigError, ContractError
 
@@ -68,14 +68,14 @@ class LiveCamera:
         self._error: CameraError | None = None
         self._trouble = ""  # what the thread is doing about a loss
         self._attempts = 0  # to open it again since the last frame
-        self._check = StreamCheck(source.period, StampClock(self._watch.delay))
+        self._check = StreamCheck(source.period, ClockSync(self._watch.delay))
 
     def __enter__(self) -> "LiveCamera":
         if self._thread is not None:
             raise ContractError(f"camera {self.name!r} is already open; leave it before entering it again")
         self._stop.clear()
         self._newest, self._error, self._trouble, self._attempts = None, None, "", 0
-        self._check = StreamCheck(self._source.period, StampClock(self._watch.delay))
+        self._check = StreamCheck(self._source.period, ClockSync(self._watch.delay))
         self._source.open()
         try:
             self._thread = threading.Thread(target=self._run, name=f"camera {self.name}", daemon=True)
@@ -183,9 +183,9 @@ class LiveCamera:
     def _take(self, exposure: Exposure, warm_up: int) -> bool:
         """Whether `exposure` is new; publishes it when the warm-up is over."""
         verdict = self._check.judge(exposure)
-        if verdict is Verdict.LOOPED and not self._source.may_loop:
+        if verdict is ExposureVerdict.LOOPED and not self._source.may_loop:
             raise CameraError(f"{self._who}: its exposures began again from an earlier one; it was reset, or a recording repeats")
-        if verdict not in (Verdict.NEW, Verdict.LOOPED):
+        if verdict not in (ExposureVerdict.NEW, ExposureVerdict.LOOPED):
             _log.debug("%s: exposure %s is %s and dropped", self._who, exposure.number, verdict)
             return False
         if warm_up == 0:

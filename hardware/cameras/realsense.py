@@ -22,7 +22,7 @@ _STEREO_EXPOSURE_UNIT = 1e-6  # s; of stereo modules, which also give the colour
 
 @dataclass(frozen=True)
 class RealSenseConfig:
-    """A connected camera. Depth, where wanted, is taken at the size of colour and aligned to it."""
+    """A connected camera. Depth, where desired, is taken at the size of colour and aligned to it."""
 
     kind: Literal["realsense"] = "realsense"
     name: str = "front"

@@ -9,7 +9,7 @@ from robo_dream.errors import CameraError, MissingExtraError
 
 
 class FramesetSource(Protocol):
-    """Yields librealsense framesets of colour and, where wanted, depth. A software device fed by a simulator is one too."""
+    """Yields librealsense framesets of colour and, where desired, depth. A software device fed by a simulator is one too."""
 
     label: str
     is_live: bool
@@ -45,9 +45,9 @@ class ConnectedSource:
         rs = realsense()
         found = {device.get_info(rs.camera_info.serial_number): device for device in rs.context().query_devices()}
         if self._serial not in found and (self._serial or len(found) != 1):
-            wanted = f"with serial {self._serial}" if self._serial else "connected" if not found else "chosen"
+            desired = f"with serial {self._serial}" if self._serial else "connected" if not found else "chosen"
             fix = "name one of them as `serial`" if found else "plug it in, and run `robo-dream doctor` to see whether the system knows it"
-            raise CameraError(f"no RealSense {wanted}; connected: {', '.join(sorted(found)) or 'none'}; {fix}")
+            raise CameraError(f"no RealSense {desired}; connected: {', '.join(sorted(found)) or 'none'}; {fix}")
         serial = self._serial or next(iter(found))
         self.label = f"{found[serial].get_info(rs.camera_info.name)} {serial}"
         config = rs.config()

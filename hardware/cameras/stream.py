@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from hardware.cameras.clock_sync import ClockSync
 from hardware.cameras.exposure import Exposure
-from hardware.cameras.stamps import StampClock
 
 _KEPT_LATENCIES = 1000
 _OUT_OF_ORDER = 2  # exposures by which one may come late; further back, the stream has begun again
@@ -15,7 +15,7 @@ _MAX_PAIR_GAP = 0.6  # of the period between colour and depth that belong togeth
 _MAX_GAP = 1000  # exposures; a larger jump is another count, not a loss
 
 
-class Verdict(StrEnum):
+class ExposureVerdict(StrEnum):
     """What an exposure is to those before it."""
 
     NEW = "new"
@@ -56,28 +56,28 @@ class Health:
 class StreamCheck:
     """Judges exposures in the order of their arrival. `number` and `time` of what is new only go up, whatever comes."""
 
-    def __init__(self, period: float, clock: StampClock | None = None) -> None:
+    def __init__(self, period: float, clock: ClockSync | None = None) -> None:
         self._period = period
-        self._clock = clock or StampClock()
+        self._clock = clock or ClockSync()
         self._last: Exposure | None = None
         self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self.health = Health()
         self.number = -1
         self.time = -float("inf")
 
-    def judge(self, exposure: Exposure) -> Verdict:
+    def judge(self, exposure: Exposure) -> ExposureVerdict:
         """Raises nothing; `number` and `time` are the exposure's when it is new."""
         verdict, missing = self._compare(exposure)
         count = self.health
         match verdict:
-            case Verdict.REPEATED:
+            case ExposureVerdict.REPEATED:
                 self.health = replace(count, repeated=count.repeated + 1)
-            case Verdict.UNPAIRED:
+            case ExposureVerdict.UNPAIRED:
                 self.health = replace(count, unpaired=count.unpaired + 1)
-            case Verdict.OUT_OF_ORDER:
+            case ExposureVerdict.OUT_OF_ORDER:
                 self.health = replace(count, out_of_order=count.out_of_order + 1)
-            case Verdict.NEW | Verdict.LOOPED:
-                loops = int(verdict is Verdict.LOOPED)
+            case ExposureVerdict.NEW | ExposureVerdict.LOOPED:
+                loops = int(verdict is ExposureVerdict.LOOPED)
                 if loops:
                     self._clock.restart()
                 stalls = int(self._last is not None and exposure.arrival - self._last.arrival > 5 * self._period)
@@ -108,22 +108,22 @@ class StreamCheck:
         p50, p95, p99, worst = np.percentile(self._latencies, [50, 95, 99, 100]).tolist()
         return Latency(len(self._latencies), p50, p95, p99, worst, domain, self._clock.is_relative)
 
-    def _compare(self, exposure: Exposure) -> tuple[Verdict, int]:
+    def _compare(self, exposure: Exposure) -> tuple[ExposureVerdict, int]:
         """What `exposure` is, and how many are missing before it."""
         if exposure.pair_gap is None or abs(exposure.pair_gap) > _MAX_PAIR_GAP * self._period:
-            return Verdict.UNPAIRED, 0
+            return ExposureVerdict.UNPAIRED, 0
         last = self._last
         if last is None:
-            return Verdict.NEW, 0
+            return ExposureVerdict.NEW, 0
         same_clock = exposure.domain == last.domain and exposure.domain != "arrival"
         later = exposure.stamp - last.stamp if same_clock else exposure.arrival - last.arrival
         counted = later / self._period if exposure.number is None or last.number is None else exposure.number - last.number
         if counted == 0 or (later == 0 and same_clock):
-            return Verdict.REPEATED, 0
+            return ExposureVerdict.REPEATED, 0
         if counted < 0:
-            return (Verdict.OUT_OF_ORDER if min(counted, later / self._period) >= -_OUT_OF_ORDER else Verdict.LOOPED), 0
+            return (ExposureVerdict.OUT_OF_ORDER if min(counted, later / self._period) >= -_OUT_OF_ORDER else ExposureVerdict.LOOPED), 0
         if later < 0:  # the count goes on: only the clock was set back, or its 32 bits of microseconds were full
             self._clock.restart()
-            return Verdict.NEW, 0
+            return ExposureVerdict.NEW, 0
         missing = round(counted) - 1 if exposure.domain != "arrival" or exposure.number is not None else 0
-        return Verdict.NEW, missing if 0 < missing < _MAX_GAP else 0
+        return ExposureVerdict.NEW, missing if 0 < missing < _MAX_GAP else 0

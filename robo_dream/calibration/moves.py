@@ -12,7 +12,7 @@ from robo_dream.errors import ContractError
 _STILL = 0.003  # rad/s; 2 mm/s at the tool, a tenth of a millimetre between joints and picture
 _SETTLE = 3.0  # s that an arm may take to come to rest
 _REACHED = 0.02  # m between the tool and where it was sent, beyond which a pose counts as out of reach
-_TRIES = 20  # for each pose that is wanted
+_TRIES = 20  # for each pose that is desired
 
 
 def tool_matrix(kinematics: ToolKinematics, joint_pos: Float[np.ndarray, " joint"]) -> Float[np.ndarray, "4 4"]:
@@ -40,16 +40,16 @@ def view_poses(
     found, start = 0, np.asarray(home, np.float64)
     for _ in range(_TRIES * count):
         turned = rotation(random.uniform(-tilt, tilt, 3)) @ rotation(np.asarray(lean, np.float64)) @ middle[:3, :3]
-        wanted = Pose(middle[:3, 3] + random.uniform(-reach, reach, 3), _quat(turned))
-        joints = kinematics.inverse(start, wanted, num_iterations=100)
+        desired = Pose(middle[:3, 3] + random.uniform(-reach, reach, 3), _quat(turned))
+        joints = kinematics.inverse(start, desired, num_iterations=100)
         reached = kinematics.forward(joints)
-        if np.linalg.norm(reached.pos - wanted.pos) < _REACHED and abs(float(reached.quat @ wanted.quat)) > 0.99:
+        if np.linalg.norm(reached.pos - desired.pos) < _REACHED and abs(float(reached.quat @ desired.quat)) > 0.99:
             found += 1
             yield joints
             if found == count:
                 return
     raise ContractError(
-        f"the arm reaches {found} of the {count} poses wanted around its home; choose smaller `tilt` and `reach`, or another `lean`"
+        f"the arm reaches {found} of the {count} poses desired around its home; choose smaller `tilt` and `reach`, or another `lean`"
     )
 
 

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robo_dream.runtime.progress import Bars
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import ConfigError
-from robo_dream.evaluation.latency import line_through, matrix_rate, percentiles, stolen_seconds, timed, work_of
+from robo_dream.evaluation.latency import line_through, muon_lr, percentiles, stolen_seconds, timed, work_of
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.models.compiled import Precision, row_runner
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.runtime import compose
 from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.progress import Bars
 
 _DESCRIPTION = """\
 Times decisions of a checkpoint on this machine, plain and compiled, in single and in half precision, and prints p50, p95 and p99 with the
@@ -57,7 +57,7 @@ class BenchConfig:
     large_search: int = 100_000  # candidates of one decision; 0 leaves it out
     planners: Mapping[str, PlanningConfig] = field(
         default_factory=lambda: {
-            "guarded 128x3x5": PlanningConfig(GuardedConfig()),
+            "policy-guided 128x3x5": PlanningConfig(PolicyGuidedConfig()),
             "cem 300x30x5": PlanningConfig(CemConfig(num_iterations=30)),
         }
     )
@@ -82,12 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = load_config(BenchConfig, args)
+    config = load_config(BenchConfig, args)
 
-    if wanted.threads:
-        torch.set_num_threads(wanted.threads)
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
-    bench = _Bench(wanted, model)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model = compose.load_checkpoint_model(config.checkpoint, config.device)
+    bench = _Bench(config, model)
     print(bench.machine(), flush=True)
     for line in chain(bench.decisions(), bench.growth(), bench.large_search()):  # as they come: all of it takes minutes
         print(line, flush=True)
@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
 class _Bench:
     """A model, and beliefs and goals to plan with that are as large as real ones."""
 
-    def __init__(self, wanted: BenchConfig, model: LatentVideoModel) -> None:
-        self.wanted, self.plain = wanted, model
-        self.device = torch.device(wanted.device)
+    def __init__(self, config: BenchConfig, model: LatentVideoModel) -> None:
+        self.config, self.plain = config, model
+        self.device = torch.device(config.device)
         self.observation = noise_observation(model)
 
     def synchronise(self) -> None:
@@ -108,7 +108,7 @@ class _Bench:
 
     def machine(self) -> str:
         """What runs this, and how fast it multiplies matrices now."""
-        rates = [f"{name} {matrix_rate(kind, self.device, self.synchronise) / 1e9:.0f}" for name, kind in _KINDS.items()]
+        rates = [f"{name} {muon_lr(kind, self.device, self.synchronise) / 1e9:.0f}" for name, kind in _KINDS.items()]
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
         return (
             f"{name}, {torch.get_num_threads()} threads of torch {torch.__version__}, load {os.getloadavg()[0]:.1f}; "
@@ -118,16 +118,16 @@ class _Bench:
     def decisions(self) -> Iterator[str]:
         """The table of decision times."""
         yield f"\n{'decision':<44}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}{'stolen':>8}"
-        rate = matrix_rate(torch.float32, self.device, self.synchronise)
-        for name, planning in self.wanted.planners.items():
-            for compiled, precision in product(self.wanted.compiled, self.wanted.precision):
+        rate = muon_lr(torch.float32, self.device, self.synchronise)
+        for name, planning in self.config.planners.items():
+            for compiled, precision in product(self.config.compiled, self.config.precision):
                 model = self.plain.running(row_runner(compiled, precision))
                 way = f"{name}{', compiled' if compiled else ''}{', bf16' if precision == 'bfloat16' else ''}"
                 decide = self.decider(model, compose.build_planner(planning.planner, model, planning.cost, planning.proposals))
                 with Bars({}, way, unit="decision") as bars:
                     timed(decide, 3, self.synchronise, lambda done, total: None)  # compiles, and warms up
                     start, before = time.perf_counter(), stolen_seconds()
-                    spent = percentiles(timed(decide, self.wanted.decisions, self.synchronise, bars))
+                    spent = percentiles(timed(decide, self.config.decisions, self.synchronise, bars))
                     stolen = (stolen_seconds() - before) / ((os.cpu_count() or 1) * (time.perf_counter() - start))
                 plain = compose.build_planner(planning.planner, self.plain, planning.cost, planning.proposals)
                 work = work_of(lambda plain=plain: self.decider(self.plain, plain)(0))
@@ -159,15 +159,15 @@ class _Bench:
 
     def large_search(self) -> Iterator[str]:
         """Time and memory of one decision over very many candidates."""
-        if not self.wanted.large_search:
+        if not self.config.large_search:
             return
-        planner = PredictiveConfig(num_samples=self.wanted.large_search, num_proposals=0, sample_budget=2048)
+        planner = PredictiveConfig(num_samples=self.config.large_search, num_proposals=0, sample_budget=2048)
         before, start = _peak_memory(self.device), time.perf_counter()
         self.searcher(planner, 1)(0)
         self.synchronise()
         grown = _peak_memory(self.device) - before
         yield (
-            f"\n{self.wanted.large_search} candidates in one decision, {planner.sample_budget} at once: "
+            f"\n{self.config.large_search} candidates in one decision, {planner.sample_budget} at once: "
             f"{time.perf_counter() - start:.1f} s, {grown / 2**20:.0f} MiB more at the peak"
         )
 

@@ -92,14 +92,14 @@ def run(args: argparse.Namespace) -> int:
         paper = board.write_pdf(args.out / "board.pdf")
         print(f"{args.out / 'board.pdf'}: print on {paper} at 100 % (the ruler must be 100 mm long)\n{args.out / 'board.png'}: the board")
         return 0
-    wanted = ("capture", "hand-eye", "joints", "latency", "overlay") if args.step == "all" else (args.step,)
+    asked = ("capture", "hand-eye", "joints", "latency", "overlay") if args.step == "all" else (args.step,)
     with ExitStack() as stack:
         rig = None
-        if set(wanted) & {"capture", "latency", "overlay"}:
+        if set(asked) & {"capture", "latency", "overlay"}:
             rig = open_twin(config.rig, board, config.camera, config.mount, stack)
             print(f"{rig.identity}, camera {config.camera!r} with serial {rig.serial}", flush=True)
         kinematics = rig.kinematics if rig else arm_model(config.rig.arm)[0]
-        for step in wanted:
+        for step in asked:
             if step == "capture":
                 said = steps.capture(_open(rig), views, config.views, config.lean, config.tilt, config.reach, config.speed)
             elif step == "hand-eye":

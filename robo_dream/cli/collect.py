@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from robo_dream import config
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
+from robo_dream.config import dump
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.errors import ConfigError, DataError
@@ -28,7 +28,7 @@ Where `world` names one that others wrote, its own scripts are followed there in
 _EPILOG = """\
 example:
   robo-dream collect --config configs/collect/jaco.yaml
-  robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the inverse model)
+  robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the policy)
   robo-dream collect --config configs/collect/jaco.yaml num_episodes=50 out=datasets/small workers=4
   robo-dream collect --config configs/collect/ogbench.yaml
 
@@ -76,35 +76,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = load_config(CollectConfig, args)
+    config = load_config(CollectConfig, args)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers: each has a core of its own
-    spec = dataset_spec(wanted)
-    done = committed_seeds(wanted.out, spec)
-    seeds = [seed for seed in range(wanted.seed, wanted.seed + wanted.num_episodes) if seed not in done]
+    spec = dataset_spec(config)
+    done = committed_seeds(config.out, spec)
+    seeds = [seed for seed in range(config.seed, config.seed + config.num_episodes) if seed not in done]
     if done:
-        print(f"{wanted.out} has {len(done)} episodes already; {len(seeds)} to go.")
-    with tqdm(total=wanted.num_episodes, initial=wanted.num_episodes - len(seeds), unit="episode", disable=not seeds) as bar:
-        for _ in crew.collect(wanted.out, spec, seeds, wanted.seed, wanted.workers, wanted.player):
+        print(f"{config.out} has {len(done)} episodes already; {len(seeds)} to go.")
+    with tqdm(total=config.num_episodes, initial=config.num_episodes - len(seeds), unit="episode", disable=not seeds) as bar:
+        for _ in crew.collect(config.out, spec, seeds, config.seed, config.workers, config.player):
             bar.update()
-    datasets = [Dataset.open(root) for root in crew.shards(wanted.out)]
+    datasets = [Dataset.open(root) for root in crew.shards(config.out)]
     num_test = sum(not data.is_train(i) for data in datasets for i in range(data.num_episodes))
     frames = sum(data.num_frames for data in datasets)
     counts = f"{sum(map(len, datasets))} episodes, {num_test} of them held out, {frames} frames"
-    print(f"{wanted.out}: {counts}{' of ' * bool(spec.cameras)}{' and '.join(spec.camera_names)}.")
+    print(f"{config.out}: {counts}{' of ' * bool(spec.cameras)}{' and '.join(spec.camera_names)}.")
     return 0
 
 
-def dataset_spec(wanted: CollectConfig) -> DatasetSpec:
+def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """What the dataset's metadata will say: actions, cameras with their poses, and the recipe that made it."""
-    spec = wanted.player.spec(Split(wanted.storage, wanted.seed, wanted.test_fraction))
-    return replace(spec, recipe=recipe(wanted))
+    spec = config.player.spec(Split(config.storage, config.seed, config.test_fraction))
+    return replace(spec, recipe=recipe(config))
 
 
-def recipe(wanted: CollectConfig) -> dict[str, object]:
+def recipe(config: CollectConfig) -> dict[str, object]:
     """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
-    settings = config.dump(wanted)
+    settings = dump(config)
     stored = {name: settings[name] for name in ("seed", "storage", "test_fraction")}
-    return {"command": "robo-dream collect", **stored, **wanted.player.recipe}
+    return {"command": "robo-dream collect", **stored, **config.player.recipe}
 
 
 def committed_seeds(out: Path, spec: DatasetSpec) -> set[int]:

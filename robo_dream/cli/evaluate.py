@@ -1,4 +1,4 @@
-"""`robo-dream evaluate`: how often planning succeeds, on frozen held-out pairs, beside the rows that give the figures meaning."""
+"""`robo-dream evaluate`: how often planning succeeds, on frozen held-out pairs, beside the methods that give the figures meaning."""
 
 import argparse
 import hashlib
@@ -14,44 +14,44 @@ from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
-from robo_dream import config
-from robo_dream.runtime.progress import Bars
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
+from robo_dream.config import dump
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manifest
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
 from robo_dream.models.compiled import Precision
-from robo_dream.planning.baselines import DirectConfig, DoNothingConfig, RandomConfig
+from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.compose import PlanningConfig, rollouts_a_decision
+from robo_dream.runtime.progress import Bars
 from sim.adapters.catalogue import EnvironmentConfig
 from sim.tabletop.scene import SceneConfig
 
-Row = Literal["nothing", "random", "inverse", "planner", "physics"]
-ROWS: tuple[str, ...] = get_args(Row)
+Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dynamics"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 _DESCRIPTION = """\
-Runs every row on every pair of the committed manifests: `nothing` (the arm holds still), `random`, `inverse` (the learned inverse model
-alone, no search), `planner` (what `planning` configures), `physics` (search and suggestions at true poses, imagined by the true
-simulator: the ceiling), and the searches that `others` names, with the planner's costs and suggestions. A pair's outcome depends on
-nothing but the pair, the row and the seed; stop it and start it again as you like."""
+Runs every method on every pair of the frozen manifests: `zero_action` (the arm holds still), `random`, `policy_alone` (the learned
+policy without a search), `planner` (what `planning` configures), `oracle_dynamics` (search and proposals at true poses, imagined by the
+true simulator: the ceiling), and the searches that `extra_planners` names, with the planner's costs and proposals. A pair's outcome
+depends on nothing but the pair, the method and the seed; stop it and start it again as you like."""
 
 _EPILOG = """\
 example:
   robo-dream evaluate --config configs/evaluate/jaco.yaml
-  robo-dream evaluate --config configs/evaluate/jaco.yaml tasks='[push]' rows='[planner]' num_pairs=20 out=runs/quick
+  robo-dream evaluate --config configs/evaluate/jaco.yaml tasks='[push]' methods='[planner]' num_pairs=20 out=runs/quick
   robo-dream evaluate --config configs/evaluate/jaco.yaml --make-manifests    (held-out pairs anew; the same seeds give the same file)
 
-Results go to `out`: results.jsonl (a line a pair and row) and table.md, which shows all that was measured there with these settings."""
+Results go to `out`: results.jsonl (a line a pair and method) and table.md, which shows all that was measured there with these settings."""
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is measured. `num_pairs` counts from the manifest's beginning; `physics_pairs` is for the slow row of true physics.
+    """What is measured. `num_pairs` counts from the manifest's beginning; `oracle_pairs` is for the slow method of true physics.
 
-    That row searches as `physics` says, and those of `others` as these say, with the same costs and suggestions as the planner's.
+    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals.
     `world` is one that others wrote, with tasks of its own; without it all happens in our own `scene`.
     """
 
@@ -59,54 +59,56 @@ class EvaluateConfig:
     manifests: Path = Path("configs/manifests")
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] = ("reach", "push", "lift")
-    rows: tuple[str, ...] = ROWS  # of these, and the names in `others`
+    methods: tuple[str, ...] = METHODS  # of these, and the names in `extra_planners`
     num_pairs: int = 200
-    physics_pairs: int = 20
+    oracle_pairs: int = 20
     seed: int = 0
     workers: int = 2  # processes, one thread each; they change no outcome
     compiled: bool = False  # as in plan; it changes rounding and decision times
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
     by_task: Mapping[str, PlanningConfig] = field(default_factory=dict)  # instead of `planning`, for tasks that are judged otherwise
-    goal: Literal["picture", "picture_and_arm"] = "picture_and_arm"  # what learned rows are shown of it: the arm's own word too, or not
-    physics: PlannerConfig = field(default_factory=lambda: GuardedConfig(num_samples=16, num_elites=6, num_proposals=12))
-    others: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more rows, by name
+    goal: Literal["picture", "picture_and_arm"] = "picture_and_arm"  # what learned methods are shown of it: the arm's own word too, or not
+    oracle_planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(num_samples=16, num_elites=6, num_proposals=12))
+    extra_planners: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more methods, by name
     scene: SceneConfig = field(default_factory=SceneConfig)
     world: EnvironmentConfig | None = None
 
     def __post_init__(self) -> None:
-        for name in self.rows:
-            if name not in self.known_rows:
-                raise ConfigError(f"rows names {name!r}; known rows: {', '.join(self.known_rows)}. Add it to `others`, or leave it out")
-        if taken := [name for name in self.others if name in ROWS]:
-            raise ConfigError(f"others has rows {taken}, which are there already; give them other names")
-        for name in ("num_pairs", "physics_pairs", "workers"):
+        for name in self.methods:
+            if name not in self.known_methods:
+                raise ConfigError(
+                    f"methods names {name!r}; known methods: {', '.join(self.known_methods)}. Add it to `extra_planners`, or leave it out"
+                )
+        if taken := [name for name in self.extra_planners if name in METHODS]:
+            raise ConfigError(f"extra_planners has methods {taken}, which are there already; give them other names")
+        for name in ("num_pairs", "oracle_pairs", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.tasks or not self.rows:
-            raise ConfigError("name at least one task and one row, such as tasks='[push]' rows='[planner]'")
+        if not self.tasks or not self.methods:
+            raise ConfigError("name at least one task and one method, such as tasks='[push]' methods='[planner]'")
 
     @property
-    def known_rows(self) -> tuple[str, ...]:
-        return (*ROWS, *self.others)
+    def known_methods(self) -> tuple[str, ...]:
+        return (*METHODS, *self.extra_planners)
 
-    def planning_of(self, row: str, task: str) -> PlanningConfig:
-        """How decisions are made in a row of a task; raises `ConfigError` for one of no `known_rows`."""
+    def planning_of(self, method: str, task: str) -> PlanningConfig:
+        """How decisions are made in a method of a task; raises `ConfigError` for one of no `known_methods`."""
         planning = self.by_task.get(task, self.planning)
-        match row:
-            case "nothing":
-                return PlanningConfig(DoNothingConfig(), planning.cost)
+        match method:
+            case "zero_action":
+                return PlanningConfig(ZeroActionConfig(), planning.cost)
             case "random":
                 return PlanningConfig(RandomConfig(), planning.cost)
-            case "inverse":
-                return PlanningConfig(DirectConfig(), planning.cost, planning.proposals)
+            case "policy_alone":
+                return PlanningConfig(PolicyAloneConfig(), planning.cost, planning.proposals)
             case "planner":
                 return planning
-            case "physics":
-                return PlanningConfig(self.physics, planning.cost, planning.proposals)
-            case _ if row in self.others:
-                return PlanningConfig(self.others[row], planning.cost, planning.proposals)
-        raise ConfigError(f"no row named {row!r}; known: {', '.join(self.known_rows)}")
+            case "oracle_dynamics":
+                return PlanningConfig(self.oracle_planner, planning.cost, planning.proposals)
+            case _ if method in self.extra_planners:
+                return PlanningConfig(self.extra_planners[method], planning.cost, planning.proposals)
+        raise ConfigError(f"no method named {method!r}; known: {', '.join(self.known_methods)}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Job:
     """One attempt: everything that decides its outcome."""
 
     task: str
-    row: str  # one of `ROWS`, or what another program measures
+    method: str  # one of `METHODS`, or what another program measures
     pair: int
     seed: int
     settings: str  # hash of what else decides it
@@ -130,30 +132,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = load_config(EvaluateConfig, args)
+    config = load_config(EvaluateConfig, args)
     if args.make_manifests:
-        return _make_manifests(wanted)
-    _check_goal(wanted)
-    manifests = {task: read_manifest(_path(wanted, task)) for task in wanted.tasks}
-    jobs = list(_jobs(wanted, manifests))
-    rows = wanted.known_rows
-    settings = {(task, row): settings_hash(wanted, row, task, manifest) for task, manifest in manifests.items() for row in rows}
-    file = ResultFile(wanted.out / "results.jsonl", settings)
+        return _make_manifests(config)
+    _check_goal(config)
+    manifests = {task: read_manifest(_path(config, task)) for task in config.tasks}
+    jobs = list(_jobs(config, manifests))
+    methods = config.known_methods
+    settings = {(task, method): settings_hash(config, method, task, manifest) for task, manifest in manifests.items() for method in methods}
+    file = ResultFile(config.out / "results.jsonl", settings)
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings; they are kept there and left out here.")
-    left = [job for job in jobs if (job.task, job.row, job.pair) not in file.results]
+    left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
     with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
-        for result in _attempts(wanted, left):
+        for result in _attempts(config, left):
             file.add(result)
             bar.update()
-            rates = [other.moderate for other in file.results.values() if (other.task, other.row) == (result.task, result.row)]
-            bar.set_postfix_str(f"{result.task} {result.row} {100 * sum(rates) / len(rates):.0f} %")
-    results = sorted(file.results.values(), key=lambda result: (wanted.tasks.index(result.task), result.key))
-    rollouts = {(task, row): rollouts_a_decision(wanted.planning_of(row, task).planner) for task in wanted.tasks for row in rows}
-    table = markdown_table(results, rows, rollouts)  # of all that was measured with these settings, in this call or before
-    where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {wanted.workers} workers, {date.today().isoformat()}"
-    (wanted.out / "table.md").write_text(f"{table}\n\n{where}\n")
-    print(f"{table}\n\n{where}\nresults: {wanted.out}")
+            rates = [other.moderate for other in file.results.values() if (other.task, other.method) == (result.task, result.method)]
+            bar.set_postfix_str(f"{result.task} {result.method} {100 * sum(rates) / len(rates):.0f} %")
+    results = sorted(file.results.values(), key=lambda result: (config.tasks.index(result.task), result.key))
+    rollouts = {
+        (task, method): rollouts_a_decision(config.planning_of(method, task).planner) for task in config.tasks for method in methods
+    }
+    table = markdown_table(results, methods, rollouts)  # of all that was measured with these settings, in this call or before
+    where = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {config.workers} workers, {date.today().isoformat()}"
+    (config.out / "table.md").write_text(f"{table}\n\n{where}\n")
+    print(f"{table}\n\n{where}\nresults: {config.out}")
     return 0
 
 
@@ -162,82 +166,82 @@ def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{manifest_hash}/{task}/{pair}/{seed}".encode()).digest()[:4])
 
 
-def _check_goal(wanted: EvaluateConfig) -> None:
-    if wanted.goal == "picture" and wanted.checkpoint.is_file():
+def _check_goal(config: EvaluateConfig) -> None:
+    if config.goal == "picture" and config.checkpoint.is_file():
         from robo_dream.models.checkpoint import read_info
 
-        if not read_info(wanted.checkpoint).spec.config.picture_goals:
+        if not read_info(config.checkpoint).spec.config.picture_goals:
             raise ConfigError(
-                f"goal is picture, but {wanted.checkpoint} never learned to see without proprioception; train one with "
+                f"goal is picture, but {config.checkpoint} never learned to see without proprioception; train one with "
                 f"training.model.picture_goals=true, or set goal to picture_and_arm"
             )
 
 
-def _path(wanted: EvaluateConfig, task: str) -> Path:
-    return wanted.manifests / f"{task}.safetensors"
+def _path(config: EvaluateConfig, task: str) -> Path:
+    return config.manifests / f"{task}.safetensors"
 
 
-def _jobs(wanted: EvaluateConfig, manifests: dict[str, Manifest]) -> Iterator[Job]:
+def _jobs(config: EvaluateConfig, manifests: dict[str, Manifest]) -> Iterator[Job]:
     for task, manifest in manifests.items():
-        for row in wanted.rows:
-            asked = wanted.physics_pairs if row == "physics" else wanted.num_pairs
+        for method in config.methods:
+            asked = config.oracle_pairs if method == "oracle_dynamics" else config.num_pairs
             if asked > len(manifest):
                 raise ConfigError(f"{asked} pairs were asked for; the manifest of {task} has {len(manifest)}")
-            settings = settings_hash(wanted, row, task, manifest)
-            yield from (Job(task, row, pair, pair_seed(manifest.sha256, task, pair, wanted.seed), settings) for pair in range(asked))
+            settings = settings_hash(config, method, task, manifest)
+            yield from (Job(task, method, pair, pair_seed(manifest.sha256, task, pair, config.seed), settings) for pair in range(asked))
 
 
-def _attempts(wanted: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
+def _attempts(config: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
     from robo_dream.runtime import evaluate_worker as worker
 
     if not jobs:
         return
-    if wanted.workers == 1:
-        worker.start(wanted)
+    if config.workers == 1:
+        worker.start(config)
         yield from map(worker.attempt, jobs)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with multiprocessing.get_context("spawn").Pool(wanted.workers, worker.start, (wanted,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(config.workers, worker.start, (config,)) as pool:
         yield from pool.imap_unordered(worker.attempt, jobs)
 
 
-def settings_hash(wanted: EvaluateConfig, row: str, task: str, manifest: Manifest) -> str:
-    """What decides the outcomes of a row besides pair and seed; a checkpoint or a cost that a row does not use changes nothing."""
-    decides: dict[str, Any] = {"row": row, "seed": wanted.seed, "manifest": manifest.sha256}
-    decides |= {"scene": config.dump(wanted.scene)} if wanted.world is None else {"world": config.dump(wanted.world)}
-    if row not in ("nothing", "random"):
-        decides["planning"] = config.dump(wanted.planning_of(row, task))
-    if wanted.compiled:
+def settings_hash(config: EvaluateConfig, method: str, task: str, manifest: Manifest) -> str:
+    """What decides the outcomes of a method besides pair and seed; a checkpoint or a cost that a method does not use changes nothing."""
+    decides: dict[str, Any] = {"method": method, "seed": config.seed, "manifest": manifest.sha256}
+    decides |= {"scene": dump(config.scene)} if config.world is None else {"world": dump(config.world)}
+    if method not in ("zero_action", "random"):
+        decides["planning"] = dump(config.planning_of(method, task))
+    if config.compiled:
         decides["compiled"] = True
-    if wanted.precision != "float32":
-        decides["precision"] = wanted.precision
-    if wanted.goal == "picture" and row not in ("nothing", "random", "physics"):
-        decides["goal"] = wanted.goal
-    if row not in ("nothing", "random") and wanted.checkpoint.is_file():
-        decides["checkpoint"] = hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest()
+    if config.precision != "float32":
+        decides["precision"] = config.precision
+    if config.goal == "picture" and method not in ("zero_action", "random", "oracle_dynamics"):
+        decides["goal"] = config.goal
+    if method not in ("zero_action", "random") and config.checkpoint.is_file():
+        decides["checkpoint"] = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _make_manifests(wanted: EvaluateConfig) -> int:
-    for name in wanted.tasks:
+def _make_manifests(config: EvaluateConfig) -> int:
+    for name in config.tasks:
         with Bars({}, name, unit="pair") as bars:
-            manifest = _new_manifest(wanted, name, bars)
-        path = _path(wanted, name)
+            manifest = _new_manifest(config, name, bars)
+        path = _path(config, name)
         write_manifest(path, manifest)
         print(f"{path}: {len(manifest)} pairs, {manifest.steps.mean():.0f} steps apart on average, {manifest.sha256[:12]}")
     return 0
 
 
-def _new_manifest(wanted: EvaluateConfig, name: str, bars: Bars) -> Manifest:
+def _new_manifest(config: EvaluateConfig, name: str, bars: Bars) -> Manifest:
     from robo_dream.runtime.compose import build_world
     from sim import pairs as foreign
     from sim.adapters.catalogue import build_environment
     from sim.tabletop.tasks.catalogue import task_named
     from sim.tabletop.tasks.pairs import PairRule, build_manifest
 
-    if wanted.world is not None:
-        with build_environment(wanted.world) as environment:
-            return foreign.build_manifest(environment, name, wanted.num_pairs, bars)
-    with build_world(wanted.scene) as world:
+    if config.world is not None:
+        with build_environment(config.world) as environment:
+            return foreign.build_manifest(environment, name, config.num_pairs, bars)
+    with build_world(config.scene) as world:
         rule = PairRule(farthest=60) if name == "place" else PairRule()
-        return build_manifest(world, task_named(name), wanted.num_pairs, rule, bars)
+        return build_manifest(world, task_named(name), config.num_pairs, rule, bars)

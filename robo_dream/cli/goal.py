@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from robo_dream.cli.config_arguments import add_config_arguments
-from robo_dream.cli.run import RunConfig, wanted_of
+from robo_dream.cli.run import RunConfig, run_config_of
 
 _DESCRIPTION = """\
 Connects to the arm and the cameras that a file for `robo-dream run` names, without moving anything, and keeps what they see and feel now.
@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = wanted_of(args)
+    config = run_config_of(args)
     from robo_dream.control.loop import observe
     from robo_dream.runtime import compose
-    from robo_dream.runtime.connected import Events, connected, eyes_of
+    from robo_dream.runtime.connected import Events, camera_setup_of, connected
     from robo_dream.runtime.goals import write_snapshot
 
-    model = None if wanted.checkpoint is None else compose.load_checkpoint_model(wanted.checkpoint, wanted.device)
-    with connected(wanted, eyes_of(wanted, model), dry=True, events=Events()) as bench:
+    model = None if config.checkpoint is None else compose.load_checkpoint_model(config.checkpoint, config.device)
+    with connected(config, camera_setup_of(config, model), dry=True, events=Events()) as bench:
         files = write_snapshot(args.out, observe(bench.cameras, bench.arm, bench.clock, None))
     print("kept " + ", ".join(map(str, files)))
     return 0

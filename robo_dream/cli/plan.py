@@ -70,20 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = load_config(PlanConfig, args)
+    config = load_config(PlanConfig, args)
     from robo_dream.runtime import compose, plan_episode
     from sim.tabletop.tasks.catalogue import task_named
 
     start = time.monotonic()
-    tasks = [task_named(name) for name in wanted.tasks]
-    model = compose.load_checkpoint_model(wanted.checkpoint, wanted.device, wanted.compiled, wanted.precision)
-    print(f"{wanted.checkpoint}: size {model.spec.config.size}, cameras {' and '.join(model.cameras)}")
-    folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    tasks = [task_named(name) for name in config.tasks]
+    model = compose.load_checkpoint_model(config.checkpoint, config.device, config.compiled, config.precision)
+    print(f"{config.checkpoint}: size {model.spec.config.size}, cameras {' and '.join(model.cameras)}")
+    folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     num_done = 0
-    with compose.build_world(wanted.scene) as world:
-        plan_episode.require_same_world(model, world, wanted.checkpoint)
+    with compose.build_world(config.scene) as world:
+        plan_episode.require_same_world(model, world, config.checkpoint)
         for task in tasks:
-            outcome = plan_episode.plan_episode(world, model, task, wanted, folder / f"{task.name}-{wanted.seed}")
+            outcome = plan_episode.plan_episode(world, model, task, config, folder / f"{task.name}-{config.seed}")
             num_done += outcome.moderate
             print(f"\n{outcome.sentence}")
     print(f"\n{num_done} of {len(tasks)} reached their goal, in {time.monotonic() - start:.0f} s. Videos, pictures and records: {folder}")

@@ -9,9 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from robo_dream.runtime.progress import Bars
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.recording.record import find_record, read_run
+from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.replay_exports import EXPORTS, add_export_arguments, export, require_fitting
 from robo_dream.viewer.questions import Asker
 from robo_dream.viewer.routes import Dreamer, Routes
@@ -127,8 +127,8 @@ def _load_dreams(watch: RunWatch, path: Path | None, device: str) -> "ModelDream
     from robo_dream.models import checkpoint
     from robo_dream.viewer.dreams import ModelDreams
 
-    wanted = watch.about.get("checkpoint_sha256")
-    if wanted and checkpoint.sha256(named) != wanted:
+    config = watch.about.get("checkpoint_sha256")
+    if config and checkpoint.sha256(named) != config:
         _log.warning("%s is not what this run was planned with (another SHA-256); its pictures may not be what was imagined", named)
     model = checkpoint.load(named, torch.device(device))
     channels = watch.channels

@@ -30,7 +30,7 @@ so, and so does run.json; everything else, cameras, guard, wire and record, is a
 _EPILOG = """\
 example:
   robo-dream run --config configs/hardware/jaco_twin.yaml
-  robo-dream run --config configs/hardware/jaco_twin.yaml goal.task=lift goal.pair=7 loop.overlap=true
+  robo-dream run --config configs/hardware/jaco_twin.yaml goal.task=lift goal.pair=7 loop.asynchronous=true
   robo-dream run --config configs/hardware/jaco_twin.yaml --dry-run
   robo-dream run --twin so101
   robo-dream run --twin ur5e goal.task=push goal.seed=7
@@ -101,7 +101,7 @@ Policy = Literal["imagination", "oracle"]
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class StartPose:
     """The pose to begin from. `verify` refuses to begin elsewhere, `home` goes there slowly, `as_is` begins where the arm stands."""
 
     kind: Literal["verify", "home", "as_is"] = "verify"
@@ -128,7 +128,7 @@ class RunConfig:
     twin_cameras: TwinCameraKind = field(default_factory=RenderedKind)
     scene: SceneConfig = field(default_factory=SceneConfig)  # the arm's model (and all of a twin's world)
     goal: AnyGoal = field(default_factory=PairGoal)
-    start: StartConfig = field(default_factory=StartConfig)
+    start: StartPose = field(default_factory=StartPose)
     calibration: Path | None = None  # the file of `robo-dream calibrate`, checked for age and for being of this arm and these cameras
     calibration_limits: CalibrationLimits = field(default_factory=CalibrationLimits)
     rest_pose: tuple[float, ...] | None = None  # rad; torque may go off here and nowhere else
@@ -137,7 +137,7 @@ class RunConfig:
     compiled: bool = False
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningConfig = field(default_factory=PlanningConfig)
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(max_steps=100, overlap=False))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(max_steps=100, asynchronous=False))
     video: VideoConfig = field(default_factory=VideoConfig)
 
     def __post_init__(self) -> None:
@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--twin", nargs="?", const="", metavar="NAME", help="a MuJoCo arm in real time instead of the real one")
 
 
-def wanted_of(args: argparse.Namespace) -> RunConfig:
+def run_config_of(args: argparse.Namespace) -> RunConfig:
     """The configuration that the arguments describe."""
     if args.twin and "=" in args.twin:  # an override that stood behind a bare --twin
         args.overrides, args.twin = [args.twin, *args.overrides], ""
@@ -165,24 +165,24 @@ def wanted_of(args: argparse.Namespace) -> RunConfig:
     return replace(loaded, twin=loaded.twin or args.twin is not None)
 
 
-def require_policy(wanted: RunConfig) -> None:
+def require_policy(config: RunConfig) -> None:
     """Raises `ConfigError` where nobody can choose the moves."""
-    if wanted.policy == "imagination" and wanted.checkpoint is None:
+    if config.policy == "imagination" and config.checkpoint is None:
         raise ConfigError(
-            f"checkpoint is not given, so nothing can be imagined: train one for {wanted.scene.arm!r} (`robo-dream collect`, then "
+            f"checkpoint is not given, so nothing can be imagined: train one for {config.scene.arm!r} (`robo-dream collect`, then "
             "`robo-dream train`); a twin may be moved by policy=oracle, which is told its true poses"
         )
-    if wanted.policy != "oracle":
+    if config.policy != "oracle":
         return
-    if not wanted.twin:
+    if not config.twin:
         raise ConfigError("policy is oracle, which is told true poses: only a twin knows those. Add --twin, or set policy=imagination")
-    if not isinstance(wanted.goal, PairGoal | DrawnGoal):
-        raise ConfigError(f"policy is oracle, but goal.kind is {wanted.goal.kind}, which names no task; allowed are drawn and pair")
+    if not isinstance(config.goal, PairGoal | DrawnGoal):
+        raise ConfigError(f"policy is oracle, but goal.kind is {config.goal.kind}, which names no task; allowed are drawn and pair")
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = wanted_of(args)
-    require_policy(wanted)
+    config = run_config_of(args)
+    require_policy(config)
     from robo_dream.runtime.run_session import run_session
 
-    return run_session(wanted, dry=args.dry_run)
+    return run_session(config, dry=args.dry_run)

@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from robo_dream import config
-from robo_dream.runtime.progress import Bars
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
+from robo_dream.config import dump, to_yaml
 from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.runtime.progress import Bars
 from robo_dream.training.config import TrainingConfig
 
 _DESCRIPTION = """\
@@ -39,7 +39,7 @@ class TrainConfig:
 
     out: Path = Path("runs/train/jaco_s")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
-    demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the inverse model imitates; none: `datasets`
+    demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
     stage: Literal["all", "representation", "dream"] = "all"
     init: Path | None = None  # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`)
@@ -52,15 +52,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.datasets:
             raise ConfigError("datasets is empty; name at least one folder that `robo-dream collect` wrote")
-        if self.demonstrations and self.training.model.inverse_sees != "poses":
+        if self.demonstrations and self.training.model.policy_input != "poses":
             raise ConfigError(
-                f"demonstrations are given, of which the inverse model sees poses, but training.model.inverse_sees is "
-                f"{self.training.model.inverse_sees}; set it to poses, or name them in datasets"
+                f"demonstrations are given, of which the policy sees poses, but training.model.policy_input is "
+                f"{self.training.model.policy_input}; set it to poses, or name them in datasets"
             )
-        if self.training.inverse.sight_errors > 0 and not self.demonstrations:
+        if self.training.policy.perception_noise > 0 and not self.demonstrations:
             raise ConfigError(
-                f"training.inverse.sight_errors is {self.training.inverse.sight_errors}, and no demonstrations are given: what is imitated "
-                f"in datasets is seen as the eyes see it anyway; set it to 0, or name demonstrations"
+                f"training.policy.perception_noise is {self.training.policy.perception_noise}, and no demonstrations are given: "
+                f"what is imitated in datasets is seen as pictures show it anyway; set it to 0, or name demonstrations"
             )
         if self.strips < 0 or self.workers < 1:
             raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
@@ -75,42 +75,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    wanted = load_config(TrainConfig, args)
+    config = load_config(TrainConfig, args)
     from robo_dream.models import checkpoint
     from robo_dream.runtime import train_results as results
     from robo_dream.runtime.train_data import open_training_data
     from robo_dream.training import dream, representation
 
-    device_is_there(wanted.training.device)
-    if wanted.init is not None:
-        checkpoint.read_info(wanted.init)  # a checkpoint at all?
-    data = open_training_data(wanted.datasets, wanted.demonstrations, wanted.cache, wanted.training, wanted.workers)
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    (wanted.out / "config.yaml").write_text(config.to_yaml(wanted))
+    device_is_there(config.training.device)
+    if config.init is not None:
+        checkpoint.read_info(config.init)  # a checkpoint at all?
+    data = open_training_data(config.datasets, config.demonstrations, config.cache, config.training, config.workers)
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "config.yaml").write_text(to_yaml(config))
 
-    training, steps = wanted.training, wanted.training.dream
-    if wanted.stage != "dream":
+    training, steps = config.training, config.training.dream
+    if config.stage != "dream":
         with Bars({}, "representation", unit="step") as bars:
-            representation.train_representation(
-                data.play, training, wanted.out, init=wanted.init, progress=bars, resume=wanted.resume
-            )
-        if wanted.stage == "representation":
-            print(f"{wanted.out / representation.MODEL_FILE}: go on with stage=dream init={wanted.out / representation.MODEL_FILE}")
+            representation.train_representation(data.play, training, config.out, init=config.init, progress=bars, resume=config.resume)
+        if config.stage == "representation":
+            print(f"{config.out / representation.MODEL_FILE}: go on with stage=dream init={config.out / representation.MODEL_FILE}")
             return 0
-    begin_dream(wanted, wanted.out / representation.MODEL_FILE, wanted.out / f"{dream.STAGE}.state.safetensors")
-    names = {steps.steps: "dream", training.inverse.steps: "inverse model", steps.decoder_steps: "decoder"}
+    begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder"}
     with Bars(names, "frames into latents", unit="step") as bars:
-        model = dream.train_dream(
-            data.play, training, wanted.out, demonstrations=data.demonstrations, progress=bars, resume=wanted.resume
-        )
+        model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bars, resume=config.resume)
 
-    written = wanted.out / dream.MODEL_FILE
-    seconds = results.training_seconds(wanted.out / "metrics.jsonl")
-    metrics = results.release(model, written, wanted.release or written, recipe(wanted, data.recipes, seconds))
-    sheet = results.draw_strips(model, data.play, wanted.out / "strips", wanted.strips, training.seed)
+    written = config.out / dream.MODEL_FILE
+    seconds = results.training_seconds(config.out / "metrics.jsonl")
+    metrics = results.release(model, written, config.release or written, recipe(config, data.recipes, seconds))
+    sheet = results.draw_strips(model, data.play, config.out / "strips", config.strips, training.seed)
     for line in results.figures(metrics):
         print(line)
-    print(f"Trained in {seconds / 60:.1f} minutes. Checkpoint: {wanted.release or written}")
+    print(f"Trained in {seconds / 60:.1f} minutes. Checkpoint: {config.release or written}")
     if sheet is not None:
         print(f"Imagined against real: {sheet}")
     return 0
@@ -124,35 +120,35 @@ def device_is_there(device: str) -> None:
         raise ConfigError(f"training.device is {device}, but this PyTorch sees no CUDA device; set it to cpu, or see `robo-dream doctor`")
 
 
-def begin_dream(wanted: TrainConfig, representation: Path, state: Path) -> None:
+def begin_dream(config: TrainConfig, representation: Path, state: Path) -> None:
     """Puts a dream's `init` where it begins; raises `CheckpointError` when a dream of another one is under way there."""
     from robo_dream.models import checkpoint
 
-    if wanted.init is not None and wanted.stage == "dream":
-        if representation.exists() and checkpoint.sha256(representation) == checkpoint.sha256(wanted.init):
+    if config.init is not None and config.stage == "dream":
+        if representation.exists() and checkpoint.sha256(representation) == checkpoint.sha256(config.init):
             return
         if state.exists():
             raise CheckpointError(
-                f"{wanted.out} holds a dream begun from another representation than {wanted.init}; give another folder with out=..."
+                f"{config.out} holds a dream begun from another representation than {config.init}; give another folder with out=..."
             )
         beside = representation.with_name(f"{representation.name}.tmp{os.getpid()}")
-        shutil.copyfile(wanted.init, beside)
+        shutil.copyfile(config.init, beside)
         os.replace(beside, representation)
     elif not representation.exists():
         raise CheckpointError(f"no representation at {representation}; run stage=representation first, or name one with init=...")
 
 
-def recipe(wanted: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def recipe(config: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """How to make this checkpoint again: commands, configuration, data, and what it took."""
     from robo_dream.models import checkpoint
 
     return {
         "commands": [*["robo-dream collect"] * len(data), "robo-dream train"],
         **data,
-        **({} if wanted.init is None else {"init_sha256": checkpoint.sha256(wanted.init)}),
-        "train": config.dump(wanted),
+        **({} if config.init is None else {"init_sha256": checkpoint.sha256(config.init)}),
+        "train": dump(config),
         "training_minutes": round(seconds / 60, 1),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": wanted.training.device},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": config.training.device},
         "versions": {name: metadata.version(name) for name in ("robo-dream", "torch", "numpy")},
         "date": datetime.now(UTC).date().isoformat(),
     }

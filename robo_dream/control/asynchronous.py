@@ -13,19 +13,19 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from robo_dream.control.episode import Decided, Decider, Episode, EpisodeEnd, Stepping, hold_action
+from robo_dream.control.episode import Decided, Decider, EpisodeEnd, EpisodeResult, Stepping, hold_action
 from robo_dream.embodiment import Clock, Observation
 from robo_dream.imagination import ImaginationRecord
 from robo_dream.safety.limits import plan_age_reasons
 
-Think = Callable[[], Decided]
+Decide = Callable[[], Decided]
 
 
 @runtime_checkable
-class Thinker(Protocol):
+class PlannerWorker(Protocol):
     """Where decisions are made, one at a time."""
 
-    def start(self, think: Think) -> None: ...
+    def start(self, think: Decide) -> None: ...
 
     def result(self) -> Decided | None:
         """The decision, once it is made; raises what its making raised."""
@@ -34,14 +34,14 @@ class Thinker(Protocol):
     def close(self) -> None: ...
 
 
-class ThreadThinker:
+class ThreadWorker:
     """Thinks in a thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "planner")
         self._future: Future[Decided] | None = None
 
-    def start(self, think: Think) -> None:
+    def start(self, think: Decide) -> None:
         self._future = self._pool.submit(think)
 
     def result(self) -> Decided | None:
@@ -52,14 +52,14 @@ class ThreadThinker:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-class DelayedThinker:
+class DelayedWorker:
     """Thinks at once and answers `seconds` of `clock` later: for worlds whose time stands still while one thinks."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
         self._ready, self._decided = 0.0, None
 
-    def start(self, think: Think) -> None:
+    def start(self, think: Decide) -> None:
         self._ready, self._decided = self._clock.now() + self._seconds, think()
 
     def result(self) -> Decided | None:
@@ -69,7 +69,7 @@ class DelayedThinker:
 
 
 @dataclass(frozen=True)
-class _Thought:
+class _Pending:
     """A decision under way: made from the observation at control step `step`, for what comes from `start` on."""
 
     step: int
@@ -77,20 +77,20 @@ class _Thought:
     is_resting: bool  # the arm holds still meanwhile, so that the plan may begin at any later step
 
 
-def overlapped_episode(
+def asynchronous_episode(
     run: Stepping,
     decider: Decider,
-    thinker: Thinker,
+    worker: PlannerWorker,
     is_done: Callable[[Observation], bool] | None,
     on_decision: Callable[[ImaginationRecord], None] | None,
-) -> Episode:
+) -> EpisodeResult:
     """As `run_episode`. The arm holds still until the first plan is there; that counts as control steps."""
-    ahead = _Ahead(run, decider, thinker, on_decision)
+    ahead = _Ahead(run, decider, worker, on_decision)
     try:
         end = run.until_end(is_done, ahead.step)
     finally:
         try:
-            thinker.close()
+            worker.close()
         finally:
             run.arm.stop()
     return run.episode(end)
@@ -99,9 +99,11 @@ def overlapped_episode(
 class _Ahead:
     """What is queued, and what is being thought."""
 
-    def __init__(self, run: Stepping, decider: Decider, thinker: Thinker, on_decision: Callable[[ImaginationRecord], None] | None) -> None:
-        self._run, self._decider, self._thinker, self._on_decision = run, decider, thinker, on_decision
-        self._thought: _Thought | None = None
+    def __init__(
+        self, run: Stepping, decider: Decider, worker: PlannerWorker, on_decision: Callable[[ImaginationRecord], None] | None
+    ) -> None:
+        self._run, self._decider, self._thinker, self._on_decision = run, decider, worker, on_decision
+        self._thought: _Pending | None = None
         self._is_unwanted = False  # what is being thought starts from where the arm no longer goes
 
     def step(self) -> EpisodeEnd | None:
@@ -151,18 +153,18 @@ class _Ahead:
         run, block = self._run, self._decider.model.action_block
         step, observations, previous = len(run.sent), tuple(run.observations), run.previous
         if not run.pending:
-            self._thought = _Thought(step, step, is_resting=True)
+            self._thought = _Pending(step, step, is_resting=True)
             self._thinker.start(lambda: self._decider.decide(observations, step, None))
             return
         num_past = self._num_past()
-        wanted = num_past + (run.config.commit_steps or block)
-        num_fixed = -(-wanted // block) * block - num_past
+        desired = num_past + (run.config.commit_steps or block)
+        num_fixed = -(-desired // block) * block - num_past
         hold = hold_action(run.arm.action_spec, run.observations[-1].arm)
         fixed = [*run.pending[:num_fixed], *[hold] * (num_fixed - len(run.pending))]
         run.pending = [*fixed, *run.pending[num_fixed:]]
         committed = torch.from_numpy(np.asarray([*run.applied[step - num_past :], *fixed], np.float32))
         start = step + num_fixed
-        self._thought = _Thought(step, start, is_resting=False)
+        self._thought = _Pending(step, start, is_resting=False)
         self._thinker.start(lambda: self._decider.decide(observations, step, previous, committed, start))
 
     def _num_past(self) -> int:

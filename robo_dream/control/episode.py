@@ -36,7 +36,7 @@ class LoopConfig:
     max_steps: int = 50  # control steps
     execute_steps: int | None = None  # control steps of each plan that are executed; a multiple of the model's action block
     decision_seconds: float | None = None  # deadline of each decision; None lets the search finish
-    overlap: bool = False  # plan in a thread while the arm moves, instead of stopping to think
+    asynchronous: bool = False  # plan in a thread while the arm moves, instead of stopping to think
     commit_steps: int | None = None  # control steps that are fixed while the next ones are planned; None: one action block
     actuation_seconds: float = 0.0  # from sending a target to the arm moving, as calibrated; compensated where planning overlaps
     history: int = 16  # newest observations handed to the model, which takes what it needs of them
@@ -58,11 +58,11 @@ class EpisodeEnd(StrEnum):
 
     DONE = "DONE"  # the caller's `is_done` said so
     BUDGET = "BUDGET"  # all control steps were used
-    SAFETY = "SAFETY"  # a safety check refused to go on; see `Episode.reasons`
+    SAFETY = "SAFETY"  # a safety check refused to go on; see `EpisodeResult.reasons`
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeResult:
     """Observations (one more than actions), the actions as chosen and as applied, and every decision.
 
     `holds` tells for each control step whether the arm was told to hold still for want of a plan. `decision_seconds` runs
@@ -128,14 +128,14 @@ class Decider:
                 belief = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
         deadline = None if self.config.decision_seconds is None else began + self.config.decision_seconds
         plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
-        doubts = belief_reasons(seen, observation.arm, self.config.limits)
-        if doubts and plan.status[0] in _TRUSTED:
+        unsure_reasons = belief_reasons(seen, observation.arm, self.config.limits)
+        if unsure_reasons and plan.status[0] in _TRUSTED:
             plan = replace(plan, status=(PlanStatus.UNSURE,))
         status = plan.status[0]
-        reasons = () if status in _TRUSTED else doubts or (f"{status}: {status.sentence}",)
+        reasons = () if status in _TRUSTED else unsure_reasons or (f"{status}: {status.sentence}",)
         seconds = self.clock() - began
         at = step if start is None else start
-        return Decided(plan, record_of(plan, 0, at, observation.time, belief, self.goal, previous, doubts), seconds, reasons)
+        return Decided(plan, record_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons), seconds, reasons)
 
 
 def moved_on(plan: Plan, num_steps: int) -> Plan:
@@ -266,9 +266,9 @@ class Stepping:
         if on_decision is not None:
             on_decision(decided.record)
 
-    def episode(self, end: EpisodeEnd) -> Episode:
+    def episode(self, end: EpisodeEnd) -> EpisodeResult:
         size = self.arm.action_spec.size
-        return Episode(
+        return EpisodeResult(
             tuple(self.observations), np.reshape(np.asarray(self.sent, np.float32), (-1, size)),
             np.reshape(np.asarray(self.applied, np.float32), (-1, size)), tuple(self.holds),
             tuple(self.records), tuple(self.decision_seconds), end, self.reasons,

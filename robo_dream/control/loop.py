@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from robo_dream.control.asynchronous import Thinker, ThreadThinker, overlapped_episode
-from robo_dream.control.episode import Decider, Episode, EpisodeEnd, LoopConfig, Stepping, hold_action, moved_on, observe
+from robo_dream.control.asynchronous import PlannerWorker, ThreadWorker, asynchronous_episode
+from robo_dream.control.episode import Decider, EpisodeEnd, EpisodeResult, LoopConfig, Stepping, hold_action, moved_on, observe
 from robo_dream.embodiment import Camera, Clock, Observation, RobotArm
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Goal, ImaginationRecord, Planner, WorldModel
@@ -30,14 +30,14 @@ def run_episode(
     on_decision: Callable[[ImaginationRecord], None] | None = None,
     on_step: Callable[[Observation, np.ndarray, np.ndarray], None] | None = None,
     planner_clock: Callable[[], float] = time.monotonic,
-    thinker: Thinker | None = None,
-) -> Episode:
+    worker: PlannerWorker | None = None,
+) -> EpisodeResult:
     """One episode towards `goal` (a batch of one). Entering and leaving `arm` and `cameras` is the caller's; stopping is done here.
 
     Each decision's `on_decision` is called before it is acted on, `on_step(before, sent, applied)` after each control step, so a
     recorder misses nothing when the episode is cut short. Safety reasons end the episode and are returned; exceptions pass
-    through. In every case the arm is told to stop. `planner_clock` must be the clock the planner was built with. With `config.overlap`
-    planning overlaps motion (see overlapped.py); `thinker` is then where it happens, by default a thread.
+    through. In every case the arm is told to stop. `planner_clock` must be the clock the planner was built with. With `config.asynchronous`
+    planning overlaps motion (see overlapped.py); `worker` is then where it happens, by default a thread.
     """
     if len(goal.latent) != 1:
         raise ContractError(f"the loop drives one arm, but {len(goal.latent)} goals were given; pass a goal with a batch of 1")
@@ -49,8 +49,8 @@ def run_episode(
         raise ContractError(f"the model was trained for other actions than this arm's: {'; '.join(differences)}")
     run = Stepping(arm, cameras, clock, config, truth, on_step)
     decider = Decider(model, planner, goal, config, seed, planner_clock)
-    if config.overlap:
-        return overlapped_episode(run, decider, thinker or ThreadThinker(), is_done, on_decision)
+    if config.asynchronous:
+        return asynchronous_episode(run, decider, worker or ThreadWorker(), is_done, on_decision)
 
     def turn() -> EpisodeEnd | None:
         if run.blind:
@@ -86,7 +86,7 @@ Script = Callable[[Observation], np.ndarray | None]
 """The next action, given what is seen; None when there is none any more."""
 
 
-def scripted_episode(
+def run_script(
     arm: RobotArm,
     cameras: Sequence[Camera],
     clock: Clock,
@@ -96,7 +96,7 @@ def scripted_episode(
     truth: Callable[[], Mapping[str, np.ndarray]] | None = None,
     is_done: Callable[[Observation], bool] | None = None,
     on_step: Callable[[Observation, np.ndarray, np.ndarray], None] | None = None,
-) -> Episode:
+) -> EpisodeResult:
     """As `run_episode`, without decisions: an episode ends as BUDGET when the script does."""
     run = Stepping(arm, cameras, clock, config, truth, on_step)
 

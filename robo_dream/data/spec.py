@@ -84,7 +84,7 @@ class CameraSpec:
 class DatasetSpec:
     """The contract between a dataset and its episodes; it is written once, to meta/robo_dream.json.
 
-    A dataset without cameras keeps what was done and where things were; an inverse model that sees poses learns from that.
+    A dataset without cameras keeps what was done and where things were; a policy that sees poses learns from that.
 
     `storage` "image" keeps each picture as a lossless PNG inside the parquet file, "video" as H.264 (lossy) beside it.
     `picture_every` n: cameras slower than control, with a new picture at an episode's first observation and at every n-th after it;

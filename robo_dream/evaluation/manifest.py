@@ -82,9 +82,7 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     return manifest
 
 
-def choose_pairs(
-    candidates: Sequence[tuple[int, int]], rng: np.random.Generator, most: int, apart: int = 10
-) -> list[tuple[int, int]]:
+def choose_pairs(candidates: Sequence[tuple[int, int]], rng: np.random.Generator, most: int, apart: int = 10) -> list[tuple[int, int]]:
     """At most `most` of an episode's (start, goal) frames, at random, whose starts lie `apart` frames from each other."""
     chosen: list[tuple[int, int]] = []
     for place in rng.permutation(len(candidates)):

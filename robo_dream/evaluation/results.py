@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from robo_dream.errors import DataError
+from robo_dream.renamed import OLD_VALUES
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,13 @@ class Progress:
     """How far an attempt has come after `step` control steps.
 
     `moderate_step` is the first step that met the moderate condition; `strict_step` the step at which the strict condition had been
-    met for as many steps in a row as the task asks. None until then.
+    met for as many steps in a method as the task asks. None until then.
     """
 
     step: int = 0
     moderate_step: int | None = None
     strict_step: int | None = None
-    held: int = 0  # steps in a row up to now that met the strict condition
+    held: int = 0  # steps in a method up to now that met the strict condition
 
     def after(self, moderate: bool, strict: bool, hold_steps: int) -> "Progress":
         """The progress one control step later, at which the two conditions were or were not met."""
@@ -38,11 +39,11 @@ class Progress:
 class Result:
     """One attempt at one pair. Distances in metres, times in seconds.
 
-    `settings` is a hash of all that decides the outcome: what was measured with other settings never stands in the same row.
+    `settings` is a hash of all that decides the outcome: what was measured with other settings never stands in the same method.
     """
 
     task: str
-    row: str
+    method: str
     pair: int
     settings: str
     moderate: bool
@@ -54,17 +55,17 @@ class Result:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        return self.task, self.row, self.pair
+        return self.task, self.method, self.pair
 
 
 class ResultFile:
-    """Appends results to a file. `results` holds those whose settings are as `settings` says, by (task, row), today."""
+    """Appends results to a file. `results` holds those whose settings are as `settings` says, by (task, method), today."""
 
     def __init__(self, path: Path, settings: Mapping[tuple[str, str], str]) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         known = read_results(path) if path.exists() else []
-        self.results = {result.key: result for result in known if settings.get((result.task, result.row)) == result.settings}
+        self.results = {result.key: result for result in known if settings.get((result.task, result.method)) == result.settings}
         self.num_other = len(known) - len(self.results)
         _drop_torn_line(path)
 
@@ -78,16 +79,19 @@ def read_results(path: Path) -> list[Result]:
     results = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            row = json.loads(line)
-            results.append(Result(**{**row, "decision_seconds": tuple(row["decision_seconds"])}))
+            said = json.loads(line)
+            if "row" in said:  # of a release before 0.2
+                old = said.pop("row")
+                said["method"] = OLD_VALUES.get(old, old)
+            results.append(Result(**{**said, "decision_seconds": tuple(said["decision_seconds"])}))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{path}, line {number} is no result ({error}); remove that line, its pair is then run again") from None
     return results
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
+def _append(path: Path, result: Mapping[str, Any]) -> None:
     with path.open("ab") as file:
-        file.write(json.dumps(row).encode() + b"\n")
+        file.write(json.dumps(result).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -17,6 +17,7 @@ from robo_dream.errors import CheckpointError, RoboDreamError
 from robo_dream.files import packaged
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.renamed import new_weight
 
 FORMAT, VERSION = "robo_dream.latent_video_model", 1
 
@@ -67,12 +68,13 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoMod
     header, weights = _read(Path(path), with_weights=True)
     if _digest(weights) != header["weights_sha256"]:
         raise CheckpointError(f"{path}: the weights do not match their checksum; the file is damaged, fetch or train it again")
+    weights = {new_weight(name): value for name, value in weights.items()}
     model = LatentVideoModel(_info(Path(path), header).spec)
-    wanted = model.state_dict()
-    if set(wanted) != set(weights) or any(wanted[name].shape != weights[name].shape for name in wanted):
-        odd = sorted(set(wanted) ^ set(weights)) or [name for name in wanted if wanted[name].shape != weights[name].shape]
+    desired = model.state_dict()
+    if set(desired) != set(weights) or any(desired[name].shape != weights[name].shape for name in desired):
+        odd = sorted(set(desired) ^ set(weights)) or [name for name in desired if desired[name].shape != weights[name].shape]
         raise CheckpointError(f"{path}: weights {odd[:4]} do not fit the model it describes; another version of robo_dream wrote it")
-    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in weights.items()})
+    model.load_state_dict({name: value.to(desired[name].dtype) for name, value in weights.items()})
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -87,10 +89,10 @@ def load_fitting(model: LatentVideoModel, path: Path | str) -> tuple[str, ...]:
             f"{path} is a model of size {other.size} for pictures of {other.image_size} px, the one to be trained of size {size.size} for "
             f"{size.image_size} px; make them equal, or train without init"
         )
-    wanted, weights = model.state_dict(), load(path).state_dict()
-    fitting = {name: value for name, value in weights.items() if name in wanted and wanted[name].shape == value.shape}
-    model.load_state_dict({**wanted, **fitting})
-    return tuple(name for name in wanted if name not in fitting)
+    desired, weights = model.state_dict(), load(path).state_dict()
+    fitting = {name: value for name, value in weights.items() if name in desired and desired[name].shape == value.shape}
+    model.load_state_dict({**desired, **fitting})
+    return tuple(name for name in desired if name not in fitting)
 
 
 def read_info(path: Path | str) -> CheckpointInfo:

@@ -86,14 +86,16 @@ class Compiled:
     def __call__(self, function: RowFunction, *rows: Tensor) -> tuple[Tensor, ...]:
         if torch.is_grad_enabled():
             return in_precision(function, self._precision)(*rows)
-        num, wanted = len(rows[0]), padded_rows(len(rows[0]))
-        filled = [values if num == wanted else torch.cat([values, values[-1:].expand(wanted - num, *values.shape[1:])]) for values in rows]
+        num, desired = len(rows[0]), padded_rows(len(rows[0]))
+        filled = [
+            values if num == desired else torch.cat([values, values[-1:].expand(desired - num, *values.shape[1:])]) for values in rows
+        ]
         filled = [values.contiguous() for values in filled]
         key = function, tuple(values.shape for values in filled)
         if key not in self._codes:
             self._codes[key] = self._compile(in_precision(function, self._precision), *filled)
         out = self._codes[key](*filled)
-        return tuple(out) if num == wanted else tuple(values[:num] for values in out)
+        return tuple(out) if num == desired else tuple(values[:num] for values in out)
 
     def _compile(self, function: RowFunction, *rows: Tensor) -> RowFunction:
         """The code for rows of these shapes, without torch's checks before each call, a third of a millisecond: shapes are known."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec
 from robo_dream.errors import ConfigError
+from robo_dream.renamed import with_new_keys
 
 Size = Literal["S", "B", "L"]
 NUM_TOOL, NUM_OBJECT = 6, 5  # numbers of a pose: of the tool and of each object, see `pose_head.pose_names`
@@ -26,7 +27,7 @@ class Widths:
     decoder_layers: int
     dynamics: int  # hidden width of the dynamics: imagining is what planning waits for
     dynamics_layers: int
-    trunk: int  # hidden width of the inverse model
+    trunk: int  # hidden width of the policy
     trunk_layers: int
     head: int  # hidden width of one ensemble head
     mlp: int  # hidden width of the small heads
@@ -46,13 +47,13 @@ class ModelConfig:
     size: Size = "S"
     image_size: int = 96  # pixels; a multiple of 16
     latent_dim: int = 0
-    points: int = 0  # places that attention picks out of each view (see `PointEncoder`); 0: the whole view is flattened
-    places: int = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
+    num_keypoints: int = 0  # places that attention picks out of each view (see `KeypointEncoder`); 0: the whole view is flattened
+    feature_grid: int = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
     num_heads: int = 4  # dynamics heads in the ensemble
     action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
-    num_modes: int = 6  # Gaussians of the inverse model
-    inverse_sees: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
+    num_modes: int = 6  # Gaussians of the policy
+    policy_input: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
     picture_goals: bool = False  # a goal may be a picture alone: latents are also learned without proprioception (NaN)
     prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
     distance_dim: int = 64
@@ -66,17 +67,17 @@ class ModelConfig:
         for name in ("num_heads", "action_block", "object_symmetry", "num_modes", "distance_dim"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.points < 0:
-            raise ConfigError(f"points is {self.points}; it must be 0 (none) or more, such as 16")
-        if self.places not in (16, 32):
-            raise ConfigError(f"places is {self.places}; allowed: 16, 32")
-        if self.places == 32 and (not self.points or self.image_size % 32):
+        if self.num_keypoints < 0:
+            raise ConfigError(f"num_keypoints is {self.num_keypoints}; it must be 0 (none) or more, such as 16")
+        if self.feature_grid not in (16, 32):
+            raise ConfigError(f"feature_grid is {self.feature_grid}; allowed: 16, 32")
+        if self.feature_grid == 32 and (not self.num_keypoints or self.image_size % 32):
             raise ConfigError(
-                f"places is 32 with points {self.points} and image_size {self.image_size}; it needs points above 0, such as 32, and an "
-                f"image_size that is a multiple of 32"
+                f"feature_grid is 32 with num_keypoints {self.num_keypoints} and image_size {self.image_size}; it needs "
+                f"num_keypoints above 0, such as 32, and an image_size that is a multiple of 32"
             )
-        if self.inverse_sees not in ("poses", "latents"):
-            raise ConfigError(f"inverse_sees is {self.inverse_sees!r}; allowed: poses, latents")
+        if self.policy_input not in ("poses", "latents"):
+            raise ConfigError(f"policy_input is {self.policy_input!r}; allowed: poses, latents")
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount is {self.discount}; it must lie between 0 and 1")
 
@@ -132,11 +133,12 @@ class ModelSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
         known = {field.name for field in fields(ModelConfig)}
-        unknown = set(data["config"]) - known
+        config = with_new_keys(data["config"], known)
+        unknown = set(config) - known
         if unknown:
             raise ConfigError(f"the model configuration has unknown keys {sorted(unknown)}; known: {sorted(known)}")
         return cls(
-            ModelConfig(**data["config"]), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
+            ModelConfig(**config), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
             _normaliser(data["proprio"]), _normaliser(data["pose"]), tuple(data["proprio_names"]),
         )  # fmt: skip
 

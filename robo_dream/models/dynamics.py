@@ -69,7 +69,7 @@ class Dynamics(nn.Module):
             means.append(latents)
         return torch.stack(means, 1), torch.stack(heads, 2)
 
-    def imagine_apart(
+    def rollout_per_member(
         self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
     ) -> Float[Tensor, "head row horizon channel"]:
         """Each head's own future: it stands on what that head said before, not on the mean."""
@@ -85,12 +85,12 @@ class Dynamics(nn.Module):
         self,
         latents: Float[Tensor, "row channel"],
         blocks: Float[Tensor, "row horizon block"],
-        doubt: Float[Tensor, " row"] | None = None,
+        uncertainty: Float[Tensor, " row"] | None = None,
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
         """Imagined latents and disagreement, in latent units.
 
         A step's spread is the heads' standard deviation averaged over channels. Doubts add up on the way: disagreement at step h
-        is the root of the sum of squared spreads up to h, as for errors of independent steps; `doubt` had gathered before.
+        is the root of the sum of squared spreads up to h, as for errors of independent steps; `uncertainty` had gathered before.
         """
         means, spreads = [], []
         for change, mean in self.changes(latents, blocks):
@@ -98,4 +98,4 @@ class Dynamics(nn.Module):
             means.append(latents)
             spreads.append((change - mean).square().mean(0).sqrt().mean(-1))
         variance = torch.stack(spreads, 1).square().cumsum(1)
-        return torch.stack(means, 1), (variance if doubt is None else variance + doubt.square()[:, None]).sqrt()
+        return torch.stack(means, 1), (variance if uncertainty is None else variance + uncertainty.square()[:, None]).sqrt()

@@ -22,26 +22,27 @@ def to_uint8(images: Float[Tensor, "*batch 3 height width"]) -> UInt8[Tensor, "*
 NUM_FEATURES = 24  # that are read at each place
 
 
-class PointEncoder(nn.Module):
-    """One view: space-to-depth to a square of `ModelConfig.places`, 3x3 convolutions, then spatial softmax.
+class KeypointEncoder(nn.Module):
+    """One view: space-to-depth to a square of `ModelConfig.feature_grid`, 3x3 convolutions, then spatial softmax.
 
-    Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `ModelConfig.points` heat maps, and features averaged under
-    each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead learns that place by
-    place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each of the 64 ways in which
+    Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `ModelConfig.num_keypoints` heat maps, and features averaged
+    under each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead
+    learns that place by place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each
+    of the 64 ways in which
     it can lie in squares of 8 px (16 places along a view of 128 px), and there are 16 in squares of 4 px.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        w, factor = config.widths, config.image_size // config.places
-        width = w.stem if config.places == 16 else w.fine
+        w, factor = config.widths, config.image_size // config.feature_grid
+        width = w.stem if config.feature_grid == 16 else w.fine
         self.unshuffle = nn.PixelUnshuffle(factor)
         self.stem = nn.Conv2d(3 * factor * factor, width, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(1 + w.body_layers))
-        self.heat = nn.Conv2d(width, config.points, 1)
+        self.heat = nn.Conv2d(width, config.num_keypoints, 1)
         self.features = nn.Conv2d(width, NUM_FEATURES, 1)
-        self.out = nn.Linear(config.points * (2 + NUM_FEATURES), w.view)
-        line = torch.linspace(-1.0, 1.0, config.places)
+        self.out = nn.Linear(config.num_keypoints * (2 + NUM_FEATURES), w.view)
+        line = torch.linspace(-1.0, 1.0, config.feature_grid)
         rows, columns = torch.meshgrid(line, line, indexing="ij")
         self.grid: Tensor
         self.register_buffer("grid", torch.stack([columns.flatten(), rows.flatten()], -1), persistent=False)
@@ -95,7 +96,7 @@ class Encoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w = spec.config.widths
-        kind = PointEncoder if spec.config.points else ViewEncoder
+        kind = KeypointEncoder if spec.config.num_keypoints else ViewEncoder
         self.views = nn.ModuleList(kind(spec.config) for _ in spec.cameras)
         self.proprio = nn.Linear(len(spec.proprio.mean), PROPRIO_WIDTH)
         self.norm = nn.LayerNorm(w.view * len(spec.cameras) + PROPRIO_WIDTH)

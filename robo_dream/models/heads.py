@@ -13,8 +13,8 @@ from robo_dream.models.layers import mlp
 TOOL_NAMES = ("tool_x", "tool_y", "tool_z", "tool_cos_yaw", "tool_sin_yaw", "gripper")
 OBJECT_NAMES = ("x", "y", "z", "cos_turn", "sin_turn")
 OBJECT_START = NUM_TOOL  # the first number that needs a label
-TOOL_POS, TOOL_TURN, GRIPPER = slice(0, 3), slice(3, 5), 5
-OBJECT_POS, OBJECT_TURN = slice(0, 3), slice(3, 5)  # in the numbers of one object
+TOOL_POS, TOOL_YAW, GRIPPER = slice(0, 3), slice(3, 5), 5
+OBJECT_POS, OBJECT_YAW = slice(0, 3), slice(3, 5)  # in the numbers of one object
 
 
 def pose_names(num_objects: int = 1) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class PoseHead(nn.Module):
         """`pose_names` in metres and unit vectors."""
         pose = self.body(latents).float() * self.std + self.mean
         things = objects(pose)
-        tool, turns = (nn.functional.normalize(turn, dim=-1) for turn in (pose[..., TOOL_TURN], things[..., OBJECT_TURN]))
+        tool, turns = (nn.functional.normalize(turn, dim=-1) for turn in (pose[..., TOOL_YAW], things[..., OBJECT_YAW]))
         things = torch.cat([things[..., OBJECT_POS], turns], -1).flatten(-2)
         return (torch.cat([pose[..., TOOL_POS], tool, pose[..., GRIPPER : GRIPPER + 1], things], -1),)
 
@@ -67,17 +67,17 @@ def scene_pose(numbers: Float[Tensor, "*batch pose"]) -> ScenePose:
     things = objects(numbers)
     return ScenePose(
         tool_pos=numbers[..., TOOL_POS],
-        tool_turn=numbers[..., TOOL_TURN],
+        tool_yaw=numbers[..., TOOL_YAW],
         gripper=numbers[..., GRIPPER],
         object_pos=things[..., OBJECT_POS],
-        object_turn=things[..., OBJECT_TURN],
+        object_yaw=things[..., OBJECT_YAW],
     )
 
 
 def pose_numbers(pose: ScenePose) -> Float[Tensor, "*batch pose"]:
     """The numbers of `pose_names`, as they are."""
-    things = torch.cat([pose.object_pos, pose.object_turn], -1).flatten(-2)
-    return torch.cat([pose.tool_pos, pose.tool_turn, pose.gripper[..., None], things], -1)
+    things = torch.cat([pose.object_pos, pose.object_yaw], -1).flatten(-2)
+    return torch.cat([pose.tool_pos, pose.tool_yaw, pose.gripper[..., None], things], -1)
 
 
 MAX_DISCOUNTED = 0.995  # the logarithm's end: beyond this everything is equally far

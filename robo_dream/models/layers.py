@@ -1,4 +1,4 @@
-"""The residual MLP that dynamics, inverse model and heads are made of."""
+"""The residual MLP that dynamics, policy and heads are made of."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

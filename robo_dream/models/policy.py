@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robo_dream.models.config import ModelSpec
-from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_TURN, TOOL_POS, TOOL_TURN, objects
+from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_YAW, TOOL_POS, TOOL_YAW, objects
 from robo_dream.models.layers import ResidualMlp, mlp
 
 FAR, NEAR = 0.04, 0.02  # m, the units of displacements: plain, and squashed so that millimetres count near by
@@ -56,8 +56,8 @@ class PoseRelations(nn.Module):
             ],
             -1,
         )
-        hands = _unit(torch.stack([here[..., TOOL_TURN], there[..., TOOL_TURN]], -2))
-        faces, faces_there = _unit(things[..., OBJECT_TURN]), _unit(things_there[..., OBJECT_TURN])
+        hands = _unit(torch.stack([here[..., TOOL_YAW], there[..., TOOL_YAW]], -2))
+        faces, faces_there = _unit(things[..., OBJECT_YAW]), _unit(things_there[..., OBJECT_YAW])
         squares = hands
         for _ in range(self.symmetry - 1):
             squares = _sum(squares, hands)
@@ -106,8 +106,8 @@ class ActionMixture:
         return torch.logsumexp(self.logits.log_softmax(-1) + gaussians, -1)
 
 
-class InverseModel(nn.Module):
-    """Goal-conditioned inverse model (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
+class GoalConditionedPolicy(nn.Module):
+    """Goal-conditioned policy (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
 
     It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Poses are few numbers,
     and what is learned from some hundred thousand frames generalises: executed alone on 24 pushes of the default scene, poses solved
@@ -117,7 +117,7 @@ class InverseModel(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
-        self.relations = PoseRelations(spec) if spec.config.inverse_sees == "poses" else LatentRelations(spec)
+        self.relations = PoseRelations(spec) if spec.config.policy_input == "poses" else LatentRelations(spec)
         self.body = ResidualMlp(self.relations.num_out, w.trunk, w.trunk_layers)
         self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
 
@@ -136,7 +136,7 @@ class InverseModel(nn.Module):
         return logits, means, (middle + half * torch.tanh(log_stds)).exp()
 
 
-class AdjacentInverse(nn.Module):
+class InverseDynamics(nn.Module):
     """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions.
 
     It is trained on real neighbours and on neighbouring points of straight lines between latents: see `robo_dream.models.policy_prior`.

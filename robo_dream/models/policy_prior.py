@@ -1,4 +1,4 @@
-"""What the inverse model would do next, and where that is imagined to lead: one function of rows, so that it compiles as one."""
+"""What the policy would do next, and where that is imagined to lead: one function of rows, so that it compiles as one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,43 +9,43 @@ from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, WorldModel
-from robo_dream.models.heads import GRIPPER, OBJECT_POS, TOOL_POS, TOOL_TURN, PoseHead, objects
+from robo_dream.models.heads import GRIPPER, OBJECT_POS, TOOL_POS, TOOL_YAW, PoseHead, objects
 from robo_dream.models.policy import ActionMixture
 from robo_dream.models.world_model import LatentVideoModel
 
-Hand = Literal["as_shown", "above_object"]
+GripperGoal = Literal["as_shown", "above_object"]
 RETREAT = 0.07  # m above the object's middle
 
 
 @dataclass(frozen=True)
-class Suggester:
-    """Suggestions of `model`'s inverse model for what `world` believes and imagines: the model itself, or true physics, which tells poses.
+class PolicyPrior:
+    """Proposals of `model`'s policy for what `world` believes and imagines: the model itself, or true physics, which tells poses.
 
-    A goal's picture shows a hand somewhere, and who wants the object there seldom wants the hand there too. An inverse model takes it
-    so: where the hand is at its goal and the object is not, it waits. `hand="above_object"` asks for bringing the object to where the
-    goal shows it, after which the hand opens and rises. Raises `ContractError` for what an inverse model that sees latents cannot do.
+    A goal's picture shows a hand somewhere, and who wants the object there seldom wants the hand there too. A policy takes it
+    so: where the hand is at its goal and the object is not, it waits. `gripper_goal="above_object"` asks for bringing the object to
+    where the goal shows it, after which the hand opens and rises. Raises `ContractError` for what a policy that sees latents cannot do.
     """
 
     model: LatentVideoModel
     world: WorldModel
-    hand: Hand = "as_shown"
+    gripper_goal: GripperGoal = "as_shown"
 
     def __post_init__(self) -> None:
-        if self.model.spec.config.inverse_sees == "poses":
+        if self.model.spec.config.policy_input == "poses":
             return
-        if self.hand == "above_object":
+        if self.gripper_goal == "above_object":
             raise ContractError(
-                "the inverse model of this checkpoint sees latents, in which hand and object cannot be told apart; "
-                "set proposals.hand=as_shown, or train with model.inverse_sees=poses"
+                "the policy of this checkpoint sees latents, in which hand and object cannot be told apart; "
+                "set proposals.gripper_goal=as_shown, or train with model.policy_input=poses"
             )
         if self.world is not self.model:
-            raise ContractError("the inverse model of this checkpoint sees latents, not poses; nobody else can be its eyes")
+            raise ContractError("the policy of this checkpoint sees latents, not poses; nobody else can be its eyes")
 
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
-        """What the inverse model sees of goals; worked out once, as they stay."""
+        """What the policy sees of goals; worked out once, as they stay."""
         return self._seen(goals)
 
-    def suggest(
+    def propose(
         self,
         latents: Float[Tensor, "row channel"],
         aims: Float[Tensor, "row aim"],
@@ -58,35 +58,35 @@ class Suggester:
     def follow(
         self, here: Belief, aims: Float[Tensor, "row aim"], chance: Float[Tensor, " row"], noise: Float[Tensor, "row block"]
     ) -> tuple[Float[Tensor, "row time action"], Imagination]:
-        """See `suggest`; and what the block is imagined to lead to, each row a problem with one candidate."""
+        """See `propose`; and what the block is imagined to lead to, each row a problem with one candidate."""
         if self.world is not self.model:
-            actions = self.suggest(here.latent, aims, chance, noise)
+            actions = self.propose(here.latent, aims, chance, noise)
             return actions, self.world.imagine(here, actions[:, None])
-        doubt = here.latent.new_zeros(len(here.latent)) if here.disagreement is None else here.disagreement
-        blocks, latents, spread = self.model.run(self._step, here.latent, doubt, aims, chance, noise)
+        uncertainty = here.latent.new_zeros(len(here.latent)) if here.disagreement is None else here.disagreement
+        blocks, latents, spread = self.model.run(self._step, here.latent, uncertainty, aims, chance, noise)
         return self.model.block_actions(blocks), Imagination(latents[:, None], spread[:, None])
 
-    def _step(self, latents: Tensor, doubt: Tensor, aims: Tensor, chance: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _step(self, latents: Tensor, uncertainty: Tensor, aims: Tensor, chance: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         blocks = self._picked(self.model.seen(latents), aims, chance, noise)
-        return blocks, *self.model.dynamics.imagine(latents, blocks[:, None], doubt)
+        return blocks, *self.model.dynamics.imagine(latents, blocks[:, None], uncertainty)
 
     def _picked(self, seen: Tensor, aims: Tensor, chance: Tensor, noise: Tensor) -> Tensor:
-        wanted = hand_above(self.model.pose_head, seen, aims) if self.hand == "above_object" else aims
-        return ActionMixture(*self.model.inverse.numbers(seen, wanted)).pick(chance, noise).clamp(-1.0, 1.0)
+        desired = gripper_above(self.model.pose_head, seen, aims) if self.gripper_goal == "above_object" else aims
+        return ActionMixture(*self.model.policy.numbers(seen, desired)).pick(chance, noise).clamp(-1.0, 1.0)
 
     def _seen(self, latents: Tensor) -> Tensor:
         return self.model.seen(latents) if self.world is self.model else self.model.pose_head.normal_of(self.world.poses(latents))
 
 
-def hand_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
+def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
     """Normalised `goals` with the hand open above the object, turned as it is `here`; of several, the object farthest from its goal."""
     poses = goals.float() * head.std + head.mean
     seen, wanted_pos = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
     farthest = (wanted_pos - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
     raised = wanted_pos.take_along_dim(farthest, -2).squeeze(-2) + poses.new_tensor([0.0, 0.0, RETREAT])
     is_open = torch.zeros_like(poses[..., GRIPPER : GRIPPER + 1])
-    wanted = head.normalise(torch.cat([raised, poses[..., TOOL_TURN], is_open, poses[..., GRIPPER + 1 :]], -1))
-    return torch.cat([wanted[..., TOOL_POS], here[..., TOOL_TURN].to(wanted), wanted[..., GRIPPER:]], -1)
+    desired = head.normalise(torch.cat([raised, poses[..., TOOL_YAW], is_open, poses[..., GRIPPER + 1 :]], -1))
+    return torch.cat([desired[..., TOOL_POS], here[..., TOOL_YAW].to(desired), desired[..., GRIPPER:]], -1)
 
 
 def on_the_way(
@@ -109,7 +109,7 @@ def bridge_points(
 class Bridge:
     """Actions off a bridge of any length, in physical units (RWM, arXiv 2609.29171).
 
-    They are read by the model's `AdjacentInverse`, which is trained on points of bridges as on real neighbours: a bridge of one
+    They are read by the model's `InverseDynamics`, which is trained on points of bridges as on real neighbours: a bridge of one
     block is a pair of neighbours. Points and actions change smoothly with the number of blocks, which need not be whole.
     """
 
@@ -120,7 +120,7 @@ class Bridge:
     ) -> Float[Tensor, "row block_action"]:
         """The first block of a bridge that reaches the goal in `num_blocks` (at least 1) action blocks."""
         following = on_the_way(latents, goals, 1.0 / num_blocks)
-        return self.model.block_actions(self.model.adjacent_inverse(latents, following)).flatten(1)
+        return self.model.block_actions(self.model.inverse_dynamics(latents, following)).flatten(1)
 
     def num_blocks(self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"]) -> Float[Tensor, " row"]:
         """How many action blocks away the model's temporal distance takes the goal to be, at least 1."""

@@ -17,7 +17,7 @@ from robo_dream.models.decoder import Decoder
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
-from robo_dream.models.policy import AdjacentInverse, InverseModel
+from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512
@@ -40,8 +40,8 @@ class LatentVideoModel(nn.Module):
             self.encoder = Encoder(spec)
             self.decoder = Decoder(spec)
             self.dynamics = Dynamics(spec)
-            self.inverse = InverseModel(spec)
-            self.adjacent_inverse = AdjacentInverse(spec)
+            self.policy = GoalConditionedPolicy(spec)
+            self.inverse_dynamics = InverseDynamics(spec)
             self.temporal_distance = TemporalDistance(spec)
             self.pose_head = PoseHead(spec)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,17 +100,17 @@ class LatentVideoModel(nn.Module):
         batch, samples = actions.shape[:2]
         blocks = self._blocks(actions)
         latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
-        doubt = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
-        rows = (latents, blocks, doubt.repeat_interleave(samples, 0))
+        uncertainty = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
+        rows = (latents, blocks, uncertainty.repeat_interleave(samples, 0))
         some_rows = zip(*(values.split(self.imagine_rows) for values in rows), strict=True)
         parts = [self.run(self.dynamics.imagine, *some) for some in some_rows]
         means, spreads = parts[0] if len(parts) == 1 else (torch.cat(values) for values in zip(*parts, strict=True))
         return Imagination(means.unflatten(0, (batch, samples)), spreads.unflatten(0, (batch, samples)))
 
-    def imagine_apart(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
+    def rollout_per_member(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
         """The future of each head of the ensemble on its own, which no disagreement averages out."""
         batch, samples = actions.shape[:2]
-        futures = self.dynamics.imagine_apart(belief.latent.repeat_interleave(samples, 0), self._blocks(actions))
+        futures = self.dynamics.rollout_per_member(belief.latent.repeat_interleave(samples, 0), self._blocks(actions))
         latents = futures.unflatten(1, (batch, samples))
         return tuple(Imagination(future, torch.zeros_like(future[..., 0])) for future in latents)
 
@@ -123,8 +123,8 @@ class LatentVideoModel(nn.Module):
         return self.temporal_distance(latents, goals)
 
     def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
-        """What the inverse model sees of latents: all of them, or normalised poses (`ModelConfig.inverse_sees`)."""
-        return self.pose_head.normal(latents) if self.spec.config.inverse_sees == "poses" else latents
+        """What the policy sees of latents: all of them, or normalised poses (`ModelConfig.policy_input`)."""
+        return self.pose_head.normal(latents) if self.spec.config.policy_input == "poses" else latents
 
     def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
         """Normalised blocks as actions in physical units, within the action limits."""
@@ -144,7 +144,7 @@ class LatentVideoModel(nn.Module):
         return {name: view.reshape(*lead, *view.shape[1:]) for name, view in zip(self.cameras, views, strict=True)}
 
     def running(self, run: RowRunner) -> "LatentVideoModel":
-        """The same model, weights shared, that imagines, suggests and reads poses as `run` does: see `rows.row_runner`."""
+        """The same model, weights shared, that imagines, proposes and reads poses as `run` does: see `rows.row_runner`."""
         twin = copy.copy(self)
         twin.run = run
         return twin

@@ -14,8 +14,8 @@ from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)
-class DoNothingConfig:
-    kind: Literal["do_nothing"] = "do_nothing"
+class ZeroActionConfig:
+    kind: Literal["zero_action"] = "zero_action"
     horizon: int = 5  # imagined steps, for the record
 
     def __post_init__(self) -> None:
@@ -35,15 +35,13 @@ class RandomConfig:
 
 
 @dataclass(frozen=True)
-class DoNothingPlanner(SearchPlanner[DoNothingConfig]):
+class ZeroActionPlanner(SearchPlanner[ZeroActionConfig]):
     """Holds still, and imagines where that leads."""
 
-    name = "do_nothing"
+    name = "zero_action"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; only the belief matters."""
         search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
         scored = search.score(search.of(search.held()[:, None], HOLD))
@@ -58,9 +56,7 @@ class RandomPlanner(SearchPlanner[RandomConfig]):
     name = "random"
 
     @torch.inference_mode()
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; only the seeds matter."""
         search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
         bounds = search.bounds
@@ -74,12 +70,12 @@ class RandomPlanner(SearchPlanner[RandomConfig]):
 
 
 @dataclass(frozen=True)
-class DirectConfig:
-    """One suggestion; whether it is the most likely or a sampled one is the proposer's setting."""
+class PolicyAloneConfig:
+    """One proposal; whether it is the most likely or a sampled one is the proposer's setting."""
 
-    kind: Literal["direct"] = "direct"
+    kind: Literal["policy_alone"] = "policy_alone"
     horizon: int = 5  # imagined steps, for the record; only the proposer decides
-    unsure_above: float = math.inf  # disagreement of the suggestion beyond which its status is UNSURE
+    unsure_above: float = math.inf  # disagreement of the proposal beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
         require_between(self, 1, math.inf, "horizon")
@@ -87,15 +83,16 @@ class DirectConfig:
 
 
 @dataclass(frozen=True)
-class DirectPlanner(SearchPlanner[DirectConfig]):
-    """The first suggestion of its one proposer, imagined once so that the record shows what was expected of it."""
+class PolicyAlonePlanner(SearchPlanner[PolicyAloneConfig]):
+    """The first proposal of its one proposer, imagined once so that the record shows what was expected of it."""
 
-    name = "direct"
+    name = "policy_alone"
 
     def __post_init__(self) -> None:
         if len(self.proposers) != 1:
             raise ContractError(
-                f"the direct planner was given {len(self.proposers)} proposers {[p.name for p in self.proposers]}; give it exactly one"
+                f"the policy_alone planner was given {len(self.proposers)} proposers {[p.name for p in self.proposers]}; "
+                "give it exactly one"
             )
 
     @torch.inference_mode()
@@ -103,7 +100,7 @@ class DirectPlanner(SearchPlanner[DirectConfig]):
         """See `Planner.plan`; `previous` and `deadline` change nothing."""
         search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
         with search.watch.stage("propose"):
-            suggestion = search.suggested(self.proposers[0], 1)
-        scored = search.score(suggestion)
+            proposal = search.proposed(self.proposers[0], 1)
+        scored = search.score(proposal)
         search.end_iteration()
         return search.plan(scored, scored.best(1), self.config.unsure_above)

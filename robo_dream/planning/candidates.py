@@ -11,6 +11,7 @@ from torch import Tensor
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Imagination, Plan, Proposer
+from robo_dream.renamed import STREAMS
 
 
 def require_between(config: object, minimum: float, maximum: float, *names: str) -> None:
@@ -120,7 +121,7 @@ _SEED_MASK = (1 << 63) - 1
 def generator_of(seed: int, stream: str) -> torch.Generator:
     """A generator of its own for (seed, stream), on the CPU so that every device draws the same numbers."""
     mixed = seed & _SEED_MASK
-    for byte in stream.encode():  # FNV-1a over the stream's name, so that two uses of one seed are unrelated
+    for byte in STREAMS.get(stream, stream).encode():  # FNV-1a over the stream's name, so that two uses of one seed are unrelated
         mixed = ((mixed ^ byte) * 0x100000001B3) & _SEED_MASK
     return torch.Generator(device="cpu").manual_seed(mixed)
 
@@ -133,10 +134,10 @@ class NoiseStreams:
         self._like = like
 
     def normal(
-        self, num_samples: int, num_steps: int, num_actions: int, colour: float = 0.0
+        self, num_samples: int, num_steps: int, num_actions: int, noise_beta: float = 0.0
     ) -> Float[Tensor, "batch sample time action"]:
-        """Unit-variance Gaussian noise whose power falls as frequency ** -colour along time (0 is white)."""
-        return self._stack([_normal(g, num_samples, num_steps, num_actions, colour) for g in self._generators])
+        """Unit-variance Gaussian noise whose power falls as frequency ** -noise_beta along time (0 is white)."""
+        return self._stack([_normal(g, num_samples, num_steps, num_actions, noise_beta) for g in self._generators])
 
     def uniform(self, num_samples: int, num_steps: int, num_actions: int) -> Float[Tensor, "batch sample time action"]:
         """Uniform noise in [-1, 1)."""
@@ -147,13 +148,13 @@ class NoiseStreams:
 
 
 def _normal(
-    generator: torch.Generator, num_samples: int, num_steps: int, num_actions: int, colour: float
+    generator: torch.Generator, num_samples: int, num_steps: int, num_actions: int, noise_beta: float
 ) -> Float[Tensor, "sample time action"]:
-    """Timmer and Koenig, On generating power law noise, 1995: Gaussian Fourier coefficients of amplitude f ** (-colour / 2)."""
-    if colour == 0.0 or num_steps == 1:
+    """Timmer and Koenig, On generating power law noise, 1995: Gaussian Fourier coefficients of amplitude f ** (-noise_beta / 2)."""
+    if noise_beta == 0.0 or num_steps == 1:
         return torch.randn(num_samples, num_steps, num_actions, generator=generator)
     frequency = torch.fft.rfftfreq(num_steps)
-    amplitude = frequency.clamp(min=1 / num_steps) ** (-colour / 2)  # the mean drifts as much as the slowest wave
+    amplitude = frequency.clamp(min=1 / num_steps) ** (-noise_beta / 2)  # the mean drifts as much as the slowest wave
     real, imaginary = torch.randn(2, num_samples, num_actions, len(frequency), generator=generator)
     is_real = torch.zeros(len(frequency), dtype=torch.bool)
     is_real[0] = True
@@ -170,13 +171,13 @@ def draws(
 ) -> tuple[Float[Tensor, " row"], Float[Tensor, "row block"]]:
     """Chances in [0, 1) and `temperature` times standard normal noise of `num_samples` rows for each seed.
 
-    The first row of each problem has 0 for both, which is the likeliest suggestion, unless `sampled_only`. `spread` shares a problem's
+    The first row of each problem has 0 for both, which is the likeliest proposal, unless `sampled_only`. `spread` shares a problem's
     rows among the ways by systematic sampling: where they see one state, every way with more than one row's share of the weight gets a
     row, the heaviest the first.
     """
     chance, noise = [], []
     for seed in seeds:
-        generator = generator_of(seed, "inverse")
+        generator = generator_of(seed, "inverse")  # this stream's name of ever: the same seeds give the same draws
         chance.append(_even_chances(num_samples, generator) if spread else torch.rand(num_samples, generator=generator))
         noise.append(temperature * torch.randn(num_samples, block_size, generator=generator))
     chances, noises = torch.stack(chance), torch.stack(noise)

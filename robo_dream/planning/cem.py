@@ -9,7 +9,7 @@ import torch
 
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, require_between
-from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, what_returns
+from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, selected_action
 from robo_dream.planning.search import SearchPlanner
 
 
@@ -17,7 +17,7 @@ from robo_dream.planning.search import SearchPlanner
 class CemConfig:
     """300 samples, 30 elites and blocks of 5 as in DINO-WM and LeWM; 10 iterations score as well as their 30 (94.7 against 94.0 on PushT).
 
-    `*_std` are fractions of half the action range. `returns`: "mean" is the centre of the last elites, as DINO-WM and LeWM
+    `*_std` are fractions of half the action range. `action_selection`: "mean" is the centre of the last elites, as DINO-WM and LeWM
     execute it, and does not chase the model's luckiest error; "best" is the lowest total seen. "mode" follows the strategy that
     most elites agree on (see `modes.find_modes`; one rollout more for each elite): the next iteration is drawn around its elites
     alone, and its centre is executed, or its best elite where that is better. Whichever is chosen has been imagined.
@@ -31,9 +31,9 @@ class CemConfig:
     initial_std: float = 0.5
     min_std: float = 0.02
     momentum: float = 0.0  # share of the old mean and std kept at each iteration
-    colour: float = 0.0  # of the noise; 0 is white
+    noise_beta: float = 0.0  # of the noise; 0 is white
     num_proposals: int = 64  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean", "mode"] = "mean"
+    action_selection: Literal["best", "mean", "mode"] = "mean"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -42,7 +42,7 @@ class CemConfig:
         require_between(self, 4, math.inf, "num_samples")
         require_between(self, 1, self.num_samples, "num_elites")
         require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
         require_between(self, 0, 1, "momentum")
 
 
@@ -67,11 +67,11 @@ class CemPlanner(SearchPlanner[CemConfig]):
                 if i == 0:
                     parts += search.opening(config.num_proposals)
                 num_drawn = config.num_samples - num_candidates(parts)
-                drawn = search.drawn(num_drawn, config.colour)
+                drawn = search.drawn(num_drawn, config.noise_beta)
                 parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
             scored = search.score(*parts)
             elites = scored.best(config.num_elites)
-            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.returns == "mode" else None
+            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.action_selection == "mode" else None
             with search.watch.stage("update"):
                 followed = followed_elites(scored, elites, modes)
                 new_mean, new_std = elite_moments(followed, mean, std)
@@ -80,5 +80,5 @@ class CemPlanner(SearchPlanner[CemConfig]):
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
         return search.plan(scored, elites, config.unsure_above, chosen, modes)

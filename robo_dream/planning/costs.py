@@ -32,9 +32,7 @@ class LatentCost:
 class TemporalDistance(Protocol):
     """Steps from each latent to its goal, learned (HILP, Park et al. 2024; quasimetrics, Wang et al. 2023)."""
 
-    def __call__(
-        self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"], /
-    ) -> Float[Tensor, "*batch"]:
+    def __call__(self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"], /) -> Float[Tensor, "*batch"]:
         """`goals` may have axes of size 1, so that each goal is encoded once."""
         ...
 
@@ -68,14 +66,14 @@ class PoseCostConfig:
     """
 
     object_pos: float = 1.0
-    object_turn: float = 0.0
+    object_yaw: float = 0.0
     tool_pos: float = 0.0
-    tool_turn: float = 0.0
+    tool_yaw: float = 0.0
     gripper: float = 0.0
     tool_to_object: float = 0.0
 
     def __post_init__(self) -> None:
-        names = ("object_pos", "object_turn", "tool_pos", "tool_turn", "gripper", "tool_to_object")
+        names = ("object_pos", "object_yaw", "tool_pos", "tool_yaw", "gripper", "tool_to_object")
         require_between(self, 0, math.inf, *names)
         if not any(getattr(self, name) for name in names):
             raise ConfigError(f"all weights of PoseCostConfig are 0; give at least one of {names} a positive weight")
@@ -90,42 +88,42 @@ class PoseCost:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         weights = self.config
-        pose, wanted = self._seen(imagination, goal)
+        pose, desired = self._seen(imagination, goal)
         terms = {}
         if weights.object_pos:
-            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, wanted.object_pos).sum(-1)
-        if weights.object_turn:
-            terms["object_turn"] = weights.object_turn * _distance(_unit(pose.object_turn), _unit(wanted.object_turn)).sum(-1)
+            terms["object_pos"] = weights.object_pos * _distance(pose.object_pos, desired.object_pos).sum(-1)
+        if weights.object_yaw:
+            terms["object_yaw"] = weights.object_yaw * _distance(_unit(pose.object_yaw), _unit(desired.object_yaw)).sum(-1)
         if weights.tool_pos:
-            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, wanted.tool_pos)
-        if weights.tool_turn:
-            terms["tool_turn"] = weights.tool_turn * _distance(_unit(pose.tool_turn), _unit(wanted.tool_turn))
+            terms["tool_pos"] = weights.tool_pos * _distance(pose.tool_pos, desired.tool_pos)
+        if weights.tool_yaw:
+            terms["tool_yaw"] = weights.tool_yaw * _distance(_unit(pose.tool_yaw), _unit(desired.tool_yaw))
         if weights.gripper:
-            terms["gripper"] = weights.gripper * (pose.gripper - wanted.gripper[:, None, None]).abs()
+            terms["gripper"] = weights.gripper * (pose.gripper - desired.gripper[:, None, None]).abs()
         if weights.tool_to_object:
             away = (pose.tool_pos[..., None, :] - pose.object_pos).norm(dim=-1)
-            left = _distance(pose.object_pos, wanted.object_pos)
+            left = _distance(pose.object_pos, desired.object_pos)
             terms["tool_to_object"] = weights.tool_to_object * away.take_along_dim(left.argmax(-1, keepdim=True), -1).squeeze(-1)
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
     def _seen(self, imagination: Imagination, goal: Goal) -> tuple[ScenePose, ScenePose]:
-        """Poses imagined and poses wanted; read from latents in one call, as a call costs more than a row."""
+        """Poses imagined and poses desired; read from latents in one call, as a call costs more than a row."""
         latents, num_goals = imagination.latents, len(goal.latent)
         read = vars(self.model.poses(torch.cat([latents.flatten(0, 2), goal.latent.to(latents)])))
         pose = ScenePose(**{name: rows[:-num_goals].unflatten(0, latents.shape[:3]) for name, rows in read.items()})
-        wanted = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
+        desired = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
         if goal.object_pos is not None:
-            given = goal.object_pos.to(wanted.object_pos)
-            wanted = replace(wanted, object_pos=torch.where(given.isnan(), wanted.object_pos, given))
+            given = goal.object_pos.to(desired.object_pos)
+            desired = replace(desired, object_pos=torch.where(given.isnan(), desired.object_pos, given))
         if goal.tool_pos is not None:
-            wanted = replace(wanted, tool_pos=goal.tool_pos)
-        return pose, wanted
+            desired = replace(desired, tool_pos=goal.tool_pos)
+        return pose, desired
 
 
 def _distance(
-    imagined: Float[Tensor, "batch sample horizon *thing part"], wanted: Float[Tensor, "batch *thing part"]
+    imagined: Float[Tensor, "batch sample horizon *thing part"], desired: Float[Tensor, "batch *thing part"]
 ) -> Float[Tensor, "batch sample horizon *thing"]:
-    return (imagined - wanted[:, None, None]).norm(dim=-1)
+    return (imagined - desired[:, None, None]).norm(dim=-1)
 
 
 def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:

@@ -70,16 +70,18 @@ def followed_elites(scored: Scored, elites: Int[Tensor, "batch elite"], modes: I
     return replace(best, totals=torch.where(modes.gather(1, elites) == FOLLOWED, best.totals, torch.inf))
 
 
-def what_returns(returns: Literal["best", "mean", "mode"], search: Search, centre: Candidates, followed: Scored) -> Scored | None:
+def selected_action(
+    action_selection: Literal["best", "mean", "mode"], search: Search, centre: Candidates, followed: Scored
+) -> Scored | None:
     """What a planner executes: the `centre` of its elites for "mean"; None, the best that the search has seen, for "best".
 
     For "mode" it is the `centre` of the `followed` elites where imagination finds it no worse than the best of them, otherwise that
     best one: a strategy may bend round something too, and then its centre is no plan either.
     """
-    if returns == "best":
+    if action_selection == "best":
         return None
     imagined = search.score(centre)
-    if returns == "mean":
+    if action_selection == "mean":
         return imagined
     both = join_scored(imagined, followed.take(followed.best(1)))
     return both.take(both.best(1))

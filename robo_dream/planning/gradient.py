@@ -54,7 +54,7 @@ def score_with_slopes(search: Search, candidates: Candidates, before: Slopes | N
         if not scored.totals.requires_grad:
             raise ContractError(
                 "the totals do not depend on the actions in a way that gradients can follow, as with true physics; "
-                "use a planner that samples, such as guarded or cem"
+                "use a planner that samples, such as policy_guided or cem"
             )
         finite = torch.where(torch.isfinite(scored.totals), scored.totals, 0.0)
         (gradient,) = torch.autograd.grad(finite.sum(), actions)
@@ -76,7 +76,7 @@ class GradientConfig:
     num_iterations: int = 10
     learning_rate: float = 0.15
     initial_std: float = 0.5
-    colour: float = 2.0
+    noise_beta: float = 2.0
     num_elites: int = 4  # only noted in the trace
     num_proposals: int = 8  # of the starts, when there are proposers
     sample_budget: int = 8192  # rollouts imagined at once
@@ -87,7 +87,7 @@ class GradientConfig:
         require_between(self, 4, math.inf, "num_samples")
         require_between(self, 1, self.num_samples, "num_elites")
         require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "learning_rate", "initial_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "learning_rate", "initial_std", "noise_beta", "unsure_above")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class GradientPlanner(SearchPlanner[GradientConfig]):
             with search.watch.stage("propose"):
                 if slopes is None:
                     first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
                     mean = search.start_mean()
                     around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
                     candidates = join_candidates([*first, search.of(around, NOISE)])

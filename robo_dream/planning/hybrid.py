@@ -27,7 +27,7 @@ class HybridConfig:
     num_iterations: int = 5  # the first one samples
     learning_rate: float = 0.1
     initial_std: float = 0.5
-    colour: float = 2.0
+    noise_beta: float = 2.0
     num_elites: int = 4  # only noted in the trace
     num_proposals: int = 48  # of the first iteration's samples, when there are proposers
     sample_budget: int = 8192  # rollouts imagined at once
@@ -39,7 +39,7 @@ class HybridConfig:
         require_between(self, 1, self.num_samples, "num_refined")
         require_between(self, 1, self.num_refined, "num_elites")
         require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "learning_rate", "initial_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "learning_rate", "initial_std", "noise_beta", "unsure_above")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class HybridPlanner(SearchPlanner[HybridConfig]):
             if scored is None:
                 with search.watch.stage("propose"):
                     first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
                     mean = search.start_mean()
                     around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
                 scored = search.score(*first, search.of(around, NOISE))

@@ -9,7 +9,7 @@ import torch
 
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates, require_between, shifted_elites
-from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, what_returns
+from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, selected_action
 from robo_dream.planning.scoring import join_scored
 from robo_dream.planning.search import SearchPlanner
 
@@ -18,8 +18,8 @@ from robo_dream.planning.search import SearchPlanner
 class IcemConfig:
     """Defaults of Pinneri et al., Sample-efficient Cross-Entropy Method for Real-time Planning, 2020, where they give one.
 
-    Theirs: elites 10, momentum 0.1, decay 1.25, kept elites 0.3, initial std 0.5, colour 2 to 4 by task, best action returned.
-    `*_std` are fractions of half the action range. `returns`: see `CemConfig`.
+    Theirs: elites 10, momentum 0.1, decay 1.25, kept elites 0.3, initial std 0.5, noise_beta 2 to 4 by task, best action returned.
+    `*_std` are fractions of half the action range. `action_selection`: see `CemConfig`.
     """
 
     kind: Literal["icem"] = "icem"
@@ -32,9 +32,9 @@ class IcemConfig:
     initial_std: float = 0.5
     min_std: float = 0.0
     momentum: float = 0.1
-    colour: float = 2.0
+    noise_beta: float = 2.0
     num_proposals: int = 48  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean", "mode"] = "best"
+    action_selection: Literal["best", "mean", "mode"] = "best"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -43,7 +43,7 @@ class IcemConfig:
         require_between(self, 4, math.inf, "num_samples")
         require_between(self, 1, self.num_samples / 2, "num_elites")
         require_between(self, 0, self.num_samples - 3 - self.num_elites, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
         require_between(self, 0, 1, "momentum", "kept_elites")
 
 
@@ -72,7 +72,7 @@ class IcemPlanner(SearchPlanner[IcemConfig]):
                     if previous is not None and num_kept:
                         parts.append(search.of(shifted_elites(previous, self.model.action_block, bounds, num_kept), PREVIOUS))
                     num_drawn = max(1, num_drawn - num_candidates(parts))
-                drawn = search.drawn(num_drawn, config.colour)
+                drawn = search.drawn(num_drawn, config.noise_beta)
                 parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
                 if i == config.num_iterations - 1:
                     parts.append(search.of(bounds.clip(mean)[:, None], MEAN))
@@ -81,7 +81,7 @@ class IcemPlanner(SearchPlanner[IcemConfig]):
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: kept elites keep their score
             elites = scored.best(config.num_elites)
-            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.returns == "mode" else None
+            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.action_selection == "mode" else None
             with search.watch.stage("update"):
                 followed = followed_elites(scored, elites, modes)
                 new_mean, new_std = elite_moments(followed, mean, std)
@@ -90,5 +90,5 @@ class IcemPlanner(SearchPlanner[IcemConfig]):
                 std = torch.maximum(std, config.min_std * bounds.half_range)
             search.end_iteration()
         assert scored is not None and elites is not None and followed is not None
-        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
         return search.plan(scored, elites, config.unsure_above, chosen, modes)

@@ -5,43 +5,50 @@ from collections.abc import Callable, Mapping, Sequence
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
-from robo_dream.planning.baselines import DirectConfig, DirectPlanner, DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.baselines import (
+    PolicyAloneConfig,
+    PolicyAlonePlanner,
+    RandomConfig,
+    RandomPlanner,
+    ZeroActionConfig,
+    ZeroActionPlanner,
+)
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 
 PlannerConfig = (
-    GuardedConfig
+    PolicyGuidedConfig
     | CemConfig
     | IcemConfig
     | MppiConfig
     | PredictiveConfig
     | GradientConfig
     | HybridConfig
-    | DirectConfig
+    | PolicyAloneConfig
     | RandomConfig
-    | DoNothingConfig
+    | ZeroActionConfig
 )
 
 PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
-    "guarded": GuardedConfig,
+    "policy_guided": PolicyGuidedConfig,
     "cem": CemConfig,
     "icem": IcemConfig,
     "mppi": MppiConfig,
     "predictive": PredictiveConfig,
     "gradient": GradientConfig,
     "hybrid": HybridConfig,
-    "direct": DirectConfig,
+    "policy_alone": PolicyAloneConfig,
     "random": RandomConfig,
-    "do_nothing": DoNothingConfig,
+    "zero_action": ZeroActionConfig,
 }
 
 
-def build_planner(
+def planner_of(
     config: PlannerConfig,
     model: WorldModel,
     cost: Cost,
@@ -50,8 +57,8 @@ def build_planner(
 ) -> Planner:
     """The planner that `config` describes; `clock` is what deadlines and timings are measured with."""
     match config:
-        case GuardedConfig():
-            return GuardedPlanner(model, cost, config, proposers, clock)
+        case PolicyGuidedConfig():
+            return PolicyGuidedPlanner(model, cost, config, proposers, clock)
         case CemConfig():
             return CemPlanner(model, cost, config, proposers, clock)
         case IcemConfig():
@@ -64,10 +71,10 @@ def build_planner(
             return GradientPlanner(model, cost, config, proposers, clock)
         case HybridConfig():
             return HybridPlanner(model, cost, config, proposers, clock)
-        case DirectConfig():
-            return DirectPlanner(model, cost, config, proposers, clock)
+        case PolicyAloneConfig():
+            return PolicyAlonePlanner(model, cost, config, proposers, clock)
         case RandomConfig():
             return RandomPlanner(model, cost, config, proposers, clock)
-        case DoNothingConfig():
-            return DoNothingPlanner(model, cost, config, proposers, clock)
+        case ZeroActionConfig():
+            return ZeroActionPlanner(model, cost, config, proposers, clock)
     raise ConfigError(f"no planner for {type(config).__name__}; there are {sorted(PLANNER_CONFIGS)}")

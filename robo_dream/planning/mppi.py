@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, require_between
-from robo_dream.planning.elites import FOLLOWED, find_modes, followed_elites, weighted_moments, what_returns
+from robo_dream.planning.elites import FOLLOWED, find_modes, followed_elites, selected_action, weighted_moments
 from robo_dream.planning.search import SearchPlanner
 
 
@@ -20,7 +20,7 @@ class MppiConfig:
     """Williams et al., Information Theoretic MPC, 2017; several iterations and re-fitted spread as in TD-MPC2 (512 x 6 there).
 
     `temperature` is in standard deviations of the totals of one iteration, so that it does not depend on the cost's unit.
-    `*_std` are fractions of half the action range. `returns`: "mean" is MPPI's own weighted mean; "best" the lowest total seen;
+    `*_std` are fractions of half the action range. `action_selection`: "mean" is MPPI's own weighted mean; "best" the lowest total seen;
     "mode" see `CemConfig`, with votes weighted as in the mean.
     """
 
@@ -31,10 +31,10 @@ class MppiConfig:
     temperature: float = 0.2
     initial_std: float = 0.5
     min_std: float = 0.05
-    colour: float = 1.0
+    noise_beta: float = 1.0
     num_elites: int = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
     num_proposals: int = 64  # of the first iteration's samples, when there are proposers
-    returns: Literal["best", "mean", "mode"] = "mean"
+    action_selection: Literal["best", "mean", "mode"] = "mean"
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
@@ -44,7 +44,7 @@ class MppiConfig:
         require_between(self, 1, self.num_samples, "num_elites")
         require_between(self, 0, self.num_samples - 3, "num_proposals")
         require_between(self, 1e-6, math.inf, "temperature")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class MppiPlanner(SearchPlanner[MppiConfig]):
                 if i == 0:
                     parts = search.opening(config.num_proposals)
                 num_drawn = config.num_samples - num_candidates(parts)
-                drawn = search.drawn(num_drawn, config.colour)
+                drawn = search.drawn(num_drawn, config.noise_beta)
                 parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
             scored = search.score(*parts)
             elites, weights = scored.best(config.num_elites), path_weights(scored.totals, config.temperature)
-            if config.returns == "mode":
+            if config.action_selection == "mode":
                 modes = find_modes(search, scored, elites, weights)
                 weights = torch.where(modes == FOLLOWED, weights, 0.0)
             with search.watch.stage("update"):
@@ -82,7 +82,7 @@ class MppiPlanner(SearchPlanner[MppiConfig]):
             search.end_iteration()
         assert scored is not None and elites is not None
         followed = followed_elites(scored, elites, modes)
-        chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
         return search.plan(scored, elites, config.unsure_above, chosen, modes)
 
 

@@ -1,4 +1,4 @@
-"""The default planner: learned suggestions and a small search compete on what imagination confirms."""
+"""The default planner: learned proposals and a small search compete on what imagination confirms."""
 
 import math
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ from robo_dream.planning.candidates import (
     num_candidates,
     require_between,
 )
-from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, what_returns
+from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, selected_action
 from robo_dream.planning.scoring import RiskConfig, Scored, join_scored
 from robo_dream.planning.search import SearchPlanner
 
 
 @dataclass(frozen=True)
-class GuardedConfig:
-    """128 x 3 as INTACT's guarded search; coloured noise as iCEM's.
+class PolicyGuidedConfig:
+    """128 x 3 as INTACT's search; coloured noise as iCEM's.
 
-    A suggestion is worth only its imagined cost, so the cost should contain disagreement: otherwise a suggestion is believed
-    where the model does not know. `*_std` are fractions of half the action range. `returns`: "best" is the lowest total seen,
-    so that one confirmed suggestion is not blurred by others; "mean" is the centre of the last elites;
+    A proposal is worth only its imagined cost, so the cost should contain disagreement: otherwise a proposal is believed
+    where the model does not know. `*_std` are fractions of half the action range. `action_selection`: "best" is the lowest total seen,
+    so that one confirmed proposal is not blurred by others; "mean" is the centre of the last elites;
     "mode" see `CemConfig`, where every strategy is refined until the last vote.
     """
 
-    kind: Literal["guarded"] = "guarded"
+    kind: Literal["policy_guided"] = "policy_guided"
     horizon: int = 5  # imagined steps
     num_samples: int = 128  # imagined in each iteration
     num_iterations: int = 3
@@ -44,8 +44,8 @@ class GuardedConfig:
     initial_std: float = 0.5  # of the noise around holding still and around the previous plan
     min_std: float = 0.05
     max_std: float = 0.3  # of the refinement around each elite
-    colour: float = 2.0
-    returns: Literal["best", "mean", "mode"] = "best"
+    noise_beta: float = 2.0
+    action_selection: Literal["best", "mean", "mode"] = "best"
     risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
@@ -55,19 +55,20 @@ class GuardedConfig:
         require_between(self, 6, math.inf, "num_samples")
         require_between(self, 1, self.num_samples, "num_elites")
         require_between(self, 0, self.num_samples - 4, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
         require_between(self, self.min_std, math.inf, "max_std")
-        if self.risk is not None and self.returns == "mean":
+        if self.risk is not None and self.action_selection == "mean":
             raise ConfigError(
-                "risk chooses among the elites, and returns=mean executes none of them; set returns to best or mode, or risk to null"
+                "risk chooses among the elites, and action_selection=mean executes none of them; "
+                "set action_selection to best or mode, or risk to null"
             )
 
 
 @dataclass(frozen=True)
-class GuardedPlanner(SearchPlanner[GuardedConfig]):
+class PolicyGuidedPlanner(SearchPlanner[PolicyGuidedConfig]):
     """Proposals, the previous plan, holding still and noise compete; each elite is refined by noise of its own."""
 
-    name = "guarded"
+    name = "policy_guided"
 
     @torch.inference_mode()
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
@@ -82,7 +83,7 @@ class GuardedPlanner(SearchPlanner[GuardedConfig]):
             with search.watch.stage("propose"):
                 if kept is None or followed is None:
                     first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
                     centres = hold[:, None].expand_as(drawn).clone()
                     if previous is not None:  # every second one
                         centres[:, ::2] = search.start_mean()[:, None]
@@ -92,14 +93,14 @@ class GuardedPlanner(SearchPlanner[GuardedConfig]):
                     mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
-                    drawn = search.drawn(config.num_samples - 1, config.colour)
+                    drawn = search.drawn(config.num_samples - 1, config.noise_beta)
                     around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
                     parts = [search.of(bounds.clip(mean)[:, None], MEAN), search.of(around, REFINED)]
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
             elites = scored.best(config.num_elites)
-            if config.returns == "mode":
+            if config.action_selection == "mode":
                 modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
             followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
             search.end_iteration()
@@ -108,7 +109,7 @@ class GuardedPlanner(SearchPlanner[GuardedConfig]):
             chosen = search.least_risk(followed, config.risk)
         else:
             mean, _ = elite_moments(followed, hold, hold)
-            chosen = what_returns(config.returns, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
+            chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
         return search.plan(scored, elites, config.unsure_above, chosen, modes)
 
 

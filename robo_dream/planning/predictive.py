@@ -14,14 +14,14 @@ from robo_dream.planning.search import SearchPlanner
 
 @dataclass(frozen=True)
 class PredictiveConfig:
-    """One iteration; MuJoCo MPC draws tens of samples on splines, here 128 with noise that is smooth by its colour."""
+    """One iteration; MuJoCo MPC draws tens of samples on splines, here 128 with noise that is smooth by its noise_beta."""
 
     kind: Literal["predictive"] = "predictive"
     horizon: int = 5  # imagined steps
     num_samples: int = 128
     num_elites: int = 10  # only noted in the trace
     std: float = 0.5  # fraction of half the action range
-    colour: float = 2.0
+    noise_beta: float = 2.0
     num_proposals: int = 48  # of the samples, when there are proposers
     sample_budget: int = 8192  # rollouts imagined at once
     unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
@@ -31,7 +31,7 @@ class PredictiveConfig:
         require_between(self, 4, math.inf, "num_samples")
         require_between(self, 1, self.num_samples, "num_elites")
         require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "std", "colour", "unsure_above")
+        require_between(self, 0, math.inf, "std", "noise_beta", "unsure_above")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PredictivePlanner(SearchPlanner[PredictiveConfig]):
         bounds = search.bounds
         with search.watch.stage("propose"):
             first = search.opening(config.num_proposals)
-            drawn = search.drawn(config.num_samples - num_candidates(first), config.colour)
+            drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
             mean = search.start_mean()
             around = bounds.clip(mean[:, None] + config.std * bounds.half_range * drawn)
         scored = search.score(*first, search.of(around, NOISE))

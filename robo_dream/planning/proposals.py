@@ -1,4 +1,4 @@
-"""Suggestions that correct themselves: each block is chosen from the state that the blocks before it are imagined to lead to."""
+"""Proposals that correct themselves: each block is chosen from the state that the blocks before it are imagined to lead to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Imagination, Suggestions, WorldModel
+from robo_dream.imagination import Belief, Goal, Imagination, Proposals, WorldModel
 from robo_dream.planning.candidates import NoiseStreams, bounds_of, draws
 
 # Of step h and the states there: the next block's actions, and what they lead to (each row a problem with one candidate).
 NextStep = Callable[[int, Belief], tuple[Float[Tensor, "row time action"], Imagination]]
 
 
-def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int, next_step: NextStep) -> Suggestions:
+def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int, next_step: NextStep) -> Proposals:
     """`num_samples` sequences of each problem, with what was imagined on the way, so that nobody imagines it twice.
 
     Actions are clipped to the limits, which `next_step` keeps but for rounding. Raises `ContractError` for a `num_steps` that is no
@@ -32,7 +32,7 @@ def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int
         imagined.append(leads_to)
         here = leads_to.end()
     shape = (len(belief.latent), num_samples)
-    return Suggestions(
+    return Proposals(
         torch.cat(blocks, dim=1).unflatten(0, shape),
         Imagination(
             torch.cat([one.latents[:, 0] for one in imagined], dim=1).unflatten(0, shape),
@@ -49,18 +49,18 @@ def whole_blocks(model: WorldModel, num_steps: int) -> int:
 
 
 @runtime_checkable
-class InverseModel(Protocol):
+class GoalPolicy(Protocol):
     """Suggests the next action block from where one is and where one wants to be.
 
     Its random numbers are given: `chance` in [0, 1) chooses among several ways, heaviest first, and `noise` in standard deviations
-    goes off it; 0 and 0 are the likeliest suggestion.
+    goes off it; 0 and 0 are the likeliest proposal.
     """
 
     def aims(self, goals: Float[Tensor, "row channel"], /) -> Float[Tensor, "row aim"]:
         """What it has to know of goals."""
         ...
 
-    def suggest(
+    def propose(
         self,
         latents: Float[Tensor, "row channel"],
         aims: Float[Tensor, "row aim"],
@@ -79,52 +79,52 @@ class InverseModel(Protocol):
 
 
 @dataclass(frozen=True)
-class InverseProposer:
-    """Block h is suggested from the imagined state after block h - 1, so that a suggestion corrects itself on the way.
+class PolicyProposer:
+    """Block h is proposed from the imagined state after block h - 1, so that a proposal corrects itself on the way.
 
-    The first suggestion is the likeliest one unless `sampled_only`; the others are drawn. `temperature` scales their noise, and
+    The first proposal is the likeliest one unless `sampled_only`; the others are drawn. `temperature` scales their noise, and
     `spread` shares them among the ways (see `draws`).
     """
 
     model: WorldModel
-    inverse: InverseModel
+    policy: GoalPolicy
     temperature: float = 1.0
     spread: bool = False
     sampled_only: bool = False
-    name: str = "inverse"
+    name: str = "policy"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         size = self.model.action_block * self.model.action_spec.size
-        aims = self.inverse.aims(goal.latent).repeat_interleave(num_samples, dim=0)  # (B*K, ...)
+        aims = self.policy.aims(goal.latent).repeat_interleave(num_samples, dim=0)  # (B*K, ...)
 
         def next_step(h: int, here: Belief) -> tuple[Tensor, Imagination]:
             at = [_block_seed(seed, h) for seed in seeds]
-            return self.inverse.follow(here, aims, *draws(at, num_samples, size, self.temperature, self.spread, self.sampled_only, aims))
+            return self.policy.follow(here, aims, *draws(at, num_samples, size, self.temperature, self.spread, self.sampled_only, aims))
 
         return followed(self.model, belief, num_samples, num_steps, next_step)
 
 
 @dataclass(frozen=True)
-class RepeatedInverseProposer:
-    """The block suggested for the present state, repeated over the horizon: one call of the inverse model, no imagination."""
+class RepeatedPolicyProposer:
+    """The block proposed for the present state, repeated over the horizon: one call of the policy, no imagination."""
 
     model: WorldModel
-    inverse: InverseModel
+    policy: GoalPolicy
     temperature: float = 1.0
     spread: bool = False
     name: str = "inverse_repeated"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         num_blocks = whole_blocks(self.model, num_steps)
         size = self.model.action_block * self.model.action_spec.size
         latents = belief.latent.repeat_interleave(num_samples, dim=0)
-        aims = self.inverse.aims(goal.latent).repeat_interleave(num_samples, dim=0)
-        at = [_block_seed(seed, -1) for seed in seeds]  # not the draws of `InverseProposer`'s first block
-        blocks = self.inverse.suggest(latents, aims, *draws(at, num_samples, size, self.temperature, self.spread, False, aims))
+        aims = self.policy.aims(goal.latent).repeat_interleave(num_samples, dim=0)
+        at = [_block_seed(seed, -1) for seed in seeds]  # not the draws of `PolicyProposer`'s first block
+        blocks = self.policy.propose(latents, aims, *draws(at, num_samples, size, self.temperature, self.spread, False, aims))
         blocks = bounds_of(self.model.action_spec, belief.latent).clip(blocks.to(belief.latent))
-        return Suggestions(blocks.repeat(1, num_blocks, 1).unflatten(0, (len(belief.latent), num_samples)))
+        return Proposals(blocks.repeat(1, num_blocks, 1).unflatten(0, (len(belief.latent), num_samples)))
 
 
 def _block_seed(seed: int, block: int) -> int:
@@ -152,17 +152,17 @@ class BridgeProposer:
 
     How long a way takes is not known, so sample 0 believes the learned distance, and the next ones arrive after 1, 2, 4 ... blocks,
     up to the horizon. Further samples are these again with coloured noise. After each block the line is drawn anew from the
-    imagined state, so that a suggestion corrects itself on the way: on 300 held-out goals of play 1.5 s away the tool came within
+    imagined state, so that a proposal corrects itself on the way: on 300 held-out goals of play 1.5 s away the tool came within
     0.9 cm (median, imagined), and within 1.6 cm where the whole way was read off the first line.
     """
 
     model: WorldModel
     bridge: BridgeModel
     noise_std: float = 0.15  # of half the action range
-    noise_colour: float = 2.0  # slow, as the noise of a search
+    noise_beta: float = 2.0  # slow, as the noise of a search
     name: str = "bridge"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         block, horizon = self.model.action_block, whole_blocks(self.model, num_steps)
         bounds = bounds_of(self.model.action_spec, belief.latent)
@@ -181,7 +181,7 @@ class BridgeProposer:
         self, num_samples: int, num_steps: int, horizon: int, seeds: Sequence[int], half_range: Float[Tensor, " action"]
     ) -> Float[Tensor, "batch sample time action"]:
         """Nothing for the first of each speed."""
-        noise = NoiseStreams(seeds, self.name, half_range).normal(num_samples, num_steps, len(half_range), self.noise_colour)
+        noise = NoiseStreams(seeds, self.name, half_range).normal(num_samples, num_steps, len(half_range), self.noise_beta)
         noise[:, : num_speeds(horizon)] = 0.0
         return self.noise_std * half_range * noise
 

@@ -14,11 +14,11 @@ def record_of(
     belief: Belief,
     goal: Goal,
     previous: Plan | None = None,
-    doubts: tuple[str, ...] = (),
+    unsure_reasons: tuple[str, ...] = (),
 ) -> ImaginationRecord:
     """The record of `problem`; `step` is the control step and `time` the monotonic seconds of the observation it was made from.
 
-    `previous` is what the planner was given; `doubts` say why its status was changed to UNSURE.
+    `previous` is what the planner was given; `unsure_reasons` say why its status was changed to UNSURE.
     """
 
     def kept(values: Tensor) -> Tensor:
@@ -56,5 +56,5 @@ def record_of(
         previous=None if previous is None else kept(previous.actions),
         previous_elites=None if previous is None else kept(gather_samples(previous.trace.candidates, previous.trace.elites)),
         late_readings=trace.late_readings,
-        doubts=doubts,
+        unsure_reasons=unsure_reasons,
     )

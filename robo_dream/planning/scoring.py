@@ -195,14 +195,14 @@ class RiskConfig:
 class ManyFutures(Protocol):
     """A world model that can imagine apart what each of its heads believes."""
 
-    def imagine_apart(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
+    def rollout_per_member(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
         """One imagination for each head, which stands on its own predictions at every step."""
         ...
 
 
 def judged_by_risk(model: ManyFutures, cost: Cost, belief: Belief, goal: Goal, candidates: Scored, risk: RiskConfig) -> Scored:
     """`candidates` with totals that are the risk over the heads' futures; what was not finite before stays so."""
-    totals = torch.stack([cost(future, goal).total for future in model.imagine_apart(belief, candidates.actions)])
+    totals = torch.stack([cost(future, goal).total for future in model.rollout_per_member(belief, candidates.actions)])
     risked, _ = finite_or_inf(risk.of(totals))
     return replace(candidates, totals=torch.where(torch.isfinite(candidates.totals), risked, torch.inf))
 

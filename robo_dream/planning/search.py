@@ -102,25 +102,25 @@ class Search:
         return self.held() if self._previous is None else shifted_plan(self._previous, self._model.action_block, self.bounds)[:, 0]
 
     def opening(self, num_proposals: int) -> list[Candidates]:
-        """Holding still, the previous plan moved on, and `num_proposals` suggestions shared among the proposers."""
+        """Holding still, the previous plan moved on, and `num_proposals` proposals shared among the proposers."""
         parts = [self.of(self.held()[:, None], HOLD)]
         if self._previous is not None:
             parts.append(self.of(self.start_mean()[:, None], PREVIOUS))
         for i, proposer in enumerate(self._proposers):
             share = num_proposals // len(self._proposers) + (i < num_proposals % len(self._proposers))
             if share:
-                parts.append(self.suggested(proposer, share))
+                parts.append(self.proposed(proposer, share))
         return parts
 
-    def suggested(self, proposer: Proposer, num_samples: int) -> Candidates:
-        """What `proposer` suggests, within the limits. What it imagined is taken over where all of it lay within."""
+    def proposed(self, proposer: Proposer, num_samples: int) -> Candidates:
+        """What `proposer` proposes, within the limits. What it imagined is taken over where all of it lay within."""
         given = proposer.propose(self._belief, self._goal, num_samples, self.num_steps, self._seeds)
         actions = self.bounds.clip(given.actions.to(self.bounds.low))
         return replace(self.of(actions, proposer.name), imagination=given.imagination if torch.equal(actions, given.actions) else None)
 
-    def drawn(self, num_samples: int, colour: float) -> Float[Tensor, "batch sample time action"]:
+    def drawn(self, num_samples: int, noise_beta: float) -> Float[Tensor, "batch sample time action"]:
         """Noise of unit variance, each problem's from its own stream; see `NoiseStreams.normal`."""
-        return self._noise.normal(num_samples, self.num_steps, len(self.bounds.low), colour)
+        return self._noise.normal(num_samples, self.num_steps, len(self.bounds.low), noise_beta)
 
     def of(self, actions: Float[Tensor, "batch sample time action"], origin: str) -> Candidates:
         """`actions` that came from `origin`, one of `names`."""

@@ -40,7 +40,7 @@ class Decision:
     previous: Float[np.ndarray, "time action"] | None = None  # what warm-started the search, as the planner got it
     previous_elites: Float[np.ndarray, "elite time action"] | None = None
     late_readings: tuple[int, ...] = ()  # of the clock, past the deadline
-    doubts: tuple[str, ...] = ()
+    unsure_reasons: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:

@@ -27,6 +27,7 @@ from robo_dream.errors import DataError
 from robo_dream.recording.archive import part, read_archive
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import EVENTS, SafetyEvent, read_events
+from robo_dream.renamed import OLD_FIELDS, OLD_ORIGINS, new_term
 
 VERSION = 1
 RUN, GOAL, RESULT = "run.json", "goal.npz", "result.json"
@@ -172,8 +173,10 @@ def read_decision(path: Path) -> Decision:
     """The decision in one file; raises `DataError` like `read_run`."""
     arrays, about = read_archive(path)
     try:
-        terms = part(arrays, "term")
+        terms = {new_term(name): values for name, values in part(arrays, "term").items()}
+        about = {OLD_FIELDS.get(name, name): value for name, value in about.items()}
         rest = {name: array for name, array in arrays.items() if not name.startswith("term.")}
+        about["origin_names"] = [OLD_ORIGINS.get(name, name) for name in about.get("origin_names", ())]
         lists = {name: tuple(value) for name, value in about.items() if isinstance(value, list)}
         values: dict[str, Any] = about | lists | rest | {"terms": terms}
         values["goal_object_pos"] = _of_objects(rest.get("goal_object_pos"))

@@ -74,7 +74,7 @@ class DecisionGlimpse:
     candidates: Float[np.ndarray, "sample time action"]
     totals: Float[np.ndarray, " sample"]
     disagreement: Float[np.ndarray, "sample horizon"]
-    doubts: Sequence[str] = ()
+    unsure_reasons: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def decision_row(decision: DecisionGlimpse, before: DecisionGlimpse | None) -> R
     return {
         "step": decision.step, "time": plain(decision.time, 9), "status": decision.status, "planner": decision.planner,
         "cost": plain(cost), "ms": plain(milliseconds), "surprise": plain(surprise), "moved": plain(moved),
-        "disagreement": None if pick is None else plain(float(decision.disagreement[pick].mean())), "doubts": list(decision.doubts),
+        "disagreement": None if pick is None else plain(float(decision.disagreement[pick].mean())),
+        "unsure_reasons": list(decision.unsure_reasons),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from robo_dream import config
+from robo_dream.config import parse
 from robo_dream.errors import CheckpointError, DataError
 from robo_dream.imagination import Plan, Planner
 from robo_dream.models import checkpoint
@@ -56,9 +56,9 @@ def setting_of(about: Mapping[str, Any], root: Path, path: Path | None = None) -
     path = path or Path(about["checkpoint"])
     if not path.is_file():
         raise CheckpointError(f"the run's checkpoint is not at {path}; say where it is with --checkpoint FILE")
-    found, wanted = checkpoint.sha256(path), about["checkpoint_sha256"]
-    if found != wanted:
-        raise CheckpointError(f"{path} has SHA-256 {found[:12]}; the run was made with {wanted[:12]}: give that with --checkpoint FILE")
+    found, config = checkpoint.sha256(path), about["checkpoint_sha256"]
+    if found != config:
+        raise CheckpointError(f"{path} has SHA-256 {found[:12]}; the run was made with {config[:12]}: give that with --checkpoint FILE")
     recorded = about["made_with"]
     torch.set_num_threads(recorded["threads"])
     described = about.get("config", {})
@@ -68,7 +68,7 @@ def setting_of(about: Mapping[str, Any], root: Path, path: Path | None = None) -
     changed = {name: f"{name} was {recorded.get(name)}, is {now[name]}" for name in now if now[name] != recorded.get(name)}
     return Setting(
         model,
-        config.parse(PlanningConfig, about["planning"], f"{root}/run.json: planning"),
+        parse(PlanningConfig, about["planning"], f"{root}/run.json: planning"),
         tuple(sentence for name, sentence in changed.items() if name in MACHINE),
         tuple(sentence for name, sentence in changed.items() if name not in MACHINE),
     )
@@ -82,9 +82,7 @@ def recompute(
     return recomputed_all(setting_of(run.about, run.root, path), decisions, on_progress)
 
 
-def recomputed_all(
-    setting: Setting, decisions: Sequence[Decision], on_progress: Callable[[int, int], None] | None = None
-) -> Recomputed:
+def recomputed_all(setting: Setting, decisions: Sequence[Decision], on_progress: Callable[[int, int], None] | None = None) -> Recomputed:
     """Each of `decisions` made again; `on_progress(done, all)` is called after each."""
     comparisons = []
     for decision in decisions:

@@ -16,12 +16,12 @@ from robo_dream.calibration.joints import check_joints
 from robo_dream.calibration.latency import lag, motion, motion_of_points, sweep
 from robo_dream.calibration.moves import go, tool_matrix, view_poses
 from robo_dream.calibration.poses import distance
-from robo_dream.runtime.progress import Bars
 from robo_dream.control.kinematics import Kinematics
 from robo_dream.embodiment import Frame
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.runtime.calibration_rig import Rig
-from sim.tabletop.overlay import Twin
+from robo_dream.runtime.progress import Bars
+from sim.tabletop.overlay import SceneOverlay
 
 _FRESH = 5.0  # s to wait for a picture that was taken after the arm came to rest
 
@@ -139,7 +139,7 @@ def overlay(rig: Rig, path: Path, picture: Path, camera: str) -> str:
     known = calibration.cameras[camera]
     frame, state = _after(rig, rig.clock.now()), rig.arm.state()
     pose = known.matrix if known.mount == "world" else tool_matrix(rig.kinematics, state.joint_pos) @ known.matrix
-    with Twin(rig.scene, rig.camera.intrinsics, rig.additions) as twin:
+    with SceneOverlay(rig.scene, rig.camera.intrinsics, rig.additions) as twin:
         drawn = twin.draw(pose, state.joint_pos, state.gripper)
     cv2 = opencv()
     edges = [cv2.Canny(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 60, 150) for image in (frame.image, drawn)]

@@ -42,7 +42,7 @@ class Crop:
         return left, top, side
 
 
-def square_image(image: UInt8[np.ndarray, "height width 3"], size: int, crop: Crop | None = None) -> UInt8[np.ndarray, "size size 3"]:
+def crop_image(image: UInt8[np.ndarray, "height width 3"], size: int, crop: Crop | None = None) -> UInt8[np.ndarray, "size size 3"]:
     """The crop of `image` at `size` x `size`: each pixel is the mean of the area it covers, so that nothing flickers or aliases."""
     left, top, side = (crop or Crop()).pixels(image.shape[1], image.shape[0])
     if size < 1:
@@ -102,7 +102,7 @@ class SquareCamera:
         whole = self._camera.read()
         if self._made is None or self._made[0] is not whole:
             depth = None if whole.depth is None else square_depth(whole.depth, self._size, self._crop)
-            self._made = whole, replace(whole, image=square_image(whole.image, self._size, self._crop), depth=depth)
+            self._made = whole, replace(whole, image=crop_image(whole.image, self._size, self._crop), depth=depth)
         return self._made[1]
 
 

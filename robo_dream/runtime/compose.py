@@ -11,37 +11,37 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Planner, Proposer, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.compiled import Precision, row_runner
-from robo_dream.models.policy_prior import Bridge, Hand, Suggester
+from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
-from robo_dream.planning.baselines import DirectConfig, DoNothingConfig, RandomConfig
+from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mppi import MppiConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
-from robo_dream.planning.proposals import BridgeProposer, InverseProposer, RepeatedInverseProposer
+from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import SimCamera, World
 
 
 @dataclass(frozen=True)
 class ProposalConfig:
-    """What learned inverse models suggest to a search. `temperature` scales their spread; 0 draws among modes only.
+    """What learned policies propose to a search. `temperature` scales their spread; 0 draws among modes only.
 
     `hand` says what is asked of the hand: that it ends as the goal's picture shows it, or, where only the object matters, that it
     opens and rises once the object is where it should be. A bridge always goes for all of the picture.
     """
 
-    inverse: bool = True  # suggestions closed over the model's own imagination
-    repeated: bool = False  # the first suggestion held over the horizon
+    policy: bool = True  # proposals closed over the model's own imagination
+    repeated: bool = False  # the first proposal held over the horizon
     bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
     temperature: float = 1.0
-    spread: bool = False  # samples of the inverse model are shared among its modes, not drawn one by one
-    hand: Hand = "as_shown"
+    spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
+    gripper_goal: GripperGoal = "as_shown"
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -50,9 +50,9 @@ class ProposalConfig:
 
 @dataclass(frozen=True)
 class PlanningConfig:
-    """How decisions are made: the search, what it judges by and what it is suggested."""
+    """How decisions are made: the search, what it judges by and what it is proposed."""
 
-    planner: PlannerConfig = field(default_factory=GuardedConfig)
+    planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
 
@@ -94,28 +94,28 @@ def build_planner(
 ) -> Planner:
     """The planner that `planner` describes, judging by `cost`. Raises `ConfigError` for a cost that the model cannot give.
 
-    Suggestions come from the inverse model of `teacher`, without it of the model itself; one that has learned none (true physics)
+    Proposals come from the policy of `teacher`, without it of the model itself; one that has learned none (true physics)
     then gets no proposers.
     """
     learned = isinstance(model, LatentVideoModel)
-    judge = build_cost(cost or CostConfig(), model, model.distance if learned else None)
+    judged_by = build_cost(cost or CostConfig(), model, model.distance if learned else None)
     teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
     proposers = _proposers(model, teacher, proposals or ProposalConfig()) if teacher is not None else []
-    if isinstance(planner, DirectConfig):
+    if isinstance(planner, PolicyAloneConfig):
         proposers = proposers[:1]
         if not proposers:
             raise ConfigError(
-                "the direct planner executes an inverse model's suggestion: set proposals.inverse=true (or bridge), use a learned model"
+                "the policy_alone planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
             )
-    elif isinstance(planner, DoNothingConfig | RandomConfig):
+    elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
-    return kinds.build_planner(planner, model, judge, proposers, clock)
+    return kinds.planner_of(planner, model, judged_by, proposers, clock)
 
 
 def rollouts_a_decision(planner: PlannerConfig) -> int:
     """How many futures a decision of `planner` imagines, about: the chosen one that is imagined once more left out."""
     match planner:
-        case DirectConfig() | DoNothingConfig() | RandomConfig():
+        case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0
         case PredictiveConfig():
             return planner.num_samples
@@ -123,20 +123,20 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
             return planner.num_samples + planner.num_refined * planner.num_iterations
         case IcemConfig():
             drawn = [max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations)]
-            return sum(drawn) + (planner.num_elites * planner.num_iterations if planner.returns == "mode" else 0)
-        case GuardedConfig(returns="mode") | CemConfig(returns="mode") | MppiConfig(returns="mode"):
+            return sum(drawn) + (planner.num_elites * planner.num_iterations if planner.action_selection == "mode" else 0)
+        case PolicyGuidedConfig(action_selection="mode") | CemConfig(action_selection="mode") | MppiConfig(action_selection="mode"):
             return (planner.num_samples + planner.num_elites) * planner.num_iterations
         case _:
             return planner.num_samples * planner.num_iterations
 
 
 def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
-    inverse = Suggester(teacher, model, config.hand)
+    prior = PolicyPrior(teacher, model, config.gripper_goal)
     proposers: list[Proposer] = []
-    if config.inverse:
-        proposers.append(InverseProposer(model, inverse, config.temperature, config.spread))
+    if config.policy:
+        proposers.append(PolicyProposer(model, prior, config.temperature, config.spread))
     if config.repeated:
-        proposers.append(RepeatedInverseProposer(model, inverse, config.temperature, config.spread))
+        proposers.append(RepeatedPolicyProposer(model, prior, config.temperature, config.spread))
     if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
         proposers.append(BridgeProposer(model, Bridge(model)))
     return proposers

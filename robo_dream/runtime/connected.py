@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig, StartConfig
+from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig, StartPose
 from robo_dream.control.cartesian import CartesianArm, CartesianMoves, with_tool
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
 from robo_dream.errors import ArmError, ConfigError, SafetyStopError
@@ -108,7 +108,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class Eyes:
+class CameraSetup:
     """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s)."""
 
     cameras: tuple[str, ...]
@@ -116,53 +116,53 @@ class Eyes:
     control_dt: float
 
 
-def eyes_of(wanted: RunConfig, model: LatentVideoModel | None) -> Eyes:
+def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> CameraSetup:
     """Those that the checkpoint was trained with; without one, those of the scene."""
     if model is not None:
-        return Eyes(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
-    cameras = wanted.scene.cameras
-    return Eyes(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
+        return CameraSetup(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
+    cameras = config.scene.cameras
+    return CameraSetup(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
 
 
 @contextmanager
-def connected(wanted: RunConfig, eyes: Eyes, dry: bool, events: Events) -> Iterator[Connected]:
+def connected(config: RunConfig, eyes: CameraSetup, dry: bool, events: Events) -> Iterator[Connected]:
     """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
-    poses = calibrated_poses(wanted, eyes.cameras)
+    poses = calibrated_poses(config, eyes.cameras)
     with ExitStack() as stack:
-        world = stack.enter_context(World(wanted.scene))
-        arm_kind, view, attempt = wanted.arm, None, None
-        if wanted.twin:
-            start, attempt = _start_of(wanted, world)
-            twin = stack.enter_context(Twin(wanted.arm, wanted.scene, start))
-            arm_kind, view = at_address(wanted.arm, twin.address), TwinView(twin, world)
-            cameras = stack.enter_context(twin_cameras(wanted.twin_cameras, twin, wanted.scene, eyes.cameras, eyes.size))
+        world = stack.enter_context(World(config.scene))
+        arm_kind, view, attempt = config.arm, None, None
+        if config.twin:
+            start, attempt = _start_of(config, world)
+            twin = stack.enter_context(Twin(config.arm, config.scene, start))
+            arm_kind, view = at_address(config.arm, twin.address), TwinView(twin, world)
+            cameras = stack.enter_context(twin_cameras(config.twin_cameras, twin, config.scene, eyes.cameras, eyes.size))
         else:
-            if isinstance(wanted.goal, PairGoal | DrawnGoal):
+            if isinstance(config.goal, PairGoal | DrawnGoal):
                 raise ConfigError(
-                    f"goal.kind is {wanted.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
+                    f"goal.kind is {config.goal.kind}, which only a twin can be put to; give a snapshot, pictures or a pose, or add --twin"
                 )
-            cameras = bench_cameras(wanted.cameras, eyes.cameras, eyes.size, poses)
+            cameras = bench_cameras(config.cameras, eyes.cameras, eyes.size, poses)
         for camera in cameras:
             stack.enter_context(camera)
         if dry:
-            driver = build_driver(arm_kind, Rest(wanted.rest_pose, wanted.loop.limits.rest_tolerance))
+            driver = build_driver(arm_kind, Rest(config.rest_pose, config.loop.limits.rest_tolerance))
             joints: GuardProcess | StillArm = StillArm(driver, eyes.control_dt)
         else:
-            build = partial(build_guarded, arm_kind, wanted.scene, wanted.loop.limits, wanted.rest_pose)
+            build = partial(build_guarded, arm_kind, config.scene, config.loop.limits, config.rest_pose)
             tty = terminal()
             joints = GuardProcess(build, eyes.control_dt, events, None if tty is None else Path(tty))
         stack.enter_context(_ended_by_sigterm())
         stack.enter_context(joints)
-        _check_arm(joints, world, wanted)
+        _check_arm(joints, world, config)
         if not (dry or attempt is not None):
-            go_to_start(joints, wanted.start, np.asarray(wanted.start.joints or world.scene.arm.home))
+            go_to_start(joints, config.start, np.asarray(config.start.joints or world.scene.arm.home))
         limits = world.moves.limits
-        limits = replace(limits, joint_speed=joint_speeds(wanted.arm, limits.joint_speed, wanted.loop.limits))
+        limits = replace(limits, joint_speed=joint_speeds(config.arm, limits.joint_speed, config.loop.limits))
         arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, eyes.control_dt))
         yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
 
 
-def go_to_start(arm: RobotArm, start: StartConfig, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:
+def go_to_start(arm: RobotArm, start: StartPose, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:
     """Verifies that the joints are at `pose`, or goes there, at `start.speed`. Raises `SafetyStopError` when they are not."""
     clock = clock or WallClock()
     if start.kind == "as_is":
@@ -186,33 +186,31 @@ def go_to_start(arm: RobotArm, start: StartConfig, pose: Float[np.ndarray, " joi
     while (off := np.abs(arm.state().joint_pos - pose)).max() > start.tolerance:
         if clock.now() > end:
             joint = int(np.argmax(off))
-            raise SafetyStopError(
-                f"joint {joint + 1} is {off[joint]:.3f} rad from the start pose {_SETTLE} s later; see what blocks it"
-            )
+            raise SafetyStopError(f"joint {joint + 1} is {off[joint]:.3f} rad from the start pose {_SETTLE} s later; see what blocks it")
         clock.sleep_until(clock.now() + dt)
 
 
-def _check_arm(arm: RobotArm, world: World, wanted: RunConfig) -> None:
+def _check_arm(arm: RobotArm, world: World, config: RunConfig) -> None:
     """What the arm says of itself before anything moves."""
     state = arm.state()
     if reasons := state_reasons(with_tool(state, world.kinematics)):
         raise ArmError("; ".join(reasons))
-    breaches = collision_check(world.scene, wanted.loop.limits.clearance).breaches(state.joint_pos, float(np.clip(state.gripper, 0, 1)))
+    breaches = collision_check(world.scene, config.loop.limits.clearance).breaches(state.joint_pos, float(np.clip(state.gripper, 0, 1)))
     for breach in breaches:  # it may move out of it, and no further in
         _log.warning("as it stands, %s", breach.sentence)
-    if wanted.rest_pose is not None and len(wanted.rest_pose) != state.joint_pos.size:
-        raise ConfigError(f"rest_pose has {len(wanted.rest_pose)} angles; this arm has {state.joint_pos.size} joints")
+    if config.rest_pose is not None and len(config.rest_pose) != state.joint_pos.size:
+        raise ConfigError(f"rest_pose has {len(config.rest_pose)} angles; this arm has {state.joint_pos.size} joints")
 
 
-def _start_of(wanted: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
+def _start_of(config: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
     """Where the twin begins, and what it is to do: as a pair or a draw has it, else at home."""
-    if isinstance(wanted.goal, DrawnGoal):
-        attempt = drawn_attempt(world, task_named(wanted.goal.task), wanted.goal.seed)
+    if isinstance(config.goal, DrawnGoal):
+        attempt = drawn_attempt(world, task_named(config.goal.task), config.goal.seed)
         return world.state, attempt
-    if not isinstance(wanted.goal, PairGoal):
+    if not isinstance(config.goal, PairGoal):
         return None, None
-    manifest = read_manifest(wanted.goal.manifests / f"{wanted.goal.task}.safetensors", len(world.state))
-    pair, attempt = wanted.goal.pair % len(manifest), Attempt(task_named(wanted.goal.task))
+    manifest = read_manifest(config.goal.manifests / f"{config.goal.task}.safetensors", len(world.state))
+    pair, attempt = config.goal.pair % len(manifest), Attempt(task_named(config.goal.task))
     world.set_state(manifest.starts[pair])
     attempt.begin(world, manifest.goals[pair])
     return manifest.starts[pair], attempt

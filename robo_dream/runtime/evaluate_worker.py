@@ -27,24 +27,24 @@ _STATE: "list[Worker]" = []  # one a process: what `start` made
 class Worker:
     """The world, the models and the manifests of one process."""
 
-    def __init__(self, wanted: EvaluateConfig) -> None:
-        self.wanted = wanted
-        self.world: World | Environment = compose.build_world(wanted.scene) if wanted.world is None else build_environment(wanted.world)
+    def __init__(self, config: EvaluateConfig) -> None:
+        self.config = config
+        self.world: World | Environment = compose.build_world(config.scene) if config.world is None else build_environment(config.world)
         size = len(self.world.state)
-        self.manifests = {task: read_manifest(wanted.manifests / f"{task}.safetensors", size) for task in wanted.tasks}
-        self._untrained = not wanted.checkpoint.is_file() and set(wanted.rows) <= {"nothing", "random", "physics"}
+        self.manifests = {task: read_manifest(config.manifests / f"{task}.safetensors", size) for task in config.tasks}
+        self._untrained = not config.checkpoint.is_file() and set(config.methods) <= {"zero_action", "random", "oracle_dynamics"}
         self._learned: LatentVideoModel | None = None
         self._physics: PhysicsOracle | EnvironmentOracle | None = None
 
     def attempt(self, job: Job) -> Result:
         """One pair, from its start until the strict condition was held or the budget is used."""
-        planning, model = self.wanted.planning_of(job.row, job.task), self._model(job)
+        planning, model = self.config.planning_of(job.method, job.task), self._model(job)
         planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
-        return attempt_pair(self.world, model, planner, self.manifests[job.task], job, picture_alone=self.wanted.goal == "picture")
+        return attempt_pair(self.world, model, planner, self.manifests[job.task], job, picture_alone=self.config.goal == "picture")
 
     def _model(self, job: Job) -> WorldModel:
-        """The checkpoint, or the world itself: for its own row, and before anything is trained also for those that heed no future."""
-        if job.row == "physics" or self._untrained:
+        """The checkpoint, or the world itself: for its own method, and before anything is trained also for those that heed no future."""
+        if job.method == "oracle_dynamics" or self._untrained:
             if self._physics is None:
                 world = self.world
                 self._physics = PhysicsOracle(world, num_threads=1) if isinstance(world, World) else EnvironmentOracle(world)
@@ -52,15 +52,15 @@ class Worker:
         return self._checkpoint
 
     def _teacher(self, job: Job) -> LatentVideoModel | None:
-        """True physics is suggested what the checkpoint would do if it saw the true poses, where its inverse model goes by poses."""
-        if job.row != "physics" or self._untrained or self._checkpoint.spec.config.inverse_sees != "poses":
+        """True physics is proposed what the checkpoint would do if it saw the true poses, where its policy goes by poses."""
+        if job.method != "oracle_dynamics" or self._untrained or self._checkpoint.spec.config.policy_input != "poses":
             return None
         return self._checkpoint
 
     @property
     def _checkpoint(self) -> LatentVideoModel:
-        wanted = self.wanted
-        self._learned = self._learned or compose.load_checkpoint_model(wanted.checkpoint, "cpu", wanted.compiled, wanted.precision)
+        config = self.config
+        self._learned = self._learned or compose.load_checkpoint_model(config.checkpoint, "cpu", config.compiled, config.precision)
         return self._learned
 
 
@@ -86,7 +86,7 @@ def attempt_stage(
     picture_alone: bool = False,
 ) -> Result:
     """One attempt, from where `stage` is; with `picture_alone` a learned model is not told where the arm is at the goal."""
-    is_told = job.row == "physics" or not isinstance(model, LatentVideoModel)  # a learned model never sees the simulator's state
+    is_told = job.method == "oracle_dynamics" or not isinstance(model, LatentVideoModel)  # a learned model never sees the simulator's state
     seen = stage.goal_observation if is_told else replace(stage.goal_observation, truth={})
     if picture_alone and not is_told:
         seen = replace(seen, arm=ArmState.unknown(seen.arm.time, len(seen.arm.joint_pos)))
@@ -96,9 +96,9 @@ def attempt_stage(
     def held(_: object) -> bool:
         nonlocal progress, counted
         if stage.clock.now() > counted:
-            counted, now = stage.clock.now(), stage.moment()
-            judge = stage.judge
-            progress = progress.after(judge.moderate(now, stage.goal), judge.strict(now, stage.goal), judge.hold_steps)
+            counted, now = stage.clock.now(), stage.ground_truth()
+            criterion = stage.criterion
+            progress = progress.after(criterion.moderate(now, stage.goal), criterion.strict(now, stage.goal), criterion.hold_steps)
         return progress.strict_step is not None
 
     episode = run_episode(
@@ -108,15 +108,15 @@ def attempt_stage(
     )  # fmt: skip
     held(None)
     return Result(
-        job.task, job.row, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
-        len(episode.sent), stage.judge.distance(stage.moment(), stage.goal), tuple(episode.decision_seconds), str(episode.end),
+        job.task, job.method, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,
+        len(episode.sent), stage.criterion.distance(stage.ground_truth(), stage.goal), tuple(episode.decision_seconds), str(episode.end),
     )  # fmt: skip
 
 
-def start(wanted: EvaluateConfig) -> None:
+def start(config: EvaluateConfig) -> None:
     """Prepares this process."""
-    torch.set_num_threads(1 if wanted.workers > 1 else torch.get_num_threads())
-    _STATE[:] = [Worker(wanted)]
+    torch.set_num_threads(1 if config.workers > 1 else torch.get_num_threads())
+    _STATE[:] = [Worker(config)]
 
 
 def attempt(job: Job) -> Result:

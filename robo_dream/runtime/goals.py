@@ -18,31 +18,31 @@ from robo_dream.imagination import Goal
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation, goal_from_positions
 from robo_dream.recording.archive import part, read_archive, write_archive
-from robo_dream.runtime.cameras import square_image
+from robo_dream.runtime.cameras import crop_image
 from robo_dream.runtime.connected import Connected
 from robo_dream.viewer.pictures import write_png
 
 Pictures = Mapping[str, UInt8[np.ndarray, "height width 3"]]
 
 
-def goal_of(wanted: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
+def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
     """The goal, and the pictures that show it (none for a pose)."""
-    match wanted:
+    match config:
         case PairGoal() | DrawnGoal():
             assert bench.attempt is not None
             seen = bench.attempt.goal_observation(bench.world)
         case SnapshotGoal():
-            seen = read_snapshot(wanted.file)
+            seen = read_snapshot(config.file)
         case PicturesGoal():
-            seen = _from_files(wanted, model, bench)
+            seen = _from_files(config, model, bench)
         case PoseGoal():
             with torch.no_grad():
                 latent = model.believe([[observe(bench.cameras, bench.arm, bench.clock, None)]]).latent
-            tool = None if wanted.tool_pos is None else torch.tensor([wanted.tool_pos], device=model.device)
+            tool = None if config.tool_pos is None else torch.tensor([config.tool_pos], device=model.device)
             things = None
-            if wanted.object_pos is not None:  # of the first object; the others stay
+            if config.object_pos is not None:  # of the first object; the others stay
                 things = torch.full((1, model.spec.num_objects, 3), torch.nan, device=model.device)
-                things[0, 0] = torch.tensor(wanted.object_pos)
+                things[0, 0] = torch.tensor(config.object_pos)
             return goal_from_positions(latent, things, tool), {}
     size = model.spec.config.image_size
     for name, image in zip(model.cameras, seen.images(model.cameras), strict=True):
@@ -75,26 +75,26 @@ def read_snapshot(path: Path) -> Observation:
     return Observation(about["time"], frames, arm)
 
 
-def _from_files(wanted: PicturesGoal, model: LatentVideoModel, bench: Connected) -> Observation:
+def _from_files(config: PicturesGoal, model: LatentVideoModel, bench: Connected) -> Observation:
     from PIL import Image, UnidentifiedImageError
 
-    missing = [name for name in model.cameras if name not in wanted.files]
+    missing = [name for name in model.cameras if name not in config.files]
     if missing:
         raise ConfigError(f"goal.files has no picture of camera {', '.join(missing)}; give one for each of {', '.join(model.cameras)}")
     state, frames = bench.arm.state(), {}
     for name in model.cameras:
         try:
-            with Image.open(wanted.files[name]) as picture:
+            with Image.open(config.files[name]) as picture:
                 image = np.asarray(picture.convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
             raise DataError(f"the goal picture of camera {name!r} cannot be read: {error}") from error
-        frames[name] = Frame(state.time, square_image(image, model.spec.config.image_size))
-    if wanted.tool_pos is not None:
-        pos, yaw, grip = np.asarray(wanted.tool_pos, float), wanted.tool_yaw, wanted.gripper
+        frames[name] = Frame(state.time, crop_image(image, model.spec.config.image_size))
+    if config.tool_pos is not None:
+        pos, yaw, grip = np.asarray(config.tool_pos, float), config.tool_yaw, config.gripper
         kinematics = bench.world.kinematics
         joints = kinematics.inverse(state.joint_pos, Pose(pos, downward_quat(yaw)), 200)
         reached = kinematics.forward(joints).pos
         if np.linalg.norm(reached - pos) > 0.01:
-            raise ContractError(f"goal.tool_pos {wanted.tool_pos} is out of reach; the nearest is {reached.round(3)}")
+            raise ContractError(f"goal.tool_pos {config.tool_pos} is out of reach; the nearest is {reached.round(3)}")
         state = ArmState(state.time, joints, np.zeros_like(joints), pos, downward_quat(yaw), yaw, grip, pos, yaw, grip, joints)
     return Observation(state.time, frames, state)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robo_dream import config
 from robo_dream.cli.plan import PlanConfig
-from robo_dream.control.episode import Episode
+from robo_dream.config import dump
+from robo_dream.control.episode import EpisodeResult
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import Observation
 from robo_dream.errors import CheckpointError, ConfigError, DataError
@@ -61,24 +61,24 @@ class Referee:
         return self._attempt.progress.strict_step is not None
 
 
-def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: PlanConfig, folder: Path) -> Outcome:
-    """Plans `task` once, from the start and goal of `wanted.seed`; keeps record/, video.mp4 and decisions.png in `folder`."""
-    attempt, loop = begun_attempt(world, task, wanted)
+def plan_episode(world: World, model: LatentVideoModel, task: Task, config: PlanConfig, folder: Path) -> Outcome:
+    """Plans `task` once, from the start and goal of `config.seed`; keeps record/, video.mp4 and decisions.png in `folder`."""
+    attempt, loop = begun_attempt(world, task, config)
     seen = attempt.goal_observation(world)
     goal = goal_from_observation(model, seen)
-    planning = wanted.by_task.get(task.name, wanted.planning)
+    planning = config.by_task.get(task.name, config.planning)
     planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
     about = {
         "task": task.name,
-        "seed": wanted.seed,
+        "seed": config.seed,
         "goal": f"{task.name}, as in the goal pictures",
-        "config": config.dump(wanted),
-        "planning": config.dump(planning),  # of this task
-        "moves": config.dump(world.moves.limits),
+        "config": dump(config),
+        "planning": dump(planning),  # of this task
+        "moves": dump(world.moves.limits),
         "action_spec": world.moves.spec.to_json(),
-        "loop": config.dump(loop),  # with the steps that this pair is allowed
-        "checkpoint": str(wanted.checkpoint),
-        "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
+        "loop": dump(loop),  # with the steps that this pair is allowed
+        "checkpoint": str(config.checkpoint),
+        "checkpoint_sha256": checkpoint.sha256(config.checkpoint),
         "made_with": made_with(model.device),
         "goal_state": [float(x) for x in attempt.goal_state] if attempt.goal_state is not None else [],
     }
@@ -87,7 +87,7 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
     with RunWriter(folder / "record", about, goal, pictures) as writer:
         arm = guarded_tool_arm(world, loop.limits, writer.on_event)
         episode = run_episode(
-            arm, compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, wanted.seed,
+            arm, compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, config.seed,
             truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
         )  # fmt: skip
         referee(episode.observations[-1])
@@ -101,7 +101,7 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, wanted: Plan
         writer.finish(episode.observations[-1], result)
 
     verdict = "success, held" if strict else "success" if moderate else "not reached"
-    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), wanted.video, referee.distances, verdict)
+    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, referee.distances, verdict)
     return Outcome(moderate, strict, _sentence(task, episode, attempt, referee.distances, video, sheet))
 
 
@@ -121,15 +121,15 @@ def write_pictures(
     return video, place_of(lambda: write_png(folder / "decisions.png", run_sheet(run, draw)))
 
 
-def begun_attempt(world: World, task: Task, wanted: PlanConfig) -> tuple[Attempt, LoopConfig]:
+def begun_attempt(world: World, task: Task, config: PlanConfig) -> tuple[Attempt, LoopConfig]:
     """An attempt at whose start `world` stands, and the loop with the steps that it is allowed."""
-    if wanted.goals == "drawn":
-        return drawn_attempt(world, task, wanted.seed), wanted.loop
-    manifest = read_manifest(wanted.manifests / f"{task.name}.safetensors", len(world.state))
-    pair, attempt = wanted.seed % len(manifest), Attempt(task)
+    if config.goals == "drawn":
+        return drawn_attempt(world, task, config.seed), config.loop
+    manifest = read_manifest(config.manifests / f"{task.name}.safetensors", len(world.state))
+    pair, attempt = config.seed % len(manifest), Attempt(task)
     world.set_state(manifest.starts[pair])
     attempt.begin(world, manifest.goals[pair])
-    return attempt, replace(wanted.loop, max_steps=manifest.budget(pair))
+    return attempt, replace(config.loop, max_steps=manifest.budget(pair))
 
 
 def drawn_attempt(world: World, task: Task, seed: int) -> Attempt:
@@ -161,7 +161,7 @@ def require_same_world(model: LatentVideoModel, world: World, path: Path) -> Non
         raise CheckpointError(f"{path} was trained in another world than the scene: {'; '.join(found)}. Change `scene`, or train on it")
 
 
-def _sentence(task: Task, episode: Episode, attempt: Attempt, distances: list[float], video: str, sheet: str) -> str:
+def _sentence(task: Task, episode: EpisodeResult, attempt: Attempt, distances: list[float], video: str, sheet: str) -> str:
     progress, seconds = attempt.progress, np.asarray(episode.decision_seconds) * 1e3
     moderate = "no" if progress.moderate_step is None else f"yes, at step {progress.moderate_step}"
     strict = "no" if progress.strict_step is None else f"yes, at step {progress.strict_step}"

@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from robo_dream import config
+from robo_dream.config import dump
 from robo_dream.data.episode import Episode
 from robo_dream.data.spec import CameraSpec, DatasetSpec, Storage
 from sim.adapters.catalogue import EnvironmentConfig, build_environment
 from sim.scripts import ScriptConfig, behaviours, scripted_episode
 from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_episode
 from sim.tabletop.scene import SceneConfig
-from sim.tabletop.start import Look, LookConfig
+from sim.tabletop.start import VisualRandomization, VisualRandomizer
 from sim.tabletop.world import World
 
 
@@ -37,7 +37,7 @@ class Player(Protocol):
         ...
 
     def playing(self) -> AbstractContextManager[Callable[[int], Episode]]:
-        """Plays the episode of a seed, as often as wanted."""
+        """Plays the episode of a seed, as often as config."""
         ...
 
 
@@ -50,7 +50,7 @@ class ScenePlayer:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        return {"play": config.dump(self.play), "scene": config.dump(self.scene)}
+        return {"play": dump(self.play), "scene": dump(self.scene)}
 
     def spec(self, split: Split) -> DatasetSpec:
         with World(self.scene) as world:
@@ -69,7 +69,7 @@ class ScenePlayer:
     @contextmanager
     def playing(self) -> Iterator[Callable[[int], Episode]]:
         with World(self.scene) as world:
-            look = Look(world, self.play.look) if self.play.look != LookConfig() else None
+            look = VisualRandomizer(world, self.play.look) if self.play.look != VisualRandomization() else None
 
             def play(seed: int) -> Episode:
                 episode = play_episode(world, seed, self.play, look)
@@ -93,13 +93,13 @@ class EnvironmentPlayer:
     def recipe(self) -> dict[str, Any]:
         with build_environment(self.world) as environment:
             about = dict(environment.about)
-        return {"script": config.dump(self.script), "world": config.dump(self.world), "about": about}
+        return {"script": dump(self.script), "world": dump(self.world), "about": about}
 
     def spec(self, split: Split) -> DatasetSpec:
         with build_environment(self.world) as environment:
             return DatasetSpec(
                 environment.action_spec, environment.cameras, sim_state_size=len(environment.state),
-                num_objects=len(environment.moment().object_poses), skills=behaviours(environment),
+                num_objects=len(environment.ground_truth().object_poses), skills=behaviours(environment),
                 robot_type=f"{self.world.kind} {self.world.env}", storage=split.storage, seed=split.seed, test_fraction=split.test_fraction,
                 picture_every=self.script.picture_every if environment.cameras else 1,
             )  # fmt: skip

@@ -10,7 +10,7 @@ from robo_dream.recording.record import RUN
 from robo_dream.viewer.questions import Choices, Preset
 
 _MAX_RUNS = 40
-_UNASKED = ("guarded", "do_nothing", "random")  # the default, and what needs no imagination
+_UNASKED = ("policy_guided", "zero_action", "random")  # the default, and what needs no imagination
 _SMALLER = {"cem": ("planner.num_samples=100", "planner.num_iterations=5"), "mppi": ("planner.num_samples=128",)}  # seconds, not a minute
 
 
@@ -35,8 +35,8 @@ def _presets(values: Mapping[str, Any], decision: Decision) -> Iterator[Preset]:
         yield Preset("2 more iterations", (f"planner.num_iterations={iterations + 2}",))
     if isinstance(horizon, int) and horizon > 1:
         yield Preset("half the look-ahead", (f"planner.horizon={horizon // 2}",))
-    if values.get("proposals.inverse") is True and values.get("planner.kind") != "direct":
-        yield Preset("no learned suggestions", ("proposals.inverse=false",))
+    if values.get("proposals.policy") is True and values.get("planner.kind") != "policy_alone":
+        yield Preset("no learned proposals", ("proposals.policy=false",))
     for key, value in values.items():
         if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and value > 0 and values.get("cost.pose"):
             yield Preset(f"twice {key.rpartition('.')[2]}", (f"{key}={2 * value:g}",))

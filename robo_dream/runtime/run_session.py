@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robo_dream import config
 from robo_dream.cli.run import DrawnGoal, PairGoal, RunConfig
-from robo_dream.control.episode import Episode, EpisodeEnd
-from robo_dream.control.loop import run_episode, scripted_episode
+from robo_dream.config import dump
+from robo_dream.control.episode import EpisodeEnd, EpisodeResult
+from robo_dream.control.loop import run_episode, run_script
 from robo_dream.embodiment import ArmState
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
@@ -18,7 +18,7 @@ from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
 from robo_dream.runtime.arms import lets_go
-from robo_dream.runtime.connected import Connected, Events, connected, eyes_of
+from robo_dream.runtime.connected import Connected, Events, camera_setup_of, connected
 from robo_dream.runtime.goals import goal_of
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.runtime.plan_episode import Referee, drawing, require_same_world
@@ -27,24 +27,24 @@ from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
 
 
-def run_session(wanted: RunConfig, dry: bool) -> int:
+def run_session(config: RunConfig, dry: bool) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it."""
-    path = wanted.checkpoint if wanted.policy == "imagination" else None
-    model = None if path is None else compose.load_checkpoint_model(path, wanted.device, wanted.compiled, wanted.precision)
-    folder = wanted.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    events, eyes = Events(), eyes_of(wanted, model)
-    with connected(wanted, eyes, dry, events) as bench:
-        if wanted.twin and model is not None and path is not None:
+    path = config.checkpoint if config.policy == "imagination" else None
+    model = None if path is None else compose.load_checkpoint_model(path, config.device, config.compiled, config.precision)
+    folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    events, eyes = Events(), camera_setup_of(config, model)
+    with connected(config, eyes, dry, events) as bench:
+        if config.twin and model is not None and path is not None:
             require_same_world(model, bench.world, path)
-        print(f"connected: {wanted.arm.kind}{' (twin)' if wanted.twin else ''}, {' and '.join(eyes.cameras)}{', dry run' if dry else ''}")
+        print(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(eyes.cameras)}{', dry run' if dry else ''}")
         if model is None:
             print(f"the moves come from the {ORACLE}")
         print("space, e or escape: emergency stop   Ctrl-C: decelerate and hold", flush=True)
-        episode, referee = _episode(wanted, model, bench, events, folder, dry)
+        episode, referee = _episode(config, model, bench, events, folder, dry)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
     distances = None if referee is None else referee.distances
     verdict = "" if referee is None else "success" if referee.reached else "not reached"
-    video = write_video(folder / "video.mp4", episode_pictures(run, draw, wanted.video, distances, verdict), wanted.video.fps)
+    video = write_video(folder / "video.mp4", episode_pictures(run, draw, config.video, distances, verdict), config.video.fps)
     sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
     print(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
@@ -59,31 +59,31 @@ class TwinReferee(Referee):
 
 
 def _episode(
-    wanted: RunConfig, model: LatentVideoModel | None, bench: Connected, events: Events, folder: Path, dry: bool
-) -> tuple[Episode, TwinReferee | None]:
+    config: RunConfig, model: LatentVideoModel | None, bench: Connected, events: Events, folder: Path, dry: bool
+) -> tuple[EpisodeResult, TwinReferee | None]:
     if model is None:
         assert bench.attempt is not None  # see `require_policy`
         goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation(bench.world)
         pictures = {name: frame.image for name, frame in seen.frames.items()}
         made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
     else:
-        assert wanted.checkpoint is not None
-        goal, pictures = goal_of(wanted.goal, model, bench)
+        assert config.checkpoint is not None
+        goal, pictures = goal_of(config.goal, model, bench)
         made_by = {
-            "policy": wanted.policy,
-            "planning": config.dump(wanted.planning),
-            "checkpoint": str(wanted.checkpoint),
-            "checkpoint_sha256": checkpoint.sha256(wanted.checkpoint),
+            "policy": config.policy,
+            "planning": dump(config.planning),
+            "checkpoint": str(config.checkpoint),
+            "checkpoint_sha256": checkpoint.sha256(config.checkpoint),
             "made_with": made_with(model.device),
         }
     about = {
-        "task": wanted.goal.task if isinstance(wanted.goal, PairGoal | DrawnGoal) else wanted.goal.kind,
-        "seed": wanted.seed,
-        "goal": _goal_words(wanted, dry),
-        "config": config.dump(wanted),
-        "moves": config.dump(bench.arm.limits),
+        "task": config.goal.task if isinstance(config.goal, PairGoal | DrawnGoal) else config.goal.kind,
+        "seed": config.seed,
+        "goal": _goal_words(config, dry),
+        "config": dump(config),
+        "moves": dump(bench.arm.limits),
         "action_spec": bench.arm.action_spec.to_json(),
-        "loop": config.dump(wanted.loop),
+        "loop": dump(config.loop),
         **made_by,
     }
     referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
@@ -92,18 +92,18 @@ def _episode(
         common = {"truth": None if bench.view is None else bench.view.truth, "is_done": referee, "on_step": writer.on_step}
         if model is None:
             assert bench.attempt is not None
-            oracle = Oracle(bench.world, bench.attempt, wanted.seed)
-            episode = scripted_episode(bench.arm, bench.cameras, bench.clock, oracle, wanted.loop, **common)
+            oracle = Oracle(bench.world, bench.attempt, config.seed)
+            episode = run_script(bench.arm, bench.cameras, bench.clock, oracle, config.loop, **common)
         else:
-            planner = compose.build_planner(wanted.planning.planner, model, wanted.planning.cost, wanted.planning.proposals)
+            planner = compose.build_planner(config.planning.planner, model, config.planning.cost, config.planning.proposals)
             episode = run_episode(
-                bench.arm, bench.cameras, bench.clock, model, planner, goal, wanted.loop, wanted.seed,
+                bench.arm, bench.cameras, bench.clock, model, planner, goal, config.loop, config.seed,
                 on_decision=writer.on_decision, **common,
             )  # fmt: skip
         if referee is not None:
             referee(episode.observations[-1])
         last = episode.observations[-1]
-        torque = _torque_reasons(wanted, last.arm)
+        torque = _torque_reasons(config, last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
             "distances": [] if referee is None else referee.distances, "torque": list(torque),
@@ -117,17 +117,17 @@ def _episode(
     return episode, referee
 
 
-def _torque_reasons(wanted: RunConfig, state: ArmState) -> tuple[str, ...]:
+def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:
     """Why the arm is held on leaving; empty where its driver lets go."""
-    if not lets_go(wanted.arm):
-        return (f"the controller of an arm of kind {wanted.arm.kind!r} holds it",)
-    return rest_reasons(state, None if wanted.rest_pose is None else np.asarray(wanted.rest_pose), wanted.loop.limits.rest_tolerance)
+    if not lets_go(config.arm):
+        return (f"the controller of an arm of kind {config.arm.kind!r} holds it",)
+    return rest_reasons(state, None if config.rest_pose is None else np.asarray(config.rest_pose), config.loop.limits.rest_tolerance)
 
 
-def _goal_words(wanted: RunConfig, dry: bool) -> str:
-    goal = wanted.goal
+def _goal_words(config: RunConfig, dry: bool) -> str:
+    goal = config.goal
     task = f"{goal.task} as " if isinstance(goal, PairGoal | DrawnGoal) else ""
-    return f"{task}{goal.kind}{' on a twin' if wanted.twin else ''}{', dry run' if dry else ''}"
+    return f"{task}{goal.kind}{' on a twin' if config.twin else ''}{', dry run' if dry else ''}"
 
 
 def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,7 +135,7 @@ def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {}
 
 
-def _sentence(episode: Episode, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
+def _sentence(episode: EpisodeResult, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
     seconds = np.asarray(episode.decision_seconds) * 1e3
     timing = "no decision"
     if len(seconds):

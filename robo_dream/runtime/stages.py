@@ -11,25 +11,25 @@ from robo_dream.safety.limits import SafetyLimits
 from sim import environment as environments
 from sim.devices import EnvironmentArm, EnvironmentCamera, EnvironmentClock
 from sim.environment import Environment
-from sim.ground_truth import Moment, moment_of
+from sim.ground_truth import GroundTruth, ground_truth_of
 from sim.tabletop.arm import SimClock, guarded_tool_arm
 from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.task import Judge, goal_observation, moment_at
+from sim.tabletop.tasks.task import Criterion, goal_observation, ground_truth_at
 from sim.tabletop.world import SimCamera, World
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`moment` and `truth` are for scores, and for the row of true physics; nothing else may read them."""
+    """`ground_truth` and `truth` are for scores, and for the row of true physics; nothing else may read them."""
 
     arm: RobotArm
     cameras: Sequence[Camera]
     clock: Clock
     limits: SafetyLimits
-    judge: Judge
-    goal: Moment
+    criterion: Criterion
+    goal: GroundTruth
     goal_observation: Observation
-    moment: Callable[[], Moment]
+    ground_truth: Callable[[], GroundTruth]
     truth: Callable[[], Mapping[str, np.ndarray]]
 
 
@@ -39,18 +39,18 @@ def scene_stage(world: World, manifest: Manifest, pair: int, cameras: Sequence[s
     world.set_state(manifest.starts[pair])
     return Stage(
         guarded_tool_arm(world, limits), [SimCamera(world, name) for name in cameras], SimClock(world), limits, task_named(manifest.task),
-        moment_at(world, goal), goal_observation(world, goal), lambda: moment_of(world), world.truth,
+        ground_truth_at(world, goal), goal_observation(world, goal), lambda: ground_truth_of(world), world.truth,
     )  # fmt: skip
 
 
 def environment_stage(environment: Environment, manifest: Manifest, pair: int, cameras: Sequence[str]) -> Stage:
-    """A world that others wrote. Its arm cannot break, so a model in doubt of where the hand is acts all the same."""
+    """A world that others wrote. Its arm cannot break, so a model in uncertainty of where the hand is acts all the same."""
     goal = manifest.goals[pair]
     environment.set_state(manifest.starts[pair])
     arm = EnvironmentArm(environment)
     return Stage(
         arm, [EnvironmentCamera(environment, name) for name in cameras], EnvironmentClock(environment, arm),
-        SafetyLimits(max_hand_error=float("inf")), environments.task_named(environment, manifest.task).judge,
-        environments.moment_at(environment, goal), environments.goal_observation(environment, goal), environment.moment,
+        SafetyLimits(max_tool_error=float("inf")), environments.task_named(environment, manifest.task).criterion,
+        environments.ground_truth_at(environment, goal), environments.goal_observation(environment, goal), environment.ground_truth,
         lambda: environments.truth(environment),
     )  # fmt: skip

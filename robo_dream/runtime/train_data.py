@@ -1,4 +1,4 @@
-"""What a training reads: pictured play for the world model, and demonstrations for the inverse model where they are given."""
+"""What a training reads: pictured play for the world model, and demonstrations for the policy where they are given."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robo_dream.runtime.progress import Bars
 from robo_dream.data.cache import Datasets, FrameCache, build_cache, open_dataset
 from robo_dream.data.reader import Dataset
 from robo_dream.errors import DataError
+from robo_dream.runtime.progress import Bars
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
 from robo_dream.training.perception import sighted_pictures
@@ -51,7 +51,7 @@ def open_training_data(
                 f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
                 f"leave those episodes out, or name it in datasets"
             )
-        if training.inverse.sight_errors > 0:
+        if training.policy.perception_noise > 0:
             sighted_pictures(play)
     imitated_frames(shown or play, training)
     return TrainingData(play, shown, {name: _recipe(source) for name, source in sources.items()})

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from robo_dream import config
+from robo_dream.config import parse
 from robo_dream.errors import DataError
 from robo_dream.imagination import Goal, Plan
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime import compose
@@ -33,7 +33,7 @@ Terms = Mapping[str, Float[np.ndarray, " horizon"]]
 class Asked:
     """What `--what-if` can change of a decision: how it is planned, the seed of its search, and the goal."""
 
-    planner: PlannerConfig = field(default_factory=GuardedConfig)
+    planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     seed: int = 0
@@ -86,7 +86,7 @@ def what_if(run: RunRecord, step: int, changes: Sequence[str], out: Path | None 
 
 def asked_for(about: Mapping[str, Any], root: Path, decision: Decision, changes: Sequence[str]) -> Asked:
     """What `changes` (`key=value` of `Asked`) ask for; raises `ConfigError` for an unknown key."""
-    return config.parse(Asked, {**about.get("planning", {}), "seed": decision.seed}, f"{root}/run.json", changes)
+    return parse(Asked, {**about.get("planning", {}), "seed": decision.seed}, f"{root}/run.json", changes)
 
 
 def replanned(setting: Setting, about: Mapping[str, Any], root: Path, decision: Decision, changes: Sequence[str]) -> Replanned:
@@ -141,11 +141,11 @@ def in_words(found: Replanned, model: LatentVideoModel) -> str:
 def _judged(
     cost: CostConfig, model: LatentVideoModel, question: Question, plans: tuple[torch.Tensor, torch.Tensor]
 ) -> tuple[Judged, Judged]:
-    judge = build_cost(cost, model, model.distance)
+    costing = build_cost(cost, model, model.distance)
 
     def judged(actions: torch.Tensor) -> Judged:
         with torch.no_grad():
-            costs = judge(model.imagine(question.belief, actions[None, None]), question.goal)
+            costs = costing(model.imagine(question.belief, actions[None, None]), question.goal)
         return Judged(float(costs.total[0, 0]), {name: term[0, 0].cpu().numpy() for name, term in costs.terms.items()})
 
     return judged(plans[0]), judged(plans[1])
@@ -159,8 +159,8 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
     if asked.goal is not None:
         other = read_run(find_record(asked.goal)).goal
         if other.latent.shape != question.belief.latent.shape[1:]:
-            wanted = question.belief.latent.shape[1]
-            raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {wanted}; take one of its own")
+            config = question.belief.latent.shape[1]
+            raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {config}; take one of its own")
         positions = [None if pos is None else torch.tensor(pos, device=model.device)[None] for pos in (other.object_pos, other.tool_pos)]
         goal = Goal(torch.tensor(other.latent, device=model.device)[None], *positions)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)

@@ -58,7 +58,7 @@ class CollisionCheck:
         self._solid = np.flatnonzero(~is_free & ~self._is_fixed & ((model.geom_contype != 0) | (model.geom_conaffinity != 0)))
         if not len(self._solid):
             raise ConfigError("the arm's model has no part that collides; give its links collision geometry")
-        margin = max(self._clearance.links, self._clearance.hand, 0.0)
+        margin = max(self._clearance.links, self._clearance.gripper, 0.0)
         model.geom_margin[:] = 0.0
         model.geom_margin[self._solid] = margin
         self._corners = self._local_corners()
@@ -75,14 +75,14 @@ class CollisionCheck:
         found = [*self._contacts(), *self._outside()]
         return tuple(sorted(found, key=lambda breach: -breach.depth))
 
-    def worse(self, wanted: Sequence[Breach], present: Sequence[Breach], slack: float = 5e-4) -> tuple[Breach, ...]:
-        """Those of `wanted` that are deeper than in `present` by more than `slack` metres: an arm that is too near may move away."""
+    def worse(self, desired: Sequence[Breach], present: Sequence[Breach], slack: float = 5e-4) -> tuple[Breach, ...]:
+        """Those of `desired` that are deeper than in `present` by more than `slack` metres: an arm that is too near may move away."""
         depth = {(one.kind, one.parts): one.depth for one in present}
-        return tuple(one for one in wanted if one.depth > depth.get((one.kind, one.parts), 0.0) + slack)
+        return tuple(one for one in desired if one.depth > depth.get((one.kind, one.parts), 0.0) + slack)
 
-    def least(self, wanted: Sequence[Breach], present: Sequence[Breach]) -> tuple[Breach, ...]:
+    def least(self, desired: Sequence[Breach], present: Sequence[Breach]) -> tuple[Breach, ...]:
         """Those that are left of `present`, no deeper than there: what a way out keeps to, or `slack` would add up to a way in."""
-        depth = {(one.kind, one.parts): one.depth for one in wanted}
+        depth = {(one.kind, one.parts): one.depth for one in desired}
         left = [one for one in present if (one.kind, one.parts) in depth]
         return tuple(replace(one, depth=min(one.depth, depth[one.kind, one.parts])) for one in left)
 
@@ -96,7 +96,7 @@ class CollisionCheck:
             if self._is_hand[first] and self._is_hand[second]:
                 continue
             is_table = bool(self._is_fixed[second])
-            room = self._clearance.hand if is_table and self._is_hand[first] else self._clearance.links
+            room = self._clearance.gripper if is_table and self._is_hand[first] else self._clearance.links
             if dist < room:
                 parts = (self._name(first), self._name(second))
                 key = ("table" if is_table else "self", parts)
@@ -135,7 +135,7 @@ class CollisionCheck:
         return False
 
     def _within(self, body: int, hand: str | None) -> bool:
-        wanted = -1 if hand is None else self._model.body(hand).id
-        while body and body != wanted:
+        desired = -1 if hand is None else self._model.body(hand).id
+        while body and body != desired:
             body = int(self._model.body_parentid[body])
-        return body == wanted
+        return body == desired

@@ -28,7 +28,7 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """A joint target (closure last), when it was given, and how long its way should take. Seconds."""
 
     target: Target
@@ -79,7 +79,7 @@ class Guard:
         self._collision = collision
         self._motion: Motion | None = None  # None: nothing of ours is on the wire
         self._stop: _Stop | None = None
-        self._wanted: Wanted | None = None
+        self._requested: Request | None = None
         self._not_before = -np.inf  # targets that were given by then are not gone for (again)
         self._begun = 0.0  # when the present target was first seen
         self._origin = np.zeros(0)
@@ -89,7 +89,7 @@ class Guard:
         self._events: deque[SafetyEvent] = deque()
         self._clipped: dict[str, float] = {}
         self._is_gap = False
-        self._has_given_up = False  # the present target: nobody has said for long that it is still wanted
+        self._has_given_up = False  # the present target: nobody has said for long that it is still requested
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -106,9 +106,9 @@ class Guard:
         """Where the arm will be when it has done what it was last told; None when nothing of ours is on the wire."""
         if self._motion is None:
             return None
-        if self._wanted is None or self._stop is not None or self._has_given_up:
+        if self._requested is None or self._stop is not None or self._has_given_up:
             return rest_of(self._motion, self.motion_limits)
-        return np.clip(self._wanted.target, self.motion_limits.low, self.motion_limits.high)
+        return np.clip(self._requested.target, self.motion_limits.low, self.motion_limits.high)
 
     @property
     def is_latched(self) -> bool:
@@ -150,10 +150,10 @@ class Guard:
         self._events.clear()
         return events
 
-    def tick(self, now: float, state: ArmState | None, wanted: Wanted | None) -> tuple[Target, Verdict]:
-        """The next command. `state` is the newest, None when the arm did not answer; `wanted` the newest target, None before the first.
+    def tick(self, now: float, state: ArmState | None, requested: Request | None) -> tuple[Target, Verdict]:
+        """The next command. `state` is the newest, None when the arm did not answer; `requested` the newest target, None before the first.
 
-        Ages are counted from `now`, so `state.time`, `wanted.time` and `now` are of one clock. Raises `ContractError` for a state of
+        Ages are counted from `now`, so `state.time`, `requested.time` and `now` are of one clock. Raises `ContractError` for a state of
         another arm.
         """
         if state is not None and np.shape(state.joint_pos) != (len(self.motion_limits.names) - 1,):
@@ -169,7 +169,7 @@ class Guard:
             self._not_before = max(self._not_before, now)
             command = self._stopping(state, bool(problem))
         else:
-            command = self._following(now, state, wanted) if state is not None else self._command(state)
+            command = self._following(now, state, requested) if state is not None else self._command(state)
         if self._motion is not None:
             self._note(now, self._motion.command)
             act = act or Act.SEND
@@ -210,7 +210,7 @@ class Guard:
     def _begin_stop(self, now: float, stop: _Stop) -> None:
         if self._stop is not None and (self._stop.latched or not stop.latched):
             return  # the first reason stands, unless a graver stop comes
-        self._stop, self._wanted = stop, None
+        self._stop, self._requested = stop, None
         self._event(now, "emergency stop" if stop.hard and stop.latched else "stop", stop.reason)
         if stop.hard:
             self._motion = None  # the driver's stop decides where the arm comes to rest
@@ -231,7 +231,7 @@ class Guard:
             f"allowed {self._max_tracking_error:.3g} rad. See what blocks it, then reset"
         )
         self._event(now, "latched stop", reason, error=float(off[joint]), allowed=self._max_tracking_error)
-        self._stop, self._wanted, self._motion = _Stop(reason, latched=True, hard=True), None, None
+        self._stop, self._requested, self._motion = _Stop(reason, latched=True, hard=True), None, None
         self._forget()
         return True
 
@@ -244,15 +244,15 @@ class Guard:
             self._stop = None
         return self._command(state)
 
-    def _following(self, now: float, state: ArmState, wanted: Wanted | None) -> Target:
-        if wanted is not None and wanted.time > self._not_before and not self._took(now, state, wanted):
+    def _following(self, now: float, state: ArmState, requested: Request | None) -> Target:
+        if requested is not None and requested.time > self._not_before and not self._took(now, state, requested):
             return self._command(state)
-        if self._motion is None or self._wanted is None:
+        if self._motion is None or self._requested is None:
             return self._command(state)
-        target, limits, before = self._wanted.target, self.limits, self._motion
-        elapsed, duration = now - self._begun, self._wanted.duration
+        target, limits, before = self._requested.target, self.limits, self._motion
+        elapsed, duration = now - self._begun, self._requested.duration
         dt = self.motion_limits.dt
-        gap = now - self._wanted.time
+        gap = now - self._requested.time
         allowed = max(limits.max_command_gap, duration) + 0.5 * dt  # a command that comes on its beat is not late
         if gap > allowed and not self._is_gap:
             self._event(now, "hold", f"no command for {gap:.3f} s; allowed {allowed:.3f} s", gap=gap, allowed=allowed)
@@ -268,30 +268,30 @@ class Guard:
         self._motion = self._unblocked(now, before, after)
         return self._command(state)
 
-    def _took(self, now: float, state: ArmState, wanted: Wanted) -> bool:
-        """Makes `wanted` the target to go for; a first one must begin where the arm is."""
-        self._not_before = wanted.time
+    def _took(self, now: float, state: ArmState, requested: Request) -> bool:
+        """Makes `requested` the target to go for; a first one must begin where the arm is."""
+        self._not_before = requested.time
         if self._motion is None:
             present = np.append(state.joint_pos, state.gripper)
             told = present if state.joint_target is None else np.append(state.joint_target, state.target_gripper)
             lead = np.abs(told - present)[:-1].max()
             if lead > self.limits.max_tracking_error or not np.isfinite(told).all():
                 told = present  # what the arm says it was told is not where it is
-            reach = self.limits.max_first_error + self.motion_limits.speed * wanted.duration
-            away = np.abs(wanted.target - told)
+            reach = self.limits.max_first_error + self.motion_limits.speed * requested.duration
+            away = np.abs(requested.target - told)
             away[-1] = 0.0  # a hand may close from wherever it is
             if (away > reach).any():
                 joint = int(np.argmax(away - reach))
                 reason = (
                     f"the first target of {self.motion_limits.names[joint]} is {away[joint]:.3f} rad from the present pose; "
-                    f"allowed {self.limits.max_first_error} rad and what it can go in {wanted.duration:.3g} s"
+                    f"allowed {self.limits.max_first_error} rad and what it can go in {requested.duration:.3g} s"
                 )
                 self._begin_stop(now, _Stop(reason, latched=False, hard=False))
                 return False
             self._motion = at_rest(told)
             self._note(now, told)
             self._breaches = self._look(self._motion)
-        self._wanted, self._begun, self._origin, self._is_gap = wanted, now, self._motion.command.copy(), False
+        self._requested, self._begun, self._origin, self._is_gap = requested, now, self._motion.command.copy(), False
         self._has_given_up = False
         return True
 
@@ -328,18 +328,18 @@ class Guard:
     def _forget(self) -> None:
         self._told.clear()
         self._breaches = ()
-        self._wanted = None
+        self._requested = None
 
     def _note_clips(self, now: float, held: Mapping[str, int], before: Motion, reference: Target) -> None:
         limits = self.motion_limits
         allowed = {"speed": limits.speed, "acceleration": limits.acceleration}
         for kind, joint in held.items():
-            wanted = (reference[joint] - before.command[joint]) / limits.dt
+            requested = (reference[joint] - before.command[joint]) / limits.dt
             if kind == "acceleration":
-                wanted = (wanted - before.velocity[joint]) / limits.dt
-            numbers = {"wanted": float(reference[joint]), "low": float(limits.low[joint]), "high": float(limits.high[joint])}
+                requested = (requested - before.velocity[joint]) / limits.dt
+            numbers = {"requested": float(reference[joint]), "low": float(limits.low[joint]), "high": float(limits.high[joint])}
             if kind != "position":
-                numbers = {"wanted": float(wanted), "allowed": float(allowed[kind][joint])}
+                numbers = {"requested": float(requested), "allowed": float(allowed[kind][joint])}
             self._note_once(now, "clip", f"{limits.names[joint]} is kept to its {kind} limit", kind, **numbers)
 
     def _note_once(self, now: float, kind: str, reason: str, what: str, **numbers: float) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from robo_dream.embodiment import ActionSpec, ArmState, Clock, RobotArm, WallClock
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
 from robo_dream.recording.events import SafetyEvent
-from robo_dream.safety.guard import Act, Guard, Verdict, Wanted
+from robo_dream.safety.guard import Act, Guard, Request, Verdict
 
 _log = logging.getLogger(__name__)
 _FIRST_STATE = 2.0  # s that an arm may take to answer for the first time
@@ -47,7 +47,7 @@ class GuardThread:
         self._made: Guard | None = guard if isinstance(guard, Guard) else None
         self._on_event, self._on_tick = on_event, on_tick
         self.command_dt = command_dt
-        self._wanted: Wanted | None = None
+        self._requested: Request | None = None
         self._state: ArmState | None = None
         self._verdict: Verdict | None = None
         self._is_halted = False  # by an emergency stop, until reset: nothing is sent even if a tick is under way
@@ -109,7 +109,7 @@ class GuardThread:
             raise SafetyStopError(f"the guard is not running{': ' + self._fault if self._fault else ''}; enter the arm first")
         if reasons := self.guard.reasons:
             raise SafetyStopError("; ".join(reasons))
-        self._wanted = Wanted(target, now, self.command_dt)
+        self._requested = Request(target, now, self.command_dt)
         limits = self.guard.motion_limits
         return np.clip(target, limits.low, limits.high)
 
@@ -149,7 +149,7 @@ class GuardThread:
         except Exception as error:  # of whatever kind: the guard counts how long the arm has been silent, and stops it
             self._fault = f"{type(error).__name__}: {error}"
         with self._wire:
-            command, verdict = self.guard.tick(self._clock.now(), self._state, self._wanted)
+            command, verdict = self.guard.tick(self._clock.now(), self._state, self._requested)
             try:
                 if verdict.act == Act.STOP:
                     self._driver.stop()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from robo_dream.embodiment import ActionSpec, ArmState, Clock, RobotArm
 from robo_dream.errors import ContractError, SafetyStopError
 from robo_dream.recording.events import SafetyEvent
-from robo_dream.safety.guard import Act, Guard, Wanted
+from robo_dream.safety.guard import Act, Guard, Request
 
 
 class GuardedArm:
@@ -39,11 +39,11 @@ class GuardedArm:
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         now = self._clock.now()
         try:
-            wanted = Wanted(self._guard.checked(now, action), now, self.action_spec.control_dt)
+            requested = Request(self._guard.checked(now, action), now, self.action_spec.control_dt)
         except ContractError:
             self._tell(self._guard.take_events())
             raise
-        command, verdict = self._guard.tick(now, self._driver.state(), wanted)
+        command, verdict = self._guard.tick(now, self._driver.state(), requested)
         self._tell(verdict.events)
         if verdict.act == Act.STOP:
             self._driver.stop()

@@ -18,11 +18,11 @@ class Clearance:
     """How much room is kept. Metres, world frame."""
 
     links: float = 0.01  # between links of the arm, and between links and table
-    hand: float = 0.0  # between hand and table: a hand that picks from the table must come close to it
+    gripper: float = 0.0  # between hand and table: a hand that picks from the table must come close to it
     workspace: tuple[Corner, Corner] | None = None  # low and high corner of the box that every link and finger stays in; None: no box
 
     def __post_init__(self) -> None:
-        for name in ("links", "hand"):
+        for name in ("links", "gripper"):
             if not -0.05 <= getattr(self, name) <= 0.2:
                 raise ConfigError(f"clearance.{name} is {getattr(self, name)} m; allowed is -0.05 to 0.2")
         if self.workspace is not None and not np.less(*self.workspace).all():
@@ -44,7 +44,7 @@ class SafetyLimits:
     max_state_age: float = 0.05  # s; half a control step at 10 Hz (MoveIt Servo stops at 0.1 s)
     max_repeated_frames: int = 3  # control steps in a row that show the same exposure; then the camera is frozen
     max_plan_age: float = 0.5  # s from observation to first action; older plans are not started
-    max_hand_error: float = 0.03  # m; the released model is never beyond 0.023 in the scene it knows (benchmarks/trust.py)
+    max_tool_error: float = 0.03  # m; the released model is never beyond 0.023 in the scene it knows (benchmarks/trust.py)
     max_consecutive_holds: int = 5  # decisions in a row without a plan to trust
     max_late_steps: int = 5  # control steps that the last plan is followed on when the next one is late; then the arm stops
 
@@ -65,9 +65,9 @@ class SafetyLimits:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"SafetyLimits.{name} is {value} s; allowed is any positive number of seconds")
-        for name in ("max_hand_error", "max_tracking_error"):
+        for name in ("max_tool_error", "max_tracking_error"):
             if not getattr(self, name) > 0:
-                unit = "m" if name == "max_hand_error" else "rad"
+                unit = "m" if name == "max_tool_error" else "rad"
                 raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)} {unit}; allowed is any positive number, or .inf")
         for name in ("max_repeated_frames", "max_consecutive_holds"):
             if getattr(self, name) < 1:
@@ -173,15 +173,15 @@ def plan_age_reasons(age: float, limits: SafetyLimits) -> tuple[str, ...]:
 def belief_reasons(believed: Float[np.ndarray, "3"], state: ArmState, limits: SafetyLimits) -> tuple[str, ...]:
     """Why what the model believes to see must not be acted on: it sees the tool elsewhere than the joints have it.
 
-    The one thing that is known for sure of every picture is where the arm is. Eyes that are wrong about it (another light, a camera
+    The one thing that is known for sure of every picture is where the arm is. CameraSetup that are wrong about it (another light, a camera
     that was knocked) are wrong about the object too. Of beliefs in which the object is more than 2 cm off, a limit of 1 cm tells 82 % and
     one of 3 cm 20 %, among them 41 % of those under a dim lamp (benchmarks/trust.py).
     """
     error = float(np.linalg.norm(np.asarray(believed, float) - state.tool_pos))
-    if error <= limits.max_hand_error:
+    if error <= limits.max_tool_error:
         return ()
     return (
-        f"the model sees the tool {error:.3f} m from where the joints have it; allowed {limits.max_hand_error} m. "
+        f"the model sees the tool {error:.3f} m from where the joints have it; allowed {limits.max_tool_error} m. "
         "Compare light and cameras with those it was trained on",
     )
 

@@ -63,7 +63,7 @@ def toward(motion: Motion, target: Joints, limits: MotionLimits, is_end: bool = 
     """
     dt, step_v = limits.dt, limits.acceleration * limits.dt
     inside = np.clip(target, limits.low, limits.high)
-    wanted = (inside - motion.command) / dt
+    desired = (inside - motion.command) / dt
     reachable = limits.speed * (1 + _ROUNDING)
     up, down = motion.velocity + step_v * (1 + _ROUNDING), motion.velocity - step_v * (1 + _ROUNDING)
     room_up, room_down = limits.high - motion.command, motion.command - limits.low
@@ -73,14 +73,14 @@ def toward(motion: Motion, target: Joints, limits: MotionLimits, is_end: bool = 
         room_down = np.where(gap <= 0, np.minimum(room_down, -gap), room_down)
     most = np.minimum(_fastest(room_up, step_v, dt), reachable)
     least = -np.minimum(_fastest(room_down, step_v, dt), reachable)
-    velocity = np.clip(wanted, least, most)
+    velocity = np.clip(desired, least, most)
     velocity = np.clip(velocity, down, up)  # last: a joint that is too fast brakes as fast as it may
-    exact = velocity == wanted
+    exact = velocity == desired
     command = np.where(exact, inside, motion.command + velocity * dt)
     beyond = {
         "position": np.abs(target - inside),
-        "speed": np.maximum(np.abs(wanted) - reachable, 0.0),
-        "acceleration": np.zeros_like(wanted) if is_end else np.maximum(wanted - up, 0.0) + np.maximum(down - wanted, 0.0),
+        "speed": np.maximum(np.abs(desired) - reachable, 0.0),
+        "acceleration": np.zeros_like(desired) if is_end else np.maximum(desired - up, 0.0) + np.maximum(down - desired, 0.0),
     }
     return Motion(command, velocity), {kind: int(np.argmax(by)) for kind, by in beyond.items() if by.any()}
 

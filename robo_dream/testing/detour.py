@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Goal, Imagination, StepCosts, Suggestions
+from robo_dream.imagination import Belief, Goal, Imagination, Proposals, StepCosts
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 
 OBSTACLE_RADIUS = 0.06  # m; an upright cylinder about the object of the latent, so that no way leads over it
 CLEARANCE = 0.01  # m around it that is charged too, so that a path between two imagined steps cannot cut the corner
 DISTANCE = 0.3  # m from tool to goal: 12 control steps at the limit, straight through
-ARC_STEPS = 18  # control steps of the suggested arcs
+ARC_STEPS = 18  # control steps of the proposed arcs
 
 
 def detour_model() -> PointMassModel:
@@ -42,10 +42,10 @@ class DetourCost:
     charge: float = 100.0
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
-        pose, wanted = self.model.poses(imagination.latents), self.model.poses(goal.latent)
+        pose, desired = self.model.poses(imagination.latents), self.model.poses(goal.latent)
         depth = OBSTACLE_RADIUS + CLEARANCE - (pose.tool_pos - pose.object_pos[..., 0, :])[..., :2].norm(dim=-1)
         terms = {
-            "goal": (pose.tool_pos - wanted.tool_pos[:, None, None]).norm(dim=-1),
+            "goal": (pose.tool_pos - desired.tool_pos[:, None, None]).norm(dim=-1),
             "obstacle": self.charge * depth.clamp(min=0),
         }
         return StepCosts(terms, (terms["goal"] + terms["obstacle"]).sum(dim=-1))
@@ -59,7 +59,7 @@ class TwoWays:
     left_share: float = 0.5
     name: str = "two_ways"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         limits = torch.as_tensor(self.model.action_spec.high)
         move_steps = min(num_steps, ARC_STEPS)
         along = torch.linspace(0, 1, move_steps + 1)
@@ -73,7 +73,7 @@ class TwoWays:
             moves = torch.zeros(num_samples, num_steps, len(limits))
             moves[:, :move_steps, :2] = ahead / move_steps + (width[:, None] * bulge)[..., None] * left
             rows.append(moves + 0.05 * limits * torch.randn(moves.shape, generator=generator))
-        return Suggestions(torch.stack(rows).clamp(-limits, limits))
+        return Proposals(torch.stack(rows).clamp(-limits, limits))
 
 
 def obstacle_distance(belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "batch sample"]:

@@ -105,7 +105,7 @@ class WorldModelSuite:
         poses = model.poses(latents)
         num_objects = poses.object_pos.shape[-2]
         assert poses.tool_pos.shape == (2, 3, 4, 3) and poses.object_pos.shape == (2, 3, 4, num_objects, 3)
-        assert poses.tool_turn.shape == (2, 3, 4, 2) and poses.object_turn.shape == (2, 3, 4, num_objects, 2)
+        assert poses.tool_yaw.shape == (2, 3, 4, 2) and poses.object_yaw.shape == (2, 3, 4, num_objects, 2)
         assert poses.gripper.shape == (2, 3, 4)
 
     def _belief(self, model: WorldModel, num_problems: int) -> Belief:

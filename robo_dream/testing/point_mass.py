@@ -102,7 +102,7 @@ def point_problems(num_problems: int, distance: float, seed: int) -> tuple[Belie
 
 @dataclass(frozen=True)
 class PointMassInverse:
-    """The exact inverse model of `PointMassModel`: straight to the goal as fast as the limits allow, or with noise of `std`."""
+    """The exact policy of `PointMassModel`: straight to the goal as fast as the limits allow, or with noise of `std`."""
 
     model: WorldModel  # a `PointMassModel`, or what fails like one
     std: float = 0.3  # fraction of the limits
@@ -110,7 +110,7 @@ class PointMassInverse:
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
         return goals
 
-    def suggest(
+    def propose(
         self,
         latents: Float[Tensor, "row channel"],
         aims: Float[Tensor, "row aim"],
@@ -124,7 +124,7 @@ class PointMassInverse:
     def follow(
         self, here: Belief, aims: Float[Tensor, "row aim"], chance: Float[Tensor, " row"], noise: Float[Tensor, "row block"]
     ) -> tuple[Float[Tensor, "row time action"], Imagination]:
-        actions = bounds_of(self.model.action_spec, here.latent).clip(self.suggest(here.latent, aims, chance, noise))
+        actions = bounds_of(self.model.action_spec, here.latent).clip(self.propose(here.latent, aims, chance, noise))
         return actions, self.model.imagine(here, actions[:, None])
 
 

@@ -9,7 +9,7 @@ from robo_dream.imagination import Belief, Goal, Proposer
 class ProposerSuite:
     """`class TestMyProposer(ProposerSuite)`."""
 
-    is_random = True  # whether other seeds give other suggestions
+    is_random = True  # whether other seeds give other proposals
     num_steps = 10  # control steps; a multiple of the action block
     tolerance = 0.0  # of actions between one batch and another
 
@@ -30,7 +30,7 @@ class ProposerSuite:
             actions = self.make().propose(belief, goal, num_samples, self.num_steps, range(len(belief.latent))).actions
             assert actions.shape == (len(belief.latent), num_samples, self.num_steps, spec.size)
 
-    def test_suggestions_are_within_the_limits(self) -> None:
+    def test_proposals_are_within_the_limits(self) -> None:
         belief, goal, spec = self.make_problems()
         actions = self.make().propose(belief, goal, 16, self.num_steps, range(len(belief.latent))).actions
         assert (actions >= torch.as_tensor(spec.low)).all() and (actions <= torch.as_tensor(spec.high)).all()
@@ -41,7 +41,7 @@ class ProposerSuite:
         first = proposer.propose(belief, goal, 4, self.num_steps, seeds).actions
         assert torch.equal(first, proposer.propose(belief, goal, 4, self.num_steps, seeds).actions)
 
-    def test_another_seed_gives_another_suggestion(self) -> None:
+    def test_another_seed_gives_another_proposal(self) -> None:
         if not self.is_random:
             return
         belief, goal, _ = self.make_problems()
@@ -50,7 +50,7 @@ class ProposerSuite:
         second = proposer.propose(belief, goal, 4, self.num_steps, [seed + 100 for seed in seeds]).actions
         assert not torch.equal(first, second)
 
-    def test_suggestions_do_not_depend_on_the_other_problems(self) -> None:
+    def test_proposals_do_not_depend_on_the_other_problems(self) -> None:
         belief, goal, _ = self.make_problems()
         proposer, seeds = self.make(), list(range(len(belief.latent)))
         together = proposer.propose(belief, goal, 4, self.num_steps, seeds).actions

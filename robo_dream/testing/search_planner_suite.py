@@ -7,7 +7,7 @@ import torch
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, PlanStatus
-from robo_dream.planning.baselines import DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.baselines import RandomConfig, RandomPlanner, ZeroActionConfig, ZeroActionPlanner
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.planner_suite import PlannerSuite, assert_same_plan
 from robo_dream.testing.point_mass import FailingModel
@@ -30,7 +30,7 @@ class SearchPlannerSuite(PlannerSuite):
     def test_beats_doing_nothing_and_moving_at_random(self) -> None:
         belief, goal, seeds = self.problems()
         total = self.planner().plan(belief, goal, seeds).total
-        idle = DoNothingPlanner(self.model(), self.cost(), DoNothingConfig()).plan(belief, goal, seeds).total
+        idle = ZeroActionPlanner(self.model(), self.cost(), ZeroActionConfig()).plan(belief, goal, seeds).total
         random = RandomPlanner(self.model(), self.cost(), RandomConfig()).plan(belief, goal, seeds).total
         assert (total < idle).all() and (total < random).all()
 

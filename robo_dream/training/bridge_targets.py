@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robo_dream.models.policy import AdjacentInverse
+from robo_dream.models.policy import InverseDynamics
 from robo_dream.models.policy_prior import on_the_way
 from robo_dream.training.frames import blocks_after
 
@@ -43,7 +43,7 @@ def bridge_targets(
 
 
 def bridge_loss(
-    inverse: AdjacentInverse, starts: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"], targets: BridgeTargets
+    inverse: InverseDynamics, starts: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"], targets: BridgeTargets
 ) -> Float[Tensor, ""]:
     """Squared error of the actions read off pairs of interpolated points (RWM, arXiv 2609.29171)."""
     read = inverse(on_the_way(starts, goals, targets.begins), on_the_way(starts, goals, targets.ends))

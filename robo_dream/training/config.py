@@ -21,16 +21,16 @@ class RepresentationConfig:
     unroll: int = 2  # imagined steps in a window
     decoded_frames: int = 2  # real frames decoded of each window; all of them cost more than they teach
     learning_rate: float = 1e-3
-    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    muon_lr: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03  # fraction of the steps
     weight_decay: float = 1e-2
     reconstruction: float = 1.0
     prediction: float = 0.3  # pictures of an imagined latent
     latent: float = 1.0  # unrolled latent dynamics
-    adjacent_inverse: float = 0.5  # keeps what matters for acting (RWM, arXiv 2609.29171)
+    inverse_dynamics: float = 0.5  # keeps what matters for acting (RWM, arXiv 2609.29171)
     bridge: float = 0.3  # the same, off interpolated latents between a frame and a later one
     bridge_consistency: float = 0.0  # interpolated latents against encoded ones: straightens the ways
-    goal_inverse: float = 0.1
+    goal_policy: float = 0.1
     pose: float = 1.0  # 0 switches the labels off
     covariance: float = 0.02  # VICReg (arXiv 2105.04906); its variance term is the encoder's normalisation
     pixel_focus: float = 4.0  # extra weight of pixels unlike the mean picture, where objects and arm are
@@ -39,7 +39,7 @@ class RepresentationConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch_windows", "unroll", "decoded_frames", "learning_rate")
-        _not_negative(self, "matrix_rate", "adjacent_inverse", "bridge", "bridge_consistency")
+        _not_negative(self, "muon_lr", "inverse_dynamics", "bridge", "bridge_consistency")
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class DreamConfig:
     batch: int = 512
     unroll: int = 8  # imagined steps on its own predictions
     learning_rate: float = 1e-3
-    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    muon_lr: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03
     weight_decay: float = 1e-2
     bootstrap: float = 0.5  # fraction of the windows that a head is weighted on
     shortest_goal: int = 5  # control steps
     longest_goal: int = 80  # trying again takes long
-    returns: float = 0.15  # fraction of the goals at which the tool is where it started and the object is not
+    returning_goals: float = 0.15  # fraction of the goals at which the tool is where it started and the object is not
     expectile: float = 0.9  # HILP (arXiv 2402.15567) takes 0.9 to 0.95
     target_rate: float = 0.005
     random_goals: float = 0.3  # fractions of the distance's goals
@@ -69,11 +69,11 @@ class DreamConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "unroll", "learning_rate", "shortest_goal")
-        _not_negative(self, "matrix_rate", "bridge")
+        _not_negative(self, "muon_lr", "bridge")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
-        if not 0 <= self.returns <= 1:
-            raise ConfigError(f"returns is {self.returns}; it is a fraction, from 0 to 1")
+        if not 0 <= self.returning_goals <= 1:
+            raise ConfigError(f"returning_goals is {self.returning_goals}; it is a fraction, from 0 to 1")
         if not 0 < self.bootstrap <= 1:
             raise ConfigError(f"bootstrap is {self.bootstrap}; it must be a fraction above 0 and at most 1")
         if not 0.5 <= self.expectile < 1:
@@ -81,13 +81,13 @@ class DreamConfig:
 
 
 @dataclass(frozen=True)
-class InverseConfig:
-    """Within stage 2: the inverse model on what it sees of frozen latents."""
+class PolicyConfig:
+    """Within stage 2: the policy on what it sees of frozen latents."""
 
     steps: int = 6000
     batch: int = 384
     learning_rate: float = 1e-3
-    matrix_rate: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    muon_lr: float = 0.0  # Muon's, for matrices; 0: AdamW learns them too
     warmup: float = 0.03
     weight_decay: float = 1e-3
     skills: tuple[str, ...] = ()  # whose actions are imitated; none named: all
@@ -95,16 +95,16 @@ class InverseConfig:
     at_end: float = 0.4  # fraction of the goals at the very end of the skill (or of the episode)
     shortest_goal: int = 5  # control steps
     longest_goal: int = 100
-    sight_errors: float = 0.0  # fraction of demonstrated pairs that are seen as badly as held-out pictures are: see `SightErrors`
+    perception_noise: float = 0.0  # fraction of demonstrated pairs that are seen as badly as held-out pictures are: see `PerceptionErrors`
 
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch", "learning_rate", "shortest_goal")
-        _not_negative(self, "matrix_rate")
+        _not_negative(self, "muon_lr")
         if self.longest_goal <= self.shortest_goal:
             raise ConfigError(f"longest_goal is {self.longest_goal} control steps; it must be beyond shortest_goal {self.shortest_goal}")
-        for name in ("within_skill", "at_end", "sight_errors"):
+        for name in ("within_skill", "at_end", "perception_noise"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"InverseConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
+                raise ConfigError(f"PolicyConfig.{name} is {getattr(self, name)}; it is a fraction, from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class TrainingConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
-    inverse: InverseConfig = field(default_factory=InverseConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: int = 0
     device: str = "cpu"
     precision: Precision = "auto"  # bf16 on CUDA, fp32 elsewhere
@@ -125,9 +125,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "save_seconds", "log_steps", "evaluation_windows")
-        if self.model.inverse_sees == "poses" and self.dream.pose == 0:
+        if self.model.policy_input == "poses" and self.dream.pose == 0:
             raise ConfigError(
-                "dream.pose is 0, so nothing reads poses, but model.inverse_sees is poses; set it to latents, or dream.pose above 0"
+                "dream.pose is 0, so nothing reads poses, but model.policy_input is poses; set it to latents, or dream.pose above 0"
             )
 
     @property

@@ -32,8 +32,8 @@ from robo_dream.training.frames import (
 from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
 from robo_dream.training.metrics import held_out_metrics
-from robo_dream.training.perception import sight_errors
-from robo_dream.training.policy import InverseBatch, InverseBatches
+from robo_dream.training.perception import perception_noise
+from robo_dream.training.policy import InverseBatch, PolicyBatches
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
 from robo_dream.training.stage import MetricsLog, Progress, Stage, run_stage
 
@@ -72,7 +72,7 @@ class DreamBatches:
     @property
     def num_returns(self) -> int:
         """How many of a batch's goals are ones to which the hand returns; 0 where the data has none."""
-        return round(self.config.dream.returns * self.config.dream.batch) if len(self.returns) else 0
+        return round(self.config.dream.returning_goals * self.config.dream.batch) if len(self.returns) else 0
 
     def windows(
         self, first: Int[np.ndarray, " batch"]
@@ -120,7 +120,7 @@ class DreamBatches:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.latents.device)
 
 
-STAGE, INVERSE_STAGE, DECODER_STAGE = "dream", "inverse", "decoder"
+STAGE, POLICY_STAGE, DECODER_STAGE = "dream", "policy", "decoder"
 MODEL_FILE = "model.safetensors"
 SEEN_ROWS = 8192
 
@@ -136,9 +136,9 @@ def train_dream(
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
-    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The inverse model imitates `demonstrations`,
+    Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The policy imitates `demonstrations`,
     of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts four times: frames encoded,
-    steps of the dream, of the inverse model, of the decoder.
+    steps of the dream, of the policy, of the decoder.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress)
@@ -158,15 +158,15 @@ def train_dream(
         return _decoder_losses(model, cache, batches, config, variances, step)
 
     with MetricsLog(run_dir, config.tensorboard) as log:
-        learned: list[nn.Module] = [model.dynamics, model.adjacent_inverse, model.temporal_distance, model.pose_head]
+        learned: list[nn.Module] = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
         run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, parts, learned,
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.muon_lr, stage.warmup, stage.weight_decay), config, parts, learned,
             losses, follow, run_dir, cache.dataset_id, log, progress, resume,
         )  # fmt: skip
-        pairs, inverse = _inverse_batches(model, cache, demonstrations, latents, config), config.inverse
+        pairs, inverse = _policy_batches(model, cache, demonstrations, latents, config), config.policy
         run_stage(
-            Stage(INVERSE_STAGE, inverse.steps, inverse.learning_rate, inverse.matrix_rate, inverse.warmup, inverse.weight_decay), config,
-            model, [model.inverse], lambda step: inverse_losses(model, pairs(step)), _nothing, run_dir,
+            Stage(POLICY_STAGE, inverse.steps, inverse.learning_rate, inverse.muon_lr, inverse.warmup, inverse.weight_decay), config,
+            model, [model.policy], lambda step: policy_losses(model, pairs(step)), _nothing, run_dir,
             (demonstrations or cache).dataset_id, log, progress, resume,
         )  # fmt: skip
         if stage.decoder_steps > 0:
@@ -183,19 +183,19 @@ def train_dream(
 
 
 @torch.no_grad()
-def _inverse_batches(
+def _policy_batches(
     model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
-) -> InverseBatches:
+) -> PolicyBatches:
     """Of what is imitated: `demonstrations`, seen with the eyes' errors if that is asked for, or what was seen of `cache`."""
     if demonstrations is None:
-        return InverseBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
-    erring = config.inverse.sight_errors > 0
-    errors = sight_errors(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
-    return InverseBatches(demonstrations, config, demonstrated_poses(model, demonstrations), errors)
+        return PolicyBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
+    erring = config.policy.perception_noise > 0
+    errors = perception_noise(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
+    return PolicyBatches(demonstrations, config, demonstrated_poses(model, demonstrations), errors)
 
 
 def demonstrated_poses(model: LatentVideoModel, demonstrations: Frames) -> Float[Tensor, "frame pose"]:
-    """The recorded pose of every frame, as the inverse model sees poses: normalised."""
+    """The recorded pose of every frame, as the policy sees poses: normalised."""
     labels = pose_labels(demonstrations, model.spec.config.object_symmetry)
     return model.pose_head.normalise(torch.from_numpy(labels).to(model.device))
 
@@ -207,15 +207,15 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
     following = batch.latents[:, 1:]
     with torch.no_grad():
         nearer = (1 - discount**block) + discount**block * target.discounted(batch.following, batch.distance_goals)
-        wanted = torch.where(batch.steps_to_goal <= block, 1 - discount**batch.steps_to_goal, nearer)
+        desired = torch.where(batch.steps_to_goal <= block, 1 - discount**batch.steps_to_goal, nearer)
     reached = model.temporal_distance.discounted(batch.distance_latents, batch.distance_goals)
-    neighbours = model.adjacent_inverse(batch.latents[:, 0], batch.latents[:, 1])
+    neighbours = model.inverse_dynamics(batch.latents[:, 0], batch.latents[:, 1])
     poses = torch.cat([batch.latents[:, 0], imagined[:, batch.pose_step].detach()])
     return {
         "dynamics": ensemble_loss(heads, following, batch.bootstrap),
-        "adjacent_inverse": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
-        "bridge": stage.bridge * bridge_loss(model.adjacent_inverse, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
-        "distance": 10.0 * expectile_loss(reached, wanted, stage.expectile),
+        "inverse_dynamics": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
+        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
+        "distance": 10.0 * expectile_loss(reached, desired, stage.expectile),
         "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), batch.object_known),
         "_first_step": (imagined[:, 0].float() - following[:, 0]).square().mean().detach(),
         "_last_step": (imagined[:, -1].float() - following[:, -1]).square().mean().detach(),
@@ -223,10 +223,10 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
     }
 
 
-def inverse_losses(model: LatentVideoModel, batch: InverseBatch) -> dict[str, Tensor]:
+def policy_losses(model: LatentVideoModel, batch: InverseBatch) -> dict[str, Tensor]:
     """Nats for each number of the action block."""
-    density = model.inverse(batch.seen, batch.goals).log_density(batch.blocks)
-    return {"goal_inverse": -(density * batch.weights).sum() / (batch.weights.sum().clamp(min=1.0) * batch.blocks.shape[-1])}
+    density = model.policy(batch.seen, batch.goals).log_density(batch.blocks)
+    return {"goal_policy": -(density * batch.weights).sum() / (batch.weights.sum().clamp(min=1.0) * batch.blocks.shape[-1])}
 
 
 def _decoder_losses(

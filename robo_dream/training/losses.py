@@ -18,26 +18,26 @@ def ensemble_loss(
 
 
 def pose_loss(
-    predicted: Float[Tensor, "batch pose"], wanted: Float[Tensor, "batch pose"], is_known: Bool[Tensor, " batch"]
+    predicted: Float[Tensor, "batch pose"], desired: Float[Tensor, "batch pose"], is_known: Bool[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
     """Huber loss in normalised units; the objects' part counts only where their poses are known."""
-    mask = torch.ones_like(wanted)
+    mask = torch.ones_like(desired)
     mask[:, OBJECT_START:] = is_known[:, None].to(mask.dtype)
-    errors = torch.nn.functional.smooth_l1_loss(predicted.float(), torch.nan_to_num(wanted), beta=0.5, reduction="none")
+    errors = torch.nn.functional.smooth_l1_loss(predicted.float(), torch.nan_to_num(desired), beta=0.5, reduction="none")
     return (errors * mask).sum() / mask.sum()
 
 
 def pixel_loss(
     predicted: Float[Tensor, "batch 3 height width"],
-    wanted: Float[Tensor, "batch 3 height width"],
+    desired: Float[Tensor, "batch 3 height width"],
     mean_image: Float[Tensor, "3 height width"],
     variance: float,
     focus: float,
 ) -> Float[Tensor, ""]:
     """Squared error over the variance of the data, heavier by up to `focus` where a picture is unlike the mean one."""
-    unlike = (wanted - mean_image).abs().amax(1, keepdim=True).mul(5.0).clamp_max(1.0)
+    unlike = (desired - mean_image).abs().amax(1, keepdim=True).mul(5.0).clamp_max(1.0)
     weights = 1.0 + focus * unlike
-    return ((predicted.float() - wanted).square() * weights).sum() / (3.0 * weights.sum() * variance)
+    return ((predicted.float() - desired).square() * weights).sum() / (3.0 * weights.sum() * variance)
 
 
 def covariance_loss(latents: Float[Tensor, "batch channel"]) -> Float[Tensor, ""]:
@@ -47,7 +47,7 @@ def covariance_loss(latents: Float[Tensor, "batch channel"]) -> Float[Tensor, ""
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / latents.shape[1]
 
 
-def expectile_loss(predicted: Float[Tensor, " batch"], wanted: Float[Tensor, " batch"], expectile: float) -> Float[Tensor, ""]:
+def expectile_loss(predicted: Float[Tensor, " batch"], desired: Float[Tensor, " batch"], expectile: float) -> Float[Tensor, ""]:
     """Asymmetric squared error of discounted distances: a shorter way that was seen counts `expectile`, a longer 1 - `expectile`."""
-    weights = torch.where(wanted < predicted, expectile, 1.0 - expectile)
-    return (weights * (predicted - wanted).square()).mean()
+    weights = torch.where(desired < predicted, expectile, 1.0 - expectile)
+    return (weights * (predicted - desired).square()).mean()

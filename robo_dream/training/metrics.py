@@ -42,7 +42,7 @@ def action_metrics(model: LatentVideoModel, cache: Frames, seed: int) -> dict[st
     for name, longest in (("neighbours", block), ("bridge", LONGEST_BRIDGE)):
         goals = goal_frames(rng, starts, index.last[starts], block, longest, index.every)
         targets = bridge_targets(rng, actions, starts, goals, block, model.device)
-        error = bridge_loss(model.adjacent_inverse, encode_frames(model, cache, starts), encode_frames(model, cache, goals), targets)
+        error = bridge_loss(model.inverse_dynamics, encode_frames(model, cache, starts), encode_frames(model, cache, goals), targets)
         variance = (targets.blocks - targets.blocks.mean(0)).square().mean()
         metrics[name] = round(float(error / variance), 4)
     return metrics

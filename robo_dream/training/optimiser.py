@@ -60,11 +60,11 @@ def _matrices(values: Tensor) -> Tensor:
 
 
 def optimisers(
-    parameters: Sequence[Tensor], learning_rate: float, matrix_rate: float, weight_decay: float
+    parameters: Sequence[Tensor], learning_rate: float, muon_lr: float, weight_decay: float
 ) -> dict[torch.optim.Optimizer, float]:
-    """Each optimiser with its highest learning rate. `matrix_rate` is Muon's; 0 leaves matrices to AdamW too."""
+    """Each optimiser with its highest learning rate. `muon_lr` is Muon's; 0 leaves matrices to AdamW too."""
     matrices, vectors = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
-    by_muon, by_adam = (matrices, []) if matrix_rate else ([], matrices)
+    by_muon, by_adam = (matrices, []) if muon_lr else ([], matrices)
     groups = [{"params": by_adam, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=True)
-    return {adam: learning_rate, **({Muon(by_muon, matrix_rate, weight_decay): matrix_rate} if by_muon else {})}
+    return {adam: learning_rate, **({Muon(by_muon, muon_lr, weight_decay): muon_lr} if by_muon else {})}

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from robo_dream.errors import DataError
 from robo_dream.models.config import NUM_OBJECT
-from robo_dream.models.heads import OBJECT_START, OBJECT_TURN, TOOL_TURN
+from robo_dream.models.heads import OBJECT_START, OBJECT_YAW, TOOL_YAW
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, frame_index, known
 
 
 @dataclass(frozen=True)
-class SightErrors:
+class PerceptionErrors:
     """Errors of normalised poses in held-out pictures: `moved` is added, turns are multiplied by `turned`, as complex numbers.
 
     Where the eyes cannot tell a turn they say something near zero for its cosine and sine; so does a factor near zero.
@@ -49,27 +49,27 @@ def sighted_pictures(cache: Frames) -> Int[np.ndarray, " picture"]:
     if not len(pictures):
         raise DataError(
             f"no held-out picture of {cache.dataset_id} says where the object is, so what the eyes err is not known; "
-            f"set training.inverse.sight_errors=0, or hold episodes out when they are collected (test_fraction)"
+            f"set training.policy.perception_noise=0, or hold episodes out when they are collected (test_fraction)"
         )
     return pictures
 
 
 @torch.no_grad()
-def sight_errors(
+def perception_noise(
     model: LatentVideoModel, cache: Frames, latents: Float[Tensor, "frame channel"], poses: Float[Tensor, "frame pose"]
-) -> SightErrors:
+) -> PerceptionErrors:
     """Of `sighted_pictures`; the `latents` and normalised `poses` of all frames are given."""
     pictures = sighted_pictures(cache)
     chosen = torch.from_numpy(pictures).to(latents.device)
     seen, true = model.seen(latents[chosen]).float(), poses[chosen]
     bounds = np.searchsorted(pictures, np.asarray(cache.episode_starts))
     episode = np.searchsorted(bounds, np.arange(len(pictures)), side="right") - 1
-    return SightErrors(seen - true, _turns(seen) / _turns(true), bounds[episode], bounds[episode + 1])
+    return PerceptionErrors(seen - true, _turns(seen) / _turns(true), bounds[episode], bounds[episode + 1])
 
 
 def _places(num_numbers: int) -> list[slice]:
     """Of cosine and sine in the numbers of a pose: the tool's, then every object's."""
-    starts = [TOOL_TURN.start, *range(OBJECT_START + OBJECT_TURN.start, num_numbers, NUM_OBJECT)]
+    starts = [TOOL_YAW.start, *range(OBJECT_START + OBJECT_YAW.start, num_numbers, NUM_OBJECT)]
     return [slice(start, start + 2) for start in starts]
 
 

@@ -1,4 +1,4 @@
-"""Starts and hindsight goals for the inverse model: what was done there was meant to lead where it led."""
+"""Starts and hindsight goals for the policy: what was done there was meant to lead where it led."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.errors import DataError
-from robo_dream.models.heads import OBJECT_POS, OBJECT_TURN
+from robo_dream.models.heads import OBJECT_POS, OBJECT_YAW
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import (
     Frames,
@@ -21,7 +21,7 @@ from robo_dream.training.frames import (
     pose_labels,
     skill_ends,
 )
-from robo_dream.training.perception import SightErrors
+from robo_dream.training.perception import PerceptionErrors
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class InverseBatch:
 
 
 def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
-    """Training frames whose actions are imitated; raises `DataError` where the inverse model could not learn from this data.
+    """Training frames whose actions are imitated; raises `DataError` where the policy could not learn from this data.
 
     Where skills are chosen, a whole block must be of one. Cheap, so that a long training can ask before it begins.
     """
-    skills, block = config.inverse.skills, config.model.action_block
+    skills, block = config.policy.skills, config.model.action_block
     starts = frame_index(cache, block + 1).starts
     unknown = sorted(set(skills) - set(cache.skills))
     if unknown:
         raise DataError(
-            f"training.inverse.skills names {unknown}, which {cache.dataset_id} does not have; it has {list(cache.skills)}: "
+            f"training.policy.skills names {unknown}, which {cache.dataset_id} does not have; it has {list(cache.skills)}: "
             f"name some of these, or none to imitate all"
         )
     chosen = starts[np.isin(np.asarray(cache.skill)[starts], [cache.skills.index(skill) for skill in skills or cache.skills])]
@@ -52,15 +52,15 @@ def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " 
         chosen = chosen[skill_ends(cache)[chosen] >= chosen + block]
     if not len(chosen):
         raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(skills)}; record some, or name others")
-    if config.model.inverse_sees == "poses" and not known(np.asarray(cache.object_pose)[chosen]).any():
+    if config.model.policy_input == "poses" and not known(np.asarray(cache.object_pose)[chosen]).any():
         raise DataError(
-            f"no frame of {cache.dataset_id} says where the object is, so the inverse model cannot learn from poses; "
-            f"set training.model.inverse_sees=latents"
+            f"no frame of {cache.dataset_id} says where the object is, so the policy cannot learn from poses; "
+            f"set training.model.policy_input=latents"
         )
     return chosen
 
 
-class InverseBatches:
+class PolicyBatches:
     """The batch of any step, a function of the step alone.
 
     Hindsight (Andrychowicz et al. 2017) calls every later frame a goal. Where skills follow one another at random most of those
@@ -69,16 +69,16 @@ class InverseBatches:
     """
 
     def __init__(
-        self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"], errors: SightErrors | None = None
+        self, cache: Frames, config: TrainingConfig, seen: Float[Tensor, "frame number"], errors: PerceptionErrors | None = None
     ) -> None:
-        """`seen` are true poses where `errors` are given, with which `config.inverse.sight_errors` of the pairs are seen."""
+        """`seen` are true poses where `errors` are given, with which `config.policy.perception_noise` of the pairs are seen."""
         self.config, self.seen, self.errors, block = config, seen, errors, config.model.action_block
         self.starts = imitated_frames(cache, config)
         self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
 
     def __call__(self, step: int) -> InverseBatch:
-        stage, block = self.config.inverse, self.config.model.action_block
+        stage, block = self.config.policy, self.config.model.action_block
         rng = np.random.default_rng((self.config.seed, 6, step))
         start = rng.choice(self.starts, stage.batch)
         last = np.where(rng.random(len(start)) < stage.within_skill, self.ends[start], self.index.last[start])
@@ -86,13 +86,16 @@ class InverseBatches:
         goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal, self.index.every)
         goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
-        seen, wanted = self._at(start), self._at(goals)
+        seen, desired = self._at(start), self._at(goals)
         if self.errors is not None:
             here, there = self.errors.draw(rng, len(start))
-            errs = torch.from_numpy(rng.random(len(start)) < stage.sight_errors).to(seen.device)[:, None]
-            seen, wanted = torch.where(errs, self.errors.seen(seen, here), seen), torch.where(errs, self.errors.seen(wanted, there), wanted)
+            errs = torch.from_numpy(rng.random(len(start)) < stage.perception_noise).to(seen.device)[:, None]
+            seen, desired = (
+                torch.where(errs, self.errors.seen(seen, here), seen),
+                torch.where(errs, self.errors.seen(desired, there), desired),
+            )
         return InverseBatch(
-            seen, wanted, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
+            seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
             self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)),
         )  # fmt: skip
 
@@ -100,7 +103,7 @@ class InverseBatches:
         """Whether tool, hand or an object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
         apart = np.abs(self.poses[one] - self.poses[other])
         tool, turn = np.linalg.norm(apart[:, :3], axis=-1), np.linalg.norm(apart[:, 3:5], axis=-1)
-        things, faces = object_numbers(apart)[..., OBJECT_POS], object_numbers(apart)[..., OBJECT_TURN]
+        things, faces = object_numbers(apart)[..., OBJECT_POS], object_numbers(apart)[..., OBJECT_YAW]
         moved = ((np.linalg.norm(things, axis=-1) > 0.01) | (np.linalg.norm(faces, axis=-1) > 0.6)).any(-1)  # NaN is no move
         return np.asarray((tool > 0.01) | (turn > 0.1) | (apart[:, 5] > 0.1) | moved)
 

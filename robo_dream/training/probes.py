@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robo_dream.models.heads import OBJECT_POS, OBJECT_TURN, TOOL_POS, objects
+from robo_dream.models.heads import OBJECT_POS, OBJECT_YAW, TOOL_POS, objects
 from robo_dream.models.layers import mlp
 
 
@@ -29,16 +29,16 @@ RIDGE = 1e-3
 MLP_STEPS, MLP_BATCH = 600, 256
 
 
-def probe_errors(predicted: Float[Tensor, "frame pose"], wanted: Float[Tensor, "frame pose"], symmetry: int) -> dict[str, float]:
+def probe_errors(predicted: Float[Tensor, "frame pose"], desired: Float[Tensor, "frame pose"], symmetry: int) -> dict[str, float]:
     """Median errors of positions in millimetres and of the objects' yaw in degrees (within their symmetry)."""
-    things, wanted_things = objects(predicted), objects(wanted)
-    turn, wanted_turn = things[..., OBJECT_TURN], wanted_things[..., OBJECT_TURN]
+    things, wanted_things = objects(predicted), objects(desired)
+    turn, wanted_turn = things[..., OBJECT_YAW], wanted_things[..., OBJECT_YAW]
     angle = torch.atan2(turn[..., 1], turn[..., 0]) - torch.atan2(wanted_turn[..., 1], wanted_turn[..., 0])
     yaw = torch.atan2(angle.sin(), angle.cos()).abs() / symmetry
     return {
         "object_mm": 1e3 * float((things - wanted_things)[..., OBJECT_POS].norm(dim=-1).median()),
         "object_yaw_deg": math.degrees(float(yaw.median())),
-        "tool_mm": 1e3 * float((predicted - wanted)[:, TOOL_POS].norm(dim=-1).median()),
+        "tool_mm": 1e3 * float((predicted - desired)[:, TOOL_POS].norm(dim=-1).median()),
     }
 
 

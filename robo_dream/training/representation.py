@@ -76,7 +76,7 @@ def train_representation(
 
     with MetricsLog(run_dir, config.tensorboard) as log:
         run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.matrix_rate, stage.warmup, stage.weight_decay), config, model, [model],
+            Stage(STAGE, stage.steps, stage.learning_rate, stage.muon_lr, stage.warmup, stage.weight_decay), config, model, [model],
             losses, _nothing, run_dir, cache.dataset_id, log, progress, resume, checkpoint.sha256(init) if init is not None else None,
         )  # fmt: skip
     measure_scale(model, cache, config.seed)
@@ -144,14 +144,14 @@ def representation_losses(
         real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus))
         dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus))
 
-    density = model.inverse(model.seen(latents[:, 0]), model.seen(latents[:, -1])).log_density(blocks[:, 0])
+    density = model.policy(model.seen(latents[:, 0]), model.seen(latents[:, -1])).log_density(blocks[:, 0])
     losses = {
         "reconstruction": stage.reconstruction * torch.stack(real).mean(),
         "prediction": stage.prediction * torch.stack(dreamt).mean(),
         "latent": stage.latent * ensemble_loss(heads, following, batch.bootstrap),
-        "adjacent_inverse": stage.adjacent_inverse * (model.adjacent_inverse(here, following).float() - blocks).square().mean(),
-        "bridge": stage.bridge * bridge_loss(model.adjacent_inverse, latents[:, 0], latents[:, -1], batch.bridge),
-        "goal_inverse": stage.goal_inverse * -density.mean() / blocks.shape[-1],
+        "inverse_dynamics": stage.inverse_dynamics * (model.inverse_dynamics(here, following).float() - blocks).square().mean(),
+        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, latents[:, 0], latents[:, -1], batch.bridge),
+        "goal_policy": stage.goal_policy * -density.mean() / blocks.shape[-1],
         "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
         "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
     }
@@ -159,13 +159,13 @@ def representation_losses(
         apart = bridge_consistency(latents[:, : horizon + 1], latents[:, -1], batch.bridge.steps, model.action_block)
         losses["bridge_consistency"] = stage.bridge_consistency * apart
     if stage.pose > 0:
-        wanted = model.pose_head.normalise(batch.poses)
-        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), wanted.flatten(0, 1), batch.object_known.flatten())
+        desired = model.pose_head.normalise(batch.poses)
+        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), desired.flatten(0, 1), batch.object_known.flatten())
         losses["pose"] = stage.pose * told
     if by_eye is not None:
         losses["picture_goals"] = (by_eye - latents[:, -1].detach()).square().mean()
         if stage.pose > 0:
-            told = pose_loss(model.pose_head.normal(by_eye), wanted[:, -1], batch.object_known[:, -1])
+            told = pose_loss(model.pose_head.normal(by_eye), desired[:, -1], batch.object_known[:, -1])
             losses["picture_goals"] = losses["picture_goals"] + stage.pose * told
     return losses
 

@@ -60,8 +60,8 @@ def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
     """Writes beside and replaces, so a killed training leaves the previous state whole."""
     tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
     for number, optimiser in enumerate(optimisers):
-        for index, moments in optimiser.state_dict()["state"].items():
-            for key, value in moments.items():
+        for index, truths in optimiser.state_dict()["state"].items():
+            for key, value in truths.items():
                 tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
@@ -84,8 +84,8 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"training state {path} is damaged ({error}); delete it to begin the stage again") from error
-    wanted = json.loads(json.dumps(dict(about)))
-    odd = sorted(key for key in {*saved, *wanted} - {"step"} if saved.get(key) != wanted.get(key))
+    desired = json.loads(json.dumps(dict(about)))
+    odd = sorted(key for key in {*saved, *desired} - {"step"} if saved.get(key) != desired.get(key))
     if odd:
         raise CheckpointError(
             f"training state {path} was written with another {', '.join(odd)}; continue with the same, delete it, or train elsewhere"
@@ -98,7 +98,7 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
             if name.startswith(f"optimiser.{number}."):
                 index, key = name.split(".", 3)[2:]
                 like = parameters[int(index)]
-                # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
+                # truths must lie in memory as their parameter does: the fused optimiser walks both side by side
                 state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(saved["step"])
@@ -111,7 +111,7 @@ def _stored(value: torch.Tensor) -> torch.Tensor:
 Progress = Callable[[int, int], None]
 MAX_GRADIENT = 5.0
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
-BEFORE_INVERSE = ("representation", "dream")  # stages to which it is nothing how the inverse model learns
+BEFORE_POLICY = ("representation", "dream")  # stages to which it is nothing how the policy learns
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Stage:
     name: str
     steps: int
     learning_rate: float
-    matrix_rate: float  # of Muon, for matrices; 0: AdamW for all
+    muon_lr: float  # of Muon, for matrices; 0: AdamW for all
     warmup: float
     weight_decay: float
 
@@ -147,7 +147,7 @@ def run_stage(
     Raises `RoboDreamError` at the first loss that is not finite.
     """
     parameters = [p for part in trained for p in part.parameters()]
-    rates = optimisers(parameters, stage.learning_rate, stage.matrix_rate, stage.weight_decay)
+    rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay)
     about = {"stage": stage.name, "config": _relevant(config, stage.name), "dataset": dataset_id, "init": init}
     path = run_dir / f"{stage.name}.state.safetensors"
     first = (load_state(path, module, list(rates), about) if resume else None) or 0
@@ -197,7 +197,7 @@ def _rate(step: int, stage: Stage) -> float:
 def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
     data = asdict(config)
-    later = ("inverse",) if stage in BEFORE_INVERSE else ()
+    later = ("policy",) if stage in BEFORE_POLICY else ()
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

@@ -15,7 +15,7 @@ from robo_dream.planning.search import DEADLINE, RecordedClock
 from robo_dream.recording.decision import Decision
 
 TOLERANCE = 1e-3  # of the largest number of a plan, between machines: float32 sums in another order, through some hundred layers
-_NOT_COMPARED = ("time", "seconds", "planner", "seed", "step", "doubts", "status")
+_NOT_COMPARED = ("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status")
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
 
 
 def _status(plan: Plan, decision: Decision) -> PlanStatus:
-    """The plan's status as the loop notes it: what it doubts is not trusted."""
+    """The plan's status as the loop notes it: what it unsure_reasons is not trusted."""
     status = plan.status[0]
-    return PlanStatus.UNSURE if decision.doubts and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
+    return PlanStatus.UNSURE if decision.unsure_reasons and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
 
 
 def _array(value: object) -> object:

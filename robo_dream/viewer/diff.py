@@ -212,7 +212,7 @@ def _decision(first: RunRecord, second: RunRecord, here: Decision, there: Decisi
     yield from numbers(Cause.COST, {"totals": "the totals differ"})
     if here.planner != there.planner:
         yield Difference(Cause.PLAN, f"it is by {here.planner!r} against {there.planner!r}")
-    if here.status != there.status or here.doubts != there.doubts:
+    if here.status != there.status or here.unsure_reasons != there.unsure_reasons:
         yield Difference(Cause.PLAN, f"its status is {_status(here)} against {_status(there)}")
     yield from numbers(Cause.PLAN, {"actions": "its actions differ"})
 
@@ -232,7 +232,7 @@ def _cut(decision: Decision) -> str:
 
 
 def _status(decision: Decision) -> str:
-    return decision.status + (f" ({'; '.join(decision.doubts)})" if decision.doubts else "")
+    return decision.status + (f" ({'; '.join(decision.unsure_reasons)})" if decision.unsure_reasons else "")
 
 
 def _damaged_steps(run: RunRecord) -> set[int]:

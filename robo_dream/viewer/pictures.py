@@ -61,9 +61,7 @@ Draw = Callable[[Float[np.ndarray, "row channel"]], Mapping[str, UInt8[np.ndarra
 _LARGEST = 128  # px a side of a picture on a sheet
 
 
-def contact_sheet(
-    strips: Sequence[tuple[str, UInt8[np.ndarray, "_ _ 3"]]], factor: int = 1
-) -> UInt8[np.ndarray, "tall wide 3"]:
+def contact_sheet(strips: Sequence[tuple[str, UInt8[np.ndarray, "_ _ 3"]]], factor: int = 1) -> UInt8[np.ndarray, "tall wide 3"]:
     """Titled pictures from top to bottom, each pixel enlarged `factor` times."""
     parts = []
     for title, image in strips:
@@ -103,7 +101,7 @@ _QUALITY = {"JPEG": {"quality": 90}, "WEBP": {"quality": 72, "method": 1}}  # qu
 def sprite(
     views: Mapping[str, UInt8[np.ndarray, "moment height width 3"]], cameras: Sequence[str], columns: int
 ) -> UInt8[np.ndarray, "tall wide 3"]:
-    """`columns` moments of `cameras`; a moment or a camera that is missing is left dark."""
+    """`columns` truths of `cameras`; a moment or a camera that is missing is left dark."""
     height, width = next(iter(views.values())).shape[1:3] if views else (64, 64)
     canvas = blank(height * max(1, len(cameras)), width * columns)
     for row, name in enumerate(cameras):
@@ -167,7 +165,7 @@ def decision_sheet(
             lines.append(_line(words, [blank(*goal.shape[:2]), blank(*goal.shape[:2]), *np.asarray(pictures[camera])], factor))
         parts += [_titles(decision, camera, lines[0].shape[1], goal.shape[1] * factor), *lines]
     width = max(part.shape[1] for part in parts)
-    status = str(decision.status) + (f": {'; '.join(decision.doubts)}" if decision.doubts else "")
+    status = str(decision.status) + (f": {'; '.join(decision.unsure_reasons)}" if decision.unsure_reasons else "")
     title = f"{run.about.get('task', run.root.name)}, control step {decision.step}: {decision.planner}, {status}"
     return stacked([banner(title, width, 16, INK), *parts], _GAP)
 

@@ -39,7 +39,7 @@ _LEVELS = {"OK": "INFO", "OUT_OF_TIME": "WARN"}
 
 @dataclass(frozen=True)
 class RerunConfig:
-    """How much goes into the file: a candidate of 12 imagined moments in 2 cameras of 96 px takes about 60 kB."""
+    """How much goes into the file: a candidate of 12 imagined truths in 2 cameras of 96 px takes about 60 kB."""
 
     max_candidates: int = 6  # of each decision, besides the plan: the best but one, and the worst
     max_tabs: int = 24  # decisions that get a tab of the layout; the others are in the file, without one
@@ -136,7 +136,7 @@ class _Log:
         if pick is not None:
             log("plots/disagreement", rr.Scalars(float(np.nanmean(decision.disagreement[pick]))))
         words = f"control step {decision.step}: {decision.planner}, {decision.status}, cost {total:.4g}"
-        log("log", rr.TextLog("; ".join([words, *decision.doubts]), level=_LEVELS.get(str(decision.status), "ERROR")))
+        log("log", rr.TextLog("; ".join([words, *decision.unsure_reasons]), level=_LEVELS.get(str(decision.status), "ERROR")))
         if self._seer is None:
             return
         begins = np.asarray(self._seer.paths(decision.belief[None])["tool"])

@@ -13,7 +13,7 @@ from robo_dream.embodiment import ActionSpec, ArmState
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
 from sim.goals import ToolGoal
-from sim.ground_truth import Moment
+from sim.ground_truth import GroundTruth
 
 _CAMERA = "fixed"
 _GAIN, _DAMPING = 2.0, 0.35  # of the script's torque, in units of its limit: for each radian off, and each rad/s
@@ -70,8 +70,8 @@ class Reacher(MujocoWorld):
     def arm_state(self) -> ArmState:
         return self.arm_at("finger", self.data.qpos, self.data.qvel)
 
-    def moment(self) -> Moment:
-        return Moment(self.data.site("finger").xpos.copy(), _UNKNOWN, (0.0, 0.0, 0.0), gripper=0.0, touched=False)
+    def ground_truth(self) -> GroundTruth:
+        return GroundTruth(self.data.site("finger").xpos.copy(), _UNKNOWN, (0.0, 0.0, 0.0), gripper=0.0, touched=False)
 
     def _pose(self, rng: np.random.Generator) -> Float[np.ndarray, "2"]:
         return np.array([rng.uniform(-np.pi, np.pi), rng.uniform(*self.model.joint("wrist").range)])

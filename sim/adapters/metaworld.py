@@ -15,7 +15,7 @@ from sim.adapters.extras import extra_module
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
 from sim.goals import ObjectGoal, ToolGoal
-from sim.ground_truth import Moment
+from sim.ground_truth import GroundTruth
 
 _CAMERA = "corner4"
 _INSTALL = " && pip install --no-deps metaworld==3.1.1`: it declares an older MuJoCo, which it does not need"
@@ -23,7 +23,7 @@ _EXPERT_STEPS = 100  # control steps in which the policies are done, and that on
 _HALF_SIZE = (0.02, 0.02, 0.02)  # m, of the puck
 _PULLED = mujoco.mjtState.mjSTATE_MOCAP_POS | mujoco.mjtState.mjSTATE_MOCAP_QUAT
 _REACH = ToolGoal("reach", moderate_radius=0.05, strict_radius=0.02, least_motion=0.1)
-_JUDGES = {  # moderate radii are Meta-World's own; how a puck or a drawer is turned shows nothing
+_CRITERIA = {  # moderate radii are Meta-World's own; how a puck or a drawer is turned shows nothing
     "reach": _REACH,
     "reach-wall": _REACH,
     "push": ObjectGoal("push", moderate_radius=0.05, strict_radius=0.02, strict_turn=math.pi, least_motion=0.06),
@@ -57,8 +57,11 @@ class Metaworld(MujocoWorld):
         super().__init__(env.model, env.data, spec, config.picture, (_CAMERA,), "metaworld", placed)
         high = np.array([env.action_scale] * 3 + [1.0], np.float32)
         self.action_spec = ActionSpec("command", ("x", "y", "z", "gripper"), ("m", "m", "m", "1"), -high, high, env.dt)
-        judge = _JUDGES[config.env]
-        self.tasks = {"expert": EnvironmentTask(judge, budget=_EXPERT_STEPS, draw=self._expert_pair), "near": EnvironmentTask(judge)}
+        criterion = _CRITERIA[config.env]
+        self.tasks = {
+            "expert": EnvironmentTask(criterion, budget=_EXPERT_STEPS, draw=self._expert_pair),
+            "near": EnvironmentTask(criterion),
+        }
         self.about = {**self.about, "target": "hidden"}
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -83,12 +86,12 @@ class Metaworld(MujocoWorld):
 
     def arm_state(self) -> ArmState:
         closing = (self.data.joint("r_close").qvel[0] - self.data.joint("l_close").qvel[0]) / 0.1
-        return self.arm_at("endEffector", self.data.qpos[:7], self.data.qvel[:7], self.moment().gripper, float(closing))
+        return self.arm_at("endEffector", self.data.qpos[:7], self.data.qvel[:7], self.ground_truth().gripper, float(closing))
 
-    def moment(self) -> Moment:
+    def ground_truth(self) -> GroundTruth:
         closed = 1 - float(self._env._get_curr_obs_combined_no_goal()[3])
         thing = np.concatenate([self._env._get_pos_objects(), self.data.body(self._object).xquat])
-        return Moment(self.data.site("endEffector").xpos.copy(), thing, _HALF_SIZE, closed, touched=False)
+        return GroundTruth(self.data.site("endEffector").xpos.copy(), thing, _HALF_SIZE, closed, touched=False)
 
     def _expert_pair(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A fresh start, and where its policy is when it is done: "the expert's last frame"."""

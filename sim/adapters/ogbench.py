@@ -14,7 +14,7 @@ from sim.adapters.extras import extra_module, global_draws_from
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
 from sim.goals import ObjectGoal
-from sim.ground_truth import Moment
+from sim.ground_truth import GroundTruth
 
 _CAMERA = "front_pixels"
 _GRIPPER_RANGE = 0.8  # rad, of the joint that closes the hand
@@ -105,7 +105,7 @@ class Ogbench(MujocoWorld):
         opening, speed = (float(info[f"proprio/gripper_{what}"][0]) for what in ("opening", "vel"))
         return self.arm_at("ur5e/robotiq/pinch", info["proprio/joint_pos"], info["proprio/joint_vel"], opening, speed / _GRIPPER_RANGE)
 
-    def moment(self) -> Moment:
+    def ground_truth(self) -> GroundTruth:
         info = self._env.compute_ob_info()
         cubes = [np.concatenate([info[f"privileged/block_{i}_{what}"] for what in ("pos", "quat")]) for i in range(self._num_cubes)]
         handles = [info[name] for name in ("privileged/drawer_handle_pos", "privileged/window_handle_pos") if name in info]
@@ -113,7 +113,7 @@ class Ogbench(MujocoWorld):
         others = [*handles, *(pos + [0, 0, _ON * is_on] for pos, is_on in zip(boxes, self._buttons, strict=True))]
         poses = np.stack([*cubes, *(np.array([*pos, 1.0, 0.0, 0.0, 0.0]) for pos in others)])
         grip = float(info["proprio/gripper_opening"][0])
-        return Moment(info["proprio/effector_pos"], poses[0], _HALF_SIZE, grip, touched=False, others=poses[1:])
+        return GroundTruth(info["proprio/effector_pos"], poses[0], _HALF_SIZE, grip, touched=False, others=poses[1:])
 
     @property
     def _num_cubes(self) -> int:

@@ -16,7 +16,7 @@ from sim.adapters.extras import extra_module
 from sim.adapters.vector_world import VectorWorld
 from sim.environment import EnvironmentTask
 from sim.goals import ObjectGoal
-from sim.ground_truth import Moment
+from sim.ground_truth import GroundTruth
 
 _METRE = 1000.0  # pixels of Push-T's table, which so is 51.2 cm wide, and its T 12 cm
 _FARTHEST = 0.1  # m from the disc that it can be told to go; in a control step it does a quarter of that
@@ -78,7 +78,7 @@ class PushT(VectorWorld):
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
         """Drives through places on the T and beyond, one after the other."""
         while True:
-            moment = self.moment()
+            moment = self.ground_truth()
             beyond = moment.tool_pos + rng.uniform(1, 2) * (moment.object_pose[:3] + 0.04 * rng.normal(size=3) - moment.tool_pos)
             for _ in range(rng.integers(5, 20)):
                 yield self.action_spec.clip(np.clip(beyond[:2], *_MIDDLE) - self._state[1:3] / _METRE)
@@ -89,10 +89,10 @@ class PushT(VectorWorld):
         target = place + self.action_spec.control_dt * speed
         return ArmState(self.time, place[:2], speed[:2], place, np.array([1.0, 0, 0, 0]), 0.0, 0.0, target, 0.0, 0.0)
 
-    def moment(self) -> Moment:
+    def ground_truth(self) -> GroundTruth:
         half, *place = self._state[5:8] * [0.5, 1 / _METRE, 1 / _METRE]
         pose = np.array([*place, 0, np.cos(half), 0, 0, np.sin(half)])
-        return Moment(np.append(self._state[1:3] / _METRE, 0.0), pose, _HALF_SIZE, gripper=0.0, touched=False, object_symmetry=1)
+        return GroundTruth(np.append(self._state[1:3] / _METRE, 0.0), pose, _HALF_SIZE, gripper=0.0, touched=False, object_symmetry=1)
 
     def _renew(self, time: float) -> None:
         disc, tee = self._env.agent, self._env.block

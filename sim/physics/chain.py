@@ -18,7 +18,7 @@ class Chain:
     """The hinges from the world to a tool site, as fixed transforms with a rotation after each."""
 
     def __init__(self, model: mujoco.MjModel, joint_names: tuple[str, ...], tool_site: str) -> None:
-        wanted = {model.joint(name).id: place for place, name in enumerate(joint_names)}
+        desired = {model.joint(name).id: place for place, name in enumerate(joint_names)}
         site = model.site(tool_site)
         bodies = []
         body = int(site.bodyid[0])
@@ -32,11 +32,11 @@ class Chain:
             rot = rot @ _matrix(model.body_quat[body])
             first = model.body_jntadr[body]
             for joint in range(first, first + model.body_jntnum[body]):
-                if joint not in wanted:
+                if joint not in desired:
                     continue  # stays at its zero, as in `Kinematics`
                 anchor = model.jnt_pos[joint]
                 zero = float(model.qpos0[model.jnt_qposadr[joint]])
-                self._links.append((wanted[joint], rot, pos + rot @ anchor, model.jnt_axis[joint].copy(), zero))
+                self._links.append((desired[joint], rot, pos + rot @ anchor, model.jnt_axis[joint].copy(), zero))
                 rot, pos = np.eye(3), -anchor
         self._tool_rot = rot @ _matrix(site.quat)
         self._tool_pos = pos + rot @ site.pos

@@ -67,7 +67,7 @@ class EnvironmentOracle:
         world, before, found = self._environment, self._environment.state, []
         for state in latents.reshape(-1, latents.shape[-1]).cpu().numpy():
             world.set_state(state)
-            now, yaw = world.moment(), world.arm_state().tool_yaw
+            now, yaw = world.ground_truth(), world.arm_state().tool_yaw
             turns = now.object_symmetry * upright_turn(now.object_poses[:, 3:], now.object_symmetry)
             things = np.concatenate([now.object_poses[:, :3], np.stack([np.cos(turns), np.sin(turns)], -1)], -1)
             found.append([*now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *things.reshape(-1)])

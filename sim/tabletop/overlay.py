@@ -14,7 +14,7 @@ from sim.tabletop.world import World
 _NAME = "calibrated"
 
 
-class Twin:
+class SceneOverlay:
     """A world of its own with one camera, which is where the calibration says. Close it, or use it in a `with` block."""
 
     def __init__(self, scene: SceneConfig, lens: Intrinsics, additions: Additions | None = None) -> None:
@@ -31,7 +31,7 @@ class Twin:
         size.offwidth, size.offheight = max(size.offwidth, width), max(size.offheight, height)
         self._renderer = SceneRenderer(self._world.model, width, height)
 
-    def __enter__(self) -> "Twin":
+    def __enter__(self) -> "SceneOverlay":
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -14,7 +14,7 @@ _MAX_TRIES = 200
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class StartRanges:
     """Ranges from which a start is drawn, uniformly. Metres and radians; `tool_*` are drawn over the arm's workspace."""
 
     object_low: tuple[float, float] = (0.33, -0.14)
@@ -25,7 +25,7 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
-class LookConfig:
+class VisualRandomization:
     """How much the look varies from episode to episode; zeros keep the scene as it was built."""
 
     colour: float = 0.0  # of objects and table, in 0..1 of each channel
@@ -34,9 +34,9 @@ class LookConfig:
     camera_turn: float = 0.0  # rad, standard deviation
 
 
-def draw_start(world: World, rng: np.random.Generator, config: StartConfig | None = None) -> None:
+def draw_start(world: World, rng: np.random.Generator, config: StartRanges | None = None) -> None:
     """Puts objects and arm at a random start, at rest, clear of each other."""
-    config = config or StartConfig()
+    config = config or StartRanges()
     limits = world.scene.arm.limits
     world.home()
     object_low = np.maximum(config.object_low, np.add(limits.workspace_low[:2], _MARGIN))  # a small arm's table is smaller
@@ -62,10 +62,10 @@ def draw_start(world: World, rng: np.random.Generator, config: StartConfig | Non
     world.set_arm(joints, grip)
 
 
-class Look:
+class VisualRandomizer:
     """Draws the look of an episode: colours, light and camera poses around those of the scene as built."""
 
-    def __init__(self, world: World, config: LookConfig) -> None:
+    def __init__(self, world: World, config: VisualRandomization) -> None:
         self._world = world
         self._config = config
         model = world.model

@@ -1,8 +1,8 @@
 """What every adapter must keep; three lines test a new one:
 
-    class TestMine(EnvironmentSuite):
-        def make(self) -> Environment:
-            return Mine(MineConfig())
+class TestMine(EnvironmentSuite):
+    def make(self) -> Environment:
+        return Mine(MineConfig())
 """
 
 from abc import ABC, abstractmethod
@@ -149,9 +149,11 @@ class EnvironmentSuite(ABC):
             assert first.sha256 == again.sha256 and first.budget(0) == task.budget
             for start, goal in zip(first.starts, first.goals, strict=True):
                 world.set_state(start)
-                here = world.moment()
+                here = world.ground_truth()
                 world.set_state(goal)
-                assert not task.judge.moderate(here, world.moment()) and task.judge.moderate(world.moment(), world.moment())
+                assert not task.criterion.moderate(here, world.ground_truth()) and task.criterion.moderate(
+                    world.ground_truth(), world.ground_truth()
+                )
 
     def _play(self, world: Environment, rng: np.random.Generator, steps: int = _STEPS) -> None:
         script = moves(world, behaviours(world)[0], rng)

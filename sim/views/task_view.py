@@ -31,9 +31,7 @@ class TaskView:
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Of each observed array; those of three axes are uint8 pictures, the others float32."""
-        now: dict[str, tuple[int, ...]] = {
-            camera.name: (camera.height, camera.width, 3) for camera in self.world.scene.config.cameras
-        }
+        now: dict[str, tuple[int, ...]] = {camera.name: (camera.height, camera.width, 3) for camera in self.world.scene.config.cameras}
         now["proprio"] = (len(PROPRIO_NAMES),)
         return {**now, **{f"goal_{name}": shape for name, shape in now.items()}}
 

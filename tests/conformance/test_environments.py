@@ -51,10 +51,10 @@ class TestOgbenchPuzzle(TestOgbenchCubeSingle):
             world.reset(np.random.default_rng(0))
             before, state = world.image("front_pixels"), world.state
             state[-1] = 1 - state[-1]
-            was = world.moment().object_poses
+            was = world.ground_truth().object_poses
             world.set_state(state)
             assert np.abs(world.image("front_pixels").astype(int) - before).max() > 60
-            moved = np.linalg.norm(world.moment().object_poses[:, :3] - was[:, :3], axis=-1)
+            moved = np.linalg.norm(world.ground_truth().object_poses[:, :3] - was[:, :3], axis=-1)
             np.testing.assert_allclose(moved, [0.0] * 8 + [0.1], atol=1e-9)
 
 

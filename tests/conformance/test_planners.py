@@ -3,15 +3,22 @@
 from collections.abc import Callable
 
 from robo_dream.imagination import Cost, Planner, WorldModel
-from robo_dream.planning.baselines import DirectConfig, DirectPlanner, DoNothingConfig, DoNothingPlanner, RandomConfig, RandomPlanner
+from robo_dream.planning.baselines import (
+    PolicyAloneConfig,
+    PolicyAlonePlanner,
+    RandomConfig,
+    RandomPlanner,
+    ZeroActionConfig,
+    ZeroActionPlanner,
+)
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
 from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
-from robo_dream.planning.proposals import InverseProposer
+from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.testing.planner_suite import PlannerSuite
 from robo_dream.testing.point_mass import PointMassInverse
 from robo_dream.testing.search_planner_suite import SearchPlannerSuite
@@ -19,8 +26,8 @@ from robo_dream.testing.search_planner_suite import SearchPlannerSuite
 Clock = Callable[[], float]
 
 
-def inverse_proposer(model: WorldModel, sampled_only: bool = False) -> InverseProposer:
-    return InverseProposer(model, PointMassInverse(model), sampled_only=sampled_only)
+def inverse_proposer(model: WorldModel, sampled_only: bool = False) -> PolicyProposer:
+    return PolicyProposer(model, PointMassInverse(model), sampled_only=sampled_only)
 
 
 class TestGuarded(SearchPlannerSuite):
@@ -28,22 +35,22 @@ class TestGuarded(SearchPlannerSuite):
     opens_with_the_optimum = True
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return GuardedPlanner(model, cost, GuardedConfig(), (inverse_proposer(model),), clock)
+        return PolicyGuidedPlanner(model, cost, PolicyGuidedConfig(), (inverse_proposer(model),), clock)
 
 
 class TestGuardedWithoutProposers(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return GuardedPlanner(model, cost, GuardedConfig(), (), clock)
+        return PolicyGuidedPlanner(model, cost, PolicyGuidedConfig(), (), clock)
 
 
 class TestGuardedMean(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return GuardedPlanner(model, cost, GuardedConfig(returns="mean"), (), clock)
+        return PolicyGuidedPlanner(model, cost, PolicyGuidedConfig(action_selection="mean"), (), clock)
 
 
 class TestGuardedMode(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return GuardedPlanner(model, cost, GuardedConfig(returns="mode"), (), clock)
+        return PolicyGuidedPlanner(model, cost, PolicyGuidedConfig(action_selection="mode"), (), clock)
 
 
 class TestCem(SearchPlannerSuite):
@@ -55,12 +62,14 @@ class TestCemBest(SearchPlannerSuite):
     opens_with_the_optimum = True
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return CemPlanner(model, cost, CemConfig(num_iterations=5, returns="best", sample_budget=100), (inverse_proposer(model),), clock)
+        return CemPlanner(
+            model, cost, CemConfig(num_iterations=5, action_selection="best", sample_budget=100), (inverse_proposer(model),), clock
+        )
 
 
 class TestCemMode(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return CemPlanner(model, cost, CemConfig(num_iterations=5, returns="mode"), (), clock)
+        return CemPlanner(model, cost, CemConfig(num_iterations=5, action_selection="mode"), (), clock)
 
 
 class TestIcem(SearchPlannerSuite):
@@ -70,7 +79,7 @@ class TestIcem(SearchPlannerSuite):
 
 class TestIcemMode(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return IcemPlanner(model, cost, IcemConfig(returns="mode"), (), clock)
+        return IcemPlanner(model, cost, IcemConfig(action_selection="mode"), (), clock)
 
 
 class TestMppi(SearchPlannerSuite):
@@ -80,7 +89,7 @@ class TestMppi(SearchPlannerSuite):
 
 class TestMppiMode(SearchPlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return MppiPlanner(model, cost, MppiConfig(returns="mode"), (), clock)
+        return MppiPlanner(model, cost, MppiConfig(action_selection="mode"), (), clock)
 
 
 class TestPredictive(SearchPlannerSuite):
@@ -114,12 +123,12 @@ class TestDirectMostLikely(PlannerSuite):
     is_random = False
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return DirectPlanner(model, cost, DirectConfig(), (inverse_proposer(model),), clock)
+        return PolicyAlonePlanner(model, cost, PolicyAloneConfig(), (inverse_proposer(model),), clock)
 
 
 class TestDirectSampled(PlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return DirectPlanner(model, cost, DirectConfig(), (inverse_proposer(model, sampled_only=True),), clock)
+        return PolicyAlonePlanner(model, cost, PolicyAloneConfig(), (inverse_proposer(model, sampled_only=True),), clock)
 
 
 class TestRandom(PlannerSuite):
@@ -131,4 +140,4 @@ class TestDoNothing(PlannerSuite):
     is_random = False
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
-        return DoNothingPlanner(model, cost, DoNothingConfig(), (), clock)
+        return ZeroActionPlanner(model, cost, ZeroActionConfig(), (), clock)

@@ -5,15 +5,15 @@ import torch
 from robo_dream.embodiment import ActionSpec
 from robo_dream.imagination import Belief, Goal, Proposer
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
-from robo_dream.models.policy_prior import Bridge, Suggester
+from robo_dream.models.policy_prior import Bridge, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.proposals import BridgeProposer, InverseProposer, RepeatedInverseProposer
+from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.testing.point_mass import PointMassBridge, PointMassInverse, PointMassModel, point_action_spec, point_problems
 from robo_dream.testing.proposer_suite import ProposerSuite
 
 MODEL = PointMassModel(point_action_spec())
 UNIT = Normaliser((0.0,) * 11, (0.5,) * 11)
-SPEC = ModelSpec(ModelConfig(image_size=32, inverse_sees="latents"), ("front",), MODEL.action_spec, UNIT, UNIT)
+SPEC = ModelSpec(ModelConfig(image_size=32, policy_input="latents"), ("front",), MODEL.action_spec, UNIT, UNIT)
 LEARNED = LatentVideoModel(SPEC).eval().requires_grad_(False)
 
 
@@ -24,17 +24,17 @@ class OnThePointMass(ProposerSuite):
 
 class TestInverseProposer(OnThePointMass):
     def make(self) -> Proposer:
-        return InverseProposer(MODEL, PointMassInverse(MODEL))
+        return PolicyProposer(MODEL, PointMassInverse(MODEL))
 
 
 class TestSampledInverseProposer(OnThePointMass):
     def make(self) -> Proposer:
-        return InverseProposer(MODEL, PointMassInverse(MODEL), sampled_only=True)
+        return PolicyProposer(MODEL, PointMassInverse(MODEL), sampled_only=True)
 
 
 class TestRepeatedInverseProposer(OnThePointMass):
     def make(self) -> Proposer:
-        return RepeatedInverseProposer(MODEL, PointMassInverse(MODEL))
+        return RepeatedPolicyProposer(MODEL, PointMassInverse(MODEL))
 
 
 class TestBridgeProposer(OnThePointMass):
@@ -59,4 +59,4 @@ class TestLearnedBridgeProposer(OnALatentVideoModel):
 
 class TestSpreadInverseProposer(OnALatentVideoModel):
     def make(self) -> Proposer:
-        return InverseProposer(LEARNED, Suggester(LEARNED, LEARNED), spread=True)
+        return PolicyProposer(LEARNED, PolicyPrior(LEARNED, LEARNED), spread=True)

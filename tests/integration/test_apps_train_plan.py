@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from robo_dream.runtime.progress import Bars
 from robo_dream.models import checkpoint
 from robo_dream.recording.record import read_run
+from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.train_results import figures, training_seconds
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
     assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["scene"]["arm"] == "jaco"
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
-    assert list(dict.fromkeys(stages)) == ["representation", "dream", "inverse", "decoder", "held_out"]
+    assert list(dict.fromkeys(stages)) == ["representation", "dream", "policy", "decoder", "held_out"]
 
 
 def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:
 def test_what_a_world_model_or_an_inverse_model_cannot_learn_from_is_said_before_training(trained: Path, tmp_path: Path) -> None:
     blind = robo_dream(*train_words(trained), f"datasets=[{trained}/shown]", f"out={tmp_path}/run")
     assert blind.returncode == 2 and "has no pictures" in blind.stderr and "name it in demonstrations" in blind.stderr
-    latents = robo_dream(*train_words(trained), "training.model.inverse_sees=latents", f"out={tmp_path}/run")
+    latents = robo_dream(*train_words(trained), "training.model.policy_input=latents", f"out={tmp_path}/run")
     assert latents.returncode == 2 and "set it to poses, or name them in datasets" in latents.stderr
     assert not (tmp_path / "run").exists()
 

@@ -1,6 +1,6 @@
 """The plan for a problem is the same alone and among 64, with the released checkpoint.
 
-Matrix products of another number of rows add in another order, so totals differ by about 1e-5 of their size. What is compared is the
+Matrix products of another number of methods add in another order, so totals differ by about 1e-5 of their size. What is compared is the
 plan: the same candidates win, and what differs is rounding.
 """
 
@@ -11,21 +11,21 @@ from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.scoring import RiskConfig
 from robo_dream.runtime import compose
 
 ROUNDING = 1e-5  # of actions, in metres, radians and closure; another candidate would differ by a thousand times that
 
 SEARCHES = [
-    GuardedConfig(horizon=5, num_samples=32, num_iterations=2, num_proposals=16),
-    GuardedConfig(horizon=3, num_samples=32, num_iterations=2, num_proposals=16, risk=RiskConfig("cvar")),
-    GuardedConfig(horizon=3, num_samples=32, num_iterations=2, num_proposals=16, returns="mode"),
+    PolicyGuidedConfig(horizon=5, num_samples=32, num_iterations=2, num_proposals=16),
+    PolicyGuidedConfig(horizon=3, num_samples=32, num_iterations=2, num_proposals=16, risk=RiskConfig("cvar")),
+    PolicyGuidedConfig(horizon=3, num_samples=32, num_iterations=2, num_proposals=16, action_selection="mode"),
     CemConfig(horizon=3, num_samples=64, num_iterations=3, num_elites=8, num_proposals=16),
 ]
 
 
-@pytest.mark.parametrize("search", SEARCHES, ids=["guarded", "risk", "mode", "cem"])
+@pytest.mark.parametrize("search", SEARCHES, ids=["policy_guided", "risk", "mode", "cem"])
 def test_the_plan_for_a_problem_is_the_same_alone_and_among_64(search: PlannerConfig) -> None:
     model = compose.load_checkpoint_model(EvaluateConfig().checkpoint)
     cost = compose.CostConfig(distance=1.0, disagreement=1.0)

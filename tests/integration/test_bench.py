@@ -6,7 +6,7 @@ from robo_dream.cli.main import main
 
 
 def test_bench_prints_times_work_growth_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    planner = "planners={small: {planner: {kind: guarded, num_samples: 16, num_iterations: 2, num_elites: 4, num_proposals: 8}}}"
+    planner = "planners={small: {planner: {kind: policy_guided, num_samples: 16, num_iterations: 2, num_elites: 4, num_proposals: 8}}}"
     assert main(["bench", "plan", "decisions=2", "compiled=[false]", "large_search=5000", planner]) == 0
     shown = capsys.readouterr().out
     for words in ("GFLOP/s", "small", "candidates", "horizon", "problems", "us for each candidate's imagined step", "5000 candidates"):

@@ -12,13 +12,13 @@ from robo_dream.cli.main import main
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import read_results
-from robo_dream.models.policy_prior import Suggester
+from robo_dream.models.policy_prior import PolicyPrior
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.runtime import compose
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.task import moment_at
+from sim.tabletop.tasks.task import ground_truth_at
 from sim.tabletop.world import World
 
 MANIFESTS = Path("configs/manifests")
@@ -33,7 +33,7 @@ def test_no_committed_pair_is_solved_at_its_start(task: str):
         manifest = read_manifest(MANIFESTS / f"{task}.safetensors", len(world.state))
         assert len(manifest) >= 200
         for start, goal in zip(manifest.starts, manifest.goals, strict=True):
-            here, there = moment_at(world, start), moment_at(world, goal)
+            here, there = ground_truth_at(world, start), ground_truth_at(world, goal)
             assert not judge.moderate(here, there) and judge.moved(here, there) >= judge.least_motion
 
 
@@ -44,32 +44,32 @@ def run(out: Path, *overrides: str) -> list:
 
 
 def test_outcomes_depend_neither_on_workers_nor_on_resuming(tmp_path: Path):
-    rows = "rows=[random,inverse]"
-    alone = run(tmp_path / "one", "workers=1", rows)
-    together = run(tmp_path / "two", "workers=2", rows)
+    methods = "methods=[random,policy_alone]"
+    alone = run(tmp_path / "one", "workers=1", methods)
+    together = run(tmp_path / "two", "workers=2", methods)
     torn = tmp_path / "torn"
     torn.mkdir()
     lines = (tmp_path / "one" / "results.jsonl").read_bytes().split(b"\n")
     (torn / "results.jsonl").write_bytes(lines[0] + b"\n" + lines[1][:20])
-    resumed = run(torn, "workers=1", rows)
+    resumed = run(torn, "workers=1", methods)
     assert len(alone) == 4 and alone == together == resumed
 
 
 def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
-    with pytest.raises(ConfigError, match="no row named 'cem'; known: nothing, random, inverse, planner, physics"):
+    with pytest.raises(ConfigError, match="no method named 'cem'; known: zero_action, random, policy_alone, planner, oracle_dynamics"):
         EvaluateConfig().planning_of("cem", "push")
-    assert EvaluateConfig(others={"cem": CemConfig()}).planning_of("cem", "push").planner == CemConfig()
-    with pytest.raises(ConfigError, match="rows names 'cem'"):
-        EvaluateConfig(rows=("cem",))
-    with pytest.raises(ConfigError, match="others has rows \\['planner'\\]"):
-        EvaluateConfig(others={"planner": CemConfig()})
+    assert EvaluateConfig(extra_planners={"cem": CemConfig()}).planning_of("cem", "push").planner == CemConfig()
+    with pytest.raises(ConfigError, match="methods names 'cem'"):
+        EvaluateConfig(methods=("cem",))
+    with pytest.raises(ConfigError, match="others has methods \\['planner'\\]"):
+        EvaluateConfig(extra_planners={"planner": CemConfig()})
 
 
 def test_the_released_reacher_goes_where_a_picture_alone_shows_it(tmp_path: Path):
     words = ["evaluate", "--config", "configs/evaluate/dm_control_reacher.yaml", f"out={tmp_path}", "num_pairs=4", "workers=1"]
-    assert main([*words, "rows=[planner,nothing]"]) == 0
-    solved = [result.row for result in read_results(tmp_path / "results.jsonl") if result.moderate]
-    assert solved.count("planner") >= 3 and solved.count("nothing") == 0  # 100 of 100 and 0 of 100 when measured
+    assert main([*words, "methods=[planner,nothing]"]) == 0
+    solved = [result.method for result in read_results(tmp_path / "results.jsonl") if result.moderate]
+    assert solved.count("planner") >= 3 and solved.count("zero_action") == 0  # 100 of 100 and 0 of 100 when measured
 
 
 def test_goals_that_are_pictures_alone_want_a_model_that_learned_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -110,7 +110,7 @@ def test_at_true_poses_the_inverse_model_suggests_what_it_does_from_pictures():
             here = world.observe()
             for believer, found in ((model, seen), (physics, true)):
                 belief = believer.believe([[here]]).latent
-                inverse, goal = Suggester(model, believer), goal_from_observation(believer, there)
-                found.append(inverse.suggest(belief, inverse.aims(goal.latent), *likeliest)[0].flatten().numpy())
+                inverse, goal = PolicyPrior(model, believer), goal_from_observation(believer, there)
+                found.append(inverse.propose(belief, inverse.aims(goal.latent), *likeliest)[0].flatten().numpy())
     apart = np.linalg.norm(np.stack(seen)[:, None] - np.stack(true)[None], axis=-1)
     assert np.median(np.diag(apart)) < 0.5 * np.median(apart[~np.eye(len(apart), dtype=bool)])

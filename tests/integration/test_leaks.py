@@ -27,8 +27,8 @@ from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
-from sim.environment import Environment, moment_at
-from sim.ground_truth import Moment
+from sim.environment import Environment, ground_truth_at
+from sim.ground_truth import GroundTruth
 from sim.pairs import build_manifest
 
 SIZE, BUDGET = 64, 10
@@ -53,24 +53,24 @@ class Opinion:
     hold_steps: int = 10**6  # an attempt that has succeeded ends, which is no decision
     least_motion: float = 0.0
 
-    def moderate(self, now: Moment, goal: Moment) -> bool:
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.says
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.says
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         return 0.0
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         return 0.0
 
 
 def model_of(world: Environment, picture_goals: bool = False) -> LatentVideoModel:
     flat = Normaliser((0.0,) * len(PROPRIO_NAMES), (0.1,) * len(PROPRIO_NAMES))
-    num_pose = len(pose_names(len(world.moment().object_poses)))
+    num_pose = len(pose_names(len(world.ground_truth().object_poses)))
     pose = Normaliser((0.0,) * num_pose, (1.0,) * num_pose)
-    config = ModelConfig(image_size=SIZE, inverse_sees="latents", picture_goals=picture_goals)
+    config = ModelConfig(image_size=SIZE, policy_input="latents", picture_goals=picture_goals)
     return LatentVideoModel(ModelSpec(config, tuple(camera.name for camera in world.cameras), world.action_spec, flat, pose)).eval()
 
 
@@ -170,7 +170,7 @@ class SuccessPainted(Reacher):
 
     def image(self, camera: str) -> np.ndarray:
         image = super().image(camera).copy()
-        if self.opinion is not None and self.opinion.moderate(self.moment(), self.moment()):
+        if self.opinion is not None and self.opinion.moderate(self.ground_truth(), self.ground_truth()):
             image[:16, :16] = 255
         return image
 
@@ -208,7 +208,7 @@ def test_truth_that_is_told_is_found() -> None:
         for told, found in zip((1.0, 9.0), planned, strict=True):
             stage = environment_stage(world, manifest, 0, model.cameras)
             stage = replace(stage, truth=lambda told=told: {"object_pose": np.full(7, told)})
-            job = replace(JOB, row="physics")  # the one row to which truth is told
+            job = replace(JOB, method="oracle_dynamics")  # the one method to which truth is told
             attempt_stage(stage, model, planner, BUDGET, job, lambda record, found=found: found.append(record.actions))
         assert not torch.equal(torch.stack(planned[0]), torch.stack(planned[1]))
 
@@ -221,7 +221,7 @@ def test_ogbenchs_own_target_and_success_are_not_seen() -> None:
         manifest = build_manifest(world, "cube", 1)
         world.set_state(manifest.starts[0])
         before = world.image("front_pixels")
-        world.data.mocap_pos[:] = moment_at(world, manifest.starts[0]).object_pose[:3]
+        world.data.mocap_pos[:] = ground_truth_at(world, manifest.starts[0]).object_pose[:3]
         world._env.post_step()
         assert world._env._success
         np.testing.assert_array_equal(world.image("front_pixels"), before)
@@ -233,7 +233,7 @@ def test_metaworlds_own_target_is_not_seen() -> None:
         assert isinstance(world, Metaworld)
         world.reset(np.random.default_rng(0))
         hidden, target = world.image("corner4"), world.model.site("goal")
-        target.pos = world.moment().tool_pos + [0.0, 0.0, 0.1]
+        target.pos = world.ground_truth().tool_pos + [0.0, 0.0, 0.1]
         world.refresh()
         np.testing.assert_array_equal(world.image("corner4"), hidden)
         target.rgba[3] = 1

@@ -15,7 +15,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.record import record_of
 from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.made_with import made_with
@@ -26,7 +26,7 @@ from robo_dream.runtime.asker import RunAsker
 from robo_dream.runtime.compose import PlanningConfig
 
 PLANNING = PlanningConfig(
-    GuardedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)
+    PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)
 )
 PATH = EvaluateConfig().checkpoint
 
@@ -143,8 +143,12 @@ def test_every_preset_can_be_asked(record: Path) -> None:
     run = read_run(record)
     asker = RunAsker(record, run.about)
     choices = asker.choices(run.decisions[1])
-    assert choices.values["planner.kind"] == "guarded" and choices.values["proposals.inverse"] == "true" and str(record) not in choices.runs
-    assert {"another seed", "icem", "direct", "half the look-ahead"} <= {preset.name for preset in choices.presets}
+    assert (
+        choices.values["planner.kind"] == "policy_guided"
+        and choices.values["proposals.policy"] == "true"
+        and str(record) not in choices.runs
+    )
+    assert {"another seed", "icem", "policy_alone", "half the look-ahead"} <= {preset.name for preset in choices.presets}
     for preset in choices.presets:
         told = asker.what_if(run.decisions[1], preset.changes, lambda *stage: None)
         assert f"what if {preset.changes[0]}" in told.text, preset

@@ -13,7 +13,7 @@ import pytest
 
 from hardware.arms.franka import FrankaConfig
 from robo_dream.cli import main
-from robo_dream.cli.run import StartConfig
+from robo_dream.cli.run import StartPose
 from robo_dream.errors import ConfigError, SafetyStopError
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.arms import LineKind, at_address, build_guarded
@@ -34,11 +34,11 @@ def test_arm_is_driven_through_all_processes_and_its_start_is_verified() -> None
         build = partial(build_guarded, at_address(LineKind(timeout=1.0), twin.address), scene, PATIENT)
         with GuardProcess(build, 0.1) as arm:
             home = arm.state().joint_pos
-            go_to_start(arm, StartConfig("verify"), home)
+            go_to_start(arm, StartPose("verify"), home)
             near = home + [0.1, 0, 0, 0, 0, 0]
             with pytest.raises(SafetyStopError, match=r"joint 1 is 0.100 rad from the start pose; allowed 0.05"):
-                go_to_start(arm, StartConfig("verify"), near)
-            go_to_start(arm, StartConfig("home", speed=0.5), near)
+                go_to_start(arm, StartPose("verify"), near)
+            go_to_start(arm, StartPose("home", speed=0.5), near)
             assert abs(arm.state().joint_pos[0] - near[0]) <= 0.05
         _, state, _ = twin.now()
         assert np.isfinite(state).all()

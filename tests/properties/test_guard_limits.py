@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robo_dream.embodiment import ArmState
-from robo_dream.safety.guard import Guard, Wanted
+from robo_dream.safety.guard import Guard, Request
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.safety.motion import Motion, MotionLimits, at_rest, braked, rest_of, toward
 
@@ -71,7 +71,7 @@ def test_whatever_happens_the_wire_sees_no_violation_between_hard_stops(orders: 
     unknown = np.full(3, np.nan)
     for each in orders:
         if each["what"] == "target":
-            wanted = Wanted(each["target"], now, each["duration"])
+            wanted = Request(each["target"], now, each["duration"])
         elif each["what"] == "stop":
             guard.stop("asked")
         elif each["what"] == "emergency":

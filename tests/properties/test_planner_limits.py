@@ -10,17 +10,17 @@ from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.icem import IcemConfig
-from robo_dream.planning.kinds import PlannerConfig, build_planner
+from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mppi import MppiConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
-from robo_dream.planning.proposals import InverseProposer
+from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel
 
 CONFIGS: tuple[PlannerConfig, ...] = (
-    GuardedConfig(horizon=2, num_samples=16, num_proposals=4, num_elites=4, initial_std=3.0),
+    PolicyGuidedConfig(horizon=2, num_samples=16, num_proposals=4, num_elites=4, initial_std=3.0),
     CemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0),
-    IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0, returns="mean"),
+    IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0, action_selection="mean"),
     MppiConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0),
     PredictiveConfig(horizon=2, num_samples=16, num_elites=4, num_proposals=4, std=3.0),
 )
@@ -39,7 +39,7 @@ def test_no_candidate_and_no_plan_leaves_the_limits(config: PlannerConfig, low: 
     lowest = np.array(low, np.float32)
     spec = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("1",) * 5, lowest, lowest + np.float32(width), 0.1)
     model = PointMassModel(spec)
-    planner = build_planner(config, model, LatentCost(), (InverseProposer(model, PointMassInverse(model, std=2.0)),))
+    planner = build_planner(config, model, LatentCost(), (PolicyProposer(model, PointMassInverse(model, std=2.0)),))
     belief, goal = Belief(torch.zeros(1, 8)), Goal(torch.full((1, 8), 3.0))
     previous = planner.plan(belief, goal, [seed]) if warm else None
     plan = planner.plan(belief, goal, [seed + 1], previous)

@@ -26,7 +26,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def test_a_cost_that_is_the_truth_has_no_regret_and_its_opposite_has_all(benchmark: ModuleType) -> None:
     left = np.array([0.3, 0.1, 0.2, 0.4])
-    origins = np.array([benchmark.ORIGINS.index(origin) for origin in ("suggested", "recorded", "suggested", "noise")])
+    origins = np.array([benchmark.ORIGINS.index(origin) for origin in ("proposed", "recorded", "proposed", "noise")])
     best, worst = (benchmark.rank(sign * left, left, left < 0.15, origins) for sign in (1, -1))
     assert (best.spearman, best.regret, best.success) == (1.0, 0.0, 1.0)
     assert (worst.spearman, worst.suggested_spearman, worst.success, worst.possible) == pytest.approx((-1.0, -1.0, 0.0, 1.0))
@@ -47,8 +47,8 @@ def test_pairs_whose_candidates_all_end_alike_do_not_count(benchmark: ModuleType
 def test_the_object_has_arrived_wherever_the_hand_is_unless_it_is_asked_for(benchmark: ModuleType) -> None:
     arrived = import_module("dream_value").arrived
     wanted = ScenePose(torch.zeros(1, 3), torch.tensor([[1.0, 0.0]]), torch.zeros(1), torch.zeros(1, 1, 3), torch.tensor([[[1.0, 0.0]]]))
-    away = ScenePose(torch.ones(1, 3), wanted.tool_turn, wanted.gripper, wanted.object_pos + 0.01, wanted.object_turn)
-    turned = ScenePose(wanted.tool_pos, wanted.tool_turn, wanted.gripper, wanted.object_pos, -wanted.object_turn)
+    away = ScenePose(torch.ones(1, 3), wanted.tool_yaw, wanted.gripper, wanted.object_pos + 0.01, wanted.object_yaw)
+    turned = ScenePose(wanted.tool_pos, wanted.tool_yaw, wanted.gripper, wanted.object_pos, -wanted.object_yaw)
     assert arrived("above_object", away, wanted) and not arrived("as_shown", away, wanted)
     assert not arrived("above_object", turned, wanted)
 

@@ -12,7 +12,7 @@ import torch
 from robo_dream.cli import doctor
 from robo_dream.runtime.checks import checkpoint, devices, extras, machine, rendering, simulation, tensor
 from robo_dream.runtime.checks.check import Check, Status
-from robo_dream.runtime.checks.program import Outcome, run_program
+from robo_dream.runtime.checks.program import ProgramResult, run_program
 
 
 def run(monkeypatch: pytest.MonkeyPatch, checks: Sequence[Check], as_json: bool) -> int:
@@ -68,9 +68,9 @@ def test_an_environment_variable_reaches_the_program() -> None:
 
 
 def outcomes(monkeypatch: pytest.MonkeyPatch, **works: bool) -> dict[str, Check]:
-    def fake(code: str, environment: dict[str, str], timeout: float) -> Outcome:
+    def fake(code: str, environment: dict[str, str], timeout: float) -> ProgramResult:
         ok = works[environment["MUJOCO_GL"]]
-        return Outcome(ok, '{"frames_per_second": 100, "renderer": "pencil"}', "" if ok else "no GL")
+        return ProgramResult(ok, '{"frames_per_second": 100, "renderer": "pencil"}', "" if ok else "no GL")
 
     monkeypatch.setattr(rendering, "run_program", fake)
     return {check.name: check for check in rendering.checks()}

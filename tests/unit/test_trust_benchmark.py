@@ -43,8 +43,8 @@ def test_a_true_cost_is_in_centimetres_of_the_objects_way(exploits: ModuleType) 
         world.set_object(pose + np.array([0.03, 0.04, 0, 0, 0, 0, 0]))
         there = world.observe()
         start, goal = (oracle.believe([[seen]]) for seen in (here, there))
-        cost = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_turn=6.0), start.latent, Goal(goal.latent))
-        nothing = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_turn=6.0), goal.latent, Goal(goal.latent))
+        cost = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_yaw=6.0), start.latent, Goal(goal.latent))
+        nothing = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_yaw=6.0), goal.latent, Goal(goal.latent))
     assert isinstance(start, Belief)
     torch.testing.assert_close(cost, torch.tensor([5.0], dtype=torch.float64), atol=1e-3, rtol=0)
     torch.testing.assert_close(nothing, torch.zeros(1, dtype=torch.float64), atol=1e-3, rtol=0)
@@ -52,9 +52,9 @@ def test_a_true_cost_is_in_centimetres_of_the_objects_way(exploits: ModuleType) 
 
 def test_reliability_orders_cases_by_disagreement_and_loses_none(calibration: ModuleType) -> None:
     disagreement = np.random.default_rng(0).permutation(40).reshape(4, 10).astype(float)
-    doubt, error = calibration.reliability(disagreement, 2 * disagreement, num_parts=40)
-    np.testing.assert_array_equal(doubt, np.arange(40))
-    np.testing.assert_allclose(error, 2 * doubt)
+    uncertainty, error = calibration.reliability(disagreement, 2 * disagreement, num_parts=40)
+    np.testing.assert_array_equal(uncertainty, np.arange(40))
+    np.testing.assert_allclose(error, 2 * uncertainty)
     np.testing.assert_allclose(calibration.reliability(disagreement, disagreement)[0].mean(), disagreement.mean())
 
 

@@ -23,9 +23,7 @@ class Extra:
 EXTRAS = (
     Extra("gym", ("gymnasium",), "the worlds as Gymnasium environments"),
     Extra("ogbench", ("ogbench", "fast-simplification"), "OGBench's worlds, and its UR5e with Robotiq gripper"),
-    Extra(
-        "metaworld", ("gymnasium", "imageio", "packaging", "scipy", "fast-simplification"), "Meta-World's Sawyer worlds", ("metaworld",)
-    ),
+    Extra("metaworld", ("gymnasium", "imageio", "packaging", "scipy", "fast-simplification"), "Meta-World's Sawyer worlds", ("metaworld",)),
     Extra("pusht", ("gym-pusht",), "Push-T"),
     Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
     Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),

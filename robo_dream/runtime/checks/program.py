@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramResult:
     """Whether the program ended well, what it printed, and in one line what went wrong."""
 
     ok: bool
@@ -17,7 +17,7 @@ class Outcome:
     problem: str
 
 
-def run_program(code: str, environment: Mapping[str, str], timeout: float) -> Outcome:
+def run_program(code: str, environment: Mapping[str, str], timeout: float) -> ProgramResult:
     """Runs `code` for at most `timeout` seconds with `environment` added to this process's."""
     try:
         done = subprocess.run(
@@ -29,10 +29,10 @@ def run_program(code: str, environment: Mapping[str, str], timeout: float) -> Ou
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return Outcome(False, "", f"no answer within {timeout:.0f} s")
+        return ProgramResult(False, "", f"no answer within {timeout:.0f} s")
     if done.returncode == 0:
-        return Outcome(True, done.stdout, "")
+        return ProgramResult(True, done.stdout, "")
     if done.returncode < 0:
-        return Outcome(False, done.stdout, f"crashed with {signal.Signals(-done.returncode).name}")
+        return ProgramResult(False, done.stdout, f"crashed with {signal.Signals(-done.returncode).name}")
     lines = [line for line in done.stderr.strip().splitlines() if line and not line.startswith((" ", "Exception ignored"))]
-    return Outcome(False, done.stdout, lines[-1] if lines else f"exit code {done.returncode}")
+    return ProgramResult(False, done.stdout, lines[-1] if lines else f"exit code {done.returncode}")

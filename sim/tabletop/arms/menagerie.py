@@ -101,9 +101,9 @@ def _tool_site(root: mjcf.RootElement, name: str, path: Path) -> mjcf.Element:
     """The named site; a new one in the named body; or the site that by its name is the tool's."""
     sites = {site.name: site for site in root.find_all("site") if site.name}
     bodies = {body.name: body for body in root.find_all("body") if body.name}
-    for wanted in (name,) if name else _TOOL_SITES:
-        if wanted in sites:
-            return sites[wanted]
+    for desired in (name,) if name else _TOOL_SITES:
+        if desired in sites:
+            return sites[desired]
     if name in bodies:
         return bodies[name].add("site", name="robo_dream_tool")
     raise ConfigError(
@@ -126,9 +126,7 @@ def _arm_joints(tool: mjcf.Element, alone: mujoco.MjModel) -> tuple[mjcf.Element
     return tuple(joint for joint in joints if not any(word in (joint.name or "") for word in _HAND_WORDS))
 
 
-def _finger_joints(
-    root: mjcf.RootElement, arm: tuple[mjcf.Element, ...], alone: mujoco.MjModel
-) -> tuple[mjcf.Element, ...]:
+def _finger_joints(root: mjcf.RootElement, arm: tuple[mjcf.Element, ...], alone: mujoco.MjModel) -> tuple[mjcf.Element, ...]:
     """Joints of the hand that actuators drive, directly or through a tendon; those of the first one's kind. None for a bare arm."""
     driven: list[mjcf.Element] = []
     for actuator in root.find_all("actuator"):

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_yaw
-from sim.ground_truth import moment_of
+from sim.ground_truth import ground_truth_of
 from sim.tabletop.behaviours.skills import (
     CLOSED,
     GRASP_Z,
@@ -70,22 +70,22 @@ def draw_arrangement(world: World, rng: np.random.Generator) -> Arrangement:
     return Arrangement(spot, turn, np.clip(hand, low, high), yaw, float(rng.choice([OPEN, CLOSED])))
 
 
-def bring(world: World, rng: np.random.Generator, wanted: Arrangement, miss: float = 0.0) -> Moves:
-    """Arranges things as wanted. The object is always carried, which is slower than a push and misses less.
+def bring(world: World, rng: np.random.Generator, desired: Arrangement, miss: float = 0.0) -> Moves:
+    """Arranges things as desired. The object is always carried, which is slower than a push and misses less.
 
     What the hand does next depends on how things are, hardly on how they came to be so: who imitates it sees no more than that.
     Nothing is done badly on purpose; the states that a clumsy hand gets into are left to other skills, interrupted (`PlayConfig`).
     """
     for _ in range(MAX_TRIES):
-        if not wanted.lies_well(world):
-            yield from _carry(world, rng, wanted.spot, wanted.turn, miss)
-        elif moment_of(world).in_hand:
+        if not desired.lies_well(world):
+            yield from _carry(world, rng, desired.spot, desired.turn, miss)
+        elif ground_truth_of(world).in_hand:
             yield from let_go(world, rng)
-        yield from _end(world, wanted.hand, wanted.hand_yaw, wanted.grip)
-        yield from squeeze(world, wanted.grip, int(rng.integers(1, 4)))
-        if wanted.lies_well(world):
+        yield from _end(world, desired.hand, desired.hand_yaw, desired.grip)
+        yield from squeeze(world, desired.grip, int(rng.integers(1, 4)))
+        if desired.lies_well(world):
             break
-    yield from squeeze(world, wanted.grip, int(rng.integers(2, 7)))
+    yield from squeeze(world, desired.grip, int(rng.integers(2, 7)))
 
 
 def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
@@ -99,7 +99,7 @@ def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
 
 def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float, miss: float) -> Moves:
     """Grasps the object, carries it just over the table, turned as it should be, puts it down where it then hangs right, and lets go."""
-    if not moment_of(world).in_hand:
+    if not ground_truth_of(world).in_hand:
         yield from _grasp(world, rng, miss)
     for height in (CARRY_Z, GRASP_Z + rng.uniform(0, 0.006)):
         for _ in range(2):  # the object slips in the hand on the way: look again

@@ -11,7 +11,7 @@ from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
 from sim.tabletop.behaviours import skills
 from sim.tabletop.behaviours.arrange import arrange
-from sim.tabletop.start import Look, LookConfig, StartConfig, draw_start
+from sim.tabletop.start import StartRanges, VisualRandomization, VisualRandomizer, draw_start
 from sim.tabletop.world import World
 
 SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange", "stray")  # "plan" labels what a planner did
@@ -32,8 +32,8 @@ class PlayConfig:
     interrupted: Mapping[str, float] = field(default_factory=dict)  # by skill, the fraction of times that it ends early
     noisy_fraction: float = 0.5  # of episodes carry action noise
     max_noise: float = 0.3
-    start: StartConfig = field(default_factory=StartConfig)
-    look: LookConfig = field(default_factory=LookConfig)
+    start: StartRanges = field(default_factory=StartRanges)
+    look: VisualRandomization = field(default_factory=VisualRandomization)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.mix) - set(_SCRIPTED))
@@ -47,7 +47,7 @@ class PlayConfig:
             raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(_SCRIPTED)}")
 
 
-def play_episode(world: World, seed: int, config: PlayConfig, look: Look | None = None) -> Episode:
+def play_episode(world: World, seed: int, config: PlayConfig, look: VisualRandomizer | None = None) -> Episode:
     """One episode; the same seed gives the same episode."""
     rng = np.random.default_rng(seed)
     if look is not None:

@@ -6,13 +6,13 @@ import numpy as np
 
 from robo_dream.control.cartesian import downward_yaw
 from robo_dream.errors import ConfigError
-from sim.ground_truth import Moment
+from sim.ground_truth import GroundTruth
 from sim.tabletop.behaviours import skills
 from sim.tabletop.behaviours.skills import Moves
 from sim.tabletop.tasks.attempt import Attempt
 from sim.tabletop.world import World
 
-Script = Callable[[World, Moment, np.random.Generator], Moves]
+Script = Callable[[World, GroundTruth, np.random.Generator], Moves]
 
 
 def solve(world: World, attempt: Attempt, rng: np.random.Generator) -> Moves:
@@ -23,12 +23,12 @@ def solve(world: World, attempt: Attempt, rng: np.random.Generator) -> Moves:
     return script(world, attempt.goal, rng)
 
 
-def _reach(world: World, goal: Moment, rng: np.random.Generator) -> Moves:
+def _reach(world: World, goal: GroundTruth, rng: np.random.Generator) -> Moves:
     yield from skills.go(world, goal.tool_pos, 0.0, skills.OPEN, tolerance=0.004)
     yield from skills.squeeze(world, skills.OPEN, 10)
 
 
-def _push(world: World, goal: Moment, rng: np.random.Generator) -> Moves:
+def _push(world: World, goal: GroundTruth, rng: np.random.Generator) -> Moves:
     """Heads for the box's goal spot, correcting sideways, twice; how the box is turned is left to chance."""
     seen, spot = world.object_poses[0, :2], goal.object_pose[:2]
     yield from skills.rise(world)

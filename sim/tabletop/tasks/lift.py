@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_quat, downward_yaw
 from robo_dream.embodiment import Pose
-from sim.ground_truth import Moment, moment_of
+from sim.ground_truth import GroundTruth, ground_truth_of
 from sim.tabletop.start import draw_start
 from sim.tabletop.world import World
 
@@ -28,7 +28,7 @@ class Lift:
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The object between the fingers above where it lies: a picture to aim for, not a state at rest."""
-        before, start = world.state, moment_of(world)
+        before, start = world.state, ground_truth_of(world)
         pos = start.object_pose[:3] + [0, 0, rng.uniform(0.08, 0.16)]
         yaw = downward_yaw(world.kinematics.forward(world.measured[:-1]).quat)
         world.set_arm(world.kinematics.inverse(world.measured[:-1], Pose(pos, downward_quat(yaw)), 200), _GRIP)
@@ -37,15 +37,15 @@ class Lift:
         world.set_state(before)
         return goal
 
-    def moderate(self, now: Moment, goal: Moment) -> bool:
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return now.clearance >= self.least_height and now.in_hand
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return self.moderate(now, goal)
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         """The tool's way to the object, and the object's way up."""
         return float(np.linalg.norm(now.tool_pos - now.object_pose[:3])) + max(0.0, self.least_height - now.clearance)
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         return float(np.linalg.norm(goal.object_pose[:3] - start.object_pose[:3]))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.evaluation.manifest import Manifest, choose_pairs
-from sim.ground_truth import Moment, moment_of
+from sim.ground_truth import GroundTruth, ground_truth_of
 from sim.tabletop.behaviours.play import PlayConfig, play_moves
 from sim.tabletop.start import draw_start
 from sim.tabletop.tasks.task import Task
@@ -40,9 +40,9 @@ def build_manifest(
     """`num_pairs` pairs, none of them solved at its start; the same arguments give the same manifest."""
     starts, goals, steps, episodes = [], [], [], []
     for seed in count(first_seed):
-        moments, states = _episode(world, task, seed, rule)
+        truths, states = _episode(world, task, seed, rule)
         rng = np.random.default_rng((seed, 1))
-        for start, goal in choose_pairs(list(_candidates(task, moments, rule)), rng, _PAIRS_AN_EPISODE):
+        for start, goal in choose_pairs(list(_candidates(task, truths, rule)), rng, _PAIRS_AN_EPISODE):
             starts.append(states[start])
             goals.append(states[goal])
             steps.append(goal - start)
@@ -55,28 +55,28 @@ def build_manifest(
     return Manifest(task.name, np.stack(starts[:num_pairs]), np.stack(goals[:num_pairs]), ways, seeds)
 
 
-def _episode(world: World, task: Task, seed: int, rule: PairRule) -> tuple[list[Moment], list[Float[np.ndarray, " state"]]]:
+def _episode(world: World, task: Task, seed: int, rule: PairRule) -> tuple[list[GroundTruth], list[Float[np.ndarray, " state"]]]:
     rng = np.random.default_rng(seed)
     draw_start(world, rng)
-    moments, states = [moment_of(world)], [world.state]
+    truths, states = [ground_truth_of(world)], [world.state]
     for _, move in play_moves(world, rng, replace(PlayConfig(), mix=MIX[task.name], clumsy_fraction=0.0)):
         world.step_move(move)
-        moments.append(moment_of(world))
+        truths.append(ground_truth_of(world))
         states.append(world.state)
-        if len(moments) > rule.num_steps:
+        if len(truths) > rule.num_steps:
             break
-    return moments, states
+    return truths, states
 
 
-def _candidates(task: Task, moments: list[Moment], rule: PairRule) -> Iterator[tuple[int, int]]:
-    for goal in range(rule.nearest, len(moments)):
-        there = moments[goal]
-        shift = np.linalg.norm(there.object_pose[:3] - moments[goal - 2].object_pose[:3])
+def _candidates(task: Task, truths: list[GroundTruth], rule: PairRule) -> Iterator[tuple[int, int]]:
+    for goal in range(rule.nearest, len(truths)):
+        there = truths[goal]
+        shift = np.linalg.norm(there.object_pose[:3] - truths[goal - 2].object_pose[:3])
         lies = there.lies_flat or task.name == "lift"
         if shift > _STILL or not lies or not task.moderate(there, there):
             continue
         for start in range(max(0, goal - rule.farthest), goal - rule.nearest + 1):
-            here = moments[start]
+            here = truths[start]
             free = here.lies_flat and not here.in_hand
             if free and task.moved(here, there) >= task.least_motion and not task.moderate(here, there):
                 yield start, goal

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from sim.ground_truth import Moment, moment_of, turn_between
+from sim.ground_truth import GroundTruth, ground_truth_of, turn_between
 from sim.tabletop.start import draw_start
 from sim.tabletop.tasks.spots import free_spot, table_pose
 from sim.tabletop.world import World
@@ -28,7 +28,7 @@ class Place:
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The object on the second object when there is one, else at a random spot of the table; the arm stays where it is."""
-        before, start, boxes = world.state, moment_of(world), world.scene.config.objects
+        before, start, boxes = world.state, ground_truth_of(world), world.scene.config.objects
         if len(boxes) > 1:
             under = world.object_poses[1]
             height = under[2] + boxes[1].half_size[2] + boxes[0].half_size[2]
@@ -40,16 +40,16 @@ class Place:
         world.set_state(before)
         return goal
 
-    def moderate(self, now: Moment, goal: Moment) -> bool:
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool:
         return now.released and self.distance(now, goal) <= self.moderate_radius
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         near = self.distance(now, goal) <= self.strict_radius
         turned = turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size)
         return now.released and now.at_rest and near and turned <= self.strict_turn
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         return float(np.linalg.norm(now.object_pose[:3] - goal.object_pose[:3]))
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         return self.distance(start, goal)

@@ -8,12 +8,12 @@ from jaxtyping import Float
 
 from robo_dream.embodiment import Observation
 from robo_dream.evaluation.results import Progress
-from sim.ground_truth import Moment, moment_of
+from sim.ground_truth import GroundTruth, ground_truth_of
 from sim.tabletop.world import World
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Criterion(Protocol):
     """When a goal is met. Immutable; the goal is an argument."""
 
     @property
@@ -29,23 +29,23 @@ class Judge(Protocol):
         """Metres by which a goal must differ from its start to count."""
         ...
 
-    def moderate(self, now: Moment, goal: Moment) -> bool: ...
+    def moderate(self, now: GroundTruth, goal: GroundTruth) -> bool: ...
 
-    def strict(self, now: Moment, goal: Moment) -> bool:
+    def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         """The condition that must be held; it implies the moderate one."""
         ...
 
-    def distance(self, now: Moment, goal: Moment) -> float:
+    def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         """Metres that are left; what the reward counts."""
         ...
 
-    def moved(self, start: Moment, goal: Moment) -> float:
+    def moved(self, start: GroundTruth, goal: GroundTruth) -> float:
         """Metres by which the goal differs from the start in what the task is about."""
         ...
 
 
 @runtime_checkable
-class Task(Judge, Protocol):
+class Task(Criterion, Protocol):
     """A task of our own worlds: goals, and when one is met."""
 
     def draw_start(self, world: World, rng: np.random.Generator) -> None:
@@ -57,21 +57,21 @@ class Task(Judge, Protocol):
         ...
 
 
-def progress_of(task: Task, goal: Moment, moments: Iterable[Moment]) -> Progress:
-    """The progress after `moments`, one for each control step, the start left out."""
+def progress_of(task: Task, goal: GroundTruth, truths: Iterable[GroundTruth]) -> Progress:
+    """The progress after `truths`, one for each control step, the start left out."""
     progress = Progress()
-    for now in moments:
+    for now in truths:
         progress = progress.after(task.moderate(now, goal), task.strict(now, goal), task.hold_steps)
     return progress
 
 
-def reset_to(world: World, state: Float[np.ndarray, " state"]) -> Moment:
+def reset_to(world: World, state: Float[np.ndarray, " state"]) -> GroundTruth:
     """Restores a stored state and says what is true there."""
     world.set_state(state)
-    return moment_of(world)
+    return ground_truth_of(world)
 
 
-def moment_at(world: World, state: Float[np.ndarray, " state"]) -> Moment:
+def ground_truth_at(world: World, state: Float[np.ndarray, " state"]) -> GroundTruth:
     """What is true at `state`; `world` is left as it was."""
     before = world.state
     moment = reset_to(world, state)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from exposures import PERIOD, exposure
 
-from hardware.cameras.stamps import StampClock
+from hardware.cameras.clock_sync import ClockSync
 
 EPOCH = 1.7e9  # s between the wall clock and the monotonic one in these tests
 
 
-def clock(delay: float = 0.0) -> StampClock:
-    return StampClock(delay, lambda: EPOCH)
+def clock(delay: float = 0.0) -> ClockSync:
+    return ClockSync(delay, lambda: EPOCH)
 
 
 def test_the_wall_clock_is_converted() -> None:

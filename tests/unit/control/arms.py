@@ -6,7 +6,7 @@ import numpy as np
 
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError
-from robo_dream.safety.guard import Guard, Verdict, Wanted, motion_limits
+from robo_dream.safety.guard import Guard, Request, Verdict, motion_limits
 from robo_dream.safety.limits import SafetyLimits
 
 DT = 0.02  # s between two ticks
@@ -38,14 +38,14 @@ class Bench:
     guard: Guard = field(default_factory=new_guard)
     now: float = 10.0
     at: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    wanted: Wanted | None = None
+    wanted: Request | None = None
     follows: bool = True
     state_age: float = 0.0
     commands: list[np.ndarray] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
     def want(self, *target: float, duration: float = 0.1) -> None:
-        self.wanted = Wanted(self.guard.checked(self.now, np.array(target)), self.now, duration)
+        self.wanted = Request(self.guard.checked(self.now, np.array(target)), self.now, duration)
 
     def tick(self, num: int = 1, state: ArmState | None = None) -> Verdict:
         for _ in range(num):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.control.episode import Episode, EpisodeEnd
+from robo_dream.control.episode import EpisodeEnd, EpisodeResult
 from robo_dream.control.loop import LoopConfig, hold_action, run_episode
 from robo_dream.embodiment import ActionSpec, Frame, Observation, WallClock
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
@@ -22,7 +22,7 @@ from robo_dream.testing.point_world import PointArm, PointCamera
 
 MODEL = PointMassModel(point_action_spec())
 COST = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
-PLANNER = GuardedPlanner(MODEL, COST, GuardedConfig(num_samples=64))
+PLANNER = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_samples=64))
 FAR = Goal(torch.tensor([[0.1, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]))
 
 
@@ -35,9 +35,7 @@ class Spy:
     plans: list[Plan] = field(default_factory=list)
     name: str = "spy"
 
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         self.calls.append((previous, deadline, seeds[0]))
         self.plans.append(self.change(PLANNER.plan(belief, goal, seeds, previous, deadline)))
         return self.plans[-1]
@@ -47,7 +45,7 @@ def with_status(status: PlanStatus) -> Callable[[Plan], Plan]:
     return lambda plan: replace(plan, status=(status,))
 
 
-def run(planner: Planner = PLANNER, arm: PointArm | None = None, config: LoopConfig | None = None, **callbacks: object) -> Episode:
+def run(planner: Planner = PLANNER, arm: PointArm | None = None, config: LoopConfig | None = None, **callbacks: object) -> EpisodeResult:
     arm = PointArm(ManualClock()) if arm is None else arm
     config = LoopConfig(max_steps=30) if config is None else config
     return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner, FAR, config, 7, **callbacks)  # type: ignore[arg-type]

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from test_loop import COST, FAR, MODEL, Spy, with_status
 
-from robo_dream.control.asynchronous import DelayedThinker, ThreadThinker
-from robo_dream.control.episode import Episode, EpisodeEnd
+from robo_dream.control.asynchronous import DelayedWorker, ThreadWorker
+from robo_dream.control.episode import EpisodeEnd, EpisodeResult
 from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import Frame
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_world import PointArm, PointCamera
 
-PLANNER = GuardedPlanner(MODEL, COST, GuardedConfig(num_samples=64))
-OVERLAP = LoopConfig(max_steps=40, overlap=True)
+PLANNER = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_samples=64))
+OVERLAP = LoopConfig(max_steps=40, asynchronous=True)
 
 
 class Asked(Spy):
@@ -29,17 +29,15 @@ class Asked(Spy):
         super().__init__(change=change)
         self.beliefs: list[np.ndarray] = []
 
-    def plan(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None
-    ) -> Plan:
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         self.beliefs.append(belief.latent[0].numpy().copy())
         return super().plan(belief, goal, seeds, previous, deadline)
 
 
-def run(seconds: float, config: LoopConfig = OVERLAP, planner: Spy | None = None, arm: PointArm | None = None) -> Episode:
+def run(seconds: float, config: LoopConfig = OVERLAP, planner: Spy | None = None, arm: PointArm | None = None) -> EpisodeResult:
     arm = arm or PointArm(ManualClock())
-    thinker = DelayedThinker(arm.clock, seconds)
-    return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner or Asked(), FAR, config, 7, thinker=thinker)
+    worker = DelayedWorker(arm.clock, seconds)
+    return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner or Asked(), FAR, config, 7, worker=worker)
 
 
 def test_arm_keeps_moving_while_the_next_plan_is_made() -> None:
@@ -79,7 +77,7 @@ def test_late_plan_is_followed_from_where_it_is_by_now() -> None:
 def test_last_plan_is_followed_for_so_many_steps_and_then_the_arm_holds() -> None:
     arm, slow = PointArm(ManualClock()), {"now": False}
 
-    class Slows(DelayedThinker):
+    class Slows(DelayedWorker):
         def start(self, think) -> None:
             super().start(think)
             if slow["now"]:
@@ -88,7 +86,7 @@ def test_last_plan_is_followed_for_so_many_steps_and_then_the_arm_holds() -> Non
 
     config = replace(OVERLAP, limits=SafetyLimits(max_late_steps=3))
     episode = run_episode(
-        arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, thinker=Slows(arm.clock, 0.0)
+        arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, worker=Slows(arm.clock, 0.0)
     )  # fmt: skip
     assert episode.holds[: 1 + 5 + 3] == (True, *(False,) * 8) and all(episode.holds[9:40])
     assert (episode.sent[9:] == 0).all()
@@ -120,9 +118,9 @@ def test_latency_is_compensated_by_imagining_through_what_was_sent_since() -> No
             return super().believe([[seen[max(len(seen) - 3, 0)]]])  # type: ignore[list-item]
 
     model = Past(MODEL.action_spec)
-    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_hand_error=float("inf")))
+    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_tool_error=float("inf")))
     episode = run_episode(
-        arm, [LateCamera(arm)], arm.clock, model, spy, FAR, config, 7, thinker=DelayedThinker(arm.clock, 0.2)
+        arm, [LateCamera(arm)], arm.clock, model, spy, FAR, config, 7, worker=DelayedWorker(arm.clock, 0.2)
     )  # fmt: skip
     assert len(episode.records) > 4
     for record, belief in list(zip(episode.records, spy.beliefs, strict=False))[2:]:
@@ -140,7 +138,7 @@ class Patient(ManualClock):
 def test_in_a_thread_it_works_the_same() -> None:
     arm = PointArm(Patient())
     config = replace(OVERLAP, max_steps=60, limits=SafetyLimits(max_plan_age=5.0, max_late_steps=50))
-    episode = run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, thinker=ThreadThinker())
+    episode = run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, worker=ThreadWorker())
     assert len(episode.records) > 1 and np.linalg.norm(arm.tool[:3] - [0.1, 0.05, 0.0]) < 0.02
 
 

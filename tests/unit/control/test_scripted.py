@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from robo_dream.control.episode import Episode, EpisodeEnd
-from robo_dream.control.loop import LoopConfig, scripted_episode
+from robo_dream.control.episode import EpisodeEnd, EpisodeResult
+from robo_dream.control.loop import LoopConfig, run_script
 from robo_dream.embodiment import Frame
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
@@ -15,10 +15,10 @@ from robo_dream.testing.point_world import PointArm, PointCamera
 MOVE = np.array([0.01, 0, 0, 0, 0], np.float32)
 
 
-def run(moves: Iterator[np.ndarray], camera: type[PointCamera] = PointCamera, **settings: object) -> tuple[PointArm, Episode]:
+def run(moves: Iterator[np.ndarray], camera: type[PointCamera] = PointCamera, **settings: object) -> tuple[PointArm, EpisodeResult]:
     arm = PointArm(ManualClock())
     config = LoopConfig(max_steps=10, limits=SafetyLimits(max_consecutive_holds=3))
-    return arm, scripted_episode(arm, [camera(arm)], arm.clock, lambda seen: next(moves, None), config, **settings)  # type: ignore[arg-type]
+    return arm, run_script(arm, [camera(arm)], arm.clock, lambda seen: next(moves, None), config, **settings)  # type: ignore[arg-type]
 
 
 def test_every_move_is_sent_and_the_end_of_the_script_is_the_end() -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError
-from robo_dream.runtime.cameras import Crop, square_depth, square_image, square_intrinsics
+from robo_dream.runtime.cameras import Crop, crop_image, square_depth, square_intrinsics
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -17,13 +17,13 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 def test_the_default_is_the_largest_square_in_the_middle() -> None:
     image = noise(480, 640)
-    np.testing.assert_array_equal(square_image(image, 480), image[:, 80:560])
+    np.testing.assert_array_equal(crop_image(image, 480), image[:, 80:560])
 
 
 def test_each_pixel_is_the_mean_of_its_area() -> None:
     image = noise(48, 64)
     means = image[:, 8:56].reshape(12, 4, 12, 4, 3).mean(axis=(1, 3))
-    assert np.abs(square_image(image, 12).astype(float) - means).max() <= 0.5 + 1e-3  # rounding
+    assert np.abs(crop_image(image, 12).astype(float) - means).max() <= 0.5 + 1e-3  # rounding
 
 
 @given(st.integers(8, 60), st.integers(8, 60), st.integers(1, 40), st.integers(0, 99))
@@ -34,8 +34,8 @@ def test_it_agrees_with_pillows_box_filter_where_it_makes_smaller(height: int, w
     reference = Image.fromarray(image[top : top + side, left : left + side]).resize((size, size), Image.Resampling.BOX)
     # Pillow's box takes whole source pixels by their centres; where sizes divide, both are means of the same pixels
     if side % size == 0:
-        assert np.abs(square_image(image, size).astype(int) - np.asarray(reference).astype(int)).max() <= 1
-    assert square_image(image, size).mean() == pytest.approx(image[top : top + side, left : left + side].mean(), abs=1.0)
+        assert np.abs(crop_image(image, size).astype(int) - np.asarray(reference).astype(int)).max() <= 1
+    assert crop_image(image, size).mean() == pytest.approx(image[top : top + side, left : left + side].mean(), abs=1.0)
 
 
 def test_intrinsics_of_the_square_see_the_same_point_at_the_same_place() -> None:
@@ -62,4 +62,4 @@ def test_a_bad_crop_is_refused(bad: dict) -> None:
 
 def test_a_crop_that_leaves_the_picture_is_refused() -> None:
     with pytest.raises(ConfigError, match="leaves a picture of 640x480"):
-        square_image(noise(480, 640), 96, Crop(side=0.8, left=0.5))
+        crop_image(noise(480, 640), 96, Crop(side=0.8, left=0.5))

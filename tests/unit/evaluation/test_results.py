@@ -9,8 +9,8 @@ from robo_dream.evaluation.table import markdown_table
 NOW = {("push", "planner"): "today"}
 
 
-def result(pair: int, moderate: bool = True, row: str = "planner", settings: str = "today") -> Result:
-    return Result("push", row, pair, settings, moderate, False, 30, 0.02, (0.1, 0.2), "BUDGET")
+def result(pair: int, moderate: bool = True, method: str = "planner", settings: str = "today") -> Result:
+    return Result("push", method, pair, settings, moderate, False, 30, 0.02, (0.1, 0.2), "BUDGET")
 
 
 def test_results_survive_a_torn_last_line(tmp_path: Path):
@@ -45,6 +45,6 @@ def test_the_table_counts_what_happened():
 
 def test_the_table_compares_on_the_pairs_that_both_rows_have():
     planner = [result(i) for i in range(4)]
-    random = [result(i, moderate=i == 1, row="random") for i in (1, 2, 9)]  # pair 9 was not planned
+    random = [result(i, moderate=i == 1, method="random") for i in (1, 2, 9)]  # pair 9 was not planned
     table = markdown_table([*planner, *random], ["random", "planner"], {})
     assert "| push | random | 3 | 33.3 (6 to 79) | 0.0 (0 to 56) | +50 (+0 to +100) | +0 (+0 to +0) | 0 |" in table

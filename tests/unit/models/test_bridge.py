@@ -12,9 +12,9 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.policy_prior import Bridge, bridge_points
-from robo_dream.planning.baselines import DirectConfig
+from robo_dream.planning.baselines import PolicyAloneConfig
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.compose import ProposalConfig, build_planner
 from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
@@ -38,13 +38,13 @@ def test_a_bridge_begins_at_the_start_ends_at_the_goal_and_has_even_steps() -> N
 def test_the_first_block_is_read_off_the_first_two_points_in_physical_units() -> None:
     model, (starts, goals) = small_model(), torch.randn(2, 3, 256)
     first, second = bridge_points(starts, goals, 4)[:, :2].unbind(1)
-    wanted = model.block_actions(model.adjacent_inverse(first, second)).flatten(1)
+    wanted = model.block_actions(model.inverse_dynamics(first, second)).flatten(1)
     torch.testing.assert_close(Bridge(model).next_block(starts, goals, torch.full((3,), 4.0)), wanted, atol=NEARLY, rtol=0)
 
 
 def test_a_bridge_of_one_block_is_a_pair_of_neighbours() -> None:
     model, (starts, goals) = small_model(), torch.randn(2, 3, 256)
-    wanted = model.block_actions(model.adjacent_inverse(starts, goals)).flatten(1)
+    wanted = model.block_actions(model.inverse_dynamics(starts, goals)).flatten(1)
     assert torch.equal(Bridge(model).next_block(starts, goals, torch.ones(3)), wanted)
 
 
@@ -73,7 +73,7 @@ def test_targets_are_the_recorded_block_at_their_part_of_the_way() -> None:
 
 
 def test_the_loss_is_that_of_the_interpolated_pair() -> None:
-    inverse = small_model().adjacent_inverse
+    inverse = small_model().inverse_dynamics
     inverse.body = torch.nn.Identity()  # type: ignore[assignment]  # what is read is the pair itself
     starts, goals = torch.zeros(1, 2), torch.tensor([[8.0, 4.0]])
     targets = BridgeTargets(torch.tensor([0.25]), torch.tensor([0.5]), torch.tensor([20.0]), torch.tensor([[2.0, 1.0, 4.0, 4.0]]))
@@ -85,7 +85,7 @@ def test_the_loss_reaches_start_and_goal_so_that_it_shapes_the_encoder() -> None
     starts.retain_grad()
     goals.retain_grad()
     targets = BridgeTargets(torch.full((4,), 0.2), torch.full((4,), 0.4), torch.full((4,), 25.0), torch.randn(4, 25))
-    bridge_loss(small_model().adjacent_inverse, starts, goals, targets).backward()
+    bridge_loss(small_model().inverse_dynamics, starts, goals, targets).backward()
     for end in (starts, goals):
         assert end.grad is not None and (end.grad != 0).any(-1).all()
 
@@ -122,18 +122,18 @@ def test_negative_weights_are_refused() -> None:
 
 def test_the_bridge_is_executed_alone_or_competes_in_a_search_under_its_name() -> None:
     model, (starts, goals) = small_model(), torch.randn(2, 1, 256)
-    alone = build_planner(DirectConfig(horizon=2), model, proposals=ProposalConfig(inverse=False, bridge=True))
+    alone = build_planner(PolicyAloneConfig(horizon=2), model, proposals=ProposalConfig(policy=False, bridge=True))
     plan = alone.plan(Belief(starts), Goal(goals), [0])
     believed = Bridge(model).num_blocks(starts, goals)
     first = Bridge(model).next_block(starts, goals, believed).unflatten(1, (5, 5))
     torch.testing.assert_close(plan.actions[:, :5], first, atol=NEARLY, rtol=0)
-    both = build_planner(GuardedConfig(horizon=2, num_iterations=1), model, proposals=ProposalConfig(bridge=True))
+    both = build_planner(PolicyGuidedConfig(horizon=2, num_iterations=1), model, proposals=ProposalConfig(bridge=True))
     names = both.plan(Belief(starts), Goal(goals), [0]).trace.origin_names
-    assert names[-2:] == ("inverse", "bridge")
+    assert names[-2:] == ("policy", "bridge")
 
 
 def test_nobody_elses_latents_are_bridged() -> None:
     physics = PointMassModel(small_model().action_spec)
-    teacher, only = small_model(), ProposalConfig(inverse=False, bridge=True)
+    teacher, only = small_model(), ProposalConfig(policy=False, bridge=True)
     with pytest.raises(ConfigError, match="use a learned model"):
-        build_planner(DirectConfig(), physics, CostConfig(distance=0.0, pose=1.0), only, teacher=teacher)
+        build_planner(PolicyAloneConfig(), physics, CostConfig(distance=0.0, pose=1.0), only, teacher=teacher)

@@ -73,7 +73,7 @@ def test_distance_is_a_metric_up_to_the_discount() -> None:
 def test_poses_are_unit_turns_in_physical_units() -> None:
     model = small_model()
     poses = model.poses(torch.randn(4, 2, 256))
-    for turn in (poses.tool_turn, poses.object_turn):
+    for turn in (poses.tool_yaw, poses.object_yaw):
         np.testing.assert_allclose(turn.norm(dim=-1).numpy(), 1.0, atol=1e-5)
     assert poses.object_pos.shape == (4, 2, 1, 3)
 

@@ -1,4 +1,4 @@
-"""What the inverse model is told of poses, against angles worked out by hand."""
+"""What the policy is told of poses, against angles worked out by hand."""
 
 import numpy as np
 import torch

@@ -12,10 +12,10 @@ from robo_dream.imagination import Goal, Imagination
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.heads import OBJECT_POS, objects, pose_names
-from robo_dream.models.policy_prior import RETREAT, Suggester, hand_above
+from robo_dream.models.policy_prior import RETREAT, PolicyPrior, gripper_above
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
-from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
 from robo_dream.training.frames import model_spec, object_numbers, pose_labels
 from robo_dream.training.representation import train_representation
@@ -24,7 +24,7 @@ CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
     representation=RepresentationConfig(steps=4, batch_windows=4),
     dream=DreamConfig(steps=4, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
-    inverse=InverseConfig(steps=5, batch=8),
+    policy=PolicyConfig(steps=5, batch=8),
     evaluation_windows=4,
 )
 
@@ -48,8 +48,8 @@ def test_a_checkpoint_knows_how_many_things_there_are(model: LatentVideoModel, t
     checkpoint.save(model, tmp_path / "two.safetensors", {}, "squares", {})
     latents = torch.randn(3, model.spec.config.latent)
     kept = checkpoint.load(tmp_path / "two.safetensors").poses(latents)
-    assert kept.object_pos.shape == (3, 2, 3) and kept.object_turn.shape == (3, 2, 2)
-    torch.testing.assert_close(kept.object_turn.norm(dim=-1), torch.ones(3, 2))
+    assert kept.object_pos.shape == (3, 2, 3) and kept.object_yaw.shape == (3, 2, 2)
+    torch.testing.assert_close(kept.object_yaw.norm(dim=-1), torch.ones(3, 2))
 
 
 def test_labels_are_those_of_each_thing_in_turn() -> None:
@@ -70,15 +70,15 @@ def test_the_open_hand_is_wanted_above_the_thing_that_is_farthest_from_its_goal(
     goals[0, 6] += 0.1
     goals[1, 6] += 0.1
     goals[1, 12] += 0.2  # the second has farther to go
-    wanted = hand_above(head, head.normalise(here), head.normalise(goals)) * head.std + head.mean
+    wanted = gripper_above(head, head.normalise(here), head.normalise(goals)) * head.std + head.mean
     above = objects(goals)[..., OBJECT_POS] + torch.tensor([0, 0, RETREAT])
     torch.testing.assert_close(wanted[:, :3], torch.stack([above[0, 0], above[1, 1]]), atol=1e-5, rtol=0)
 
 
 def test_suggestions_follow_two_things(model: LatentVideoModel) -> None:
     latents, chance = torch.randn(2, 5, model.spec.config.latent), torch.zeros(5)
-    asked = Suggester(model, model, "above_object")
-    actions = asked.suggest(latents[0], asked.aims(latents[1]), chance, torch.zeros(5, model.spec.block_size))
+    asked = PolicyPrior(model, model, "above_object")
+    actions = asked.propose(latents[0], asked.aims(latents[1]), chance, torch.zeros(5, model.spec.block_size))
     assert actions.shape == (5, model.action_block, model.action_spec.size) and torch.isfinite(actions).all()
 
 

@@ -16,19 +16,19 @@ from robo_dream.imagination import ScenePose
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import DreamBatches, demonstrated_poses, train_dream
 from robo_dream.training.frames import model_spec
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import bridge_strips, open_loop, strips
-from robo_dream.training.policy import InverseBatches, imitated_frames
+from robo_dream.training.policy import PolicyBatches, imitated_frames
 from robo_dream.training.representation import train_representation
 
 CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
-    representation=RepresentationConfig(steps=4, batch_windows=4, matrix_rate=0.02),
-    dream=DreamConfig(steps=4, batch=8, matrix_rate=0.02, unroll=2, decoder_steps=2, decoder_batch=4),
-    inverse=InverseConfig(steps=5, batch=8),
+    representation=RepresentationConfig(steps=4, batch_windows=4, muon_lr=0.02),
+    dream=DreamConfig(steps=4, batch=8, muon_lr=0.02, unroll=2, decoder_steps=2, decoder_batch=4),
+    policy=PolicyConfig(steps=5, batch=8),
     evaluation_windows=4,
     log_steps=2,
 )
@@ -64,7 +64,7 @@ def test_resumed_training_ends_bitwise_where_an_uninterrupted_one_does(cache: Sq
     with pytest.raises(StoppedError):
         train_representation(cache, eager, tmp_path, progress=stop_after(3, 4))
     train_representation(cache, eager, tmp_path)
-    for total in (4, 5):  # the dream, then the inverse model
+    for total in (4, 5):  # the dream, then the policy
         with pytest.raises(StoppedError):
             train_dream(cache, eager, tmp_path, progress=stop_after(3, total))
     train_dream(cache, eager, tmp_path)
@@ -80,16 +80,16 @@ def test_another_configuration_does_not_continue_a_training(cache: SquareFrames,
 
 def test_another_inverse_configuration_continues_what_comes_before_it_alone(cache: SquareFrames, finished: Path, tmp_path: Path) -> None:
     run_dir = shutil.copytree(finished, tmp_path / "run")
-    other = dataclasses.replace(CONFIG, inverse=InverseConfig(steps=3, batch=8))
+    other = dataclasses.replace(CONFIG, policy=PolicyConfig(steps=3, batch=8))
     train_representation(cache, other, run_dir)
     assert (run_dir / "representation.state.safetensors").read_bytes() == (finished / "representation.state.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match=r"inverse\.state\.safetensors was written with another config"):
+    with pytest.raises(CheckpointError, match=r"policy\.state\.safetensors was written with another config"):
         train_dream(cache, other, run_dir)
-    for name in ("inverse", "decoder"):
+    for name in ("policy", "decoder"):
         (run_dir / f"{name}.state.safetensors").unlink()
     train_dream(cache, other, run_dir)
     one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, run_dir))
-    assert {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])} == {"inverse"}
+    assert {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])} == {"policy"}
 
 
 def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_objects(
@@ -99,7 +99,7 @@ def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_
     second = LatentVideoModel(model_spec(others, CONFIG.model), seed=5)
     assert checkpoint.load_fitting(first, finished / "model.safetensors") == ()
     fresh = checkpoint.load_fitting(second, finished / "model.safetensors")
-    assert fresh and all(name.startswith(("pose_head.", "inverse.")) for name in fresh)
+    assert fresh and all(name.startswith(("pose_head.", "policy.")) for name in fresh)
     trained = checkpoint.load(finished / "model.safetensors").state_dict()
     assert all(torch.equal(trained[name], value) for name, value in second.state_dict().items() if name not in fresh)
 
@@ -197,8 +197,8 @@ def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> N
 
 def test_the_inverse_model_imitates_the_chosen_skills_and_mostly_what_they_led_to(cache: SquareFrames) -> None:
     frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]
-    inverse = InverseConfig(batch=256, skills=("rest",), within_skill=1.0, at_end=0.5)
-    batch = InverseBatches(cache, dataclasses.replace(CONFIG, inverse=inverse), frames)(0)
+    policy = PolicyConfig(batch=256, skills=("rest",), within_skill=1.0, at_end=0.5)
+    batch = PolicyBatches(cache, dataclasses.replace(CONFIG, policy=policy), frames)(0)
     start, goal = batch.seen[:, 0].long().numpy(), batch.goals[:, 0].long().numpy()
     assert (cache.skill[start] == 1).all()
     assert (goal > start).all() and (goal <= 24 * (start // 24) + 16).all()  # rest is the steps from 8 to 16 of 24
@@ -209,7 +209,7 @@ def test_the_inverse_model_imitates_the_chosen_skills_and_mostly_what_they_led_t
 def test_doing_nothing_on_the_way_to_a_goal_is_not_imitated(cache: SquareFrames) -> None:
     frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]
     still = dataclasses.replace(cache, proprio=np.repeat(cache.proprio[::8], 8, 0), object_pose=cache.object_pose * 0 + 1.0)
-    batch = InverseBatches(still, dataclasses.replace(CONFIG, inverse=InverseConfig(batch=256)), frames)(0)
+    batch = PolicyBatches(still, dataclasses.replace(CONFIG, policy=PolicyConfig(batch=256)), frames)(0)
     start, goal = batch.seen[:, 0].long().numpy(), batch.goals[:, 0].long().numpy()
     is_idle = start // 8 == (start + 5) // 8
     is_there = start // 8 == goal // 8
@@ -225,7 +225,7 @@ def test_demonstrations_without_pictures_teach_the_inverse_model_and_nothing_els
     train_dream(cache, CONFIG, tmp_path, demonstrations=shown)
     one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, tmp_path))
     differing = {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])}
-    assert differing == {"inverse"}
+    assert differing == {"policy"}
 
 
 def test_poses_of_demonstrations_are_seen_as_the_pose_head_would_tell_them(cache: SquareFrames, finished: Path) -> None:
@@ -233,22 +233,22 @@ def test_poses_of_demonstrations_are_seen_as_the_pose_head_would_tell_them(cache
     seen = demonstrated_poses(model, cache)
     here = model.pose_head.normal_of(
         ScenePose(
-            tool_pos=torch.from_numpy(cache.proprio[:, :3]), tool_turn=torch.from_numpy(cache.proprio[:, 3:5]),
+            tool_pos=torch.from_numpy(cache.proprio[:, :3]), tool_yaw=torch.from_numpy(cache.proprio[:, 3:5]),
             gripper=torch.from_numpy(cache.proprio[:, 5]), object_pos=torch.from_numpy(cache.object_pose[:, None, :3]),
-            object_turn=torch.tensor([1.0, 0.0]).expand(len(cache.proprio), 1, 2),
+            object_yaw=torch.tensor([1.0, 0.0]).expand(len(cache.proprio), 1, 2),
         )
     )  # fmt: skip
     torch.testing.assert_close(seen, here)
 
 
 def test_a_skill_that_the_data_lacks_is_named(cache: SquareFrames) -> None:
-    config = dataclasses.replace(CONFIG, inverse=InverseConfig(skills=("juggle",)))
+    config = dataclasses.replace(CONFIG, policy=PolicyConfig(skills=("juggle",)))
     with pytest.raises(DataError, match=r"juggle.*it has \['push', 'rest'\]"):
-        InverseBatches(cache, config, torch.zeros(len(cache.actions), 1))
+        PolicyBatches(cache, config, torch.zeros(len(cache.actions), 1))
 
 
 def test_a_block_that_is_imitated_is_of_one_skill_throughout(cache: SquareFrames) -> None:
-    config = dataclasses.replace(CONFIG, inverse=InverseConfig(skills=("push",)))
+    config = dataclasses.replace(CONFIG, policy=PolicyConfig(skills=("push",)))
     block, pushes = CONFIG.model.action_block, np.asarray(cache.skill) == cache.skills.index("push")
     chosen, of_all = imitated_frames(cache, config), imitated_frames(cache, CONFIG)
     assert all(pushes[start : start + block].all() for start in chosen)
@@ -257,14 +257,14 @@ def test_a_block_that_is_imitated_is_of_one_skill_throughout(cache: SquareFrames
 
 def test_without_a_pose_of_the_object_the_inverse_model_learns_from_latents_only(cache: SquareFrames) -> None:
     unlabelled = dataclasses.replace(cache, object_pose=np.full_like(cache.object_pose, np.nan))
-    with pytest.raises(DataError, match=r"where the object is.*inverse_sees=latents"):
+    with pytest.raises(DataError, match=r"where the object is.*policy_input=latents"):
         imitated_frames(unlabelled, CONFIG)
-    latents = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, inverse_sees="latents"))
+    latents = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, policy_input="latents"))
     assert len(imitated_frames(unlabelled, latents)) == len(imitated_frames(cache, CONFIG)) > 0
 
 
 def test_what_the_configuration_makes_impossible_is_refused_before_any_data_is_read() -> None:
-    with pytest.raises(ConfigError, match=r"dream\.pose is 0.*inverse_sees"):
+    with pytest.raises(ConfigError, match=r"dream\.pose is 0.*policy_input"):
         dataclasses.replace(CONFIG, dream=dataclasses.replace(CONFIG.dream, pose=0.0))
-    with pytest.raises(ConfigError, match=r"returns is 1\.5"):
-        DreamConfig(returns=1.5)
+    with pytest.raises(ConfigError, match=r"returning_goals is 1\.5"):
+        DreamConfig(returning_goals=1.5)

@@ -11,11 +11,11 @@ from squares import SquareFrames, square_frames
 from robo_dream.errors import DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.training.config import DreamConfig, InverseConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import DreamBatches, train_dream
 from robo_dream.training.frames import frame_index, goal_frames
 from robo_dream.training.latents import encode_frames
-from robo_dream.training.policy import InverseBatches
+from robo_dream.training.policy import PolicyBatches
 from robo_dream.training.representation import train_representation
 
 EVERY = 5
@@ -23,7 +23,7 @@ CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32),
     representation=RepresentationConfig(steps=3, batch_windows=4),
     dream=DreamConfig(steps=3, batch=8, unroll=2, decoder_steps=2, decoder_batch=4),
-    inverse=InverseConfig(steps=3, batch=8),
+    policy=PolicyConfig(steps=3, batch=8),
     evaluation_windows=4,
 )
 
@@ -38,9 +38,9 @@ def slow(seed: int, length: int = 43) -> SquareFrames:
     return replace(cache, images=noisy, picture_every=EVERY)
 
 
-@pytest.mark.parametrize("inverse_sees", ["poses", "latents"])
-def test_weights_do_not_depend_on_what_is_shown_in_between(tmp_path: Path, inverse_sees: str) -> None:
-    config, weights = replace(CONFIG, model=replace(CONFIG.model, inverse_sees=inverse_sees)), []
+@pytest.mark.parametrize("policy_input", ["poses", "latents"])
+def test_weights_do_not_depend_on_what_is_shown_in_between(tmp_path: Path, policy_input: str) -> None:
+    config, weights = replace(CONFIG, model=replace(CONFIG.model, policy_input=policy_input)), []
     for seed in (1, 2):
         cache = slow(seed)
         train_representation(cache, config, tmp_path / f"{seed}")
@@ -62,7 +62,7 @@ def test_windows_and_goals_are_where_there_are_new_pictures(tmp_path: Path) -> N
     model = train_representation(cache, CONFIG, tmp_path)
     latents = encode_frames(model, cache)
     assert (torch.isfinite(latents).all(-1).numpy() == (place % EVERY == 0)).all()
-    dream, inverse = DreamBatches(cache, CONFIG, latents), InverseBatches(cache, CONFIG, latents)
+    dream, inverse = DreamBatches(cache, CONFIG, latents), PolicyBatches(cache, CONFIG, latents)
     for step in range(20):
         batch, pairs = dream(step), inverse(step)
         distances = batch.distance_latents, batch.following, batch.distance_goals

@@ -107,7 +107,7 @@ def test_futures_apart_begin_like_the_heads_and_then_go_their_own_ways() -> None
     model, generator = small_model(), torch.Generator().manual_seed(0)
     belief = Belief(torch.randn(2, 256, generator=generator))
     actions = 0.01 * torch.randn(2, 3, 15, 5, generator=generator)
-    apart = torch.stack([future.latents for future in model.imagine_apart(belief, actions)])
+    apart = torch.stack([future.latents for future in model.rollout_per_member(belief, actions)])
     rows, blocks = belief.latent.repeat_interleave(3, 0), model.normalise_actions(actions).reshape(6, 3, 25)
     means, heads = model.dynamics.unroll(rows, blocks)
     torch.testing.assert_close(apart[:, :, :, 0].flatten(1, 2), heads[:, :, 0], atol=1e-5, rtol=0)

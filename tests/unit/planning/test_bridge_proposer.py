@@ -1,4 +1,4 @@
-"""Suggestions of the bridge on the point mass, where straight lines are the right ways."""
+"""Proposals of the bridge on the point mass, where straight lines are the right ways."""
 
 import pytest
 import torch

@@ -8,7 +8,7 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, StepCosts
 from robo_dream.planning.candidates import NOISE, of_origin, origin_names
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
-from robo_dream.planning.elites import FOLLOWED, NO_VOTE, find_modes, followed_elites, nearest_better, ranked_groups, what_returns
+from robo_dream.planning.elites import FOLLOWED, NO_VOTE, find_modes, followed_elites, nearest_better, ranked_groups, selected_action
 from robo_dream.planning.scoring import Scored
 from robo_dream.planning.search import Search
 from robo_dream.testing.detour import DetourCost, TwoWays, detour_model, detour_problems, passes_left
@@ -124,6 +124,6 @@ def test_centre_is_executed_only_where_imagination_finds_it_as_good_as_the_best_
     followed = scored.take(scored.best(ELITES))
     through = ((goal.latent - belief.latent)[:, None, :5] / HORIZON).repeat(1, HORIZON, 1)
     centre = torch.stack([through[0], followed.actions[1, 0]])[:, None]
-    chosen = what_returns("mode", search, of_origin(centre, "mean", origin_names(())), followed)
+    chosen = selected_action("mode", search, of_origin(centre, "mean", origin_names(())), followed)
     assert chosen is not None and torch.equal(chosen.actions[:, 0], followed.actions[:, 0])
     assert chosen.origins[:, 0].tolist() == [0, origin_names(()).index("mean")]

@@ -1,4 +1,4 @@
-"""Proposals from inverse models on the point mass, whose right answer is known."""
+"""Proposals from policies on the point mass, whose right answer is known."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from robo_dream.errors import ContractError
 from robo_dream.models.policy import ActionMixture
 from robo_dream.planning.candidates import draws
-from robo_dream.planning.proposals import InverseProposer, RepeatedInverseProposer
+from robo_dream.planning.proposals import PolicyProposer, RepeatedPolicyProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
 
 MODEL = PointMassModel(point_action_spec())
@@ -14,7 +14,7 @@ MODEL = PointMassModel(point_action_spec())
 
 def test_rolled_out_suggestion_arrives_and_then_stays() -> None:
     belief, goal = point_problems(2, 0.15, seed=3)
-    actions = InverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 25, [0, 1]).actions
+    actions = PolicyProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 25, [0, 1]).actions
     reached = MODEL.imagine(belief, actions).latents[:, 0, -1]
     torch.testing.assert_close(reached, goal.latent, atol=1e-5, rtol=0)
     assert (actions[:, 0, -5:].abs() < 1e-6).all()
@@ -22,14 +22,14 @@ def test_rolled_out_suggestion_arrives_and_then_stays() -> None:
 
 def test_repeated_suggestion_is_its_first_block_again_and_again() -> None:
     belief, goal = point_problems(2, 0.15, seed=3)
-    blocks = RepeatedInverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 3, 25, [0, 1]).actions.unflatten(2, (5, 5))
+    blocks = RepeatedPolicyProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 3, 25, [0, 1]).actions.unflatten(2, (5, 5))
     assert torch.equal(blocks, blocks[:, :, :1].expand_as(blocks))
 
 
 def test_part_of_a_block_is_an_error() -> None:
     belief, goal = point_problems(1, 0.15, seed=3)
     with pytest.raises(ContractError, match="multiple of the model's action block, 5"):
-        InverseProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 12, [0])
+        PolicyProposer(MODEL, PointMassInverse(MODEL)).propose(belief, goal, 1, 12, [0])
 
 
 def weights(*values: float) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal, Imagination, StepCosts
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.scoring import RiskConfig
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
@@ -44,7 +44,7 @@ def test_a_tail_that_is_no_share_is_refused(tail: float) -> None:
 class TwoOpinions(PointMassModel):
     """Both heads agree until the tool is right of the start; there, one of them believes that it slips far away."""
 
-    def imagine_apart(self, belief: Belief, actions: Tensor) -> tuple[Imagination, ...]:
+    def rollout_per_member(self, belief: Belief, actions: Tensor) -> tuple[Imagination, ...]:
         surely = self.imagine(belief, actions)
         right = surely.latents[..., :1] > belief.latent[:, None, None, :1] + 1e-3
         slipped = torch.where(right, surely.latents + 10.0, surely.latents)
@@ -65,8 +65,8 @@ def test_the_worst_case_avoids_what_one_head_fears_and_the_plain_search_does_not
     model = TwoOpinions(point_action_spec())
     belief, goal = point_problems(1, 0.15, seed=1)
     belief = Belief(torch.zeros_like(belief.latent))
-    plain = GuardedPlanner(model, Aside(), GuardedConfig(num_elites=64)).plan(belief, goal, [0])
-    wary = GuardedPlanner(model, Aside(), GuardedConfig(num_elites=64, risk=RiskConfig("worst"))).plan(belief, goal, [0])
+    plain = PolicyGuidedPlanner(model, Aside(), PolicyGuidedConfig(num_elites=64)).plan(belief, goal, [0])
+    wary = PolicyGuidedPlanner(model, Aside(), PolicyGuidedConfig(num_elites=64, risk=RiskConfig("worst"))).plan(belief, goal, [0])
     assert plain.latents[0, -1, 0] > 0.05
     assert wary.latents[0, -1, 0] < 0
     assert "risk" in wary.seconds
@@ -74,11 +74,11 @@ def test_the_worst_case_avoids_what_one_head_fears_and_the_plain_search_does_not
 
 def test_a_model_with_one_future_is_refused_in_words() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    planner = GuardedPlanner(PointMassModel(point_action_spec()), Aside(), GuardedConfig(risk=RiskConfig()))
+    planner = PolicyGuidedPlanner(PointMassModel(point_action_spec()), Aside(), PolicyGuidedConfig(risk=RiskConfig()))
     with pytest.raises(ContractError, match="one future only"):
         planner.plan(belief, goal, [0])
 
 
 def test_risk_and_the_mean_of_the_elites_exclude_each_other() -> None:
-    with pytest.raises(ConfigError, match="returns=mean"):
-        GuardedConfig(returns="mean", risk=RiskConfig())
+    with pytest.raises(ConfigError, match="action_selection=mean"):
+        PolicyGuidedConfig(action_selection="mean", risk=RiskConfig())

@@ -9,7 +9,7 @@ from robo_dream.imagination import Belief, Imagination, PlanStatus
 from robo_dream.planning.candidates import NOISE, Candidates, of_origin, origin_names
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
-from robo_dream.planning.proposals import InverseProposer
+from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.planning.scoring import MAX_KEPT, Stopwatch, score
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
@@ -37,7 +37,7 @@ def drawn(num: int, seed: int = 0) -> Candidates:
 def test_what_a_proposer_imagined_is_judged_and_not_imagined_again() -> None:
     belief, goal = point_problems(2, 0.15, seed=3)
     model = Counting(point_action_spec())
-    given = InverseProposer(MODEL, PointMassInverse(MODEL, std=0.5)).propose(belief, goal, 3, 10, [0, 1])
+    given = PolicyProposer(MODEL, PointMassInverse(MODEL, std=0.5)).propose(belief, goal, 3, 10, [0, 1])
     done = Candidates(given.actions, torch.zeros(2, 3, dtype=torch.int64), given.imagination)
     scored, _ = score(model, COST, belief, goal, [drawn(4), done, drawn(2)], 100, Stopwatch(TickingClock()))
     assert model.asked == [6]  # of each problem, in one call

@@ -10,22 +10,21 @@ from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.elites import FOLLOWED, NO_VOTE
 from robo_dream.planning.icem import IcemConfig
-from robo_dream.planning.kinds import build_planner
 from robo_dream.planning.mppi import MppiConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.record import record_of
 from robo_dream.testing.detour import DetourCost, TwoWays, collides, detour_model, detour_problems, passes_left
 
 MODEL = detour_model()
 SEEDS = 50
 SEARCHES = (
-    CemConfig(horizon=20, num_samples=96, num_iterations=2, num_elites=16, colour=2.0),
+    CemConfig(horizon=20, num_samples=96, num_iterations=2, num_elites=16, noise_beta=2.0),
     IcemConfig(horizon=20, num_samples=96, num_iterations=2),
     MppiConfig(horizon=20, num_samples=96, num_iterations=2, num_elites=16, temperature=0.5),
-    GuardedConfig(horizon=20, num_samples=96, num_iterations=2),
+    PolicyGuidedConfig(horizon=20, num_samples=96, num_iterations=2),
 )
 each_search = pytest.mark.parametrize("config", SEARCHES, ids=[config.kind for config in SEARCHES])
-SearchConfig = CemConfig | IcemConfig | MppiConfig | GuardedConfig
+SearchConfig = CemConfig | IcemConfig | MppiConfig | PolicyGuidedConfig
 
 
 def planned(config: SearchConfig, belief: Belief, goal: Goal, seeds: list[int] | None = None, left_share: float = 0.5) -> Plan:
@@ -45,8 +44,8 @@ def test_straight_on_leads_through_the_obstacle_and_a_suggested_arc_does_not() -
 @each_search
 def test_the_mean_of_two_ways_goes_through_the_obstacle_and_the_mode_never(config: SearchConfig) -> None:
     belief, goal = detour_problems(SEEDS, seed=2)
-    averaged = planned(replace(config, returns="mean"), belief, goal)
-    followed = planned(replace(config, returns="mode"), belief, goal)
+    averaged = planned(replace(config, action_selection="mean"), belief, goal)
+    followed = planned(replace(config, action_selection="mode"), belief, goal)
     assert collides(belief, averaged.actions[:, None]).any(), "this world shows nothing"
     assert not collides(belief, followed.actions[:, None]).any()
 
@@ -54,7 +53,7 @@ def test_the_mean_of_two_ways_goes_through_the_obstacle_and_the_mode_never(confi
 @each_search
 def test_the_mode_is_chosen_alike_alone_and_among_eight(config: SearchConfig) -> None:
     belief, goal = detour_problems(8, seed=3)
-    config = replace(config, returns="mode")
+    config = replace(config, action_selection="mode")
     together = planned(config, belief, goal)
     for b in range(8):
         alone = planned(config, Belief(belief.latent[b : b + 1]), Goal(goal.latent[b : b + 1]), [b])
@@ -68,7 +67,7 @@ def test_where_there_is_one_way_the_mode_is_as_good_as_the_mean_and_about_the_be
     belief, goal = detour_problems(8, seed=4)
     cost, seeds = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1)), list(range(8))
     plans = {
-        returns: build_planner(replace(config, returns=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
+        returns: build_planner(replace(config, action_selection=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
         for returns in ("best", "mean", "mode")
     }
     modes = plans["mode"].trace.modes
@@ -79,7 +78,7 @@ def test_where_there_is_one_way_the_mode_is_as_good_as_the_mean_and_about_the_be
 
 def test_the_side_with_more_elites_is_taken() -> None:
     belief, goal = detour_problems(SEEDS, seed=5)
-    config = GuardedConfig(horizon=20, num_samples=64, num_proposals=48, num_iterations=1, returns="mode")
+    config = PolicyGuidedConfig(horizon=20, num_samples=64, num_proposals=48, num_iterations=1, action_selection="mode")
     plan = planned(config, belief, goal, left_share=0.7)
     assert plan.trace.modes is not None
     left = passes_left(belief, goal, plan.trace.candidates)
@@ -91,8 +90,8 @@ def test_the_side_with_more_elites_is_taken() -> None:
 
 def test_record_of_a_decision_keeps_the_strategies_and_says_none_where_nobody_looked() -> None:
     belief, goal = detour_problems(2, seed=6)
-    config = GuardedConfig(horizon=20, num_samples=64, num_iterations=1)
-    plan = planned(replace(config, returns="mode"), belief, goal)
+    config = PolicyGuidedConfig(horizon=20, num_samples=64, num_iterations=1)
+    plan = planned(replace(config, action_selection="mode"), belief, goal)
     record = record_of(plan, 1, 0, 0.0, belief, goal)
     assert plan.trace.modes is not None and record.modes is not None
     assert torch.equal(record.modes, plan.trace.modes[1]) and (record.modes != NO_VOTE).sum() == config.num_elites

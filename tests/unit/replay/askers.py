@@ -20,7 +20,7 @@ class Ready:
 
     def choices(self, decision: Decision) -> Choices:
         presets = (Preset("another seed", (f"seed={decision.seed + 1}",)), Preset("wait", ("wait=1",)))
-        return Choices({"seed": str(decision.seed), "planner.kind": "guarded"}, presets, ("guarded", "cem"), ("/runs/other",))
+        return Choices({"seed": str(decision.seed), "planner.kind": "policy_guided"}, presets, ("policy_guided", "cem"), ("/runs/other",))
 
     def recompute(self, decision: Decision, on_stage: OnStage) -> Told:
         return Told("the very same plan", (told(decision, "recorded", 0), told(decision, "made again", 0)), decision.step)

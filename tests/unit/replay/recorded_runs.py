@@ -29,19 +29,19 @@ def decision(step: int) -> ImaginationRecord:
     totals = torch.rand(SAMPLES, generator=draw)
     totals[0] = torch.inf
     return ImaginationRecord(
-        step=step, time=0.1 * step, planner="guarded", seed=step + 2**40, status=PlanStatus.OK,
+        step=step, time=0.1 * step, planner="policy_guided", seed=step + 2**40, status=PlanStatus.OK,
         actions=torch.randn(BLOCK * HORIZON, 5, generator=draw), latents=torch.randn(HORIZON, CHANNELS, generator=draw),
         belief=torch.randn(CHANNELS, generator=draw), goal=torch.zeros(CHANNELS),
         candidates=torch.randn(SAMPLES, BLOCK * HORIZON, 5, generator=draw),
         candidate_latents=torch.randn(SAMPLES, HORIZON, CHANNELS, generator=draw),
         terms={"distance": torch.rand(SAMPLES, HORIZON, generator=draw), "pose.object_pos": torch.rand(SAMPLES, HORIZON, generator=draw)},
-        totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "inverse"),
+        totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "policy"),
         best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
         seconds={"imagine": 0.02}, modes=torch.tensor([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
         total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([[0.4, 0.0, 0.03]]),
         previous=torch.randn(BLOCK * HORIZON, 5, generator=draw) if step else None,
         previous_elites=torch.randn(4, BLOCK * HORIZON, 5, generator=draw) if step else None,
-        late_readings=(7, 9) if step % 2 else (), doubts=("the hand is elsewhere",) if step % 2 else (),
+        late_readings=(7, 9) if step % 2 else (), unsure_reasons=("the hand is elsewhere",) if step % 2 else (),
     )  # fmt: skip
 
 

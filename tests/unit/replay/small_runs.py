@@ -13,9 +13,9 @@ from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import ArmState
 from robo_dream.imagination import Goal, ImaginationRecord, Planner
 from robo_dream.planning.costs import CostConfig, PoseCostConfig, build_cost
-from robo_dream.planning.kinds import PlannerConfig, build_planner
-from robo_dream.planning.policy_guided import GuardedConfig
-from robo_dream.planning.proposals import InverseProposer
+from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.testing.clocks import ManualClock, TickingClock
@@ -43,7 +43,7 @@ class BumpedArm(PointArm):
 class Recipe:
     """Everything that a small run depends on."""
 
-    planner: PlannerConfig = field(default_factory=lambda: GuardedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8))
+    planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8))
     cost: CostConfig = field(default_factory=lambda: CostConfig(distance=0, pose=1, pose_parts=PoseCostConfig(object_pos=0, tool_pos=1)))
     seed: int = 7
     goal: tuple[float, ...] = FAR
@@ -60,7 +60,7 @@ class Recipe:
 
     def planner_of(self, clock: Callable[[], float]) -> Planner:
         model = self.model
-        return build_planner(self.planner, model, build_cost(self.cost, model), [InverseProposer(model, PointMassInverse(model))], clock)
+        return build_planner(self.planner, model, build_cost(self.cost, model), [PolicyProposer(model, PointMassInverse(model))], clock)
 
     def about(self) -> Mapping[str, Any]:
         planning = {"planner": config.dump(self.planner), "cost": config.dump(self.cost)}

@@ -9,7 +9,7 @@ from small_runs import Recipe, record_run
 
 from robo_dream.control.loop import LoopConfig
 from robo_dream.errors import DataError
-from robo_dream.planning.baselines import DirectConfig
+from robo_dream.planning.baselines import PolicyAloneConfig
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.gradient import GradientConfig
@@ -17,22 +17,22 @@ from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.mppi import MppiConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.testing.point_mass import point_action_spec
 from robo_dream.viewer.again import compared, fitted, question_of, recomputed
 
 PLANNERS: tuple[PlannerConfig, ...] = (
-    GuardedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8),
-    GuardedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8, returns="mode"),
+    PolicyGuidedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8),
+    PolicyGuidedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=8, action_selection="mode"),
     CemConfig(horizon=3, num_samples=32, num_iterations=4, num_elites=6, num_proposals=8),
     IcemConfig(horizon=3, num_samples=32, num_elites=5, num_proposals=8),
     MppiConfig(horizon=3, num_samples=32, num_proposals=8),
     PredictiveConfig(horizon=3, num_samples=32, num_proposals=8),
     GradientConfig(horizon=3, num_samples=12, num_iterations=4, num_proposals=4),
     HybridConfig(horizon=3),
-    DirectConfig(horizon=3),
+    PolicyAloneConfig(horizon=3),
 )
 SHORT = LoopConfig(max_steps=20)
 FAR_TOOL = (0.1, 0.05, 0.0)
@@ -56,7 +56,7 @@ def test_a_plan_of_which_more_was_executed_warms_up_the_next_as_it_did(execute_s
     assert all(same_again(recipe, one) for one in record_run(tmp_path, recipe).decisions)
 
 
-@pytest.mark.parametrize("planner", [*PLANNERS[:5], GuardedConfig(horizon=3, num_samples=32, num_proposals=8, sample_budget=7)])
+@pytest.mark.parametrize("planner", [*PLANNERS[:5], PolicyGuidedConfig(horizon=3, num_samples=32, num_proposals=8, sample_budget=7)])
 @pytest.mark.parametrize("seconds", [3.0, 12.0, 17.0, 25.0])
 def test_a_search_that_a_deadline_cut_is_cut_there_again(planner: PlannerConfig, seconds: float, tmp_path: Path) -> None:
     recipe = Recipe(planner=planner, loop=replace(SHORT, max_steps=10, decision_seconds=seconds), tick=1.0)

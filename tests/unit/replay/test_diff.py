@@ -8,11 +8,11 @@ import pytest
 from small_runs import Recipe, changed, record_run
 
 from robo_dream.control.loop import LoopConfig
-from robo_dream.planning.policy_guided import GuardedConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.record import read_run
 from robo_dream.viewer.diff import Cause, described, diff
 
-BASE = Recipe(planner=GuardedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=0))
+BASE = Recipe(planner=PolicyGuidedConfig(horizon=3, num_samples=32, num_elites=6, num_proposals=0))
 HURRIED = changed(BASE, loop=LoopConfig(max_steps=25, decision_seconds=60.0), tick=1.0)
 PLANTED = {  # the change, the first decision it touches, its cause, and a word of the sentence
     "a bump at control step 7": (BASE, changed(BASE, bumped_at=7), 10, Cause.OBSERVATION, "control step 7"),

@@ -8,7 +8,7 @@ from robo_dream.recording.events import EVENTS, SafetyEvent, append_line, read_e
 from robo_dream.recording.record import STEPS, read_run
 from robo_dream.recording.timeline import read_step_glimpse, step_row
 
-CLIP = SafetyEvent(1.5, "clip", "joint_2 is kept to its speed limit", {"wanted": 2.0, "allowed": 1.0})
+CLIP = SafetyEvent(1.5, "clip", "joint_2 is kept to its speed limit", {"requested": 2.0, "allowed": 1.0})
 STOP = SafetyEvent(2.5, "emergency stop", "emergency key b' '", {})
 
 
@@ -24,7 +24,7 @@ def test_events_are_kept_with_the_control_step_and_come_back(tmp_path: Path) -> 
         ("clip", 1, CLIP.reason),
         ("emergency stop", 2, STOP.reason),
     ]
-    assert run.events[0].numbers == {"wanted": 2.0, "allowed": 1.0} and not run.damaged
+    assert run.events[0].numbers == {"requested": 2.0, "allowed": 1.0} and not run.damaged
     rows = [step_row(read_step_glimpse(file), None) for file in sorted((tmp_path / STEPS).iterdir())]
     assert [[event["kind"] for event in row.get("events", [])] for row in rows] == [[], ["clip"], ["emergency stop"]]
 
@@ -60,6 +60,6 @@ def test_line_after_a_crash_is_not_glued_to_the_one_cut_short(tmp_path: Path) ->
 
 def test_other_bytes_are_damage_and_no_error(tmp_path: Path) -> None:
     path = tmp_path / EVENTS
-    path.write_bytes(b"\xff\xfe\n[]\n{\"time\": 1}\nnull\n" + CLIP.to_line())
+    path.write_bytes(b'\xff\xfe\n[]\n{"time": 1}\nnull\n' + CLIP.to_line())
     events, num_damaged = read_events(path)
     assert events == (CLIP,) and num_damaged == 4

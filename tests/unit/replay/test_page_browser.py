@@ -208,5 +208,3 @@ def test_light_and_dark(page: Any, tmp_path: Path) -> None:
         page.reload()
         settled(page, 0)
         assert page.evaluate("document.documentElement.dataset.theme") == "light"  # a choice is kept
-
-

@@ -175,10 +175,14 @@ def test_doubts_and_elites_are_shown_where_the_record_has_them(tmp_path: Path) -
     write_run(tmp_path, 12)
     watch, kept = watched(tmp_path), decision(5)
     view = decision_view(watch, 1)
-    assert view["doubts"] == ["the hand is elsewhere"] == watch.decisions[1]["doubts"] and view["was_cut"] and view["num_iterations"] == 3
+    assert (
+        view["unsure_reasons"] == ["the hand is elsewhere"] == watch.decisions[1]["unsure_reasons"]
+        and view["was_cut"]
+        and view["num_iterations"] == 3
+    )
     assert kept.elites is not None
     assert {one["sample"] for one in view["candidates"] if one["elite"]} == set(kept.elites.tolist())
-    assert decision_view(watch, 0)["doubts"] == [] and not decision_view(watch, 0)["was_cut"]
+    assert decision_view(watch, 0)["unsure_reasons"] == [] and not decision_view(watch, 0)["was_cut"]
 
 
 def test_a_growing_run_is_read_on_without_reading_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
-from sim.ground_truth import moment_of
+from sim.ground_truth import ground_truth_of
 from sim.tabletop.behaviours.arrange import bring, draw_arrangement
 from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_moves
 from sim.tabletop.start import draw_start
@@ -59,11 +59,11 @@ def test_an_object_in_the_hand_is_carried_on_not_taken_anew(world: World) -> Non
     draw_start(world, rng)
     wanted = draw_arrangement(world, rng)
     moves = bring(world, rng, wanted)
-    while not (moment_of(world).in_hand and world.object_poses[0, 2] > 0.045):
+    while not (ground_truth_of(world).in_hand and world.object_poses[0, 2] > 0.045):
         world.step_move(next(moves))
     for move in islice(bring(world, rng, wanted), 6):  # as if another had begun
         world.step_move(move)
-        assert moment_of(world).in_hand
+        assert ground_truth_of(world).in_hand
     for move in bring(world, rng, wanted):
         world.step_move(move)
     assert wanted.lies_well(world)

@@ -8,7 +8,7 @@ from robo_dream.errors import ConfigError, ContractError
 from sim.tabletop.behaviours.play import PlayConfig, play_episode
 from sim.tabletop.behaviours.skills import CLOSED, OPEN, go, squeeze
 from sim.tabletop.scene import SceneConfig
-from sim.tabletop.start import StartConfig, draw_start
+from sim.tabletop.start import StartRanges, draw_start
 from sim.tabletop.world import World
 
 
@@ -94,7 +94,7 @@ def test_the_object_appears_where_the_camera_model_projects_it(world: World):
 
 
 def test_starts_stay_in_their_ranges(world: World):
-    config = StartConfig()
+    config = StartRanges()
     for seed in range(20):
         draw_start(world, np.random.default_rng(seed), config)
         spot = world.object_poses[0, :2]

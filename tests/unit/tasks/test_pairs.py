@@ -11,7 +11,7 @@ import pytest
 from robo_dream.evaluation.manifest import read_manifest
 from sim.tabletop.tasks.catalogue import TASKS, task_named
 from sim.tabletop.tasks.pairs import PairRule, build_manifest
-from sim.tabletop.tasks.task import moment_at
+from sim.tabletop.tasks.task import ground_truth_at
 from sim.tabletop.world import World
 
 MANIFESTS = Path("configs/manifests")
@@ -31,7 +31,7 @@ def test_frozen_pairs_are_unsolved_far_enough_apart_and_reachable(name: str) -> 
         task, manifest = task_named(name), read_manifest(MANIFESTS / f"{name}.safetensors", len(world.state))
         limits = world.scene.arm.limits
         for pair in range(0, len(manifest), 5):
-            here, there = moment_at(world, manifest.starts[pair]), moment_at(world, manifest.goals[pair])
+            here, there = ground_truth_at(world, manifest.starts[pair]), ground_truth_at(world, manifest.goals[pair])
             assert not task.moderate(here, there), f"pair {pair} is solved at its start"
             assert task.moderate(there, there), f"pair {pair} is not solved at its own goal"
             assert task.moved(here, there) >= task.least_motion, f"the goal of pair {pair} is where its start is"

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from sim.goals import ObjectGoal
-from sim.ground_truth import Moment, turn_between
+from sim.ground_truth import GroundTruth, turn_between
 from sim.tabletop.tasks.lift import Lift
 from sim.tabletop.tasks.place import Place
 from sim.tabletop.tasks.push import Push
 from sim.tabletop.tasks.reach import Reach
 from sim.tabletop.tasks.task import progress_of
 
-REST = Moment(np.array([0.4, 0, 0.2]), np.array([0.45, 0.05, 0.03, 1, 0, 0, 0]), (0.03, 0.03, 0.03), 0.0, touched=False)
+REST = GroundTruth(np.array([0.4, 0, 0.2]), np.array([0.45, 0.05, 0.03, 1, 0, 0, 0]), (0.03, 0.03, 0.03), 0.0, touched=False)
 
 
 def turned(degrees: float) -> np.ndarray:
@@ -19,7 +19,7 @@ def turned(degrees: float) -> np.ndarray:
     return np.array([np.cos(half), 0, 0, np.sin(half)])
 
 
-def moved(moment: Moment, shift: tuple[float, float, float], degrees: float = 0.0) -> Moment:
+def moved(moment: GroundTruth, shift: tuple[float, float, float], degrees: float = 0.0) -> GroundTruth:
     return replace(moment, object_pose=np.concatenate([moment.object_pose[:3] + shift, turned(degrees)]))
 
 

@@ -10,21 +10,21 @@ from squares import square_frames
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.encoder import PointEncoder
+from robo_dream.models.encoder import KeypointEncoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import model_spec
 
 
-@pytest.mark.parametrize("places", [16, 32])
+@pytest.mark.parametrize("feature_grid", [16, 32])
 @torch.no_grad()
-def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(places: int) -> None:
+def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(feature_grid: int) -> None:
     torch.manual_seed(0)
-    encoder, last = PointEncoder(ModelConfig(image_size=64, points=1, places=places)), places - 1
+    encoder, last = KeypointEncoder(ModelConfig(image_size=64, num_keypoints=1, feature_grid=feature_grid)), feature_grid - 1
     encoder.heat.weight.zero_()
     encoder.heat.weight[0, 0] = 100.0  # finds what is bright in the first channel
     thing, read = torch.rand(encoder.heat.in_channels) + 1.0, {}
     for row, column in ((3, 5), (12, 5), (12, last)):
-        x = torch.zeros(1, len(thing), places, places)
+        x = torch.zeros(1, len(thing), feature_grid, feature_grid)
         x[0, :, row, column] = thing
         read[row, column] = encoder.found(x)[0, 0]
         torch.testing.assert_close(read[row, column][:2], torch.tensor([2 * column / last - 1, 2 * row / last - 1]))
@@ -37,10 +37,10 @@ def test_finer_places_see_a_thing_alike_wherever_it_is() -> None:
     apart = {}
     for places in (16, 32):
         torch.manual_seed(0)
-        encoder, read = PointEncoder(ModelConfig(image_size=128, points=8, places=places)), []
+        encoder, read = KeypointEncoder(ModelConfig(image_size=128, num_keypoints=8, feature_grid=places)), []
         for shift in range(0, 8, 4):  # a whole small square, half a large one
             picture = torch.zeros(1, 3, 128, 128)
-            picture[..., 60 + shift : 67 + shift, 60 : 67] = 1.0
+            picture[..., 60 + shift : 67 + shift, 60:67] = 1.0
             x = encoder.unshuffle(2.0 * picture - 1.0)
             read.append(encoder.body[0](torch.nn.functional.silu(encoder.stem(x))).flatten(2).amax(-1))
         apart[places] = float((read[0] - read[1]).norm() / read[0].norm())
@@ -50,7 +50,10 @@ def test_finer_places_see_a_thing_alike_wherever_it_is() -> None:
 def test_a_model_with_points_is_kept_and_can_begin_from_one_without(tmp_path: Path) -> None:
     cache = square_frames(2, 12)
     spec = model_spec(cache, ModelConfig(image_size=32))
-    plain, pointed = LatentVideoModel(spec).eval(), LatentVideoModel(replace(spec, config=replace(spec.config, points=3)), seed=1).eval()
+    plain, pointed = (
+        LatentVideoModel(spec).eval(),
+        LatentVideoModel(replace(spec, config=replace(spec.config, num_keypoints=3)), seed=1).eval(),
+    )
     fresh = checkpoint.load_fitting(pointed, checkpoint.save(plain, tmp_path / "plain.safetensors", half=False))
     assert fresh and all(name.startswith("encoder.views.") for name in fresh)
     again = checkpoint.load(checkpoint.save(pointed, tmp_path / "pointed.safetensors", half=False))
@@ -61,11 +64,13 @@ def test_a_model_with_points_is_kept_and_can_begin_from_one_without(tmp_path: Pa
 
 
 def test_fewer_than_no_points_are_refused() -> None:
-    with pytest.raises(ConfigError, match="points is -1"):
-        ModelConfig(points=-1)
+    with pytest.raises(ConfigError, match="num_keypoints is -1"):
+        ModelConfig(num_keypoints=-1)
 
 
-@pytest.mark.parametrize("wrong", [{"points": 4, "places": 24}, {"places": 32}, {"points": 4, "places": 32, "image_size": 48}])
+@pytest.mark.parametrize(
+    "wrong", [{"num_keypoints": 4, "feature_grid": 24}, {"feature_grid": 32}, {"num_keypoints": 4, "feature_grid": 32, "image_size": 48}]
+)
 def test_places_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="places is"):
+    with pytest.raises(ConfigError, match="feature_grid is"):
         ModelConfig(**wrong)  # type: ignore[arg-type]

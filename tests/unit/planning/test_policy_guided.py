@@ -1,4 +1,4 @@
-"""What the default planner promises of learned suggestions: they win where imagination confirms them, and only there."""
+"""What the default planner promises of learned proposals: they win where imagination confirms them, and only there."""
 
 import dataclasses
 import math
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from robo_dream.errors import ConfigError, ContractError
-from robo_dream.imagination import Belief, Goal, PlanStatus, Suggestions
+from robo_dream.imagination import Belief, Goal, PlanStatus, Proposals
 from robo_dream.planning.candidates import origin_names
 from robo_dream.planning.costs import DisagreementCost, PoseCost, PoseCostConfig, StepWeights, WeightedCost, WeightedSum
-from robo_dream.planning.policy_guided import GuardedConfig, GuardedPlanner
+from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
 MODEL = PointMassModel(point_action_spec())
@@ -27,8 +27,8 @@ class Fixed:
     actions: Tensor  # (time, action)
     name: str = "fixed"
 
-    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Suggestions:
-        return Suggestions(self.actions.expand(len(seeds), num_samples, -1, -1))
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
+        return Proposals(self.actions.expand(len(seeds), num_samples, -1, -1))
 
 
 def straight(belief: Belief, goal: Goal) -> Tensor:
@@ -40,7 +40,7 @@ def straight(belief: Belief, goal: Goal) -> Tensor:
 
 def test_suggestion_that_imagination_confirms_is_chosen_and_named() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    planner = GuardedPlanner(MODEL, COST, GuardedConfig(num_iterations=1), (Fixed(straight(belief, goal)),))
+    planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_iterations=1), (Fixed(straight(belief, goal)),))
     plan = planner.plan(belief, goal, [0])
     trace = plan.trace
     assert trace.origin_names[int(trace.origins[0, trace.elites[0, 0]])] == "fixed"
@@ -49,22 +49,24 @@ def test_suggestion_that_imagination_confirms_is_chosen_and_named() -> None:
 
 def test_suggestion_that_imagination_refutes_is_not_chosen() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    planner = GuardedPlanner(MODEL, COST, GuardedConfig(), (Fixed(-straight(belief, goal)),))
+    planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(), (Fixed(-straight(belief, goal)),))
     still = COST(MODEL.imagine(belief, torch.zeros(1, 1, 25, 5)), goal).total[0, 0]
     assert planner.plan(belief, goal, [0]).total[0] < still
 
 
 def test_suggestion_beyond_the_limits_is_clipped_before_it_is_imagined() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    planner = GuardedPlanner(MODEL, COST, GuardedConfig(num_iterations=1), (Fixed(torch.full((25, 5), 9.0)),))
+    planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_iterations=1), (Fixed(torch.full((25, 5), 9.0)),))
     trace = planner.plan(belief, goal, [0]).trace
-    suggested = trace.candidates[0][trace.origins[0] == trace.origin_names.index("fixed")]
-    assert (suggested == torch.as_tensor(MODEL.action_spec.high)).all()
+    proposed = trace.candidates[0][trace.origins[0] == trace.origin_names.index("fixed")]
+    assert (proposed == torch.as_tensor(MODEL.action_spec.high)).all()
 
 
 def test_suggestion_that_is_not_a_number_is_counted_and_never_executed() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    plan = GuardedPlanner(MODEL, COST, GuardedConfig(num_proposals=48), (Fixed(torch.full((25, 5), torch.nan)),)).plan(belief, goal, [0])
+    plan = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_proposals=48), (Fixed(torch.full((25, 5), torch.nan)),)).plan(
+        belief, goal, [0]
+    )
     assert plan.trace.num_not_finite[0] == 48 and plan.status == (PlanStatus.OK,)
     assert torch.isfinite(plan.actions).all()
 
@@ -74,7 +76,7 @@ def test_unknown_futures_cost_what_their_disagreement_costs() -> None:
     model = dataclasses.replace(MODEL, known_radius=0.05)
     parts = {"tool": WeightedCost(COST, 1.0), "disagreement": WeightedCost(DisagreementCost(), 100.0)}
     cost = WeightedSum(parts, StepWeights(1.0, 1.0))
-    plan = GuardedPlanner(model, cost, GuardedConfig(), (Fixed(straight(belief, goal)),)).plan(belief, goal, [0])
+    plan = PolicyGuidedPlanner(model, cost, PolicyGuidedConfig(), (Fixed(straight(belief, goal)),)).plan(belief, goal, [0])
     assert (plan.latents[0, :, :3].norm(dim=-1) < 0.08).all()  # close to what it knows, though the goal is 0.2 m away
 
 
@@ -82,13 +84,13 @@ def test_plan_into_the_unknown_is_unsure_and_only_for_its_own_problem() -> None:
     belief, goal = point_problems(2, 0.3, seed=1)
     model = dataclasses.replace(MODEL, known_radius=0.15)
     one_near = Goal(torch.cat([belief.latent[:1], goal.latent[1:]]))
-    plan = GuardedPlanner(model, COST, GuardedConfig(unsure_above=0.01)).plan(belief, one_near, [0, 0])
+    plan = PolicyGuidedPlanner(model, COST, PolicyGuidedConfig(unsure_above=0.01)).plan(belief, one_near, [0, 0])
     assert plan.status == (PlanStatus.OK, PlanStatus.UNSURE)
 
 
 def test_holding_still_and_the_previous_plan_moved_on_are_always_candidates() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
-    planner = GuardedPlanner(MODEL, COST, GuardedConfig(num_iterations=1))
+    planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_iterations=1))
     first = planner.plan(belief, goal, [0])
     trace = planner.plan(belief, goal, [1], first).trace
     previous = trace.candidates[0, trace.origins[0] == trace.origin_names.index("previous")]
@@ -99,8 +101,8 @@ def test_holding_still_and_the_previous_plan_moved_on_are_always_candidates() ->
 
 def test_scoring_in_small_pieces_changes_nothing() -> None:
     belief, goal = point_problems(3, 0.15, seed=1)
-    whole = GuardedPlanner(MODEL, COST, GuardedConfig()).plan(belief, goal, [0, 1, 2])
-    pieces = GuardedPlanner(MODEL, COST, GuardedConfig(sample_budget=10)).plan(belief, goal, [0, 1, 2])
+    whole = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig()).plan(belief, goal, [0, 1, 2])
+    pieces = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(sample_budget=10)).plan(belief, goal, [0, 1, 2])
     assert torch.equal(whole.actions, pieces.actions) and torch.equal(whole.trace.totals, pieces.trace.totals)
 
 
@@ -111,5 +113,5 @@ def test_two_proposers_of_one_name_are_an_error() -> None:
 
 @pytest.mark.parametrize("change", [{"horizon": 0}, {"num_elites": 500}, {"initial_std": math.nan}, {"num_proposals": 128}])
 def test_impossible_configuration_names_its_field(change: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"GuardedConfig.{next(iter(change))}"):
-        GuardedConfig(**change)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=f"PolicyGuidedConfig.{next(iter(change))}"):
+        PolicyGuidedConfig(**change)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ _PLAUSIBLE_AGE = 2.0  # s from exposure to arrival; more means that the stamp co
 _ROUNDING = 1e-3  # s
 
 
-class StampClock:
+class ClockSync:
     """Maps stamps to monotonic seconds, never later than the exposure's arrival and always later than the one before.
 
     Stamps of the monotonic and wall clocks are converted. Of a clock of the camera's own only the difference to this computer's is
@@ -19,9 +19,7 @@ class StampClock:
     `robo-dream calibrate latency` measures, and `delay` corrects). `is_relative` says so.
     """
 
-    def __init__(
-        self, delay: float = 0.0, epoch_minus_monotonic: Callable[[], float] = lambda: time.time() - time.monotonic()
-    ) -> None:
+    def __init__(self, delay: float = 0.0, epoch_minus_monotonic: Callable[[], float] = lambda: time.time() - time.monotonic()) -> None:
         self._delay = delay  # s from exposure to arrival of the fastest exposure
         self._epoch_offset = epoch_minus_monotonic
         self._last = -float("inf")
