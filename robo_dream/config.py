@@ -21,6 +21,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
+from robo_dream.files import packaged
 from robo_dream.renamed import new_key, new_value
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def load(cls: type[Config], path: str | Path | None, overrides: Sequence[str] = 
     Without a path, the defaults and the overrides. An override that changes a `kind` replaces the whole block by the new kind's
     defaults; the other overrides are applied after that, in any order. Raises `ConfigError`.
     """
-    document = _read(Path(path)) if path is not None else _Document("the defaults", {}, {})
+    document = _read(packaged(path)) if path is not None else _Document("the defaults", {}, {})
     document = _override(document, overrides)
     return _block(cls, document.data, (), document, None)
 

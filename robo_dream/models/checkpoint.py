@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robo_dream.errors import CheckpointError, RoboDreamError
+from robo_dream.files import packaged
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
@@ -101,7 +102,7 @@ def read_info(path: Path | str) -> CheckpointInfo:
 
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file, as records name their checkpoint."""
-    with open(path, "rb") as file:
+    with open(packaged(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -119,6 +120,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    path = packaged(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; train one with `robo-dream train` or give the path of one")
     try:
