@@ -115,7 +115,7 @@ def describe(hint: Any) -> str:
         if isinstance(mark, Words):
             return mark.text
     origin = get_origin(base)
-    parts: tuple[Any, ...] = get_args(base)
+    parts: Any = get_args(base)
     if isinstance(base, type) and is_dataclass(base):
         return f"a block with {', '.join(names(base))}"
     if origin is Literal:
@@ -213,7 +213,7 @@ def _meant(value: Any, hint: Any, counted: str) -> str:
 def _item(hint: Any, step: Any) -> Any:
     """What the item `step` of a list or of names may be."""
     base, _ = unpacked(hint)
-    parts: tuple[Any, ...] = get_args(base)
+    parts: Any = get_args(base)
     if get_origin(base) in (Union, types.UnionType):
         return _item(next((part for part in parts if get_args(unpacked(part)[0])), base), step)
     if get_origin(base) in (dict, Mapping):
