@@ -183,7 +183,7 @@ def main() -> None:
         raise SystemExit(f"no checkpoint at {args.checkpoint}; train it with `python benchmarks/lewm_train.py`")
     search = Search(**{name: getattr(args, name) for name in vars(Search())})
     manifests = {task: read_manifest(ROOT / ours.manifests / f"{task}.safetensors") for task in args.tasks}
-    wanted = Request(
+    wanted = Wanted(
         environment(args.env.absolute()), args.checkpoint, ours.world, manifests, search, args.threads, args.compile, args.device
     )
     settings = {

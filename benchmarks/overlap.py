@@ -67,7 +67,7 @@ def attempt_pair(world: World, model, wanted: PlanConfig, task: str, pair: int, 
 
     limits = SafetyLimits(max_plan_age=seconds + 0.35, max_state_age=0.05)
     budget = manifest.budget(pair)
-    if overlap:
+    if asynchronous:
         loop = LoopConfig(max_steps=budget + round(seconds / 0.1), asynchronous=True, limits=limits)  # the first plan is waited for
         worker = DelayedWorker(clock, seconds)
     else:
@@ -90,12 +90,12 @@ def main() -> None:
     print("| task | loop | decision s | pairs | moderate % | strict % | s until reached, median |\n|---|---|---|---|---|---|---|")
     with compose.build_world(wanted.scene) as world:
         for task in args.tasks:
-            for overlap in (False, True):
+            for asynchronous in (False, True):
                 found = np.array(
-                    [attempt_pair(world, model, wanted, task, pair, args.seconds, overlap) for pair in range(args.pairs)], float
+                    [attempt_pair(world, model, wanted, task, pair, args.seconds, asynchronous) for pair in range(args.pairs)], float
                 )
                 moderate, strict = 100 * found[:, 0].mean(), 100 * found[:, 1].mean()
-                name = "thinks while moving" if overlap else "stops to think"
+                name = "thinks while moving" if asynchronous else "stops to think"
                 took = np.nanmedian(found[:, 2])
                 print(f"| {task} | {name} | {args.seconds} | {args.pairs} | {moderate:.0f} | {strict:.0f} | {took:.1f} |", flush=True)
 

@@ -57,7 +57,7 @@ def write_run(root: Path, model: LatentVideoModel, num_decisions: int, num_sampl
                 status=PlanStatus.UNSURE if number % 97 == 50 else PlanStatus.OK, actions=candidates[best], latents=futures[best],
                 belief=torch.randn(channels), goal=torch.zeros(channels), candidates=candidates, candidate_latents=futures,
                 terms={name: torch.rand(num_samples, HORIZON) for name in ("pose.object_pos", "pose.tool_pos", "disagreement")},
-                totals=totals, origins=torch.arange(num_samples) % 3, origin_names=("noise", "inverse", "previous"),
+                totals=totals, origins=torch.arange(num_samples) % 3, origin_names=("noise", "policy", "previous"),
                 best_by_iteration=torch.rand(3), disagreement=torch.rand(num_samples, HORIZON), seconds={"imagine": 0.03, "total": 0.1},
             )
         )  # fmt: skip

@@ -10,6 +10,7 @@ from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.elites import FOLLOWED, NO_VOTE
 from robo_dream.planning.icem import IcemConfig
+from robo_dream.planning.kinds import planner_of
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.record import record_of
@@ -28,7 +29,7 @@ SearchConfig = CemConfig | IcemConfig | MppiConfig | PolicyGuidedConfig
 
 
 def planned(config: SearchConfig, belief: Belief, goal: Goal, seeds: list[int] | None = None, left_share: float = 0.5) -> Plan:
-    planner = build_planner(config, MODEL, DetourCost(MODEL), (TwoWays(MODEL, left_share),))
+    planner = planner_of(config, MODEL, DetourCost(MODEL), (TwoWays(MODEL, left_share),))
     return planner.plan(belief, goal, list(range(len(belief.latent))) if seeds is None else seeds)
 
 
@@ -67,7 +68,7 @@ def test_where_there_is_one_way_the_mode_is_as_good_as_the_mean_and_about_the_be
     belief, goal = detour_problems(8, seed=4)
     cost, seeds = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1)), list(range(8))
     plans = {
-        returns: build_planner(replace(config, action_selection=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
+        returns: planner_of(replace(config, action_selection=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
         for returns in ("best", "mean", "mode")
     }
     modes = plans["mode"].trace.modes

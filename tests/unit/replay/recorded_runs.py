@@ -35,7 +35,7 @@ def decision(step: int) -> ImaginationRecord:
         candidates=torch.randn(SAMPLES, BLOCK * HORIZON, 5, generator=draw),
         candidate_latents=torch.randn(SAMPLES, HORIZON, CHANNELS, generator=draw),
         terms={"distance": torch.rand(SAMPLES, HORIZON, generator=draw), "pose.object_pos": torch.rand(SAMPLES, HORIZON, generator=draw)},
-        totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "inverse"),
+        totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "policy"),
         best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
         seconds={"imagine": 0.02}, modes=torch.tensor([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
         total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([[0.4, 0.0, 0.03]]),

@@ -13,7 +13,7 @@ from robo_dream.control.loop import LoopConfig, run_episode
 from robo_dream.embodiment import ArmState
 from robo_dream.imagination import Goal, ImaginationRecord, Planner
 from robo_dream.planning.costs import CostConfig, PoseCostConfig, build_cost
-from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.kinds import PlannerConfig, planner_of
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.recording.record import RunRecord, read_run
@@ -60,7 +60,7 @@ class Recipe:
 
     def planner_of(self, clock: Callable[[], float]) -> Planner:
         model = self.model
-        return build_planner(self.planner, model, build_cost(self.cost, model), [PolicyProposer(model, PointMassInverse(model))], clock)
+        return planner_of(self.planner, model, build_cost(self.cost, model), [PolicyProposer(model, PointMassInverse(model))], clock)
 
     def about(self) -> Mapping[str, Any]:
         planning = {"planner": config.dump(self.planner), "cost": config.dump(self.cost)}
