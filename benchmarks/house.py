@@ -31,7 +31,7 @@ PACKAGES = ("robo_dream", "sim", "hardware")
 _PROGRAMS = ("robo_dream.cli.main", "robo_dream.apps.main")  # now and before
 RESULT = ROOT / "docs" / "results" / "house.json"
 
-_TRACER = '''
+_TRACER = """
 import importlib, sys, threading
 tree, program, what, *arguments = sys.argv[1:]
 places = tuple(f"{tree}/{package}/" for package in ("robo_dream", "sim", "hardware"))
@@ -70,7 +70,7 @@ found = seen if what == "train" else steps[-1]
 sys.stderr.flush()
 print("\\nFILES", *sorted(file[len(tree) + 1:] for file in found))
 sys.exit(code)
-'''
+"""
 
 
 def main() -> int:

@@ -308,8 +308,14 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "planners": planners,
     "planners-against-cem": lambda: [
         ("task", "moderate, points", "strict, points"),
-        *((task, "+0" if task == "reach" else gain(results("planners"), f"{task}/privileged/cem", "moderate"),
-           gain(results("planners"), f"{task}/privileged/cem", "strict")) for task in _TABLETOP),
+        *(
+            (
+                task,
+                "+0" if task == "reach" else gain(results("planners"), f"{task}/privileged/cem", "moderate"),
+                gain(results("planners"), f"{task}/privileged/cem", "strict"),
+            )
+            for task in _TABLETOP
+        ),
     ],
     **{f"ogbench-{world}": lambda world=world: success("ogbench", world) for world in ("cube-single", "cube-double", "scene")},
     "ogbench-gains": lambda: gains("ogbench", {world: world for world in ("cube-single", "cube-double", "scene")}),
@@ -443,8 +449,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "the box imagined 2.5 s ahead (median)": "within {disagreement/object_error_after_2.5s_p50_mm} mm",
             "disagreement as a gate on plans": "AUROC {disagreement/as_a_gate_on_plans_auroc} (0.5 is chance)",
             "disagreement against cameras off by 2 cm and 2 degrees": "AUROC {disagreement/cameras_off_auroc}",
-            "gripper in the belief against gripper by its joints: beliefs with the box more than 2 cm off that are found":
-                "{tool_check/beliefs_2cm_off_found_percent} % at {tool_check/false_alarms_percent} % false alarms, in {tool_check/ms} ms",
+            "gripper in the belief against gripper by its joints: beliefs with the box more than 2 cm off that are found": "{tool_check/beliefs_2cm_off_found_percent} % at {tool_check/false_alarms_percent} % false alarms, in {tool_check/ms} ms",
         },
     ),
     "far-goals": far_goals,
@@ -488,8 +493,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "unsafe motions": "{campaign/unsafe_motions}",
             "stops later than stated": "{campaign/late_stops}",
             "records that could not be read": "{campaign/unreadable_records}",
-            "emergency key reaches the driver, planner blocking both cores (p99)":
-                "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, {emergency_key/p99_ms_at_50hz} ms at 50 Hz",
+            "emergency key reaches the driver, planner blocking both cores (p99)": "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, {emergency_key/p99_ms_at_50hz} ms at 50 Hz",
             "commands leave after their beat": "{commands/late_p99_ms} ms (p99), {commands/late_max_ms} ms at most",
         },
     ),

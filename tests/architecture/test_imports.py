@@ -77,7 +77,9 @@ def test_no_module_leads_back_to_itself() -> None:
     assert sorted(name for name in modules if name in reached(name)) == []
 
 
-@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.recording", "robo_dream.cli.main"])
+@pytest.mark.parametrize(
+    "name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.recording", "robo_dream.cli.main"]
+)
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
     done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

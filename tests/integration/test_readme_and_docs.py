@@ -102,9 +102,7 @@ def test_the_python_on_a_page_passes_as_tests_of_its_page(tmp_path: Path) -> Non
 def _output(*arguments: str) -> str:
     """What Python prints, run at the root of the repository."""
     environment = {"MUJOCO_GL": "egl", **os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
