@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robo_dream.errors import CheckpointError, MissingExtraError, RoboDreamError
+from robo_dream.files import replacing
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.optimiser import optimisers
 
@@ -57,18 +57,14 @@ def _tensorboard(run_dir: Path) -> Any:
 
 
 def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> None:
-    """Writes beside and replaces, so a killed training leaves the previous state whole."""
+    """Whole or not at all: a killed training leaves the previous state."""
     tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
     for number, optimiser in enumerate(optimisers):
         for index, truths in optimiser.state_dict()["state"].items():
             for key, value in truths.items():
                 tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
 
 
 def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> int | None:

@@ -19,12 +19,12 @@ from robo_dream.training.frames import model_spec
 @torch.no_grad()
 def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(feature_grid: int) -> None:
     torch.manual_seed(0)
-    encoder, last = KeypointEncoder(ModelConfig(image_size=64, num_keypoints=1, feature_grid=places)), places - 1
+    encoder, last = KeypointEncoder(ModelConfig(image_size=64, num_keypoints=1, feature_grid=feature_grid)), feature_grid - 1
     encoder.heat.weight.zero_()
     encoder.heat.weight[0, 0] = 100.0  # finds what is bright in the first channel
     thing, read = torch.rand(encoder.heat.in_channels) + 1.0, {}
     for row, column in ((3, 5), (12, 5), (12, last)):
-        x = torch.zeros(1, len(thing), places, places)
+        x = torch.zeros(1, len(thing), feature_grid, feature_grid)
         x[0, :, row, column] = thing
         read[row, column] = encoder.found(x)[0, 0]
         torch.testing.assert_close(read[row, column][:2], torch.tensor([2 * column / last - 1, 2 * row / last - 1]))
@@ -32,7 +32,7 @@ def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(fea
 
 
 @torch.no_grad()
-def test_finer_places_see_a_thing_alike_wherever_it_is() -> None:
+def test_finer_grids_see_a_thing_alike_wherever_it_is() -> None:
     """What is read under a heat map changes less with a thing's place within a square, as squares are smaller."""
     apart = {}
     for places in (16, 32):
