@@ -92,12 +92,12 @@ def main() -> None:
     print("| task | loop | decision s | pairs | moderate % | strict % | s until reached, median |\n|---|---|---|---|---|---|---|")
     with compose.build_world(wanted.scene) as world:
         for task in args.tasks:
-            for overlap in (False, True):
+            for asynchronous in (False, True):
                 found = np.array(
-                    [attempt_pair(world, model, wanted, task, pair, args.seconds, overlap) for pair in range(args.pairs)], float
+                    [attempt_pair(world, model, wanted, task, pair, args.seconds, asynchronous) for pair in range(args.pairs)], float
                 )
                 moderate, strict = 100 * found[:, 0].mean(), 100 * found[:, 1].mean()
-                name = "thinks while moving" if overlap else "stops to think"
+                name = "thinks while moving" if asynchronous else "stops to think"
                 took = np.nanmedian(found[:, 2])
                 print(f"| {task} | {name} | {args.seconds} | {args.pairs} | {moderate:.0f} | {strict:.0f} | {took:.1f} |", flush=True)
 

@@ -120,7 +120,7 @@ class DreamBatches:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.latents.device)
 
 
-STAGE, POLICY_STAGE, DECODER_STAGE = "dream", "inverse", "decoder"
+STAGE, POLICY_STAGE, DECODER_STAGE = "dream", "policy", "decoder"
 MODEL_FILE = "model.safetensors"
 SEEN_ROWS = 8192
 

@@ -193,7 +193,7 @@ def _rate(step: int, stage: Stage) -> float:
 def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
     data = asdict(config)
-    later = ("inverse",) if stage in BEFORE_POLICY else ()
+    later = ("policy",) if stage in BEFORE_POLICY else ()
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

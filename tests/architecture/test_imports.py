@@ -47,7 +47,35 @@ def test_imports_go_down_the_layers() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.cli.main"])
+def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The project's modules that a file imports anywhere in it, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found & set(modules) if modules[name].name != "__init__.py"} - {module_name(path)}
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    modules = {module_name(path): path for path in SOURCES}
+    imports = {name: imports_of(path, modules) for name, path in modules.items()}
+
+    def reached(start: str) -> set[str]:
+        seen, left = set(), list(imports[start])
+        while left:
+            if (name := left.pop()) not in seen:
+                seen.add(name)
+                left += imports[name]
+        return seen
+
+    assert sorted(name for name in modules if name in reached(name)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.recording", "robo_dream.cli.main"]
+)
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
     done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -49,7 +49,7 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
     assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["scene"]["arm"] == "jaco"
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
-    assert list(dict.fromkeys(stages)) == ["representation", "dream", "inverse", "decoder", "held_out"]
+    assert list(dict.fromkeys(stages)) == ["representation", "dream", "policy", "decoder", "held_out"]
 
 
 def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:

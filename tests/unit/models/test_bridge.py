@@ -129,7 +129,7 @@ def test_the_bridge_is_executed_alone_or_competes_in_a_search_under_its_name() -
     torch.testing.assert_close(plan.actions[:, :5], first, atol=NEARLY, rtol=0)
     both = build_planner(PolicyGuidedConfig(horizon=2, num_iterations=1), model, proposals=ProposalConfig(bridge=True))
     names = both.plan(Belief(starts), Goal(goals), [0]).trace.origin_names
-    assert names[-2:] == ("inverse", "bridge")
+    assert names[-2:] == ("policy", "bridge")
 
 
 def test_nobody_elses_latents_are_bridged() -> None:

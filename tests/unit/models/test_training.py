@@ -85,11 +85,11 @@ def test_another_inverse_configuration_continues_what_comes_before_it_alone(cach
     assert (run_dir / "representation.state.safetensors").read_bytes() == (finished / "representation.state.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=r"policy\.state\.safetensors was written with another config"):
         train_dream(cache, other, run_dir)
-    for name in ("inverse", "decoder"):
+    for name in ("policy", "decoder"):
         (run_dir / f"{name}.state.safetensors").unlink()
     train_dream(cache, other, run_dir)
     one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, run_dir))
-    assert {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])} == {"inverse"}
+    assert {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])} == {"policy"}
 
 
 def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_objects(
@@ -99,7 +99,7 @@ def test_training_can_begin_from_a_checkpoint_of_a_world_with_another_number_of_
     second = LatentVideoModel(model_spec(others, CONFIG.model), seed=5)
     assert checkpoint.load_fitting(first, finished / "model.safetensors") == ()
     fresh = checkpoint.load_fitting(second, finished / "model.safetensors")
-    assert fresh and all(name.startswith(("pose_head.", "inverse.")) for name in fresh)
+    assert fresh and all(name.startswith(("pose_head.", "policy.")) for name in fresh)
     trained = checkpoint.load(finished / "model.safetensors").state_dict()
     assert all(torch.equal(trained[name], value) for name, value in second.state_dict().items() if name not in fresh)
 
@@ -197,8 +197,8 @@ def test_distance_triples_know_the_steps_to_their_goal(cache: SquareFrames) -> N
 
 def test_the_inverse_model_imitates_the_chosen_skills_and_mostly_what_they_led_to(cache: SquareFrames) -> None:
     frames = torch.arange(len(cache.actions), dtype=torch.float32)[:, None]
-    inverse = PolicyConfig(batch=256, skills=("rest",), within_skill=1.0, at_end=0.5)
-    batch = PolicyBatches(cache, dataclasses.replace(CONFIG, inverse=inverse), frames)(0)
+    policy = PolicyConfig(batch=256, skills=("rest",), within_skill=1.0, at_end=0.5)
+    batch = PolicyBatches(cache, dataclasses.replace(CONFIG, policy=policy), frames)(0)
     start, goal = batch.seen[:, 0].long().numpy(), batch.goals[:, 0].long().numpy()
     assert (cache.skill[start] == 1).all()
     assert (goal > start).all() and (goal <= 24 * (start // 24) + 16).all()  # rest is the steps from 8 to 16 of 24
@@ -225,7 +225,7 @@ def test_demonstrations_without_pictures_teach_the_inverse_model_and_nothing_els
     train_dream(cache, CONFIG, tmp_path, demonstrations=shown)
     one, two = (checkpoint.load(folder / "model.safetensors").state_dict() for folder in (finished, tmp_path))
     differing = {name.split(".")[0] for name in one if not torch.equal(one[name], two[name])}
-    assert differing == {"inverse"}
+    assert differing == {"policy"}
 
 
 def test_poses_of_demonstrations_are_seen_as_the_pose_head_would_tell_them(cache: SquareFrames, finished: Path) -> None:
@@ -266,5 +266,5 @@ def test_without_a_pose_of_the_object_the_inverse_model_learns_from_latents_only
 def test_what_the_configuration_makes_impossible_is_refused_before_any_data_is_read() -> None:
     with pytest.raises(ConfigError, match=r"dream\.pose is 0.*policy_input"):
         dataclasses.replace(CONFIG, dream=dataclasses.replace(CONFIG.dream, pose=0.0))
-    with pytest.raises(ConfigError, match=r"returns is 1\.5"):
-        DreamConfig(returns=1.5)
+    with pytest.raises(ConfigError, match=r"returning_goals is 1\.5"):
+        DreamConfig(returning_goals=1.5)

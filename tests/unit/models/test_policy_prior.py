@@ -30,7 +30,7 @@ def test_where_the_goal_shows_the_hand_changes_no_suggestion() -> None:
     latents = torch.randn(2, 4, MODEL.spec.config.latent, generator=torch.Generator().manual_seed(3))
     here, there = MODEL.seen(latents)
     asked, likeliest = PolicyPrior(MODEL, MODEL, "above_object"), (torch.zeros(4), torch.zeros(4, MODEL.spec.block_size))
-    wanted = MODEL.inverse(here, gripper_above(MODEL.pose_head, here, there)).pick(*likeliest)
+    wanted = MODEL.policy(here, gripper_above(MODEL.pose_head, here, there)).pick(*likeliest)
     torch.testing.assert_close(asked.propose(latents[0], there, *likeliest), MODEL.block_actions(wanted))
     as_shown = PolicyPrior(MODEL, MODEL).propose(latents[0], there, *likeliest)
     assert not torch.allclose(as_shown, MODEL.block_actions(wanted))
@@ -48,5 +48,5 @@ def test_what_is_followed_is_what_is_suggested_and_then_imagined() -> None:
 
 
 def test_an_inverse_model_that_sees_latents_cannot_be_asked_for_the_object_alone() -> None:
-    with pytest.raises(ContractError, match=r"cannot be told apart; set proposals\.hand=as_shown"):
-        build_planner(PolicyAloneConfig(), small_model(policy_input="latents"), proposals=ProposalConfig(hand="above_object"))
+    with pytest.raises(ContractError, match=r"cannot be told apart; set proposals\.gripper_goal=as_shown"):
+        build_planner(PolicyAloneConfig(), small_model(policy_input="latents"), proposals=ProposalConfig(gripper_goal="above_object"))
