@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import ModelConfig
-
-Precision = Literal["auto", "fp32", "bf16"]
+from robo_dream.models.config import ModelConfig, Precision
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: int = 0
     device: str = "cpu"
-    precision: Precision = "auto"  # bf16 on CUDA, fp32 elsewhere
+    precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere
     save_seconds: float = 120.0
     log_steps: int = 50
     tensorboard: bool = False
@@ -132,7 +130,7 @@ class TrainingConfig:
 
     @property
     def autocast(self) -> bool:
-        return self.precision == "bf16" or (self.precision == "auto" and self.device.startswith("cuda"))
+        return self.precision == "bfloat16" or (self.precision == "auto" and self.device.startswith("cuda"))
 
 
 def _positive(config: object, *names: str) -> None:
