@@ -12,7 +12,7 @@ and the picture of the moment, and answers with actions; it knows of no state, n
 iterations, 30 elites, 5 imagined steps of 5 actions, initial spread 1 and cost are their scripts/plan/config at 0.1.1. What is not:
 
 - Replanning after every block of 5 actions instead of after 5 blocks, because it is the better of the two wherever it was measured
-  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a method of its own.
+  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a row of its own.
 - Pairs, judge and world are ours: theirs start anywhere in training episodes, solved pairs included.
 - Actions are searched in units of the training actions' spread, without limits, as theirs are; what comes out is clipped to the world's.
 - Pictures are normalised and scaled to the model's size by their own transforms. At 0.1.1 the policy sees one frame at a decision: its

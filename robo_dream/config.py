@@ -11,16 +11,17 @@ import logging
 import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
+from robo_dream.files import packaged
 from robo_dream.renamed import new_key, new_value
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def load(cls: type[Config], path: str | Path | None, overrides: Sequence[str] = 
     Without a path, the defaults and the overrides. An override that changes a `kind` replaces the whole block by the new kind's
     defaults; the other overrides are applied after that, in any order. Raises `ConfigError`.
     """
-    document = _read(Path(path)) if path is not None else _Document("the defaults", {}, {})
+    document = _read(packaged(path)) if path is not None else _Document("the defaults", {}, {})
     document = _override(document, overrides)
     return _block(cls, document.data, (), document, None)
 
@@ -51,7 +52,7 @@ def parse(cls: type[Config], data: Mapping[str, Any], source: str, overrides: Se
 
 def dump(config: Any) -> dict[str, Any]:
     """`config` as plain JSON or YAML values, complete; `parse` and `load` give it back."""
-    return _plain(asdict(config))
+    return _plain(config)
 
 
 def to_yaml(config: Any) -> str:
@@ -189,19 +190,19 @@ def _block(cls: type[Config], data: Any, key: Key, document: _Document, default:
         if name not in _names(cls):
             raise ConfigError(_unknown_key(cls, name, key, document))
     hints, values = get_type_hints(cls, include_extras=True), {}
-    for field in fields(cls):  # type: ignore[arg-type]
+    for one in fields(cls):  # type: ignore[arg-type]
         if type(default) is cls:
-            initial = getattr(default, field.name)
+            initial = getattr(default, one.name)
         else:
-            initial = field.default_factory() if field.default_factory is not MISSING else field.default
-        if field.name in data:
-            values[field.name] = _value(hints[field.name], data[field.name], (*key, field.name), document, initial)
+            initial = one.default_factory() if one.default_factory is not MISSING else one.default
+        if one.name in data:
+            values[one.name] = _value(hints[one.name], data[one.name], (*key, one.name), document, initial)
         elif initial is not MISSING:
-            values[field.name] = initial
+            values[one.name] = initial
         else:
-            missing = (*key, field.name)
+            missing = (*key, one.name)
             raise ConfigError(
-                f"{document.place(key)}: {_dotted(missing)} is missing; expected {_describe(hints[field.name])}. "
+                f"{document.place(key)}: {_dotted(missing)} is missing; expected {_describe(hints[one.name])}. "
                 f"Write it there, or give {_dotted(missing)}=... on the command line"
             )
     try:
@@ -230,6 +231,8 @@ def _with_new_names(cls: type, data: Mapping[str, Any], key: Key, document: _Doc
 
 def _value(expected: Any, data: Any, key: Key, document: _Document, default: Any) -> Any:
     """`data` as the type `expected`."""
+    if get_origin(expected) is Changes:
+        return _changes(get_args(expected)[0], data, key, document)
     blocks = _dataclasses(expected)
     if data is None and type(None) in get_args(expected):
         return None
@@ -285,7 +288,7 @@ def _all_keys(cls: type, key: Key) -> list[Key]:
     result: list[Key] = []
     for name, hint in get_type_hints(cls, include_extras=True).items():
         result.append((*key, name))
-        for block in _dataclasses(hint) if is_dataclass(hint) or get_origin(hint) in (Union, types.UnionType) else ():
+        for block in _dataclasses(hint) if is_dataclass(hint) or get_origin(hint) in (Union, types.UnionType, Changes) else ():
             result.extend(_all_keys(block, (*key, name)))
     return list(dict.fromkeys(result))
 
@@ -296,7 +299,7 @@ def _did_you_mean(name: str, allowed: Sequence[str], prefix: Key = ()) -> str:
 
 
 def _names(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))
+    return tuple(one.name for one in fields(cls))
 
 
 def _dataclasses(expected: Any) -> list[Any]:
@@ -330,6 +333,10 @@ def _adapter(expected: Any) -> TypeAdapter:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Changes):
+        return _plain(value.data)
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -347,3 +354,51 @@ def _copy(data: Any) -> Any:
 
 def _dotted(key: Key) -> str:
     return ".".join(key) or "the configuration"
+
+
+# What a file changes of a configuration that comes from elsewhere.
+
+
+@dataclass(frozen=True)
+class Changes(Generic[Config]):
+    """Part of a `Config`: what a file or the command line changes of one that comes from elsewhere, such as from a checkpoint.
+
+    A field of type `Changes[Config]` takes any part of a `Config`'s block. Unknown keys are errors when the file is loaded, values
+    that cannot be used when `of` is called; both name the line. `dump` gives the part alone.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="the defaults", compare=False)
+    key: Key = field(default=(), compare=False)  # of this block in its file
+    places: Mapping[Key, str] = field(default_factory=dict, compare=False)
+
+    def of(self, base: Config) -> Config:
+        """`base` with the changes. Where they change a `kind`, that block is the new kind's defaults before the others are applied.
+
+        Raises `ConfigError`.
+        """
+        return _block(type(base), self.data, self.key, _Document(self.source, self.data, self.places), base)
+
+
+def _changes(cls: type, data: Any, key: Key, document: _Document) -> Changes:
+    """`data` as changes of a `cls`; raises `ConfigError` for keys that no `cls` has."""
+    data = {} if data is None else data
+    _require_known(cls, data, key, document)
+    places = {k: place for k, place in document.places.items() if k[: len(key)] == key[: len(k)]}
+    return Changes(data, document.source, key, places)
+
+
+def _require_known(expected: Any, data: Any, key: Key, document: _Document) -> None:
+    """Raises `ConfigError` for a key in `data` that no configuration of the type `expected` has."""
+    blocks = _dataclasses(expected)
+    if not blocks or get_origin(expected) in (tuple, list, Sequence, dict, Mapping):
+        return
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {data!r}; expected a block with {', '.join(_names(blocks[0]))}")
+    block = _chosen(blocks, data, key, document, None) if "kind" in data else None
+    for name, value in data.items():
+        having = [cls for cls in ([block] if block else blocks) if name in _names(cls) or new_key(str(name), _names(cls))]
+        if not having:
+            raise ConfigError(_unknown_key(block or blocks[0], name, key, document))
+        known = name if name in _names(having[0]) else new_key(str(name), _names(having[0]))
+        _require_known(get_type_hints(having[0], include_extras=True)[str(known)], value, (*key, name), document)

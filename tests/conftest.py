@@ -36,10 +36,12 @@ PAUSE = 0.05  # s for which a core may stand still while a test in real time is 
 METER, BEGAN = pytest.StashKey[PauseMeter](), pytest.StashKey[float]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests in real time are tried up to three times; the summary counts what was tried again."""
     for item in items:
         if any(place in item.nodeid for place in REAL_TIME):
+            item.add_marker(pytest.mark.realtime)
             item.add_marker(pytest.mark.flaky(reruns=RERUNS))
 
 

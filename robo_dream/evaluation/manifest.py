@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from robo_dream.errors import DataError
-from robo_dream.files import replace_file
+from robo_dream.files import packaged, replace_file
 
 VERSION = 1
 
@@ -60,6 +60,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     """Raises `DataError` for a file that is missing, damaged, changed since it was made, or made for another scene."""
+    path = packaged(path)
     if not path.is_file():
         raise DataError(f"no manifest at {path}; make it with `robo-dream evaluate --make-manifests`")
     try:
