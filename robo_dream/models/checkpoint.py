@@ -6,7 +6,6 @@ to plan with have these in the JSON alone: it is read where the header has no "p
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robo_dream.errors import CheckpointError, RoboDreamError
-from robo_dream.files import packaged
+from robo_dream.files import packaged, replacing
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
@@ -76,13 +75,9 @@ def save(
         "weights_sha256": _digest(weights),
         **({} if settings is None else settings.to_json()),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    beside.chmod(0o644)  # safetensors writes for the owner alone
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
+        beside.chmod(0o644)  # safetensors writes for the owner alone
     return path
 
 

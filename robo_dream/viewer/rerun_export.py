@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import ConfigError, MissingExtraError
+from robo_dream.files import replace_file
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord, StepRecord
 from robo_dream.recording.timeline import chosen
