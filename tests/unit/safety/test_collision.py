@@ -36,7 +36,7 @@ def test_pose_that_is_clear_has_no_breach_though_an_object_is_in_the_way() -> No
 def test_table_is_breached_where_trigonometry_says(room: float) -> None:
     """The hand's sphere is 1.1 m out on a shoulder 0.5 m high, so it touches at asin(0.45 / 1.1)."""
     touch = np.arcsin((0.45 - room) / 1.1)
-    look = check(hand=room, links=0.0)
+    look = check(gripper=room, links=0.0)
     assert look.breaches(np.array([touch - 1e-3, 0.0, 0.0])) == ()
     found = look.breaches(np.array([touch + 5e-3, 0.0, 0.0]))
     assert [(one.kind, one.parts) for one in found] == [("table", ("palm", "table"))]
@@ -45,8 +45,8 @@ def test_table_is_breached_where_trigonometry_says(room: float) -> None:
 
 def test_hand_and_links_have_margins_of_their_own() -> None:
     pose = np.array([np.arcsin(0.44 / 1.1), 0.0, 0.0])  # the palm is 1 cm above the table
-    assert check(hand=0.0, links=0.005).breaches(pose) == ()
-    assert check(hand=0.03, links=0.005).breaches(pose)[0].parts == ("palm", "table")
+    assert check(gripper=0.0, links=0.005).breaches(pose) == ()
+    assert check(gripper=0.03, links=0.005).breaches(pose)[0].parts == ("palm", "table")
 
 
 def test_arm_folded_onto_itself_is_a_breach() -> None:
