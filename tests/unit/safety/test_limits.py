@@ -1,13 +1,13 @@
 """Each safety check says nothing when all is well, and what is wrong when it is not."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from robo_dream.embodiment import Frame, Observation
 from robo_dream.errors import ConfigError
-from robo_dream.safety.limits import SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
+from robo_dream.safety.limits import PLAUSIBLE, SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_mass import point_action_spec
 from robo_dream.testing.point_world import PointArm, PointCamera
@@ -61,9 +61,65 @@ def test_action_at_the_limit_may_be_sent() -> None:
     assert action_reasons(spec, spec.high) == () and action_reasons(spec, spec.low) == ()
 
 
-def test_limit_that_is_not_a_limit_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="max_frame_age"):
-        SafetyLimits(max_frame_age=float("inf"))
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("max_state_age", 50.0, r"max_state_age is 50 s; plausible is 0\.005 to 0\.5 s; did you mean 0\.05\?"),
+        ("max_command_gap", 100.0, r"max_command_gap is 100 s; .*did you mean 0\.1\?"),
+        ("max_tracking_error", float("inf"), r"max_tracking_error is inf rad; plausible is"),
+        ("max_tracking_error", 11.5, r"max_tracking_error is 11\.5 rad; .*did you mean 0\.2007\? \(11\.5 degrees\)"),
+        ("joint_acceleration", 1e308, r"joint_acceleration is 1e\+308 rad/s\^2"),
+        ("joint_acceleration", 0.01, "joint_acceleration"),
+        ("max_frame_age", 200.0, r"did you mean 0\.2\?"),
+        ("max_tool_error", 30.0, r"max_tool_error is 30 m; .*did you mean 0\.03\?"),
+        ("max_tool_error", float("inf"), "null"),
+        ("max_repeated_frames", 10**9, "max_repeated_frames"),
+        ("max_consecutive_holds", 10**9, "max_consecutive_holds"),
+        ("max_late_steps", 10**9, "max_late_steps"),
+        ("max_first_error", 3.0, r"did you mean 0\.05236\? \(3 degrees\)"),
+        ("position_margin", 1.0, "position_margin"),
+        ("gripper_speed", 1e9, "gripper_speed"),
+        ("gripper_acceleration", 1e9, "gripper_acceleration"),
+        ("rest_tolerance", 1.0, "rest_tolerance"),
+        ("speed_factor", 3.0, "speed_factor"),
+        ("max_plan_age", float("nan"), "max_plan_age"),
+    ],
+)
+def test_a_limit_that_is_a_thousand_times_off_is_refused_with_what_was_meant(name: str, value: float, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        SafetyLimits(**{name: value})  # type: ignore[arg-type]
+
+
+def test_every_number_of_the_limits_has_a_plausible_range() -> None:
+    assert {field.name for field in fields(SafetyLimits)} - {"clearance", "beyond"} == set(PLAUSIBLE)
+
+
+@pytest.mark.parametrize("name", sorted(PLAUSIBLE))
+def test_beyond_its_range_a_limit_is_taken_only_when_it_is_named(name: str) -> None:
+    span = PLAUSIBLE[name]
+    beyond = int(2 * span.high) if isinstance(getattr(SafetyLimits(), name), int) else 2 * span.high
+    with pytest.raises(ConfigError, match=name if span.is_hard else rf"beyond: \[{name}\]"):
+        SafetyLimits(**{name: beyond})  # type: ignore[arg-type]
+    if span.is_hard:
+        with pytest.raises(ConfigError, match=name):
+            SafetyLimits(**{name: beyond}, beyond=(name,))  # type: ignore[arg-type]
+        return
+    assert getattr(SafetyLimits(**{name: beyond}, beyond=(name,)), name) == beyond  # type: ignore[arg-type]
+    for senseless in (-1,) if isinstance(beyond, int) else (float("nan"), -1.0):
+        with pytest.raises(ConfigError, match=name):
+            SafetyLimits(**{name: senseless}, beyond=(name,))  # type: ignore[arg-type]
+
+
+def test_an_override_that_does_nothing_or_names_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"max_state_age is 0\.05 s, which needs no override"):
+        SafetyLimits(beyond=("max_state_age",))
+    with pytest.raises(ConfigError, match=r"max_stat_age.*did you mean max_state_age"):
+        SafetyLimits(beyond=("max_stat_age",))
+
+
+def test_without_a_limit_on_the_tool_error_no_belief_is_doubted() -> None:
+    state = observation().arm
+    assert belief_reasons(state.tool_pos + 9.0, state, SafetyLimits(max_tool_error=None)) == ()
 
 
 def test_eyes_that_see_the_tool_elsewhere_than_the_joints_are_doubted() -> None:
