@@ -42,7 +42,9 @@ OR_INF = Field(allow_inf_nan=True)  # .inf is allowed too
 Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1e6)]  # among others of the same block
 Seed = Annotated[int, Field(ge=0, lt=2**63), Words("a whole number from 0")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"), Words("a name of letters, digits, _, - and .")]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$"), Words("cpu, cuda or cuda:N")]
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
