@@ -8,15 +8,16 @@ import json
 import logging
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
+from robo_dream.files import packaged
 from robo_dream.renamed import new_key, new_value
 from robo_dream.schema import adapter, blocks, describe, did_you_mean, names, sentence, shown, steps_into, unpacked
 from robo_dream.yaml_text import MAX_DEPTH, Dumper, Key, parse_yaml, read_yaml
@@ -34,7 +35,7 @@ def load(cls: type[Config], path: str | Path | None, overrides: Sequence[str] = 
     """
     document = _Document("the defaults", {}, {})
     if path is not None:
-        data, places = read_yaml(Path(path))
+        data, places = read_yaml(packaged(path))
         document = _Document(str(path), {} if data is None else data, places)
     document = _override(document, overrides)
     return _block(cls, document.data, (), document, None)
@@ -54,7 +55,7 @@ def parse(cls: type[Config], data: Mapping[str, Any], source: str, overrides: Se
 
 def dump(config: Any) -> dict[str, Any]:
     """`config` as plain JSON or YAML values, complete; `parse` and `load` give it back."""
-    return _plain(asdict(config))
+    return _plain(config)
 
 
 def to_yaml(config: Any) -> str:
@@ -173,6 +174,8 @@ def _value(hint: Any, data: Any, key: Key, document: _Document, default: Any) ->
     """`data` as what `hint` allows."""
     base, _ = unpacked(hint)
     classes, origin, parts = blocks(base), get_origin(base), get_args(base)
+    if origin is Changes:
+        return _changes(parts[0], data, key, document)
     if data is None and type(None) in parts:
         return None
     if classes and is_dataclass(base):
@@ -223,12 +226,16 @@ def _all_keys(cls: type, key: Key) -> list[Key]:
     result: list[Key] = []
     for name, hint in get_type_hints(cls).items():
         result.append((*key, name))
-        for block in blocks(hint) if is_dataclass(hint) or get_origin(hint) in (Union, types.UnionType) else ():
+        for block in blocks(hint) if is_dataclass(hint) or get_origin(hint) in (Union, types.UnionType, Changes) else ():
             result.extend(_all_keys(block, (*key, name)))
     return list(dict.fromkeys(result))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Changes):
+        return _plain(value.data)
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -247,3 +254,48 @@ def _copy(data: Any) -> Any:
 def _dotted(key: Key) -> str:
     name = ".".join(key)
     return (name if name.isprintable() and len(name) <= 200 else shown(name)) or "the configuration"
+
+
+@dataclass(frozen=True)
+class Changes(Generic[Config]):
+    """Part of a `Config`: what a file or the command line changes of one that comes from elsewhere, such as from a checkpoint.
+
+    A field of type `Changes[Config]` takes any part of a `Config`'s block. Unknown keys are errors when the file is loaded, values
+    that cannot be used when `of` is called; both name the line. `dump` gives the part alone.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="the defaults", compare=False)
+    key: Key = field(default=(), compare=False)  # of this block in its file
+    places: Mapping[Key, str] = field(default_factory=dict, compare=False)
+
+    def of(self, base: Config) -> Config:
+        """`base` with the changes. Where they change a `kind`, that block is the new kind's defaults before the others are applied.
+
+        Raises `ConfigError`.
+        """
+        return _block(type(base), self.data, self.key, _Document(self.source, self.data, self.places), base)
+
+
+def _changes(cls: type, data: Any, key: Key, document: _Document) -> Changes:
+    """`data` as changes of a `cls`; raises `ConfigError` for keys that no `cls` has."""
+    data = {} if data is None else data
+    _require_known(cls, data, key, document)
+    places = {k: place for k, place in document.places.items() if k[: len(key)] == key[: len(k)]}
+    return Changes(data, document.source, key, places)
+
+
+def _require_known(expected: Any, data: Any, key: Key, document: _Document) -> None:
+    """Raises `ConfigError` for a key in `data` that no configuration of the type `expected` has."""
+    classes = blocks(expected)
+    if not classes or get_origin(expected) in (tuple, list, Sequence, dict, Mapping):
+        return
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {shown(data)}; expected {describe(classes[0])}")
+    block = _chosen(classes, data, key, document, None) if "kind" in data else None
+    for name, value in data.items():
+        having = [cls for cls in ([block] if block else classes) if name in names(cls) or new_key(str(name), names(cls))]
+        if not having:
+            raise ConfigError(_unknown_key(block or classes[0], name, key, document))
+        known = name if name in names(having[0]) else new_key(str(name), names(having[0]))
+        _require_known(get_type_hints(having[0], include_extras=True)[str(known)], value, (*key, name), document)

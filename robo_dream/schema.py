@@ -187,7 +187,7 @@ def _refused(cls: type, given: Mapping[str, Any], loc: Sequence[Any]) -> str:
 
 def _bounds(marks: Sequence[Any]) -> list[str]:
     """The bounds among `marks`, in words."""
-    bounds = {name: getattr(mark, name) for mark in marks for name in _BOUNDS if getattr(mark, name, None) is not None}
+    bounds = {name: _number(getattr(mark, name)) for mark in marks for name in _BOUNDS if getattr(mark, name, None) is not None}
     least, most = bounds.get("ge", bounds.get("min_length")), bounds.get("le", bounds.get("max_length"))
     if least is not None and most is not None:
         said = [f"of {least} to {most}"]
@@ -197,6 +197,10 @@ def _bounds(marks: Sequence[Any]) -> list[str]:
     if "multiple_of" in bounds:
         said.append(f"a multiple of {bounds['multiple_of']}")
     return [" and ".join(said)] if said else []
+
+
+def _number(bound: float) -> str:
+    return f"{int(bound):,}" if float(bound).is_integer() else str(bound)
 
 
 def _meant(value: Any, hint: Any, counted: str) -> str:

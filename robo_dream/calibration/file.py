@@ -1,7 +1,6 @@
 """The calibration file: what was measured, of which arm and cameras, when and how well; and why a run should not trust it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pydantic import Field
 from robo_dream.calibration.hand_eye import Mount
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 from robo_dream.schema import Unit, configuration
 
 _FORMAT, _VERSION = "robo_dream calibration", 1
@@ -91,11 +91,8 @@ def now() -> str:
 
 def save(calibration: Calibration, path: Path) -> None:
     """Writes the whole file, or leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     document = {"format": _FORMAT, "version": _VERSION, **asdict(calibration)}
-    unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-    os.replace(unfinished, path)
+    replace_file(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def load(path: Path) -> Calibration:

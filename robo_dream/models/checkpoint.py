@@ -1,12 +1,15 @@
-"""A model as one file: safetensors weights, with everything needed to use them as JSON in the header. Nothing is unpickled."""
+"""A model as one file: safetensors weights, with everything needed to use them as JSON in the header. Nothing is unpickled.
+
+Beside NAME.safetensors lies NAME.json with the same description for people. Files released before a header carried the settings
+to plan with have these in the JSON alone: it is read where the header has no "planning"; where it has, the header wins.
+"""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,11 +17,28 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robo_dream.errors import CheckpointError, RoboDreamError
+from robo_dream.files import packaged, replacing
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
 
 FORMAT, VERSION = "robo_dream.latent_video_model", 1
+GoalSeen = Literal["picture", "picture_and_arm"]
+Regime = Literal["recorded", "privileged"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a checkpoint is best used, as plain JSON values: the defaults of `plan`, `evaluate` and `run`."""
+
+    planning: Mapping[str, Any] = field(default_factory=dict)  # "default" and, for each of "tasks", a planning configuration
+    world: Mapping[str, Any] = field(default_factory=dict)  # configuration of the world that it was trained in, with its kind
+    goal: GoalSeen = "picture_and_arm"  # what the model is shown of a goal: the arm's own word too, or the picture alone
+    regime: Regime | None = None  # what was read while learning; None: a checkpoint of before, which does not say
+    source: str = "the checkpoint"  # where all this was read
+
+    def to_json(self) -> dict[str, Any]:
+        return {"planning": dict(self.planning), "world": dict(self.world), "goal": self.goal, "regime": self.regime}
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class CheckpointInfo:
     dataset_id: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     num_parameters: int = 0
+    settings: Settings = field(default_factory=Settings)
 
 
 def save(
@@ -39,6 +60,7 @@ def save(
     dataset_id: str = "",
     metrics: Mapping[str, Any] | None = None,
     half: bool = True,
+    settings: Settings | None = None,
 ) -> Path:
     """Writes the checkpoint atomically; `half` stores matrices as float16 (vectors and statistics stay float32)."""
     weights = {name: _stored(value, half) for name, value in model.state_dict().items()}
@@ -51,14 +73,11 @@ def save(
         "metrics": dict(metrics or {}),
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "weights_sha256": _digest(weights),
+        **({} if settings is None else settings.to_json()),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    beside.chmod(0o644)  # safetensors writes for the owner alone
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
+        beside.chmod(0o644)  # safetensors writes for the owner alone
     return path
 
 
@@ -101,7 +120,7 @@ def read_info(path: Path | str) -> CheckpointInfo:
 
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file, as records name their checkpoint."""
-    with open(path, "rb") as file:
+    with open(packaged(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -119,6 +138,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    path = packaged(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; train one with `robo-dream train` or give the path of one")
     try:
@@ -138,6 +158,46 @@ def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Ten
 def _info(path: Path, header: Mapping[str, Any]) -> CheckpointInfo:
     try:
         spec = ModelSpec.from_json(header["spec"])
-        return CheckpointInfo(spec, header["recipe"], header["dataset_id"], header["metrics"], header["num_parameters"])
+        return CheckpointInfo(
+            spec, header["recipe"], header["dataset_id"], header["metrics"], header["num_parameters"], _settings(path, header)
+        )
+    except CheckpointError:
+        raise
     except (KeyError, TypeError, ValueError, RoboDreamError) as error:
         raise CheckpointError(f"{path}: its description cannot be read ({error}); another version of robo_dream wrote it") from error
+
+
+def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
+    """Those of the header, or of the JSON file beside it; none where neither has any."""
+    if "planning" in header:
+        return _settings_in(header, str(path))
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return Settings()
+    hint = "make it again with the release that wrote it, or move it away: the checkpoint can be used without"
+    try:
+        about = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({error}); {hint}") from error
+    if not isinstance(about, dict) or "sha256" not in about:
+        raise CheckpointError(f"{beside} is not a description of {path.name}: it has no sha256; {hint}")
+    if "planning" not in about:
+        return Settings()
+    if about["sha256"] != (found := sha256(path)):
+        raise CheckpointError(
+            f"{beside} describes a checkpoint with SHA-256 {str(about['sha256'])[:12]}; {path.name} has {found[:12]}; {hint}"
+        )
+    return _settings_in(about, str(beside))
+
+
+def _settings_in(about: Mapping[str, Any], source: str) -> Settings:
+    planning, world = about["planning"], about.get("world", {})
+    goal, regime = about.get("goal", "picture_and_arm"), about.get("regime")
+    for name, value, allowed in (("goal", goal, get_args(GoalSeen)), ("regime", regime, (*get_args(Regime), None))):
+        if value not in allowed:
+            raise CheckpointError(f"{source}: {name} is {value!r}; allowed: {', '.join(str(one) for one in allowed)}")
+    if not (isinstance(planning, dict) and set(planning) <= {"default", "tasks"} and isinstance(planning.get("tasks", {}), dict)):
+        raise CheckpointError(f"{source}: planning is {str(planning)[:80]}; it must be a block with the keys default and tasks")
+    if not isinstance(world, dict):
+        raise CheckpointError(f"{source}: world is {str(world)[:80]}; it must be a block with its kind")
+    return Settings(planning, world, goal, regime, source)

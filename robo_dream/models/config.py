@@ -12,6 +12,7 @@ from robo_dream.renamed import with_new_keys
 from robo_dream.schema import Unit, configuration
 
 Size = Literal["S", "B", "L"]
+Precision = Literal["float32", "bfloat16"]  # of matrix products
 NUM_TOOL, NUM_OBJECT = 6, 5  # numbers of a pose: of the tool and of each object, see `pose_head.pose_names`
 
 

@@ -131,6 +131,13 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "batch channel"]:
         return self.scale(self.raw(views, proprio).float())
 
+    def evaluated(
+        self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
+    ) -> Float[Tensor, "batch channel"]:
+        """The latent by the statistics that are stored, in training too: what else is in the batch changes nothing, nor do they."""
+        scale = self.scale
+        return nn.functional.batch_norm(self.raw(views, proprio).float(), scale.running_mean, scale.running_var, eps=scale.eps)
+
     @torch.no_grad()
     def set_scale(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:
         """Stores the statistics with which latents are normalised from now on."""

@@ -13,10 +13,10 @@ from robo_dream.imagination import Plan, Planner
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.made_with import MACHINE, made_with
 from robo_dream.recording.record import RunRecord, decision_in_force
 from robo_dream.runtime import compose
 from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.viewer.again import TOLERANCE, Comparison, compared, question_of, recomputed
 
 

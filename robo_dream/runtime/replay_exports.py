@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from tqdm import tqdm
 
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
+from robo_dream.files import replace_file
 from robo_dream.recording.record import RunRecord, decision_in_force, find_record, read_run
 from robo_dream.viewer.episodes import action_spec_of, dataset_spec, write_dataset
 from robo_dream.viewer.export import html_page

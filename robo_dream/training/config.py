@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import ModelConfig
+from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 
-Precision = Literal["auto", "fp32", "bf16"]
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
 Unroll = Annotated[int, Field(ge=1, le=1000), Unit("imagined steps")]
@@ -112,7 +111,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     seed: Seed = 0
     device: Device = "cpu"
-    precision: Precision = "auto"  # bf16 on CUDA, fp32 elsewhere
+    precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere
     save_seconds: Annotated[float, Field(gt=0, le=86_400), Unit("s")] = 120.0
     log_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     tensorboard: bool = False
@@ -126,4 +125,4 @@ class TrainingConfig:
 
     @property
     def autocast(self) -> bool:
-        return self.precision == "bf16" or (self.precision == "auto" and self.device.startswith("cuda"))
+        return self.precision == "bfloat16" or (self.precision == "auto" and self.device.startswith("cuda"))

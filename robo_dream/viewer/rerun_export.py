@@ -22,8 +22,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from pydantic import Field
 
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import MissingExtraError
+from robo_dream.files import replace_file
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord, StepRecord
 from robo_dream.recording.timeline import chosen
@@ -44,7 +44,7 @@ Count = Annotated[int, Field(ge=1, le=100_000)]
 
 @configuration
 class RerunConfig:
-    """How much goes into the file: a candidate of 12 imagined truths in 2 cameras of 96 px takes about 60 kB."""
+    """How much goes into the file: a candidate of 12 imagined moments in 2 cameras of 96 px takes about 60 kB."""
 
     max_candidates: Count = 6  # of each decision, besides the plan: the best but one, and the worst
     max_tabs: Count = 24  # decisions that get a tab of the layout; the others are in the file, without one

@@ -1,6 +1,5 @@
 """An episode as a video: goal, reality and the chosen imagination side by side, with what was decided below."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import UInt8
 from pydantic import Field
 
 from robo_dream.errors import DataError
+from robo_dream.files import replacing
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord
 from robo_dream.schema import Unit, configuration
@@ -65,11 +65,9 @@ def episode_pictures(
 
 
 def write_video(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float, crf: int = 18) -> Path:
-    """`path`, an MP4 (H.264, yuv420p) that any player shows; written beside and renamed. Odd sizes lose a row or column."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside_path = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with av.open(str(beside_path), "w", format="mp4") as container:
+    """`path`, an MP4 (H.264, yuv420p) that any player shows; whole or not at all. Odd sizes lose a row or column."""
+    with replacing(path) as unfinished:
+        with av.open(str(unfinished), "w", format="mp4") as container:
             options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
             assert isinstance(stream, VideoStream)
@@ -80,9 +78,6 @@ def write_video(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3
                     stream.height, stream.width = height, width
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), "rgb24")))
             container.mux(stream.encode(None))
-        os.replace(beside_path, path)
-    finally:
-        beside_path.unlink(missing_ok=True)
     return path
 
 

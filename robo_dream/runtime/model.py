@@ -1,0 +1,32 @@
+"""The model of a checkpoint, ready to imagine on a device of this machine."""
+
+from pathlib import Path
+
+import torch
+
+from robo_dream.errors import ConfigError
+from robo_dream.models import checkpoint
+from robo_dream.models.compiled import Precision, row_runner
+from robo_dream.models.world_model import LatentVideoModel
+
+
+def load_checkpoint_model(
+    path: Path | str, device: str | torch.device = "cpu", compiled: bool = False, precision: Precision = "float32"
+) -> LatentVideoModel:
+    """The model in a checkpoint, ready to use; raises `CheckpointError`, or `ConfigError` for a device or a compiler that is not here.
+
+    `compiled` imagines with code made for this machine: some minutes at the first decision ever, some seconds at later starts. A
+    `precision` of bfloat16 halves the time of matrix products where the processor has them, and rounds what is imagined.
+    """
+    return checkpoint.load(path, device_named(device)).running(row_runner(compiled, precision))
+
+
+def device_named(device: str | torch.device, key: str = "device") -> torch.device:
+    """`device`, which this machine has; raises `ConfigError` for one that is none or not here. `key` is what a file calls it."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"{key} is {device!r}; allowed are cpu, cuda and cuda:N") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"{key} is {device}, but this PyTorch sees no CUDA device; set {key}=cpu, or see `robo-dream doctor`")
+    return found

@@ -1,0 +1,148 @@
+"""How decisions are made: a search with its cost and proposals, as a checkpoint carries it and as a file changes it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from robo_dream.config import Changes, dump, parse
+from robo_dream.errors import ConfigError
+from robo_dream.imagination import Planner, Proposer, WorldModel
+from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning import kinds
+from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.planning.cem import CemConfig
+from robo_dream.planning.costs import CostConfig, build_cost
+from robo_dream.planning.hybrid import HybridConfig
+from robo_dream.planning.icem import IcemConfig
+from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.mppi import MppiConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.planning.predictive import PredictiveConfig
+from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """What learned policies propose to a search. `temperature` scales their spread; 0 draws among modes only.
+
+    `gripper_goal` says what is asked of the gripper: that it ends as the goal's picture shows it, or, where only the object matters,
+    that it opens and rises once the object is where it should be. A bridge always goes for all of the picture.
+    """
+
+    policy: bool = True  # proposals closed over the model's own imagination
+    repeated: bool = False  # the first proposal held over the horizon
+    bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
+    temperature: float = 1.0
+    spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
+    gripper_goal: GripperGoal = "as_shown"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise ConfigError(f"proposals.temperature is {self.temperature}; allowed is 0 to 10")
+
+
+@dataclass(frozen=True)
+class PlanningConfig:
+    """How decisions are made: the search, what it scores by and what it is proposed."""
+
+    planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+
+
+PlanningChanges = Changes[PlanningConfig]
+"""The type of a file's `planning:` block and of each block under `by_task:`."""
+
+
+def planning_for(
+    info: CheckpointInfo | None,
+    task: str,
+    changes: PlanningChanges | None = None,
+    by_task: Mapping[str, PlanningChanges] | None = None,
+) -> PlanningConfig:
+    """How decisions are made for `task`: the checkpoint's settings for it, changed by a file's `planning`, then by its `by_task`.
+
+    A checkpoint without settings for `task` has its default ones; one without any (and None) those of the classes. Raises
+    `ConfigError` for changes that cannot be used, with their line.
+    """
+    settings: Any = {} if info is None else info.settings.planning
+    tasks = settings.get("tasks", {})
+    name = f"planning.tasks.{task}" if task in tasks else "planning.default"
+    source = "the defaults" if info is None else f"{info.settings.source}: {name}"
+    planning = parse(PlanningConfig, tasks.get(task, settings.get("default", {})), source)
+    for change in (changes, (by_task or {}).get(task)):
+        planning = planning if change is None else change.of(planning)
+    return planning
+
+
+def settings_json(default: PlanningConfig, tasks: Mapping[str, PlanningConfig]) -> dict[str, Any]:
+    """What `planning_for` reads, as a checkpoint carries it."""
+    return {"default": _finite(dump(default)), "tasks": {name: _finite(dump(planning)) for name, planning in tasks.items()}}
+
+
+def build_planner(
+    planner: PlannerConfig,
+    model: WorldModel,
+    cost: CostConfig | None = None,
+    proposals: ProposalConfig | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    teacher: LatentVideoModel | None = None,
+) -> Planner:
+    """The planner that `planner` describes, scoring by `cost`. Raises `ConfigError` for a cost that the model cannot give.
+
+    Proposals come from the policy of `teacher`, without it of the model itself; one that has learned none (oracle dynamics)
+    then gets no proposers.
+    """
+    learned = isinstance(model, LatentVideoModel)
+    scored_by = build_cost(cost or CostConfig(), model, model.distance if learned else None)
+    teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
+    proposers = _proposers(model, teacher, proposals or ProposalConfig()) if teacher is not None else []
+    if isinstance(planner, PolicyAloneConfig):
+        proposers = proposers[:1]
+        if not proposers:
+            raise ConfigError(
+                "the policy_alone planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
+            )
+    elif isinstance(planner, ZeroActionConfig | RandomConfig):
+        proposers = []
+    return kinds.planner_of(planner, model, scored_by, proposers, clock)
+
+
+def rollouts_a_decision(planner: PlannerConfig) -> int:
+    """How many futures a decision of `planner` imagines, about: the chosen one that is imagined once more left out."""
+    match planner:
+        case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
+            return 0
+        case PredictiveConfig():
+            return planner.num_samples
+        case HybridConfig():
+            return planner.num_samples + planner.num_refined * planner.num_iterations
+        case IcemConfig():
+            drawn = [max(2 * planner.num_elites, int(planner.num_samples / planner.decay**i)) for i in range(planner.num_iterations)]
+            return sum(drawn) + (planner.num_elites * planner.num_iterations if planner.action_selection == "mode" else 0)
+        case PolicyGuidedConfig(action_selection="mode") | CemConfig(action_selection="mode") | MppiConfig(action_selection="mode"):
+            return (planner.num_samples + planner.num_elites) * planner.num_iterations
+        case _:
+            return planner.num_samples * planner.num_iterations
+
+
+def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
+    prior = PolicyPrior(teacher, model, config.gripper_goal)
+    proposers: list[Proposer] = []
+    if config.policy:
+        proposers.append(PolicyProposer(model, prior, config.temperature, config.spread))
+    if config.repeated:
+        proposers.append(RepeatedPolicyProposer(model, prior, config.temperature, config.spread))
+    if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
+        proposers.append(BridgeProposer(model, Bridge(model)))
+    return proposers
+
+
+def _finite(value: Any) -> Any:
+    """Without numbers that JSON has no word for: where they are allowed, infinity is the default."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items() if not (isinstance(item, float) and abs(item) == float("inf"))}
+    return value

@@ -1,0 +1,165 @@
+"""A checkpoint carries the settings it is planned with, task by task; a file names only what it changes."""
+
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from robo_dream.config import Changes, dump, load, parse
+from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.models import checkpoint
+from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.planning.cem import CemConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_for
+
+RELEASED = sorted(Path("configs/checkpoints").glob("*.safetensors"))
+JACO = Path("configs/checkpoints/jaco_s.safetensors")
+
+
+@dataclass(frozen=True)
+class File:
+    planning: PlanningChanges = field(default_factory=Changes)
+    by_task: dict[str, PlanningChanges] = field(default_factory=dict)
+
+
+def in_file(folder: Path, text: str, *overrides: str) -> File:
+    path = folder / "file.yaml"
+    path.write_text(text)
+    return load(File, path, overrides)
+
+
+@pytest.fixture(scope="module")
+def jaco() -> CheckpointInfo:
+    return checkpoint.read_info(JACO)
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
+def test_a_released_checkpoint_tells_its_settings_world_goal_and_regime(path: Path) -> None:
+    info = checkpoint.read_info(path)
+    for task in ("", *info.settings.planning["tasks"]):
+        assert planning_for(info, task) != PlanningConfig()
+    assert info.settings.world["kind"] in ("tabletop", "ogbench", "metaworld", "dm_control")
+    assert info.settings.regime == "privileged"
+    assert info.settings.goal == ("picture" if info.spec.config.picture_goals else "picture_and_arm")
+
+
+def test_a_task_has_its_own_settings_and_another_task_the_default_ones(jaco: CheckpointInfo) -> None:
+    reach, push, other = (planning_for(jaco, task) for task in ("reach", "push", "unheard of"))
+    assert isinstance(reach.planner, PolicyGuidedConfig) and reach.planner.horizon == 3 and reach.cost.pose_parts.tool_pos == 100
+    assert push == other and push.proposals.gripper_goal == "above_object"
+
+
+def test_without_a_checkpoint_and_without_settings_in_it_the_defaults_of_the_classes_hold(jaco: CheckpointInfo) -> None:
+    assert planning_for(None, "push") == PlanningConfig()
+    assert planning_for(replace(jaco, settings=checkpoint.Settings()), "push") == PlanningConfig()
+
+
+def test_a_file_changes_only_what_it_names(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, "planning:\n  planner: {num_samples: 64}\nby_task:\n  reach:\n    cost: {pose_parts: {tool_pos: 7}}\n")
+    own = planning_for(jaco, "reach")
+    changed = planning_for(jaco, "reach", file.planning, file.by_task)
+    assert isinstance(own.planner, PolicyGuidedConfig)
+    assert changed.planner == replace(own.planner, num_samples=64)
+    assert changed.cost == replace(own.cost, pose_parts=replace(own.cost.pose_parts, tool_pos=7.0))
+    assert planning_for(jaco, "lift", file.planning, file.by_task).cost == planning_for(jaco, "lift").cost
+
+
+def test_what_the_command_line_changes_wins(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, "planning:\n  planner: {num_samples: 64}\n", "planning.planner.num_samples=128", "by_task.lift.cost.pose=2")
+    assert dump(planning_for(jaco, "push", file.planning).planner)["num_samples"] == 128
+    assert planning_for(jaco, "lift", file.planning, file.by_task).cost.pose == 2
+
+
+def test_another_kind_is_that_kind_with_its_own_defaults(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, "", "planning.planner.kind=cem", "planning.planner.num_iterations=2")
+    changed = planning_for(jaco, "push", file.planning)
+    assert changed.planner == CemConfig(num_iterations=2)
+    assert changed.cost == planning_for(jaco, "push").cost
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("planning:\n  planer: {}\n", r"file\.yaml:2: unknown key planning\.planer; did you mean planning\.planner"),
+        (
+            "planning:\n  planner:\n    num_sample: 3\n",
+            r"file\.yaml:3: unknown key planning\.planner\.num_sample; .*num_samples",
+        ),
+        ("planning:\n  planner: {kind: cme}\n", r"planning\.planner\.kind is 'cme'; did you mean .*cem"),
+        ("by_task:\n  push:\n    cost:\n      pose_part: {}\n", r"file\.yaml:4: unknown key by_task\.push\.cost\.pose_part"),
+    ],
+)
+def test_an_unknown_key_is_an_error_with_its_line_when_the_file_is_loaded(tmp_path: Path, text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        in_file(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("planning:\n  planner:\n    num_samples: many\n", r"file\.yaml:3: planning\.planner\.num_samples is 'many'"),
+        ("planning:\n  planner:\n    temperature: 3\n", r"file\.yaml:3: unknown key planning\.planner\.temperature"),  # another kind's
+        ("planning:\n  proposals:\n    temperature: 11\n", r"file\.yaml:2: planning\.proposals: .*temperature is 11"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_an_error_with_its_line(jaco: CheckpointInfo, tmp_path: Path, text: str, wanted: str) -> None:
+    file = in_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=wanted):
+        planning_for(jaco, "push", file.planning, file.by_task)
+
+
+def test_a_file_with_names_of_before_changes_the_same(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, "planning:\n  planner: {kind: guarded, returns: mean}\n  proposals: {hand: as_shown}\n")
+    changed = planning_for(jaco, "push", file.planning)
+    assert isinstance(changed.planner, PolicyGuidedConfig) and changed.planner.action_selection == "mean"
+    assert changed.planner.horizon == 12 and changed.proposals.gripper_goal == "as_shown"
+
+
+def test_changes_are_written_and_read_again_as_the_part_that_they_are(tmp_path: Path) -> None:
+    file = in_file(tmp_path, "planning:\n  planner: {num_samples: 64}\n")
+    assert dump(file) == {"planning": {"planner": {"num_samples": 64}}, "by_task": {}}
+    assert parse(File, dump(file), "dump") == file
+
+
+def test_settings_in_the_header_win_over_the_file_beside(tmp_path: Path) -> None:
+    path, model = tmp_path / "m.safetensors", checkpoint.load(JACO)
+    settings = checkpoint.Settings({"default": {"planner": {"kind": "cem"}}, "tasks": {}}, {"kind": "tabletop"}, "picture", "recorded")
+    checkpoint.save(model, path, settings=settings)
+    shutil.copyfile(JACO.with_suffix(".json"), tmp_path / "m.json")
+    info = checkpoint.read_info(path)
+    assert planning_for(info, "reach").planner == CemConfig()
+    assert replace(info.settings, source="") == replace(settings, source="")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not a description"),
+        ("{}", "not a description"),
+        (json.dumps({"sha256": "0" * 64, "planning": {}}), "SHA-256 000000000000"),
+    ],
+)
+def test_a_file_beside_that_is_none_of_this_checkpoint_is_one_clear_error(tmp_path: Path, text: str, wanted: str) -> None:
+    path = tmp_path / "m.safetensors"
+    shutil.copyfile(JACO, path)
+    assert checkpoint.read_info(path).settings == checkpoint.Settings()  # nothing beside
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"m\.json.*{wanted}"):
+        checkpoint.read_info(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [({"goal": "a smell"}, "goal is 'a smell'"), ({"regime": "free"}, "regime is 'free'"), ({"planning": []}, "planning is \\[\\]")],
+)
+def test_settings_that_say_what_is_not_allowed_are_named(tmp_path: Path, changes: dict[str, object], wanted: str) -> None:
+    path = tmp_path / "m.safetensors"
+    shutil.copyfile(JACO, path)
+    about = json.loads(JACO.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**about, **changes}))
+    with pytest.raises(CheckpointError, match=wanted):
+        checkpoint.read_info(path)
