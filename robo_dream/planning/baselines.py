@@ -1,16 +1,13 @@
 """Planners that do not plan: the do-nothing and random rows that belong beside every result."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import HOLD, NOISE, NoiseStreams, require_between
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import HOLD, NOISE, require_between
+from robo_dream.planning.search import Config, PlannerBase, Search
 
 
 @dataclass(frozen=True)
@@ -34,34 +31,38 @@ class RandomConfig:
         require_between(self, 1, math.inf, "horizon", "repeat")
 
 
+class OneFuturePlanner(PlannerBase[Config]):
+    """Imagines one future for each problem, whatever was planned before."""
+
+    is_warm_started = False
+
+    @property
+    def sample_budget(self) -> int:
+        return 1
+
+
 @dataclass(frozen=True)
-class ZeroActionPlanner(SearchPlanner[ZeroActionConfig]):
+class ZeroActionPlanner(OneFuturePlanner[ZeroActionConfig]):
     """Holds still, and imagines where that leads."""
 
     name = "zero_action"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; only the belief matters."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         scored = search.score(search.of(search.held()[:, None], HOLD))
         search.end_iteration()
         return search.plan(scored, scored.best(1))
 
 
 @dataclass(frozen=True)
-class RandomPlanner(SearchPlanner[RandomConfig]):
+class RandomPlanner(OneFuturePlanner[RandomConfig]):
     """Moves at random within the limits, and imagines where that leads."""
 
     name = "random"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; only the seeds matter."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         bounds = search.bounds
         num_draws = math.ceil(search.num_steps / self.config.repeat)
-        drawn = NoiseStreams(seeds, self.name, bounds.low).uniform(1, num_draws, len(bounds.low))
+        drawn = search.uniform(1, num_draws)
         drawn = drawn.repeat_interleave(self.config.repeat, dim=2)[:, :, : search.num_steps]
         actions = bounds.clip((bounds.high + bounds.low) / 2 + bounds.half_range * drawn)
         scored = search.score(search.of(actions, NOISE))
@@ -83,7 +84,7 @@ class PolicyAloneConfig:
 
 
 @dataclass(frozen=True)
-class PolicyAlonePlanner(SearchPlanner[PolicyAloneConfig]):
+class PolicyAlonePlanner(OneFuturePlanner[PolicyAloneConfig]):
     """The first proposal of its one proposer, imagined once so that the record shows what was expected of it."""
 
     name = "policy_alone"
@@ -95,10 +96,7 @@ class PolicyAlonePlanner(SearchPlanner[PolicyAloneConfig]):
                 "give it exactly one"
             )
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; `previous` and `deadline` change nothing."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         with search.watch.stage("propose"):
             proposal = search.proposed(self.proposers[0], 1)
         scored = search.score(proposal)
