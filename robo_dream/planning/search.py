@@ -27,7 +27,7 @@ from robo_dream.planning.candidates import (
     origin_names,
     shifted_plan,
 )
-from robo_dream.planning.scoring import RiskConfig, Scored, Stopwatch, check_many_futures, join_scored, judged_by_risk, score
+from robo_dream.planning.scoring import RiskConfig, Scored, Stopwatch, check_many_futures, join_scored, score, scored_by_risk
 
 DEADLINE = 0.5  # seconds of a `RecordedClock`, between the two times it can show
 
@@ -183,8 +183,8 @@ class Search:
         """Of each problem's candidates the one with the least risk over the futures of the model's heads; its total is that risk."""
         model = check_many_futures(self._model)
         with self.watch.stage("risk"):
-            judged = judged_by_risk(model, self._cost, self._belief, self._goal, candidates, risk)
-        return judged.take(judged.best(1))
+            scored = scored_by_risk(model, self._cost, self._belief, self._goal, candidates, risk)
+        return scored.take(scored.best(1))
 
     def end_iteration(self) -> None:
         """Notes the best total reached so far."""
