@@ -449,7 +449,9 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "the box imagined 2.5 s ahead (median)": "within {disagreement/object_error_after_2.5s_p50_mm} mm",
             "disagreement as a gate on plans": "AUROC {disagreement/as_a_gate_on_plans_auroc} (0.5 is chance)",
             "disagreement against cameras off by 2 cm and 2 degrees": "AUROC {disagreement/cameras_off_auroc}",
-            "gripper in the belief against gripper by its joints: beliefs with the box more than 2 cm off that are found": "{tool_check/beliefs_2cm_off_found_percent} % at {tool_check/false_alarms_percent} % false alarms, in {tool_check/ms} ms",
+            "gripper in the belief against gripper by its joints: beliefs with the box more than 2 cm off that are found": (
+                "{tool_check/beliefs_2cm_off_found_percent} % at {tool_check/false_alarms_percent} % false alarms, in {tool_check/ms} ms"
+            ),
         },
     ),
     "far-goals": far_goals,

@@ -44,6 +44,8 @@ class DynamixelConfig(ServoArmConfig):
 class DynamixelArm(ServoArm):
     """The arm of `config`; see `ServoArm`."""
 
+    kind = "dynamixel"
+
     def __init__(self, config: DynamixelConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(f"Dynamixel arm on {config.port}", config, DynamixelLine(config, clock), clock)
 

@@ -41,6 +41,8 @@ class FeetechConfig(ServoArmConfig):
 class FeetechArm(ServoArm):
     """The arm of `config`; see `ServoArm`."""
 
+    kind = "so101"
+
     def __init__(self, config: FeetechConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(f"Feetech arm on {config.port}", config, FeetechLine(config, clock), clock)
 

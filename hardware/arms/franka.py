@@ -77,9 +77,11 @@ class FrankaArm(StoppedOnLeaving):
         config = self._config
         if importlib.util.find_spec("franky") is None:
             raise MissingExtraError("Franka arms need franky-control, which is not installed; run `pip install 'robo-dream[franka]'`")
+        self._take(f"Franka {config.host}")
         try:
             socket.create_connection((config.host, _PORT), _CONNECT_TIMEOUT).close()
         except OSError as error:
+            self._release()
             raise ArmError(
                 f"{self._name}: port {_PORT} does not answer ({error}); unlock the joints and activate FCI in Desk, check the address"
             ) from error
@@ -102,9 +104,11 @@ class FrankaArm(StoppedOnLeaving):
             self._rest()
         except franky.Exception as error:
             self._disconnect()
+            self._release()
             raise ArmError(f"{self._name}: {error}; look at Desk") from error
         except ArmError:
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -143,6 +147,10 @@ class FrankaArm(StoppedOnLeaving):
                 self._streaming = False
                 self._move(self._franky.JointStopMotion())
                 self._rest()
+
+    def last_resort(self) -> str:
+        """Nothing can be told to it from here; its controller does it."""
+        raise ArmError(f"{self._name} takes no second connection; its controller stops it by itself when 20 packets (20 ms) are lost")
 
     def _move(self, motion: Any) -> None:
         try:

@@ -166,6 +166,9 @@ class LeRobotArm(StoppedOnLeaving):
             self._send(self._target)
             self._stopped = True
 
+    def last_resort(self) -> str:
+        raise ArmError(f"{self._robot} can only be told to stop by the process that connected it")
+
     def _observe(self) -> tuple[float, np.ndarray]:
         """When, and where; asked twice at most. The lock is held."""
         self._assert_entered()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from hardware.arms.arm_lock import port_identity
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
@@ -160,6 +161,8 @@ class ServoArm(StoppedOnLeaving):
     may `stop` at any time: it waits for one exchange at most.
     """
 
+    kind = "servo arm"
+
     def __init__(self, name: str, config: ServoArmConfig, line: ServoLine, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._config = config
@@ -181,13 +184,15 @@ class ServoArm(StoppedOnLeaving):
 
     def __enter__(self) -> "ServoArm":
         self._last = self._goal = None
-        self._line.open()
-        self._entered = True
+        self._take(port_identity(self.kind, self._config.port))
         try:
+            self._line.open()
+            self._entered = True
             self._take_hold()
         except BaseException:
             self._entered = False
             self._line.close()
+            self._release()
             raise
         return self
 
@@ -217,6 +222,21 @@ class ServoArm(StoppedOnLeaving):
                 goal = self._here()
             self._twice_now(lambda: self._write(goal))
             self._stopped = True
+
+    def last_resort(self) -> str:
+        """By opening the bus anew, which a process that was killed no longer holds: every servo is told to hold where it stands."""
+        with self._line_alone():
+            return f"the bus on {self._config.port} was opened anew and every servo told to hold where it stood; they confirmed it"
+
+    @contextmanager
+    def _line_alone(self) -> Iterator[None]:
+        """Entered, and left without another word to the servos: they hold."""
+        self.__enter__()
+        try:
+            yield
+        finally:
+            self._disconnect()
+            self._release()
 
     def _rests(self) -> bool:
         """Whether it stands where it may be let go of."""

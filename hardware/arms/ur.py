@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from hardware.arms.arm_lock import address_identity
 from hardware.arms.plausible import Plausible
 from hardware.arms.robotiq import RobotiqGripper
 from hardware.arms.stopped import StoppedOnLeaving
@@ -110,11 +111,12 @@ class UrArm(StoppedOnLeaving):
         config = self._config
         if importlib.util.find_spec("rtde_control") is None:
             raise MissingExtraError("Universal Robots arms need ur-rtde, which is not installed; run `pip install 'robo-dream[ur]'`")
-        self._check_controller()
+        self._take(address_identity("UR", self._check_controller(), config.host))
         self._latched, self._streaming = "", False
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.1 * _MAX_SPEED)
-        process = UrProcess(self._name)
+        process: UrProcess | None = None
         try:
+            process = UrProcess(self._name)
             process.call("connecting", "receive", config.host, config.rate, timeout=_CONNECT_TIMEOUT)
             if not process.call("uploading the program", "control", config.host, config.rate, config.watchdog, timeout=_CONNECT_TIMEOUT):
                 raise ArmError(f"{self._name}: the controller refused its watchdog; without one the arm is not moved")
@@ -127,6 +129,7 @@ class UrArm(StoppedOnLeaving):
         except BaseException:
             self._process = process
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -198,8 +201,19 @@ class UrArm(StoppedOnLeaving):
         except ArmError as error:
             self._latch(str(error))
 
-    def _check_controller(self) -> None:
-        """Asks the dashboard who is there and whether it can move; a controller that is latched is not connected to."""
+    def last_resort(self) -> str:
+        """By the dashboard, which ends the program that moves the arm. The controller's watchdog has stopped it by then, if it can."""
+        dog = f"its own watchdog stops it {1 / self._config.watchdog:.2f} s after the last target"
+        try:
+            stopped, state = ask(self._config.host, ["stop", "programState"], _DASHBOARD_TIMEOUT)
+        except ArmError as error:
+            raise ArmError(f"{error}; {dog}") from error
+        if not state.startswith("STOPPED"):
+            raise ArmError(f"{self._name} says {stopped!r} and {state!r} to a stop on its dashboard; {dog}")
+        return f"the dashboard of {self._name} ended its program, and confirmed; {dog}"
+
+    def _check_controller(self) -> str:
+        """Asks the dashboard who is there and whether it can move; a controller that is latched is not connected to. Its serial number."""
         config = self._config
         model, serial, mode, safety, remote = ask(
             config.host, ["get robot model", "get serial number", "robotmode", "safetystatus", "is in remote control"], _DASHBOARD_TIMEOUT
@@ -215,6 +229,7 @@ class UrArm(StoppedOnLeaving):
             raise ArmError(f"{self._name} says {mode!r}; switch it on and release its brakes on the teach pendant")
         if remote == "false":
             raise ArmError(f"{self._name} is under local control; switch it to remote control on the teach pendant")
+        return serial
 
     def _joints(self, until: float) -> UrReading:
         """The newest reading that is fresh and plausible; waits for one until `until`."""

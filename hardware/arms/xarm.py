@@ -17,10 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
+from hardware.arms.arm_lock import address_identity
 from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
 from hardware.arms.stopped import StoppedOnLeaving
-from hardware.arms.xarm_client import connect, identify
+from hardware.arms.xarm_client import connect, halt, identify
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, MissingExtraError
 
@@ -99,11 +100,12 @@ class XarmArm(StoppedOnLeaving):
         serial = identify(self._name, config.host)
         if config.serial and serial != config.serial:
             raise ArmError(f"{self._name} has the serial number {serial}; the configuration says {config.serial}. Is it the right arm?")
+        self._take(address_identity("xArm", serial, config.host))
         self._latched, self._streaming = "", False
         self._stopping.clear()  # of the last leave-taking
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.3 * _MAX_SPEED)
-        self._api = connect(self._name, config.host, config.reply_timeout)
         try:
+            self._api = connect(self._name, config.host, config.reply_timeout)
             self._refuse_error()
             self._do("switching the motors on", lambda: self._api.motion_enable(True))
             self._do("choosing the servo mode", lambda: self._api.set_mode(_SERVO_MODE))
@@ -115,6 +117,7 @@ class XarmArm(StoppedOnLeaving):
             self._rest()
         except BaseException:
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -166,6 +169,11 @@ class XarmArm(StoppedOnLeaving):
                 self._rest()
             except ArmError as error:
                 self._latch(str(error))
+
+    def last_resort(self) -> str:
+        """By a second connection, without the SDK. In servo mode the arm goes no further than its last target, whoever is gone."""
+        halt(self._name, self._config.host)
+        return f"a second connection set {self._name} to its stopped state, and it confirmed"
 
     def _await_mode(self) -> None:
         """Until the controller reports the servo mode, as it does five times a second."""

@@ -2,33 +2,30 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Plan
-from robo_dream.planning.candidates import HOLD, NOISE, require_between
+from robo_dream.planning.candidates import HOLD, NOISE, Disagreement, Horizon
 from robo_dream.planning.search import Config, PlannerBase, Search
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class ZeroActionConfig:
     kind: Literal["zero_action"] = "zero_action"
-    horizon: int = 5  # imagined steps, for the record
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon")
+    horizon: Horizon = 5  # imagined steps, for the record
 
 
-@dataclass(frozen=True)
+@configuration
 class RandomConfig:
     """Uniform actions; each is repeated `repeat` control steps, since white noise at 10 Hz goes nowhere and flatters the others."""
 
     kind: Literal["random"] = "random"
-    horizon: int = 5  # imagined steps, for the record
-    repeat: int = 5
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "repeat")
+    horizon: Horizon = 5  # imagined steps, for the record
+    repeat: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
 class OneFuturePlanner(PlannerBase[Config]):
@@ -70,17 +67,13 @@ class RandomPlanner(OneFuturePlanner[RandomConfig]):
         return search.plan(scored, scored.best(1))
 
 
-@dataclass(frozen=True)
+@configuration
 class PolicyAloneConfig:
     """One proposal; whether it is the most likely or a sampled one is the proposer's setting."""
 
     kind: Literal["policy_alone"] = "policy_alone"
-    horizon: int = 5  # imagined steps, for the record; only the proposer decides
-    unsure_above: float = math.inf  # disagreement of the proposal beyond which its status is UNSURE
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon")
-        require_between(self, 0, math.inf, "unsure_above")
+    horizon: Horizon = 5  # imagined steps, for the record; only the proposer decides
+    unsure_above: Disagreement = math.inf  # disagreement of the proposal beyond which its status is UNSURE
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robo_dream.imagination import Plan
-from robo_dream.planning.candidates import num_candidates, require_between
+from robo_dream.planning.candidates import (
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
 from robo_dream.planning.elites import Elites, refitted, selected_action
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import Fraction, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class CemConfig:
     """300 samples, 30 elites and blocks of 5 as in DINO-WM and LeWM; 10 iterations score as well as their 30 (94.7 against 94.0 on PushT).
 
@@ -21,26 +34,22 @@ class CemConfig:
     """
 
     kind: Literal["cem"] = "cem"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 300
-    num_iterations: int = 10
-    num_elites: int = 30
-    initial_std: float = 0.5
-    min_std: float = 0.02
-    momentum: float = 0.0  # share of the old mean and std kept at each iteration
-    noise_beta: float = 0.0  # of the noise; 0 is white
-    num_proposals: int = 64  # of the first iteration's samples, when there are proposers
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 300
+    num_iterations: NumIterations = 10
+    num_elites: Count = 30
+    initial_std: Std = 0.5
+    min_std: Std = 0.02
+    momentum: Fraction = 0.0  # share of the old mean and std kept at each iteration
+    noise_beta: NoiseBeta = 0.0  # of the noise; 0 is white
+    num_proposals: NumProposals = 64  # of the first iteration's samples, when there are proposers
     action_selection: Literal["best", "mean", "mode"] = "mean"
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
-        require_between(self, 0, 1, "momentum")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,33 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from robo_dream.imagination import Plan
-from robo_dream.planning.candidates import PREVIOUS, num_candidates, require_between, shifted_elites
+from robo_dream.planning.candidates import (
+    PREVIOUS,
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+    shifted_elites,
+)
 from robo_dream.planning.elites import Elites, refitted, selected_action
 from robo_dream.planning.scoring import join_scored
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import Fraction, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class IcemConfig:
     """Defaults of Pinneri et al., Sample-efficient Cross-Entropy Method for Real-time Planning, 2020, where they give one.
 
@@ -20,28 +37,24 @@ class IcemConfig:
     """
 
     kind: Literal["icem"] = "icem"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128  # in the first iteration
-    num_iterations: int = 5
-    num_elites: int = 10
-    kept_elites: float = 0.3  # share of the elites that stay candidates at the next iteration and the next decision
-    decay: float = 1.25  # each iteration draws this many times fewer
-    initial_std: float = 0.5
-    min_std: float = 0.0
-    momentum: float = 0.1
-    noise_beta: float = 2.0
-    num_proposals: int = 48  # of the first iteration's samples, when there are proposers
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 128  # in the first iteration
+    num_iterations: NumIterations = 5
+    num_elites: Count = 10
+    kept_elites: Fraction = 0.3  # share of the elites that stay candidates at the next iteration and the next decision
+    decay: Annotated[float, Field(ge=1, le=100)] = 1.25  # each iteration draws this many times fewer
+    initial_std: Std = 0.5
+    min_std: Std = 0.0
+    momentum: Fraction = 0.1
+    noise_beta: NoiseBeta = 2.0
+    num_proposals: NumProposals = 48  # of the first iteration's samples, when there are proposers
     action_selection: Literal["best", "mean", "mode"] = "best"
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget", "decay")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples / 2, "num_elites")
-        require_between(self, 0, self.num_samples - 3 - self.num_elites, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
-        require_between(self, 0, 1, "momentum", "kept_elites")
+        require_at_most(self, self.num_samples / 2, "num_elites")
+        require_at_most(self, self.num_samples - 3 - self.num_elites, "num_proposals")
 
 
 @dataclass(frozen=True)

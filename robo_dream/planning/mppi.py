@@ -2,19 +2,33 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from robo_dream.imagination import Plan
-from robo_dream.planning.candidates import num_candidates, require_between
+from robo_dream.planning.candidates import (
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
 from robo_dream.planning.elites import FOLLOWED, Elites, selected_action, weighted_moments
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class MppiConfig:
     """Williams et al., Information Theoretic MPC, 2017; several iterations and re-fitted spread as in TD-MPC2 (512 x 6 there).
 
@@ -24,26 +38,22 @@ class MppiConfig:
     """
 
     kind: Literal["mppi"] = "mppi"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 256
-    num_iterations: int = 4
-    temperature: float = 0.2
-    initial_std: float = 0.5
-    min_std: float = 0.05
-    noise_beta: float = 1.0
-    num_elites: int = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
-    num_proposals: int = 64  # of the first iteration's samples, when there are proposers
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 256
+    num_iterations: NumIterations = 4
+    temperature: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.2
+    initial_std: Std = 0.5
+    min_std: Std = 0.05
+    noise_beta: NoiseBeta = 1.0
+    num_elites: Count = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
+    num_proposals: NumProposals = 64  # of the first iteration's samples, when there are proposers
     action_selection: Literal["best", "mean", "mode"] = "mean"
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 1e-6, math.inf, "temperature")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
@@ -13,16 +14,25 @@ from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
     REFINED,
     Bounds,
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    SampleBudget,
+    Std,
     gather_samples,
     num_candidates,
-    require_between,
+    require_at_most,
 )
 from robo_dream.planning.elites import Elites, elite_moments, selected_action
 from robo_dream.planning.scoring import RiskConfig, Scored, join_scored
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class PolicyGuidedConfig:
     """128 x 3 as INTACT's search; coloured noise as iCEM's.
 
@@ -33,27 +43,25 @@ class PolicyGuidedConfig:
     """
 
     kind: Literal["policy_guided"] = "policy_guided"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128  # imagined in each iteration
-    num_iterations: int = 3
-    num_elites: int = 12
-    num_proposals: int = 48  # of the first iteration's samples, shared among the proposers
-    initial_std: float = 0.5  # of the noise around holding still and around the previous plan
-    min_std: float = 0.05
-    max_std: float = 0.3  # of the refinement around each elite
-    noise_beta: float = 2.0
+    horizon: Horizon = 5  # imagined steps
+    num_samples: Annotated[int, Field(ge=6, le=1_000_000)] = 128  # imagined in each iteration
+    num_iterations: NumIterations = 3
+    num_elites: Count = 12
+    num_proposals: NumProposals = 48  # of the first iteration's samples, shared among the proposers
+    initial_std: Std = 0.5  # of the noise around holding still and around the previous plan
+    min_std: Std = 0.05
+    max_std: Std = 0.3  # of the refinement around each elite
+    noise_beta: NoiseBeta = 2.0
     action_selection: Literal["best", "mean", "mode"] = "best"
     risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 6, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 4, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
-        require_between(self, self.min_std, math.inf, "max_std")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 4, "num_proposals")
+        if self.max_std < self.min_std:
+            raise ConfigError(f"PolicyGuidedConfig.max_std is {self.max_std}; allowed is at least min_std, which is {self.min_std}")
         if self.risk is not None and self.action_selection == "mean":
             raise ConfigError(
                 "risk chooses among the elites, and action_selection=mean executes none of them; "

@@ -5,30 +5,39 @@ from dataclasses import dataclass
 from typing import Literal
 
 from robo_dream.imagination import Plan
-from robo_dream.planning.candidates import num_candidates, require_between
+from robo_dream.planning.candidates import (
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class PredictiveConfig:
     """One iteration; MuJoCo MPC draws tens of samples on splines, here 128 with noise that is smooth by its noise_beta."""
 
     kind: Literal["predictive"] = "predictive"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128
-    num_elites: int = 10  # only noted in the trace
-    std: float = 0.5  # fraction of half the action range
-    noise_beta: float = 2.0
-    num_proposals: int = 48  # of the samples, when there are proposers
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 128
+    num_elites: Count = 10  # only noted in the trace
+    std: Std = 0.5  # fraction of half the action range
+    noise_beta: NoiseBeta = 2.0
+    num_proposals: NumProposals = 48  # of the samples, when there are proposers
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)

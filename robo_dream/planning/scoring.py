@@ -4,15 +4,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
-from robo_dream.errors import ConfigError, ContractError
+from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, WorldModel, finite_or_inf
 from robo_dream.planning.candidates import Candidates, gather_samples, join, join_candidates, num_candidates
+from robo_dream.schema import Unit, configuration
 
 
 class Stopwatch:
@@ -164,7 +166,7 @@ def _scored(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
     return Scored(actions, origins, imagination.latents, imagination.disagreement, dict(costs.terms), totals)
 
 
-@dataclass(frozen=True)
+@configuration
 class RiskConfig:
     """`mean` trusts all heads alike, `worst` the most pessimistic, `cvar` the mean of the worst `tail` of them.
 
@@ -173,11 +175,7 @@ class RiskConfig:
     """
 
     measure: Literal["mean", "worst", "cvar"] = "cvar"
-    tail: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tail <= 1:
-            raise ConfigError(f"RiskConfig.tail is {self.tail}; allowed is a share of the futures above 0 and at most 1")
+    tail: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.5
 
     def of(self, totals: Float[Tensor, "head batch sample"]) -> Float[Tensor, "batch sample"]:
         """One total from those of all futures; a single future that is not finite makes it so."""

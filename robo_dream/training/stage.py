@@ -60,8 +60,8 @@ def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
     """Whole or not at all: a killed training leaves the previous state."""
     tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
     for number, optimiser in enumerate(optimisers):
-        for index, truths in optimiser.state_dict()["state"].items():
-            for key, value in truths.items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
                 tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
     with replacing(path) as beside:
         save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
@@ -94,7 +94,7 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
             if name.startswith(f"optimiser.{number}."):
                 index, key = name.split(".", 3)[2:]
                 like = parameters[int(index)]
-                # truths must lie in memory as their parameter does: the fused optimiser walks both side by side
+                # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
                 state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(saved["step"])

@@ -100,14 +100,14 @@ def require_sample(decision: Decision, sample: int) -> None:
 
 
 def num_real(watch: RunWatch, decision: Decision) -> int:
-    """How many truths of the plan, its start included, have really come, up to the first that cannot be read."""
-    truths = range(decision.step, decision.step + len(decision.actions) + 1, decision.action_block)
-    known = (step < len(watch.steps) and "damage" not in watch.steps[step] for step in truths)
+    """How many moments of the plan, its start included, have really come, up to the first that cannot be read."""
+    moments = range(decision.step, decision.step + len(decision.actions) + 1, decision.action_block)
+    known = (step < len(watch.steps) and "damage" not in watch.steps[step] for step in moments)
     return sum(takewhile(bool, known))
 
 
 def real_pictures(watch: RunWatch, decision: Decision) -> dict[str, UInt8[np.ndarray, "moment height width 3"]]:
-    """What every camera saw at the truths that were imagined, as far as they have come; the first is the decision's own."""
+    """What every camera saw at the moments that were imagined, as far as they have come; the first is the decision's own."""
     steps = [watch.step(decision.step + h * decision.action_block) for h in range(num_real(watch, decision))]
     return {name: np.stack([step.observation.frames[name].image for step in steps]) for name in watch.cameras} if steps else {}
 

@@ -39,7 +39,7 @@ _LEVELS = {"OK": "INFO", "OUT_OF_TIME": "WARN"}
 
 @dataclass(frozen=True)
 class RerunConfig:
-    """How much goes into the file: a candidate of 12 imagined truths in 2 cameras of 96 px takes about 60 kB."""
+    """How much goes into the file: a candidate of 12 imagined moments in 2 cameras of 96 px takes about 60 kB."""
 
     max_candidates: int = 6  # of each decision, besides the plan: the best but one, and the worst
     max_tabs: int = 24  # decisions that get a tab of the layout; the others are in the file, without one

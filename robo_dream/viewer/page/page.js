@@ -211,7 +211,7 @@ function drawSide() {
   side.replaceChildren(
     el("div", { class: "toolbar", style: { margin: 0 } }, el("b", {}, `Decision ${decision.index + 1}`), el("span", { class: "faint" }, `step ${decision.step}${state.run.dt ? ` · ${show(decision.step * state.run.dt, 3)} s` : ""}`), el("span", { class: "space" }), el("span", { class: `pill ${kind}` }, decision.status)),
     decision.status === "OK" ? "" : el("p", { class: "sentence" }, decision.sentence),
-    ...decision.doubts.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
+    ...decision.unsure_reasons.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
     decision.was_cut ? el("p", { class: "sentence" }, `The deadline cut the search after ${decision.num_iterations} iterations.`) : "",
     ...reasonsHere(), player(decision), playBar(decision), facts(decision), timings(decision));
 }

@@ -116,7 +116,7 @@ def test_latency_is_compensated_by_imagining_through_what_was_sent_since() -> No
             return super().believe([[seen[max(len(seen) - 3, 0)]]])  # type: ignore[list-item]
 
     model = Past(MODEL.action_spec)
-    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_tool_error=float("inf")))
+    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_tool_error=None))
     episode = kept_episode(bench_of(arm, LateCamera), policy(spy, model=model, worker=DelayedWorker(arm.clock, 0.2)), config)
     assert len(episode.decisions) > 4
     for decision, belief in list(zip(episode.decisions, spy.beliefs, strict=False))[2:]:
