@@ -14,7 +14,9 @@ import numpy as np
 from robo_dream import config
 from robo_dream.cli.plan import PlanConfig
 from robo_dream.control.asynchronous import DelayedWorker
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.episode import Bench, Hooks, LoopConfig
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.planning.goals import goal_from_observation
@@ -72,8 +74,8 @@ def attempt_pair(world: World, model, wanted: PlanConfig, task: str, pair: int, 
         worker = DelayedWorker(clock, seconds)
     else:
         loop, worker, planner = LoopConfig(max_steps=budget, limits=limits), None, SlowPlanner(planner, clock, seconds)
-    cameras = compose.build_cameras(world, model)
-    run_episode(guarded_tool_arm(world, limits), cameras, clock, model, planner, goal, loop, pair, is_done=held, worker=worker)
+    bench = Bench(guarded_tool_arm(world, limits), compose.build_cameras(world, model), clock)
+    run_episode(bench, PlannerPolicy(model, planner, goal, pair, worker=worker), loop, Hooks(is_done=held))
     held(None)
     return attempt.progress.moderate_step is not None, attempt.progress.strict_step is not None, solved[0] if solved else np.nan
 

@@ -1,4 +1,4 @@
-"""What imagining is: belief, imagination, goal, plan, record, and the protocols of model, proposer, cost and planner.
+"""What imagining is: belief, imagination, goal, plan, and the protocols of model, proposer, cost and planner.
 
 Axes: `batch` planning problems, `sample` candidates, `horizon` imagined steps, `time` control steps (`horizon` times the
 model's action block), `iteration` search iterations. Actions are in the physical units of the model's `ActionSpec`.
@@ -103,43 +103,6 @@ class Plan:
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
 
 
-@dataclass(frozen=True)
-class ImaginationRecord:
-    """One decision as it is kept: of a single problem, without the batch axis, on the CPU.
-
-    With the model, cost and settings of its run it can be made again exactly: `previous` and `previous_elites` are the actions that
-    warm-started it (None: nothing did), as the planner got them; `late_readings` is where a deadline cut it.
-    """
-
-    step: int  # control step at which the decision was made
-    time: float  # monotonic seconds of the observation
-    planner: str
-    seed: int
-    status: PlanStatus
-    actions: Float[Tensor, "time action"]
-    latents: Float[Tensor, "horizon channel"]
-    belief: Float[Tensor, " channel"]
-    goal: Float[Tensor, " channel"]
-    candidates: Float[Tensor, "sample time action"]
-    candidate_latents: Float[Tensor, "sample horizon channel"]
-    terms: Mapping[str, Float[Tensor, "sample horizon"]]
-    totals: Float[Tensor, " sample"]
-    origins: Int[Tensor, " sample"]
-    origin_names: tuple[str, ...]
-    best_by_iteration: Float[Tensor, " iteration"]
-    disagreement: Float[Tensor, "sample horizon"]
-    seconds: Mapping[str, float]
-    modes: Int[Tensor, " sample"] | None = None  # see `SearchTrace.modes`
-    total: float | None = None  # of the chosen plan
-    elites: Int[Tensor, " elite"] | None = None  # indices of candidates, best first
-    goal_object_pos: Float[Tensor, "object 3"] | None = None  # metres, where it was given outright
-    goal_tool_pos: Float[Tensor, "3"] | None = None
-    previous: Float[Tensor, "time action"] | None = None
-    previous_elites: Float[Tensor, "elite time action"] | None = None
-    late_readings: tuple[int, ...] = ()  # see `SearchTrace.late_readings`
-    unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
-
-
 @runtime_checkable
 class WorldModel(Protocol):
     """Predicts. `imagine` is deterministic and treats every row on its own."""
@@ -176,7 +139,7 @@ class Proposals:
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Suggests action sequences worth imagining, within the action limits."""
+    """Proposes action sequences worth imagining, within the action limits."""
 
     @property
     def name(self) -> str: ...
@@ -194,7 +157,7 @@ class StepCosts:
 
 @runtime_checkable
 class Cost(Protocol):
-    """Judges imagined futures. A value that is not finite is passed on as it is; the planner counts it."""
+    """Scores imagined futures. A value that is not finite is passed on as it is; the planner counts it."""
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts: ...
 
@@ -212,6 +175,6 @@ class Planner(Protocol):
 
 
 def finite_or_inf(costs: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Bool[Tensor, "*batch"]]:
-    """`costs` with +inf where they are not finite, and the mask of those places."""
+    """`costs` with +inf where they are not finite, and the mask of where that was."""
     bad = ~torch.isfinite(costs)
     return torch.where(bad, torch.full_like(costs, torch.inf), costs), bad

@@ -9,8 +9,10 @@ import torch
 
 from robo_dream.control.asynchronous import Decide, DelayedWorker
 from robo_dream.control.cartesian import CartesianArm
-from robo_dream.control.episode import Decided, LoopConfig
+from robo_dream.control.decision import Decided
+from robo_dream.control.episode import Bench, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import Frame, Intrinsics, Observation
 from robo_dream.errors import ArmError, RoboDreamError
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
@@ -105,8 +107,8 @@ class PlannerWorker(DelayedWorker):
         self._troubles = troubles
         self._is_bad = False
 
-    def start(self, think: Decide) -> None:
-        super().start(think)
+    def start(self, decide: Decide) -> None:
+        super().start(decide)
         self._is_bad = self._troubles.thought is not None and self._troubles.strike()
 
     def result(self) -> Decided | None:
@@ -133,13 +135,13 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
                 planner = PolicyGuidedPlanner(model, PoseCost(model, PoseCostConfig(object_pos=0, tool_pos=1)), SEARCH)
                 goal = torch.tensor([[*(arm.state().tool_pos + rng.uniform(-0.15, 0.15, 3)), 0.0, 0.0, 0.0, 0.0, 0.0]])
                 try:
-                    episode = run_episode(
-                        arm, [Camera(name, clock, troubles) for name in CAMERAS], clock, model, Planner(planner, troubles),
-                        Goal(goal.float()), config, seed, on_decision=run.writer.on_decision, on_step=_steps(run, troubles),
-                        planner_clock=clock.now, worker=PlannerWorker(clock, troubles),
-                    )  # fmt: skip
+                    bench = Bench(arm, [Camera(name, clock, troubles) for name in CAMERAS], clock)
+                    policy = PlannerPolicy(
+                        model, Planner(planner, troubles), Goal(goal.float()), seed, clock.now, PlannerWorker(clock, troubles)
+                    )
+                    episode = run_episode(bench, policy, config, Hooks(run.writer.on_decision, _steps(run, troubles)))
                     end = f"{episode.end.value}: {'; '.join(episode.reasons)}"
-                    run.writer.finish(episode.observations[-1], {"end": episode.end.value, "reasons": list(episode.reasons)})
+                    run.writer.finish(episode.last, {"end": episode.end.value, "reasons": list(episode.reasons)})
                 except (*case.ends_by, RoboDreamError) as error:
                     end, ended = f"{type(error).__name__}: {error}", True
                 began = troubles.began if troubles.began is not None else began

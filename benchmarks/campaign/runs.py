@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from robo_dream.embodiment import ActionSpec, ArmState, Observation
 from robo_dream.errors import ArmError, ContractError, DataError, SafetyStopError
-from robo_dream.imagination import Goal
-from robo_dream.recording.record import read_run
+from robo_dream.recording.record import GoalRecord, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import guard_of
 from robo_dream.safety.collision import CollisionCheck
@@ -67,9 +65,8 @@ class Session:
         self.wire_speed = self.limits.speed_factor * self._speeds
         self.collision: CollisionCheck = collision_check(self._scene, self.limits.clearance)
         self.driver = Distorted(bench.driver)
-        self.writer = RunWriter(
-            folder, {"task": "fault campaign"}, Goal(torch.zeros(1, 1)), {}, write=_write, queue_size=4096, max_wait=60.0
-        )
+        goal = GoalRecord({}, np.zeros(1, np.float32), None, None)
+        self.writer = RunWriter(folder, {"task": "fault campaign"}, goal, write=_write, queue_size=4096, max_wait=60.0)
         self.arm = SteppedGuard(self.driver, self._guard, COMMAND_DT, self.clock, self.writer.on_event)
         self.settle = bench.settle
         self.brake = float((self.wire_speed / self.limits.joint_acceleration).max())

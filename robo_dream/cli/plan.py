@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
-from robo_dream.control.loop import LoopConfig
+from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.models.compiled import Precision
 from robo_dream.runtime.compose import PlanningConfig

@@ -1,7 +1,6 @@
-"""Where things lie in a LeRobotDataset v3.0, and how files get there whole or not at all."""
+"""Where things lie in a LeRobotDataset v3.0."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +23,6 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 def chunk_file(number: int) -> dict[str, int]:
     """The chunk directory and the file in it that hold file `number`."""
     return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` so that a crash at any byte leaves the old file or the new one, durable on return."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:  # a full disk: what half a file holds is room for others
-        beside.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def json_bytes(value: Any) -> bytes:

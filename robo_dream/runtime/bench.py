@@ -13,7 +13,7 @@ import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import ConfigError
-from robo_dream.evaluation.latency import line_through, muon_lr, percentiles, stolen_seconds, timed, work_of
+from robo_dream.evaluation.latency import line_through, percentiles, product_rate, stolen_seconds, timed, work_of
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.models.compiled import Precision, row_runner
 from robo_dream.models.world_model import LatentVideoModel
@@ -78,7 +78,7 @@ class Bench:
 
     def machine(self) -> str:
         """What runs this, and how fast it multiplies matrices now."""
-        rates = [f"{name} {muon_lr(kind, self.device, self.synchronise) / 1e9:.0f}" for name, kind in _KINDS.items()]
+        rates = [f"{name} {product_rate(kind, self.device, self.synchronise) / 1e9:.0f}" for name, kind in _KINDS.items()]
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
         return (
             f"{name}, {torch.get_num_threads()} threads of torch {torch.__version__}, load {os.getloadavg()[0]:.1f}; "
@@ -88,7 +88,7 @@ class Bench:
     def decisions(self) -> Iterator[str]:
         """The table of decision times."""
         yield f"\n{'decision':<44}{'rollouts':>9}{'p50':>9}{'p95':>9}{'p99 ms':>9}{'GFLOP':>9}{'GB':>7}{'of fp32 rate':>14}{'stolen':>8}"
-        rate = muon_lr(torch.float32, self.device, self.synchronise)
+        rate = product_rate(torch.float32, self.device, self.synchronise)
         for name, planning in self.config.planners.items():
             for compiled, precision in product(self.config.compiled, self.config.precision):
                 model = self.plain.running(row_runner(compiled, precision))

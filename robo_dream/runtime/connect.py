@@ -1,14 +1,13 @@
 """An arm and its cameras, connected and checked: what `robo-dream run` and `robo-dream goal` work with."""
 
 import logging
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float
@@ -20,11 +19,12 @@ from robo_dream.errors import ArmError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.events import SafetyEvent
-from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, identity_of, joint_speeds
+from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, identity_of, joint_speeds, last_resort
 from robo_dream.runtime.cameras import bench_cameras, serial_of
 from robo_dream.runtime.plan_episode import drawn_attempt
 from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig, StartPose
 from robo_dream.runtime.twin import Twin, TwinView, twin_cameras, twin_serial
+from robo_dream.safety.ending import ended_by_signals
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.keys import terminal
 from robo_dream.safety.limits import state_reasons
@@ -150,8 +150,8 @@ def connected(config: RunConfig, setup: CameraSetup, dry: bool, events: Events) 
         else:
             build = partial(build_guarded, arm_kind, config.scene, config.loop.limits, config.rest_pose)
             tty = terminal()
-            joints = GuardProcess(build, setup.control_dt, events, None if tty is None else Path(tty))
-        stack.enter_context(_ended_by_sigterm())
+            joints = GuardProcess(build, setup.control_dt, events, None if tty is None else Path(tty), partial(last_resort, arm_kind))
+        stack.enter_context(ended_by_signals())
         stack.enter_context(joints)
         _check_arm(joints, world, config)
         if not (dry or attempt is not None):
@@ -235,17 +235,3 @@ def _start_of(config: RunConfig, world: World) -> tuple[Float[np.ndarray, " stat
     world.set_state(manifest.starts[pair])
     attempt.begin(world, manifest.goals[pair])
     return manifest.starts[pair], attempt
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the program like Ctrl-C does: through everything that stops the arm."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

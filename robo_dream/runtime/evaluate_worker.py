@@ -6,13 +6,16 @@ from dataclasses import replace
 import torch
 
 from robo_dream.cli.evaluate import EvaluateConfig, Job
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.episode import Bench, Hooks, LoopConfig
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import ArmState
 from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.results import Progress, Result
-from robo_dream.imagination import ImaginationRecord, Planner, WorldModel
+from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
+from robo_dream.recording.decision import Decision
 from robo_dream.runtime import compose
 from robo_dream.runtime.stages import Stage, environment_stage, scene_stage
 from sim.adapters.catalogue import build_environment
@@ -81,7 +84,7 @@ def attempt_stage(
     planner: Planner,
     budget: int,
     job: Job,
-    on_decision: Callable[[ImaginationRecord], None] | None = None,
+    on_decision: Callable[[Decision], None] | None = None,
     *,
     picture_alone: bool = False,
 ) -> Result:
@@ -101,11 +104,9 @@ def attempt_stage(
             progress = progress.after(criterion.moderate(now, stage.goal), criterion.strict(now, stage.goal), criterion.hold_steps)
         return progress.strict_step is not None
 
-    episode = run_episode(
-        stage.arm, stage.cameras, stage.clock, model, planner, goal, LoopConfig(max_steps=budget, limits=stage.limits), job.seed,
-        truth=stage.truth if is_told else None,
-        is_done=held, on_decision=on_decision,
-    )  # fmt: skip
+    bench = Bench(stage.arm, stage.cameras, stage.clock, stage.truth if is_told else None)
+    loop, policy = LoopConfig(max_steps=budget, limits=stage.limits), PlannerPolicy(model, planner, goal, job.seed)
+    episode = run_episode(bench, policy, loop, Hooks(on_decision, is_done=held))
     held(None)
     return Result(
         job.task, job.method, job.pair, job.settings, progress.moderate_step is not None, progress.strict_step is not None,

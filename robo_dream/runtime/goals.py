@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 
 from robo_dream.control.cartesian import downward_quat
-from robo_dream.control.loop import observe
+from robo_dream.control.episode import Bench
 from robo_dream.embodiment import ArmState, Frame, Observation, Pose
 from robo_dream.errors import ConfigError, ContractError, DataError
 from robo_dream.imagination import Goal
@@ -37,7 +37,7 @@ def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple
             seen = _from_files(config, model, bench)
         case PoseGoal():
             with torch.no_grad():
-                latent = model.believe([[observe(bench.cameras, bench.arm, bench.clock, None)]]).latent
+                latent = model.believe([[Bench(bench.arm, bench.cameras, bench.clock).observe()]]).latent
             tool = None if config.tool_pos is None else torch.tensor([config.tool_pos], device=model.device)
             things = None
             if config.object_pos is not None:  # of the first object; the others stay

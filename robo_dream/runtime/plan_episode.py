@@ -9,8 +9,10 @@ import torch
 
 from robo_dream.cli.plan import PlanConfig
 from robo_dream.config import dump
-from robo_dream.control.episode import EpisodeResult
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.decision import goal_record
+from robo_dream.control.episode import Bench, EpisodeResult, Hooks, LoopConfig
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import Observation
 from robo_dream.errors import CheckpointError, ConfigError, DataError
 from robo_dream.evaluation.manifest import read_manifest
@@ -18,10 +20,10 @@ from robo_dream.evaluation.results import Progress
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
+from robo_dream.runtime.made_with import made_with
 from robo_dream.viewer.pictures import Draw, run_sheet, write_png
 from robo_dream.viewer.video import VideoConfig, episode_pictures, write_video
 from sim.tabletop.arm import SimClock, guarded_tool_arm
@@ -84,13 +86,12 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, config: Plan
     }
     pictures = {name: seen.frames[name].image for name in model.cameras}
     referee = Referee(attempt, world)
-    with RunWriter(folder / "record", about, goal, pictures) as writer:
+    with RunWriter(folder / "record", about, goal_record(goal, pictures)) as writer:
         arm = guarded_tool_arm(world, loop.limits, writer.on_event)
-        episode = run_episode(
-            arm, compose.build_cameras(world, model), SimClock(world), model, planner, goal, loop, config.seed,
-            truth=world.truth, is_done=referee, on_decision=writer.on_decision, on_step=writer.on_step,
-        )  # fmt: skip
-        referee(episode.observations[-1])
+        bench = Bench(arm, compose.build_cameras(world, model), SimClock(world), world.truth)
+        policy, hooks = PlannerPolicy(model, planner, goal, config.seed), Hooks(writer.on_decision, writer.on_step, referee)
+        episode = run_episode(bench, policy, loop, hooks)
+        referee(episode.last)
         progress = attempt.progress
         moderate, strict = progress.moderate_step is not None, progress.strict_step is not None
         result = {
@@ -98,7 +99,7 @@ def plan_episode(world: World, model: LatentVideoModel, task: Task, config: Plan
             "end": episode.end.value, "reasons": list(episode.reasons), "distances": referee.distances,
             "decision_seconds": list(episode.decision_seconds),
         }  # fmt: skip
-        writer.finish(episode.observations[-1], result)
+        writer.finish(episode.last, result)
 
     verdict = "success, held" if strict else "success" if moderate else "not reached"
     video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, referee.distances, verdict)

@@ -23,8 +23,8 @@ import torch
 from jaxtyping import Float
 
 from robo_dream.config import parse
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError
+from robo_dream.files import replace_file
 from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
 from robo_dream.models.world_model import LatentVideoModel
@@ -33,9 +33,9 @@ from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.made_with import MACHINE, made_with
 from robo_dream.recording.record import RUN, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.recording.timeline import chosen
+from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
@@ -317,8 +317,8 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
     if asked.goal is not None:
         other = read_run(find_record(asked.goal)).goal
         if other.latent.shape != question.belief.latent.shape[1:]:
-            config = question.belief.latent.shape[1]
-            raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {config}; take one of its own")
+            channels = question.belief.latent.shape[1]
+            raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {channels}; take one of its own")
         positions = [None if pos is None else torch.tensor(pos, device=model.device)[None] for pos in (other.object_pos, other.tool_pos)]
         goal = Goal(torch.tensor(other.latent, device=model.device)[None], *positions)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)

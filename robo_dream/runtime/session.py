@@ -8,17 +8,19 @@ import numpy as np
 import torch
 
 from robo_dream.config import dump
-from robo_dream.control.episode import EpisodeEnd, EpisodeResult
-from robo_dream.control.loop import run_episode, run_script
+from robo_dream.control.decision import goal_record
+from robo_dream.control.episode import Bench, EpisodeEnd, EpisodeResult, Hooks
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy, ScriptPolicy
 from robo_dream.embodiment import ArmState
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connect import Connected, Events, camera_setup_of, connected
 from robo_dream.runtime.goals import goal_of
+from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.runtime.plan_episode import Referee, drawing, require_same_world
@@ -96,24 +98,20 @@ def _episode(
         **made_by,
     }
     referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
-    with RunWriter(folder / "record", about, goal, pictures) as writer:
+    with RunWriter(folder / "record", about, goal_record(goal, pictures)) as writer:
         events.record_by(writer.on_event)
-        common = {"truth": None if bench.view is None else bench.view.truth, "is_done": referee, "on_step": writer.on_step}
         if model is None:
             assert bench.attempt is not None
-            oracle = Oracle(bench.world, bench.attempt, config.seed)
-            episode = run_script(bench.arm, bench.cameras, bench.clock, oracle, config.loop, **common)
+            policy = ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed))
         else:
             assert planning is not None
             planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
-            episode = run_episode(
-                bench.arm, bench.cameras, bench.clock, model, planner, goal, config.loop, config.seed,
-                on_decision=writer.on_decision, **common,
-            )  # fmt: skip
+            policy = PlannerPolicy(model, planner, goal, config.seed)
+        on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
+        episode = run_episode(on, policy, config.loop, Hooks(writer.on_decision, writer.on_step, referee))
         if referee is not None:
-            referee(episode.observations[-1])
-        last = episode.observations[-1]
-        torque = _torque_reasons(config, last.arm)
+            referee(episode.last)
+        torque = _torque_reasons(config, episode.last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
             "distances": [] if referee is None else referee.distances, "torque": list(torque),
@@ -122,7 +120,7 @@ def _episode(
             progress = referee.progress
             result |= {"moderate_step": progress.moderate_step, "strict_step": progress.strict_step}
             result |= {"moderate": progress.moderate_step is not None, "strict": progress.strict_step is not None}
-        writer.finish(last, result)
+        writer.finish(episode.last, result)
         events.record = None  # what the guard says on leaving is logged, and no longer part of this run
     return episode, referee
 
@@ -150,8 +148,7 @@ def _sentence(episode: EpisodeResult, referee: TwinReferee | None, kinds: list[s
     timing = "no decision"
     if len(seconds):
         timing = f"{len(seconds)} decisions, {np.percentile(seconds, 50):.0f} ms each (p50), {np.percentile(seconds, 95):.0f} ms (p95)"
-    took = episode.observations[-1].time - episode.observations[0].time
-    lines = [f"ended after {len(episode.sent)} control steps and {took:.1f} s: {episode.end}", f"  {timing}"]
+    lines = [f"ended after {len(episode.sent)} control steps and {episode.seconds:.1f} s: {episode.end}", f"  {timing}"]
     if referee is not None:
         reached = "reached" if referee.reached else "not reached"
         lines.insert(1, f"  goal {reached}; {100 * referee.distances[0]:.1f} cm away, then {100 * referee.distances[-1]:.1f} cm")

@@ -50,7 +50,7 @@ def environment_stage(environment: Environment, manifest: Manifest, pair: int, c
     arm = EnvironmentArm(environment)
     return Stage(
         arm, [EnvironmentCamera(environment, name) for name in cameras], EnvironmentClock(environment, arm),
-        SafetyLimits(max_tool_error=float("inf")), environments.task_named(environment, manifest.task).criterion,
+        SafetyLimits(max_tool_error=None), environments.task_named(environment, manifest.task).criterion,
         environments.ground_truth_at(environment, goal), environments.goal_observation(environment, goal), environment.ground_truth,
         lambda: environments.truth(environment),
     )  # fmt: skip

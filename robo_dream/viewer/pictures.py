@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from robo_dream.data.layout import replace_file
+from robo_dream.files import replace_file
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord
 from robo_dream.recording.timeline import chosen

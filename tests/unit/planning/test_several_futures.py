@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from robo_dream.control.decision import decision_of
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
@@ -13,7 +15,6 @@ from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import planner_of
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.planning.record import record_of
 from robo_dream.testing.detour import DetourCost, TwoWays, collides, detour_model, detour_problems, passes_left
 
 MODEL = detour_model()
@@ -93,7 +94,7 @@ def test_record_of_a_decision_keeps_the_strategies_and_says_none_where_nobody_lo
     belief, goal = detour_problems(2, seed=6)
     config = PolicyGuidedConfig(horizon=20, num_samples=64, num_iterations=1)
     plan = planned(replace(config, action_selection="mode"), belief, goal)
-    record = record_of(plan, 1, 0, 0.0, belief, goal)
+    record = decision_of(plan, 1, 0, 0.0, belief, goal)
     assert plan.trace.modes is not None and record.modes is not None
-    assert torch.equal(record.modes, plan.trace.modes[1]) and (record.modes != NO_VOTE).sum() == config.num_elites
-    assert record_of(planned(config, belief, goal), 1, 0, 0.0, belief, goal).modes is None
+    assert np.array_equal(record.modes, plan.trace.modes[1]) and (record.modes != NO_VOTE).sum() == config.num_elites
+    assert decision_of(planned(config, belief, goal), 1, 0, 0.0, belief, goal).modes is None

@@ -2,11 +2,12 @@
 
 import hashlib
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from robo_dream import __version__
 
 MACHINE = ("device", "machine", "torch", "threads")  # of these, equal ones promise equal bits
 _DECIDING = ("imagination.py", "embodiment.py", "planning", "models")
@@ -15,7 +16,7 @@ _DECIDING = ("imagination.py", "embodiment.py", "planning", "models")
 def made_with(device: torch.device) -> dict[str, Any]:
     """Version and digest of the code that decides, Python, torch, its threads, and the device by name; plain JSON."""
     return {
-        "robo_dream": metadata.version("robo-dream"),
+        "robo_dream": __version__,
         "code_sha256": _code_sha256(),
         "python": platform.python_version(),
         "torch": torch.__version__,
