@@ -43,7 +43,7 @@ class BoardConfig:
 
 @dataclass(frozen=True)
 class Detection:
-    """The corners of a board that were found in one picture: their places on the board (m) and in the picture (px from its edge)."""
+    """The corners of a board that were found in one picture: their positions on the board (m) and in the picture (px from its edge)."""
 
     points: Float[np.ndarray, "corner 3"]
     pixels: Float[np.ndarray, "corner 2"]
@@ -124,11 +124,11 @@ class Board:
         matrix = np.array([[lens.fx, 0, lens.cx - _FIRST_PIXEL], [0, lens.fy, lens.cy - _FIRST_PIXEL], [0, 0, 1]])
         pixels = (detection.pixels - _FIRST_PIXEL).reshape(-1, 1, 2)
         bent = np.asarray(distortion)
-        _, turns, places, _ = cv2.solvePnPGeneric(detection.points, pixels, matrix, bent, flags=cv2.SOLVEPNP_IPPE)
+        _, turns, positions, _ = cv2.solvePnPGeneric(detection.points, pixels, matrix, bent, flags=cv2.SOLVEPNP_IPPE)
         best, smallest = np.eye(4), np.inf
-        for turn, place in zip(turns, places, strict=True):  # a flat board has two poses that look alike
-            turn, place = cv2.solvePnPRefineLM(detection.points, pixels, matrix, bent, turn, place)
-            found = pose(rotation(np.ravel(turn)), np.ravel(place))
+        for turn, position in zip(turns, positions, strict=True):  # a flat board has two poses that look alike
+            turn, position = cv2.solvePnPRefineLM(detection.points, pixels, matrix, bent, turn, position)
+            found = pose(rotation(np.ravel(turn)), np.ravel(position))
             seen = project(lens, detection.points @ found[:3, :3].T + found[:3, 3], distortion)
             error = float(np.sqrt(np.mean(np.sum((seen - detection.pixels) ** 2, axis=1))))
             if error < smallest:

@@ -250,8 +250,8 @@ def _picture_of(starts: Int64[np.ndarray, " boundary"], every: int) -> Int64[np.
     """Which of the kept pictures each frame shows."""
     lengths = np.diff(starts)
     counts = -(-lengths // every)
-    places = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
-    return np.asarray(np.repeat(np.cumsum(counts) - counts, lengths) + places // every, np.int64)
+    within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    return np.asarray(np.repeat(np.cumsum(counts) - counts, lengths) + within // every, np.int64)
 
 
 def _state_size(source: Datasets) -> int:

@@ -26,7 +26,7 @@ DECODE_ROWS = 512
 class LatentVideoModel(nn.Module):
     """An action-conditioned latent video model; a `WorldModel`.
 
-    What is imagined, read or judged from latents can be differentiated by the actions; callers that do not, say `torch.no_grad`.
+    What is imagined, read or scored from latents can be differentiated by the actions; callers that do not, say `torch.no_grad`.
     `seed` makes the first weights; the caller's random state is left as it was.
     """
 

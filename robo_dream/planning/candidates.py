@@ -78,7 +78,7 @@ _OWN_ORIGINS = (NOISE, REFINED, MEAN, PREVIOUS, HOLD)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Action sequences to judge, and to imagine unless that was done; `origins` index `origin_names(proposers)`."""
+    """Action sequences to score, and to imagine unless that was done; `origins` index `origin_names(proposers)`."""
 
     actions: Float[Tensor, "batch sample time action"]
     origins: Int[Tensor, "batch sample"]

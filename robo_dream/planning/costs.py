@@ -136,7 +136,7 @@ def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
 class StepWeights:
     """What each imagined step counts: `final_weight` the last, `step_weight` the mean of those before it.
 
-    DINO-WM and LeWM judge the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
+    DINO-WM and LeWM score the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
     a loop that executes only the first block needs. The weight is of the mean, so the horizon does not change the balance.
     """
 
@@ -181,15 +181,15 @@ class WeightedSum:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         steps = self.steps.of(imagination.disagreement.shape[-1], imagination.disagreement)
-        unjudged = 0 if self.steps.step_weight else len(steps) - 1
-        imagination = Imagination(imagination.latents[:, :, unjudged:], imagination.disagreement[:, :, unjudged:])
+        first = 0 if self.steps.step_weight else len(steps) - 1
+        imagination = Imagination(imagination.latents[:, :, first:], imagination.disagreement[:, :, first:])
         terms: dict[str, Tensor] = {}
         for name, part in self.costs.items():
             if part.weight:
-                judged = part.cost(imagination, goal).terms
-                for inner, values in judged.items():
-                    weighted = part.weight * steps[unjudged:] * values
-                    terms[name if len(judged) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (unjudged, 0))
+                parts = part.cost(imagination, goal).terms
+                for inner, values in parts.items():
+                    weighted = part.weight * steps[first:] * values
+                    terms[name if len(parts) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (first, 0))
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
 

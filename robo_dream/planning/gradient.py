@@ -1,7 +1,6 @@
 """Candidates moved down the gradient of their own imagined cost, each with Adam's memory of its own."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -11,9 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
-    NOISE,
     REFINED,
     Bounds,
     Candidates,
@@ -111,24 +109,19 @@ class GradientPlanner(SearchPlanner[GradientConfig]):
     """Srinivas et al., Universal Planning Networks, 2018 (arXiv 1804.00645), from many starts; the best point of any path is the plan."""
 
     name = "gradient"
+    needs_gradients = True
 
-    @torch.no_grad()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
+    def search(self, search: Search) -> Plan:
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         slopes = None
         for _ in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 if slopes is None:
-                    first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-                    mean = search.start_mean()
-                    around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                    candidates = join_candidates([*first, search.of(around, NOISE)])
+                    parts = search.opening(config.num_proposals)
+                    num_drawn, std = config.num_samples - num_candidates(parts), search.spread(config.initial_std)
+                    candidates = join_candidates([*parts, search.around(search.start_mean()[:, None], std, num_drawn, config.noise_beta)])
                 else:
-                    actions, slopes = slopes.moved(bounds, config.learning_rate)
+                    actions, slopes = slopes.moved(search.bounds, config.learning_rate)
                     candidates = search.of(actions, REFINED)
             slopes = score_with_slopes(search, candidates, slopes)
             search.end_iteration()

@@ -1,16 +1,13 @@
 """Sampled, then refined by gradient: a search finds the valley, the slope of the imagined cost finds its bottom."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 
-from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
-    NOISE,
     REFINED,
     Candidates,
     Count,
@@ -26,7 +23,7 @@ from robo_dream.planning.candidates import (
     require_at_most,
 )
 from robo_dream.planning.gradient import score_with_slopes
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.search import Search, SearchPlanner
 from robo_dream.schema import configuration
 
 
@@ -61,28 +58,24 @@ class HybridPlanner(SearchPlanner[HybridConfig]):
     """Bharadhwaj et al., Model-Predictive Control via Cross-Entropy and Gradient-Based Optimization, 2020 (arXiv 2004.08763)."""
 
     name = "hybrid"
+    needs_gradients = True
 
-    @torch.no_grad()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
+    def search(self, search: Search) -> Plan:
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         scored, slopes = None, None
         for _ in search.iterations(config.num_iterations):
             if scored is None:
                 with search.watch.stage("propose"):
-                    first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-                    mean = search.start_mean()
-                    around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                scored = search.score(*first, search.of(around, NOISE))
+                    parts = search.opening(config.num_proposals)
+                    num_drawn, std = config.num_samples - num_candidates(parts), search.spread(config.initial_std)
+                    parts.append(search.around(search.start_mean()[:, None], std, num_drawn, config.noise_beta))
+                scored = search.score(*parts)
             else:
                 if slopes is None:
                     kept = scored.take(scored.best(config.num_refined))
                     slopes = score_with_slopes(search, Candidates(kept.actions, kept.origins))
                 with search.watch.stage("propose"):
-                    actions, slopes = slopes.moved(bounds, config.learning_rate)
+                    actions, slopes = slopes.moved(search.bounds, config.learning_rate)
                 slopes = score_with_slopes(search, search.of(actions, REFINED), slopes)
                 scored = slopes.scored
             search.end_iteration()

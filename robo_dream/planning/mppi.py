@@ -1,7 +1,6 @@
 """Model-predictive path integral control: average the candidates, each weighted by how good it is."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,10 +9,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
-    MEAN,
-    NOISE,
     Count,
     Disagreement,
     Horizon,
@@ -26,8 +23,8 @@ from robo_dream.planning.candidates import (
     num_candidates,
     require_at_most,
 )
-from robo_dream.planning.elites import FOLLOWED, find_modes, followed_elites, selected_action, weighted_moments
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.elites import FOLLOWED, Elites, selected_action, weighted_moments
+from robo_dream.planning.search import Search, SearchPlanner
 from robo_dream.schema import configuration
 
 
@@ -65,37 +62,26 @@ class MppiPlanner(SearchPlanner[MppiConfig]):
 
     name = "mppi"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
-        mean = search.start_mean()
-        widest = (config.initial_std * bounds.half_range).expand_as(mean)
-        std = widest
-        scored, elites, modes = None, None, None
+    def search(self, search: Search) -> Plan:
+        config, smallest = self.config, self.config.min_std * search.bounds.half_range
+        mean, std, elites = search.start_mean(), search.spread(config.initial_std), None
+        widest = std
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
-                parts = [search.of(bounds.clip(mean)[:, None], MEAN)]
-                if i == 0:
-                    parts = search.opening(config.num_proposals)
-                num_drawn = config.num_samples - num_candidates(parts)
-                drawn = search.drawn(num_drawn, config.noise_beta)
-                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
+                parts = search.opening(config.num_proposals) if i == 0 else [search.centre(mean)]
+                parts.append(search.around(mean[:, None], std, config.num_samples - num_candidates(parts), config.noise_beta))
             scored = search.score(*parts)
-            elites, weights = scored.best(config.num_elites), path_weights(scored.totals, config.temperature)
-            if config.action_selection == "mode":
-                modes = find_modes(search, scored, elites, weights)
-                weights = torch.where(modes == FOLLOWED, weights, 0.0)
+            weights = path_weights(scored.totals, config.temperature)
+            elites = Elites.of(search, scored, config.num_elites, config.action_selection, weights)
+            if elites.modes is not None:
+                weights = torch.where(elites.modes == FOLLOWED, weights, 0.0)
             with search.watch.stage("update"):
                 mean, std = weighted_moments(scored, weights, mean, std)
-                std = torch.minimum(torch.maximum(std, config.min_std * bounds.half_range), widest)
+                std = torch.minimum(torch.maximum(std, smallest), widest)
             search.end_iteration()
-        assert scored is not None and elites is not None
-        followed = followed_elites(scored, elites, modes)
-        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
-        return search.plan(scored, elites, config.unsure_above, chosen, modes)
+        assert elites is not None
+        chosen = selected_action(config.action_selection, search, search.centre(mean), elites.followed)
+        return elites.plan(search, config.unsure_above, chosen)
 
 
 def path_weights(totals: Float[Tensor, "batch sample"], temperature: float) -> Float[Tensor, "batch sample"]:

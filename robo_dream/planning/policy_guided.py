@@ -1,7 +1,6 @@
 """The default planner: learned proposals and a small search compete on what imagination confirms."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,10 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
-from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
-    MEAN,
-    NOISE,
     REFINED,
     Bounds,
     Count,
@@ -29,9 +26,9 @@ from robo_dream.planning.candidates import (
     num_candidates,
     require_at_most,
 )
-from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, selected_action
+from robo_dream.planning.elites import Elites, elite_moments, selected_action
 from robo_dream.planning.scoring import RiskConfig, Scored, join_scored
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.search import Search, SearchPlanner
 from robo_dream.schema import configuration
 
 
@@ -78,47 +75,39 @@ class PolicyGuidedPlanner(SearchPlanner[PolicyGuidedConfig]):
 
     name = "policy_guided"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
-        hold = search.held()
-        scored, elites, followed, modes = None, None, None, None
+    def search(self, search: Search) -> Plan:
+        config, bounds, hold = self.config, search.bounds, search.held()
+        widest, elites = search.spread(config.initial_std), None
         for _ in search.iterations(config.num_iterations):
-            kept = None if scored is None or elites is None else scored.take(elites)
+            kept = None if elites is None else elites.scored.take(elites.indices)
             with search.watch.stage("propose"):
-                if kept is None or followed is None:
-                    first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-                    centres = hold[:, None].expand_as(drawn).clone()
-                    if previous is not None:  # every second one
+                if elites is None or kept is None:
+                    parts = search.opening(config.num_proposals)
+                    num_drawn = config.num_samples - num_candidates(parts)
+                    centres = hold[:, None].repeat(1, num_drawn, 1, 1)
+                    if search.previous is not None:  # every second one
                         centres[:, ::2] = search.start_mean()[:, None]
-                    around = bounds.clip(centres + config.initial_std * bounds.half_range * drawn)
-                    parts = [*first, search.of(around, NOISE)]
+                    parts.append(search.around(centres, widest, num_drawn, config.noise_beta))
                 else:
-                    mean, std = elite_moments(followed, hold, (config.initial_std * bounds.half_range).expand_as(hold))
+                    mean, std = elite_moments(elites.followed, hold, widest)
                     std = torch.maximum(std, config.min_std * bounds.half_range)
                     std = torch.minimum(std, config.max_std * bounds.half_range)
-                    drawn = search.drawn(config.num_samples - 1, config.noise_beta)
-                    around = bounds.clip(_centres(kept, drawn.shape[1], bounds) + std[:, None] * drawn)
-                    parts = [search.of(bounds.clip(mean)[:, None], MEAN), search.of(around, REFINED)]
+                    num_drawn = config.num_samples - 1
+                    centres = _centres(kept, num_drawn, bounds)
+                    parts = [search.centre(mean), search.around(centres, std, num_drawn, config.noise_beta, REFINED)]
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
-            elites = scored.best(config.num_elites)
-            if config.action_selection == "mode":
-                modes = find_modes(search, scored, elites, torch.ones_like(scored.totals))
-            followed = followed_elites(scored, elites, modes)  # the other strategies are refined too, and may win the next vote
+            # the elites of other strategies are refined too, and may win the next vote
+            elites = Elites.of(search, scored, config.num_elites, config.action_selection)
             search.end_iteration()
-        assert scored is not None and elites is not None and followed is not None
+        assert elites is not None
         if config.risk is not None:
-            chosen = search.least_risk(followed, config.risk)
+            chosen = search.least_risk(elites.followed, config.risk)
         else:
-            mean, _ = elite_moments(followed, hold, hold)
-            chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
-        return search.plan(scored, elites, config.unsure_above, chosen, modes)
+            mean, _ = elite_moments(elites.followed, hold, hold)
+            chosen = selected_action(config.action_selection, search, search.centre(mean), elites.followed)
+        return elites.plan(search, config.unsure_above, chosen)
 
 
 def _centres(elites: Scored, num_samples: int, bounds: Bounds) -> Float[Tensor, "batch sample time action"]:

@@ -1,15 +1,11 @@
 """Predictive sampling: noise around the last plan, take the best. The smallest search there is."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
-from robo_dream.imagination import Belief, Goal, Plan
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
-    NOISE,
     Count,
     Disagreement,
     Horizon,
@@ -21,7 +17,7 @@ from robo_dream.planning.candidates import (
     num_candidates,
     require_at_most,
 )
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.search import Search, SearchPlanner
 from robo_dream.schema import configuration
 
 
@@ -50,17 +46,13 @@ class PredictivePlanner(SearchPlanner[PredictiveConfig]):
 
     name = "predictive"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; a deadline shortens this search of one iteration only where it is imagined in pieces."""
+    def search(self, search: Search) -> Plan:
+        """A deadline shortens this search of one iteration only where it is imagined in pieces."""
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         with search.watch.stage("propose"):
-            first = search.opening(config.num_proposals)
-            drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-            mean = search.start_mean()
-            around = bounds.clip(mean[:, None] + config.std * bounds.half_range * drawn)
-        scored = search.score(*first, search.of(around, NOISE))
+            parts = search.opening(config.num_proposals)
+            num_drawn = config.num_samples - num_candidates(parts)
+            parts.append(search.around(search.start_mean()[:, None], search.spread(config.std), num_drawn, config.noise_beta))
+        scored = search.score(*parts)
         search.end_iteration()
         return search.plan(scored, scored.best(config.num_elites), config.unsure_above)

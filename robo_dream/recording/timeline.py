@@ -37,9 +37,9 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     """As `plain`, of all of an array at once: a decision has thousands of numbers."""
     finite = np.isfinite(values)
     values = np.where(finite, values, 0.0)
-    places = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
-    scale = 10.0 ** np.abs(places)
-    rounded = np.where(places >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
+    decimals = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    scale = 10.0 ** np.abs(decimals)
+    rounded = np.where(decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
     some = rounded.astype(object)
     some[~finite] = None
     return some.tolist()

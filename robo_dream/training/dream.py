@@ -71,7 +71,7 @@ class DreamBatches:
 
     @property
     def num_returns(self) -> int:
-        """How many of a batch's goals are ones to which the hand returns; 0 where the data has none."""
+        """How many of a batch's goals are ones to which the gripper returns; 0 where the data has none."""
         return round(self.config.dream.returning_goals * self.config.dream.batch) if len(self.returns) else 0
 
     def windows(
@@ -181,7 +181,7 @@ def train_dream(
 def _policy_batches(
     model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
 ) -> PolicyBatches:
-    """Of what is imitated: `demonstrations`, seen with the eyes' errors if that is asked for, or what was seen of `cache`."""
+    """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`."""
     if demonstrations is None:
         return PolicyBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
     erring = config.policy.perception_noise > 0

@@ -77,7 +77,7 @@ class PushT(VectorWorld):
         return self._env._get_img(self._env._draw(), width, height)
 
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-        """Drives through places on the T and beyond, one after the other."""
+        """Drives through points on the T and beyond, one after the other."""
         while True:
             moment = self.ground_truth()
             beyond = moment.tool_pos + rng.uniform(1, 2) * (moment.object_pose[:3] + 0.04 * rng.normal(size=3) - moment.tool_pos)
