@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float
@@ -116,8 +117,8 @@ class DistortedArm:
         self._arm.__enter__()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._arm.__exit__(*exc)
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._arm.__exit__(kind, value, trace)
 
     def state(self) -> ArmState:
         return self.change(self._arm.state())
