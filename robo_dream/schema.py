@@ -42,7 +42,9 @@ OR_INF = Field(allow_inf_nan=True)  # .inf is allowed too
 Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1e6)]  # among others of the same block
 Seed = Annotated[int, Field(ge=0, lt=2**63), Words("a whole number from 0")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"), Words("a name of letters, digits, _, - and .")]
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:[0-9]{1,3})?)$"), Words("cpu, cuda or cuda:N")]
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -185,7 +187,7 @@ def _refused(cls: type, given: Mapping[str, Any], loc: Sequence[Any]) -> str:
 
 def _bounds(marks: Sequence[Any]) -> list[str]:
     """The bounds among `marks`, in words."""
-    bounds = {name: getattr(mark, name) for mark in marks for name in _BOUNDS if getattr(mark, name, None) is not None}
+    bounds = {name: _number(getattr(mark, name)) for mark in marks for name in _BOUNDS if getattr(mark, name, None) is not None}
     least, most = bounds.get("ge", bounds.get("min_length")), bounds.get("le", bounds.get("max_length"))
     if least is not None and most is not None:
         said = [f"of {least} to {most}"]
@@ -195,6 +197,10 @@ def _bounds(marks: Sequence[Any]) -> list[str]:
     if "multiple_of" in bounds:
         said.append(f"a multiple of {bounds['multiple_of']}")
     return [" and ".join(said)] if said else []
+
+
+def _number(bound: float) -> str:
+    return f"{int(bound):,}" if float(bound).is_integer() else str(bound)
 
 
 def _meant(value: Any, hint: Any, counted: str) -> str:

@@ -16,32 +16,26 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
-from robo_dream.errors import ArmError, ConfigError
+from robo_dream.errors import ArmError
+from robo_dream.schema import Unit, Words, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class LineArmConfig:
     """Where the program listens, on this computer, and which arm it must say it is (empty: any). Seconds."""
 
-    port: int
+    port: Annotated[int, Field(ge=1, le=65535), Words("the TCP port on which the arm's program listens, 1 to 65535")]
     arm: str = ""
-    timeout: float = 0.05
-    control_dt: float = 0.02
-
-    def __post_init__(self) -> None:
-        if not 0 < self.port < 65536:
-            raise ConfigError(f"port is {self.port}; give the TCP port on which the arm's program listens, 1 to 65535")
-        for name in ("timeout", "control_dt"):
-            if not 0 < getattr(self, name) <= 5:
-                raise ConfigError(f"{name} is {getattr(self, name)} s; allowed is above 0, at most 5 s")
+    timeout: Annotated[float, Field(gt=0, le=5), Unit("s")] = 0.05
+    control_dt: Annotated[float, Field(gt=0, le=5), Unit("s")] = 0.02
 
 
 class LineArm(StoppedOnLeaving):

@@ -7,15 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 
 from hardware.arms.arm_lock import port_identity
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
 from robo_dream.safety.limits import rest_reasons
+from robo_dream.schema import Unit, Words, configuration
 
 TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)
@@ -26,20 +29,18 @@ _ARRIVED = 0.1  # s by which a servo comes later than its speed says
 _FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it was last told to be, whatever it says
 
 
-@dataclass(frozen=True)
+@configuration
 class JointServo:
     """A joint's servo: its number on the bus, its position in ticks at 0 rad, its sense, and the joint's range in radians."""
 
     name: str
-    id: int
-    low: float
-    high: float
+    id: Annotated[int, Field(ge=0, le=252)]
+    low: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
+    high: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
     zero: int = TICKS // 2
-    sign: int = 1
+    sign: Literal[-1, 1] = 1
 
     def __post_init__(self) -> None:
-        if self.sign not in (-1, 1):
-            raise ConfigError(f"joint {self.name}: sign is {self.sign}; give 1, or -1 where the servo turns against the joint")
         if not self.low < self.high:
             raise ConfigError(f"joint {self.name}: low is {self.low} rad and high {self.high} rad; low must be the smaller one")
         _check_range(self)
@@ -50,11 +51,11 @@ class JointServo:
         return self.sign * _TICKS_PER_RADIAN
 
 
-@dataclass(frozen=True)
+@configuration
 class GripperServo:
     """The gripper's servo: its number on the bus and its positions in ticks when open and when closed."""
 
-    id: int
+    id: Annotated[int, Field(ge=0, le=252)]
     opened: int
     closed: int
     name: str = "gripper"
@@ -82,7 +83,7 @@ class GripperServo:
         return 1.0
 
 
-@dataclass(frozen=True)
+@configuration
 class ServoArmConfig:
     """An arm on a bus. `port` is the bus adapter's device, `joints` go from base to tool.
 
@@ -91,29 +92,25 @@ class ServoArmConfig:
     """
 
     port: str
-    joints: tuple[JointServo, ...]
+    joints: Annotated[tuple[JointServo, ...], Field(min_length=1), Words("the servos from base to tool, at least one")]
     gripper: GripperServo
-    baud: int = 1_000_000
-    control_dt: float = 0.02  # s
-    reply_timeout: float = 0.008  # s; twice it is less than a period
-    max_speed: float = 3.0  # rad/s
+    baud: Annotated[int, Field(ge=9600, le=10_000_000)] = 1_000_000
+    control_dt: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.02
+    reply_timeout: Annotated[float, Field(gt=0, le=0.5), Unit("s")] = 0.008  # s; twice it is less than a period
+    max_speed: Annotated[float, Field(gt=0, le=10), Unit("rad/s")] = 3.0
     rest_pose: tuple[float, ...] | None = None
-    rest_tolerance: float = 0.05  # rad
+    rest_tolerance: Annotated[float, Field(ge=0, le=0.5), Unit("rad")] = 0.05
 
     def __post_init__(self) -> None:
         ids = [servo.id for servo in (*self.joints, self.gripper)]
-        if len(set(ids)) != len(ids) or not all(0 <= number <= 252 for number in ids):
+        if len(set(ids)) != len(ids):
             raise ConfigError(f"servo numbers are {ids}; each servo needs its own, from 0 to 252")
-        if not self.joints:
-            raise ConfigError("the arm has no joints; list its servos from base to tool in `joints`")
-        if not 0 < 2 * self.reply_timeout <= self.control_dt:
+        if 2 * self.reply_timeout > self.control_dt:
             raise ConfigError(
                 f"reply_timeout is {self.reply_timeout} s with control_dt {self.control_dt} s; a reading and its repetition must fit"
             )
         if self.rest_pose is not None and len(self.rest_pose) != len(self.joints):
             raise ConfigError(f"rest_pose has {len(self.rest_pose)} angles; this arm has {len(self.joints)} joints")
-        if not 0 < self.max_speed <= 10:
-            raise ConfigError(f"max_speed is {self.max_speed} rad/s; allowed is just over 0 to 10")
 
 
 @dataclass(frozen=True)

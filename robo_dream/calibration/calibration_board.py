@@ -3,14 +3,16 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from pydantic import Field
 
 from robo_dream.calibration.poses import pose, project, rotation
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 
 _DPI = 600
 _PAPERS = {"A4": (0.210, 0.297), "A3": (0.297, 0.420), "A2": (0.420, 0.594)}  # m
@@ -19,19 +21,17 @@ _FIRST_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, `Intrins
 _MIN_CORNERS = 6  # fewer say too little about a pose
 
 
-@dataclass(frozen=True)
+@configuration
 class BoardConfig:
     """A chess board with a marker in every white square. Sides in metres, measured on the printed sheet."""
 
-    columns: int = 7
-    rows: int = 5
-    square: float = 0.035
-    marker: float = 0.026
+    columns: Annotated[int, Field(ge=3, le=50)] = 7
+    rows: Annotated[int, Field(ge=3, le=50)] = 5
+    square: Annotated[float, Field(gt=0, le=1), Unit("m")] = 0.035
+    marker: Annotated[float, Field(gt=0, le=1), Unit("m")] = 0.026
     dictionary: str = "4X4_50"
 
     def __post_init__(self) -> None:
-        if self.columns < 3 or self.rows < 3:
-            raise ConfigError(f"a board of {self.columns}x{self.rows} squares is too small; at least 3x3")
         if not 0.4 * self.square <= self.marker <= 0.9 * self.square:
             raise ConfigError(f"marker is {self.marker} m on squares of {self.square} m; allowed is 0.4 to 0.9 of a square")
 

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, Clock, Observation, RobotArm
-from robo_dream.errors import ConfigError, SafetyStopError
+from robo_dream.errors import SafetyStopError
 from robo_dream.recording.decision import Decision
 from robo_dream.safety.limits import (
     SafetyLimits,
@@ -23,32 +25,27 @@ from robo_dream.safety.limits import (
     state_reasons,
     unpaired_reasons,
 )
+from robo_dream.schema import Unit, configuration
+
+Steps = Annotated[int, Field(ge=1, le=1_000_000), Unit("control steps")]
+Seconds = Annotated[float, Field(gt=0, le=10_000_000), Unit("s")]
+Delay = Annotated[float, Field(ge=0, lt=2), Unit("s")]
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@configuration
 class LoopConfig:
     """`execute_steps` None is one action block: replanning each block instead of every fifth is worth tens of points (field.md)."""
 
-    max_steps: int = 50  # control steps
-    execute_steps: int | None = None  # control steps of each plan that are executed; a multiple of the model's action block
-    decision_seconds: float | None = None  # deadline of each decision; None lets the search finish
+    max_steps: Steps = 50  # control steps
+    execute_steps: Steps | None = None  # control steps of each plan that are executed; a multiple of the model's action block
+    decision_seconds: Seconds | None = None  # deadline of each decision; None lets the search finish
     asynchronous: bool = False  # plan in a thread while the arm moves, instead of stopping to think
-    commit_steps: int | None = None  # control steps that are fixed while the next ones are planned; None: one action block
-    actuation_seconds: float = 0.0  # from sending a target to the arm moving, as calibrated; compensated where planning overlaps
-    history: int = 16  # newest observations handed to the model, which takes what it needs of them
+    commit_steps: Steps | None = None  # control steps that are fixed while the next ones are planned; None: one action block
+    actuation_seconds: Delay = 0.0  # from sending a target to the arm moving, as calibrated; compensated where planning overlaps
+    history: Annotated[int, Field(ge=1, le=10_000)] = 16  # newest observations handed to the model, which takes what it needs of them
     limits: SafetyLimits = field(default_factory=SafetyLimits)
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "execute_steps", "commit_steps", "history"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"LoopConfig.{name} is {value}; allowed is 1 or more")
-        if not 0 <= self.actuation_seconds < 2:
-            raise ConfigError(f"LoopConfig.actuation_seconds is {self.actuation_seconds} s; allowed is 0 to 2 s")
-        if self.decision_seconds is not None and not self.decision_seconds > 0:
-            raise ConfigError(f"LoopConfig.decision_seconds is {self.decision_seconds} s; allowed is any positive number, or none")
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,7 @@ class ModelConfig:
     size: Size = "S"
     image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16), Unit("px")] = 96  # pixels; a multiple of 16
     latent_dim: Annotated[int, Field(ge=0, le=8192)] = 0
-    num_keypoints: Annotated[int, Field(ge=0, le=1024)] = (
-        0  # places that attention picks out of a view (`KeypointEncoder`); 0: all is flattened
-    )
+    num_keypoints: Annotated[int, Field(ge=0, le=1024)] = 0  # picked out of each view by attention; 0: the whole view is flattened
     feature_grid: Literal[16, 32] = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
     num_heads: Annotated[int, Field(ge=1, le=64)] = 4  # dynamics heads in the ensemble
     action_block: Annotated[int, Field(ge=1, le=100)] = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
