@@ -41,6 +41,8 @@ JOINTS = 6
 CONTROL_DT, COMMAND_DT = 0.02, 0.1  # s
 BY = ("key", "pipe", "signal")
 SOFT = (0.1, 0.4, 4.0, 40.0)  # rad/s^2 of a soft stop
+PATIENT = SafetyLimits(max_command_gap=1.0)  # a planner that is blocked commands late, which is not what is measured here
+_TAIL = 32768  # bytes of what the arm was told: some 15 s
 _LATCHES = 5.0  # s until the guard must say that it is stopped
 
 
@@ -52,6 +54,7 @@ class SlowArm(StampingArm):
         self.connecting = connecting
 
     def __enter__(self) -> "SlowArm":
+        self._say("begun", 0.0)
         self._say("connecting", 0.0)
         time.sleep(self.connecting)
         return self
@@ -78,7 +81,7 @@ class SlowArm(StampingArm):
 def build(file: Path, acceleration: float, connecting: float) -> tuple[SlowArm, Guard]:
     arm, ones = SlowArm(file, connecting), np.ones(JOINTS + 1)
     spec = arm.action_spec
-    return arm, Guard(MotionLimits(spec.names, spec.low, spec.high, ones, acceleration * ones, CONTROL_DT), SafetyLimits())
+    return arm, Guard(MotionLimits(spec.names, spec.low, spec.high, ones, acceleration * ones, CONTROL_DT), PATIENT)
 
 
 def finger(channel: Connection) -> None:
@@ -119,7 +122,11 @@ class Bench:
         return self.finger.recv()
 
     def words(self) -> list[tuple[float, str, float]]:
-        lines = [line.split() for line in self.file.read_text().splitlines()] if self.file.exists() else []
+        if not self.file.exists():
+            return []
+        with self.file.open("rb") as file:
+            file.seek(max(0, self.file.stat().st_size - _TAIL))
+            lines = [line.split() for line in file.read().decode().splitlines()[1:]]
         return [(float(line[0]), line[1], float(line[2])) for line in lines if len(line) == 3]
 
     def latency(self, moment: float) -> float:

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing import connection
@@ -29,6 +29,7 @@ from robo_dream.recording.events import SafetyEvent
 from robo_dream.safety.guard import Guard, Verdict
 from robo_dream.safety.guard_thread import GuardFor, GuardThread
 from robo_dream.safety.keys import Keys, restore_terminal, terminal_settings
+from robo_dream.safety.promises import Promise, promise_lines, promises
 
 _log = logging.getLogger(__name__)
 _SIZE = 16384  # bytes of the shared state: some 40 numbers and a few sentences
@@ -82,6 +83,16 @@ class GuardProcess:
         if not self._told:
             raise ContractError("the arm is not connected yet; enter it (`with arm:`) first")
         return replace(ActionSpec.from_json(self._told["spec"]), control_dt=self.command_dt)
+
+    @property
+    def promises(self) -> Mapping[str, Promise]:
+        """What the limits in force promise of each stop; see `promises.py`."""
+        return {cause: Promise(**said) for cause, said in self._told["promises"].items()}
+
+    @property
+    def promise_lines(self) -> tuple[str, ...]:
+        """The same in words, the worst case first: to be said before anything moves."""
+        return tuple(self._told["lines"])
 
     @property
     def pid(self) -> int:
@@ -392,6 +403,9 @@ class _Served:
             with arm:
                 limits = arm.guard.motion_limits
                 hello = {"spec": driver.action_spec.to_json(), "low": limits.low.tolist(), "high": limits.high.tolist()}
+                about = (limits, arm.guard.limits, self._command_dt, arm.guard.give)
+                hello["promises"] = {cause: asdict(promise) for cause, promise in promises(*about).items()}
+                hello["lines"] = promise_lines(*about)
                 self._outbox.put(json.dumps({**hello, "braking": arm.braking_seconds}).encode())
                 self._ended.wait()
                 arm.stop(self._reason or "leaving")
