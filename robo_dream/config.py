@@ -21,7 +21,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
-from robo_dream.renamed import new_key, new_value
+from robo_dream.renamed import new_block, new_key, new_value
 
 _log = logging.getLogger(__name__)
 
@@ -222,6 +222,7 @@ def _with_new_names(cls: type, data: Mapping[str, Any], key: Key, document: _Doc
                 raise ConfigError(f"{document.place((*key, name))}: {_dotted((*key, name))} is now {new}, which is given too; keep {new}")
             _log.warning("%s: %s is now called %s", document.place((*key, name)), _dotted((*key, name)), _dotted((*key, new)))
             places |= {(*key, new, *k[len(key) + 1 :]): place for k, place in places.items() if k[: len(key) + 1] == (*key, name)}
+            value = new_block(str(name), value)
         result[new or name] = value
     if "kind" in _names(cls) and isinstance(result.get("kind"), str):
         result["kind"] = new_value(result["kind"], get_args(get_type_hints(cls)["kind"])) or result["kind"]

@@ -19,12 +19,14 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
 from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connected import Connected, Events, camera_setup_of, connected
+from robo_dream.runtime.environment import require_same_world
 from robo_dream.runtime.goals import goal_of
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
-from robo_dream.runtime.plan_episode import Referee, drawing, require_same_world
+from robo_dream.runtime.pictures import drawing
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
+from sim.attempt import Attempt
 
 
 def run_session(config: RunConfig, dry: bool) -> int:
@@ -40,30 +42,22 @@ def run_session(config: RunConfig, dry: bool) -> int:
         if model is None:
             print(f"the moves come from the {ORACLE}")
         print("space, e or escape: emergency stop   Ctrl-C: decelerate and hold", flush=True)
-        episode, referee = _episode(config, model, bench, events, folder, dry)
+        episode, attempt = _episode(config, model, bench, events, folder, dry)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
-    distances = None if referee is None else referee.distances
-    verdict = "" if referee is None else "success" if referee.reached else "not reached"
+    distances = None if attempt is None else attempt.distances
+    verdict = "" if attempt is None else "success" if attempt.is_reached else "not reached"
     video = write_video(folder / "video.mp4", episode_pictures(run, draw, config.video, distances, verdict), config.video.fps)
     sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
-    print(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
+    print(_sentence(episode, attempt, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
-
-
-class TwinReferee(Referee):
-    """Judges by how the twin was when it was last looked at."""
-
-    @property
-    def reached(self) -> bool:
-        return self._attempt.progress.moderate_step is not None
 
 
 def _episode(
     config: RunConfig, model: LatentVideoModel | None, bench: Connected, events: Events, folder: Path, dry: bool
-) -> tuple[EpisodeResult, TwinReferee | None]:
+) -> tuple[EpisodeResult, Attempt | None]:
     if model is None:
         assert bench.attempt is not None  # see `require_policy`
-        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation(bench.world)
+        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation()
         pictures = {name: frame.image for name, frame in seen.frames.items()}
         made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
     else:
@@ -86,10 +80,14 @@ def _episode(
         "loop": dump(config.loop),
         **made_by,
     }
-    referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
+    attempt = bench.attempt  # judges by how the twin was when it was last looked at
     with RunWriter(folder / "record", about, goal, pictures) as writer:
         events.record_by(writer.on_event)
-        common = {"truth": None if bench.view is None else bench.view.truth, "is_done": referee, "on_step": writer.on_step}
+        common = {
+            "truth": None if bench.view is None else bench.view.truth,
+            "is_done": None if attempt is None else attempt.is_done,
+            "on_step": writer.on_step,
+        }
         if model is None:
             assert bench.attempt is not None
             oracle = Oracle(bench.world, bench.attempt, config.seed)
@@ -100,21 +98,21 @@ def _episode(
                 bench.arm, bench.cameras, bench.clock, model, planner, goal, config.loop, config.seed,
                 on_decision=writer.on_decision, **common,
             )  # fmt: skip
-        if referee is not None:
-            referee(episode.observations[-1])
+        if attempt is not None:
+            attempt.is_done(episode.observations[-1])
         last = episode.observations[-1]
         torque = _torque_reasons(config, last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
-            "distances": [] if referee is None else referee.distances, "torque": list(torque),
+            "distances": [] if attempt is None else attempt.distances, "torque": list(torque),
         }  # fmt: skip
-        if referee is not None:
-            progress = referee.progress
+        if attempt is not None:
+            progress = attempt.progress
             result |= {"moderate_step": progress.moderate_step, "strict_step": progress.strict_step}
             result |= {"moderate": progress.moderate_step is not None, "strict": progress.strict_step is not None}
         writer.finish(last, result)
         events.record = None  # what the guard says on leaving is logged, and no longer part of this run
-    return episode, referee
+    return episode, attempt
 
 
 def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:
@@ -135,16 +133,16 @@ def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {}
 
 
-def _sentence(episode: EpisodeResult, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
+def _sentence(episode: EpisodeResult, attempt: Attempt | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
     seconds = np.asarray(episode.decision_seconds) * 1e3
     timing = "no decision"
     if len(seconds):
         timing = f"{len(seconds)} decisions, {np.percentile(seconds, 50):.0f} ms each (p50), {np.percentile(seconds, 95):.0f} ms (p95)"
     took = episode.observations[-1].time - episode.observations[0].time
     lines = [f"ended after {len(episode.sent)} control steps and {took:.1f} s: {episode.end}", f"  {timing}"]
-    if referee is not None:
-        reached = "reached" if referee.reached else "not reached"
-        lines.insert(1, f"  goal {reached}; {100 * referee.distances[0]:.1f} cm away, then {100 * referee.distances[-1]:.1f} cm")
+    if attempt is not None:
+        reached = "reached" if attempt.is_reached else "not reached"
+        lines.insert(1, f"  goal {reached}; {100 * attempt.distances[0]:.1f} cm away, then {100 * attempt.distances[-1]:.1f} cm")
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines += [f"  guard    {counts or 'nothing clipped, nothing stopped'}", f"  video    {video}"]
     lines += [] if sheet is None else [f"  pictures {sheet}"]

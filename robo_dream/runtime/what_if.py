@@ -22,7 +22,7 @@ from robo_dream.recording.record import RunRecord, decision_in_force, find_recor
 from robo_dream.runtime import compose
 from robo_dream.runtime.again import Setting, plan_again, setting_of
 from robo_dream.runtime.compose import ProposalConfig
-from robo_dream.runtime.plan_episode import drawing
+from robo_dream.runtime.pictures import drawing
 from robo_dream.viewer.again import Question, answer, fitted, question_of
 from robo_dream.viewer.pictures import comparison_sheet, write_png
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import mujoco
 import numpy as np
@@ -51,6 +52,7 @@ class SceneConfig:
     `decimate` is the fraction of each mesh's triangles that is left out of the pictures; physics keeps them all.
     """
 
+    kind: Literal["tabletop"] = "tabletop"
     arm: str = "jaco"
     cameras: tuple[CameraConfig, ...] = (FRONT, SIDE)
     objects: tuple[BoxConfig, ...] = field(default_factory=lambda: (BoxConfig(),))

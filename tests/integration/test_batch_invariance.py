@@ -7,13 +7,13 @@ plan: the same candidates win, and what differs is rounding.
 import pytest
 import torch
 
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.scoring import RiskConfig
 from robo_dream.runtime import compose
+from robo_dream.runtime.evaluate import EvaluateConfig
 
 ROUNDING = 1e-5  # of actions, in metres, radians and closure; another candidate would differ by a thousand times that
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from robo_dream import config
 from robo_dream.cli import main
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
@@ -24,6 +23,7 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
 from robo_dream.runtime.asker import RunAsker
 from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.evaluate import EvaluateConfig
 
 PLANNING = PlanningConfig(
     PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)
