@@ -32,7 +32,7 @@ from tqdm import tqdm
 from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.embodiment import BOX, upright_turn
 from robo_dream.imagination import Belief, Goal, Imagination
-from robo_dream.models.policy_prior import Hand, PolicyPrior
+from robo_dream.models.policy_prior import GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NoiseStreams, bounds_of
 from robo_dream.planning.proposals import PolicyProposer
@@ -130,7 +130,7 @@ def candidates(
     taken = min(pair.distance, num_steps)
     recorded[0, 0, :taken] = torch.from_numpy(np.asarray(cache.actions[pair.start : pair.start + taken]))
     temperature = released_planning(pair.task).proposals.temperature
-    hands: tuple[Hand, ...] = ("as_shown", "above_object")
+    hands: tuple[GripperGoal, ...] = ("as_shown", "above_object")
     proposers = [PolicyProposer(model, PolicyPrior(model, model, hand), temperature) for hand in hands]
     proposed = [proposer.propose(belief, goal, num * 3 // 16, num_steps, seeds).actions for proposer in proposers]
     num_noise = num - 2 - 2 * (num * 3 // 16)

@@ -33,7 +33,7 @@ from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.imagination import Belief, ScenePose
 from robo_dream.models.layers import ResidualMlp
 from robo_dream.models.policy import PoseRelations
-from robo_dream.models.policy_prior import Hand, PolicyPrior
+from robo_dream.models.policy_prior import GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import draws
 from robo_dream.runtime.compose import load_checkpoint_model
@@ -41,7 +41,7 @@ from robo_dream.training.frames import frame_index
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.probes import spearman
 
-HANDS: tuple[Hand, ...] = get_args(Hand)
+HANDS: tuple[GripperGoal, ...] = get_args(GripperGoal)
 OBJECT_NEAR, TOOL_NEAR = 0.02, 0.03  # m within which object and tool have arrived
 TURN_NEAR = 1.0  # of (cos, sin) of four times a box's turn: 15 degrees
 TEMPERATURE = 0.5  # of proposals, as in configs/evaluate/jaco.yaml
@@ -80,7 +80,7 @@ class Dreams:
     value: Float[Tensor, " row"]
 
 
-def arrived(hand: Hand, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*batch"]:
+def arrived(hand: GripperGoal, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*batch"]:
     near = ((now.object_pos - wanted.object_pos).norm(dim=-1) < OBJECT_NEAR).all(-1)
     near = near & ((now.object_yaw - wanted.object_yaw).norm(dim=-1) < TURN_NEAR).all(-1)
     return near if hand == "above_object" else near & ((now.tool_pos - wanted.tool_pos).norm(dim=-1) < TOOL_NEAR)
@@ -88,7 +88,7 @@ def arrived(hand: Hand, now: ScenePose, wanted: ScenePose) -> Bool[Tensor, "*bat
 
 @torch.inference_mode()
 def dream(
-    model: LatentVideoModel, starts: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], hand: Hand, seed: int
+    model: LatentVideoModel, starts: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], hand: GripperGoal, seed: int
 ) -> tuple[Float[Tensor, "row block pose"], Float[Tensor, "row block"]]:
     """Poses seen on the way of the proposals, and V's sample at each."""
     inverse = PolicyPrior(model, model, hand)
@@ -115,7 +115,7 @@ def dream(
     return torch.stack(seen, dim=1), torch.stack(values[::-1], dim=1)
 
 
-def gather_dreams(model: LatentVideoModel, cache: FrameCache, hand: Hand, num_rollouts: int, seed: int, rows: int = 512) -> Dreams:
+def gather_dreams(model: LatentVideoModel, cache: FrameCache, hand: GripperGoal, num_rollouts: int, seed: int, rows: int = 512) -> Dreams:
     """Rollouts from training frames."""
     rng = np.random.default_rng((seed, HANDS.index(hand)))
     index = frame_index(cache, model.action_block + 1)
@@ -179,7 +179,7 @@ def load_value(model: LatentVideoModel, path: Path) -> DreamValue:
     return value.eval().requires_grad_(False)
 
 
-def value_path(folder: Path, hand: Hand) -> Path:
+def value_path(folder: Path, hand: GripperGoal) -> Path:
     return folder / f"value_{hand}.safetensors"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dream_value import Hand, load_value, value_path
+from dream_value import GripperGoal, load_value, value_path
 
 from robo_dream import config
 from robo_dream.imagination import Cost
@@ -28,7 +28,7 @@ def released_planning(task: str) -> PlanningConfig:
     return Evaluation.of(config.load(EvaluateConfig, RELEASED, [])).planning_of("planner", task)
 
 
-def hand_of(planning: PlanningConfig) -> Hand:
+def hand_of(planning: PlanningConfig) -> GripperGoal:
     return planning.proposals.gripper_goal
 
 

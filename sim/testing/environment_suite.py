@@ -36,6 +36,7 @@ class EnvironmentSuite(ABC):
 
         Only for a world whose released data were drawn otherwise: the tabletop's pictures are those of one physics step (4 ms) before.
         """
+        return
 
     def test_it_has_all_that_is_asked_for(self, world: Environment) -> None:
         assert isinstance(world, Environment)

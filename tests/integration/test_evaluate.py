@@ -62,13 +62,13 @@ def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
     assert Evaluation.of(EvaluateConfig(extra_planners={"cem": CemConfig()})).planning_of("cem", "push").planner == CemConfig()
     with pytest.raises(ConfigError, match="methods names 'cem'"):
         EvaluateConfig(methods=("cem",))
-    with pytest.raises(ConfigError, match="others has methods \\['planner'\\]"):
+    with pytest.raises(ConfigError, match="extra_planners has methods \\['planner'\\]"):
         EvaluateConfig(extra_planners={"planner": CemConfig()})
 
 
 def test_the_released_reacher_goes_where_a_picture_alone_shows_it(tmp_path: Path):
     words = ["evaluate", "--config", "configs/evaluate/dm_control_reacher.yaml", f"out={tmp_path}", "num_pairs=4", "workers=1"]
-    assert main([*words, "methods=[planner,nothing]"]) == 0
+    assert main([*words, "methods=[planner,zero_action]"]) == 0
     solved = [result.method for result in read_results(tmp_path / "results.jsonl") if result.moderate]
     assert solved.count("planner") >= 3 and solved.count("zero_action") == 0  # 100 of 100 and 0 of 100 when measured
 
