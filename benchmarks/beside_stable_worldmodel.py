@@ -41,7 +41,8 @@ from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, PoseCostConfig, StepWeights
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.runtime import compose
-from sim.tabletop.tasks.task import goal_observation
+from robo_dream.runtime.environment import build_environment
+from sim.environment import goal_observation, observation_of
 
 SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, action_selection="mean")
 COSTS = {
@@ -105,11 +106,11 @@ class TheirSide(Side):
 
 def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
     """The first held-out push: what the model sees at its start and in its goal's pictures."""
-    with compose.build_world() as world:
+    with build_environment() as world:
         manifest = read_manifest(ROOT / "configs/manifests/push.safetensors", len(world.state))
-        goal = goal_from_observation(model, goal_observation(world, manifest.goals[0]))
+        goal = goal_from_observation(model, goal_observation(world, manifest.goals[0], shown_at_rest=False))
         world.set_state(manifest.starts[0])
-        return model.believe([[world.observe()]]), goal
+        return model.believe([[observation_of(world)]]), goal
 
 
 def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoModel]:

@@ -17,7 +17,8 @@ from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief
 from robo_dream.models.compiled import row_runner
 from robo_dream.runtime import compose
-from sim.tabletop.tasks.task import goal_observation
+from robo_dream.runtime.environment import build_environment
+from sim.environment import goal_observation
 
 ROOT = Path(__file__).parents[1]
 PAIRS, FUTURES, CONTROL_STEPS = 16, 64, 25
@@ -30,9 +31,9 @@ def main() -> None:
     args = parser.parse_args()
     single = compose.load_checkpoint_model(args.checkpoint)
     half = single.running(row_runner(args.compiled, "bfloat16"))
-    with compose.build_world() as world:
+    with build_environment() as world:
         manifest = read_manifest(ROOT / "configs/manifests/push.safetensors", len(world.state))
-        belief = single.believe([[goal_observation(world, goal)] for goal in manifest.goals[:PAIRS]])
+        belief = single.believe([[goal_observation(world, goal, shown_at_rest=False)] for goal in manifest.goals[:PAIRS]])
     high = torch.from_numpy(single.action_spec.high)
     draws = torch.rand(PAIRS, FUTURES, CONTROL_STEPS, len(high), generator=torch.Generator().manual_seed(0))
     actions = (2 * draws - 1) * high

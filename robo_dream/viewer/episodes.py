@@ -30,11 +30,13 @@ def dataset_spec(run: RunRecord, action_spec: ActionSpec, storage: Storage = "im
         raise DataError(f"the run in {run.root} has no control steps that can be read; leave it out")
     frames = first.observation.frames
     cameras = tuple(CameraSpec(name, *frame.image.shape[:2]) for name, frame in frames.items())
-    scene = run.about.get("config", {}).get("scene", {})
+    described = run.about.get("config", {})
+    world = described.get("world") or described.get("scene", {})
+    robot_type = str(world.get("arm", world.get("env", "unknown")))
     recipe = {"command": "robo-dream replay --lerobot", "checkpoint_sha256": run.about.get("checkpoint_sha256", "unknown")}
     num_objects = max(1, len(first.observation.truth.get("object_pose", ())) // 7)
     return DatasetSpec(
-        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=str(scene.get("arm", "unknown")), storage=storage,
+        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=robot_type, storage=storage,
         recipe=recipe,
     )  # fmt: skip
 

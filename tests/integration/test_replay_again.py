@@ -10,7 +10,6 @@ from PIL import Image
 
 from robo_dream import config
 from robo_dream.cli import main
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
@@ -21,6 +20,7 @@ from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
+from robo_dream.runtime.evaluate import EvaluateConfig
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.planner import PlanningConfig
 from robo_dream.runtime.replay import RunAsker

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from robo_dream.cli import main
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.data.cache import open_dataset
 from robo_dream.embodiment import ArmState, Frame, Observation
@@ -17,7 +16,8 @@ from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime.plan_episode import write_pictures
+from robo_dream.runtime.evaluate import EvaluateConfig
+from robo_dream.runtime.pictures import write_pictures
 from robo_dream.viewer.video import VideoConfig
 
 torch = pytest.importorskip("torch")
