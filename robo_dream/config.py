@@ -287,8 +287,8 @@ def _changes(cls: type, data: Any, key: Key, document: _Document) -> Changes:
 
 def _require_known(expected: Any, data: Any, key: Key, document: _Document) -> None:
     """Raises `ConfigError` for a key in `data` that no configuration of the type `expected` has."""
-    classes = blocks(expected)
-    if not classes or get_origin(expected) in (tuple, list, Sequence, dict, Mapping):
+    classes, (base, _) = blocks(expected), unpacked(expected)
+    if not classes or get_origin(base) in (tuple, list, Sequence, dict, Mapping) or (data is None and type(None) in get_args(base)):
         return
     if not isinstance(data, Mapping):
         raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {shown(data)}; expected {describe(classes[0])}")

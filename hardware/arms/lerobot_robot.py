@@ -12,7 +12,7 @@ from pydantic import Field
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
-from robo_dream.schema import Unit, Words, configuration
+from robo_dream.schema import Name, Unit, Words, configuration
 
 _JUMP = 0.1, 8.0  # rad, and rad/s from the observation before: no such arm moves faster
 _ASTRAY = 0.5  # rad beside the way to its target, where no joint comes by itself however long nobody looked
@@ -45,7 +45,7 @@ Angle = Annotated[float, Field(ge=-100, le=100), Unit("rad")]
 class LeRobotJoint:
     """A joint as LeRobot names it, its range in radians, what the robot says at 0 rad (in its own unit) and its sense."""
 
-    name: str
+    name: Name
     low: Angle
     high: Angle
     zero: float = 0.0

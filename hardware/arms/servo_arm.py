@@ -18,7 +18,7 @@ from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
 from robo_dream.safety.limits import rest_reasons
-from robo_dream.schema import Unit, Words, configuration
+from robo_dream.schema import Name, Unit, Words, configuration
 
 TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)
@@ -33,7 +33,7 @@ _FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it w
 class JointServo:
     """A joint's servo: its number on the bus, its position in ticks at 0 rad, its sense, and the joint's range in radians."""
 
-    name: str
+    name: Name
     id: Annotated[int, Field(ge=0, le=252)]
     low: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
     high: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
@@ -58,7 +58,7 @@ class GripperServo:
     id: Annotated[int, Field(ge=0, le=252)]
     opened: int
     closed: int
-    name: str = "gripper"
+    name: Name = "gripper"
 
     def __post_init__(self) -> None:
         if self.opened == self.closed:

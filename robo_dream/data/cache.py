@@ -272,6 +272,8 @@ def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[i
 
 
 def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] | None, workers: int) -> None:
+    for part in source.parts:
+        part.require_lengths()  # before anything is allocated for them
     lengths = [source.length(i) for i in range(source.num_episodes)]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(folder / "episode_starts.npy", starts)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from robo_dream import foreign
 from robo_dream.errors import DataError
 
 CODEBASE_VERSION = "v3.0"
@@ -30,19 +31,16 @@ def json_bytes(value: Any) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of `path`; raises `DataError` when it is missing."""
+    """The bytes of `path`; raises `DataError` when it is missing, no regular file, or larger than anything that is read."""
     try:
-        return path.read_bytes()
+        return foreign.read_bytes(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; the dataset was copied incompletely or damaged: copy it again") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; raises `DataError` when it is missing or not one."""
-    try:
-        value = json.loads(read_file(path))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); the file is truncated or damaged: restore it") from None
+    value = foreign.parse_json(read_file(path), str(path))
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__}; expected a JSON object")
     return value

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -52,6 +52,7 @@ ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaC
 """An arm that is added gets its config here, its case in `build_driver`, and for a twin its wire in twin.py."""
 
 
+@runtime_checkable
 class Driver(RobotArm, LastResort, Protocol):
     """A driver of an arm, and how the arm is stopped when the driver's process is gone."""
 

@@ -77,6 +77,7 @@ class Guard:
 
     def __init__(self, motion: MotionLimits, limits: SafetyLimits, collision: CollisionCheck | None = None, give: float = 0.0) -> None:
         self.limits, self.motion_limits = limits, motion
+        self.give = give
         self._max_tracking_error = limits.max_tracking_error + give
         self._collision = collision
         self._motion: Motion | None = None  # None: nothing of ours is on the wire

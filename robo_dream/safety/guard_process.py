@@ -5,14 +5,13 @@ import logging
 import multiprocessing as mp
 import os
 import queue
-import select
 import signal
 import socket
 import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from multiprocessing import connection
@@ -30,6 +29,7 @@ from robo_dream.recording.events import SafetyEvent
 from robo_dream.safety.guard import Guard, Verdict
 from robo_dream.safety.guard_thread import GuardFor, GuardThread
 from robo_dream.safety.keys import Keys, restore_terminal, terminal_settings
+from robo_dream.safety.promises import Promise, promise_lines, promises
 
 _log = logging.getLogger(__name__)
 _SIZE = 16384  # bytes of the shared state: some 40 numbers and a few sentences
@@ -85,6 +85,16 @@ class GuardProcess:
         return replace(ActionSpec.from_json(self._told["spec"]), control_dt=self.command_dt)
 
     @property
+    def promises(self) -> Mapping[str, Promise]:
+        """What the limits in force promise of each stop; see `promises.py`."""
+        return {cause: Promise(**said) for cause, said in self._told["promises"].items()}
+
+    @property
+    def promise_lines(self) -> tuple[str, ...]:
+        """The same in words, the worst case first: to be said before anything moves."""
+        return tuple(self._told["lines"])
+
+    @property
     def pid(self) -> int:
         """Of the guard's process."""
         assert self._process.pid is not None
@@ -99,6 +109,7 @@ class GuardProcess:
         self._terminal = terminal_settings(self._tty)
         self._memory = SharedMemory(create=True, size=_SIZE)
         self._channel, theirs = context.Pipe()
+        self._wire = socket.socket(fileno=os.dup(self._channel.fileno()))
         arguments = (self._build, self.command_dt, theirs, self._memory.name, None if self._tty is None else str(self._tty))
         self._process = context.Process(target=_serve, args=arguments, name="guard", daemon=False)
         self._process.start()
@@ -176,14 +187,12 @@ class GuardProcess:
 
     def _tell(self, kind: str, content: bytes = b"") -> bool:
         """Whether the guard was told. Waits for nobody: what does not fit into the pipe is not told."""
+        message = kind.encode() + content
         with self._writing:
-            try:
-                if not select.select([], [self._channel], [], 0)[1]:
-                    return False
-                self._channel.send_bytes(kind.encode() + content)
-            except (OSError, ValueError):
+            try:  # framed as by `Connection.send_bytes`, which would wait; in one call, so that a planner that keeps Python does not count
+                return self._wire.send(struct.pack("!i", len(message)) + message, socket.MSG_DONTWAIT) > 0
+            except OSError:
                 return False
-        return True
 
     def _received(self) -> bytes:
         try:
@@ -208,7 +217,7 @@ class GuardProcess:
     def _watch(self) -> None:
         """Whether the guard lives and ticks; where it does not, the last resort."""
         while not connection.wait([self._process.sentinel], timeout=_WATCH):
-            age = time.monotonic() - _HEAD.unpack_from(self._memory.buf or b"")[2] if not self._is_leaving else 0.0
+            age = 0.0 if self._is_leaving else self._silence()
             if age > self._max_silence:
                 return self._lose(f"the guard process was silent for {age:.2f} s; allowed {self._max_silence} s. It was killed", "")
             if self._is_leaving:
@@ -220,6 +229,11 @@ class GuardProcess:
                 self._lost = self._said_at_the_end()
             else:
                 self._lose(self._how_it_ended(), "")
+
+    def _silence(self) -> float:
+        """Seconds since the guard last ticked. Read several times: a tick that is being written just now may look like none."""
+        beats = [_HEAD.unpack_from(self._memory.buf or b"")[2] for _ in range(5)]
+        return time.monotonic() - max(beats)
 
     def _lose(self, how: str, reason: str) -> None:
         """The guard is ended for good, so that it commands no more, and the arm is stopped without it; once."""
@@ -283,6 +297,7 @@ class GuardProcess:
         restore_terminal(self._terminal)
         for thread in self._threads:
             thread.join(_START)  # the last resort may be under way; whoever listens has read the last word by then
+        self._wire.close()
         self._channel.close()
         self._memory.close()
         self._memory.unlink()
@@ -388,6 +403,9 @@ class _Served:
             with arm:
                 limits = arm.guard.motion_limits
                 hello = {"spec": driver.action_spec.to_json(), "low": limits.low.tolist(), "high": limits.high.tolist()}
+                about = (limits, arm.guard.limits, self._command_dt, arm.guard.give)
+                hello["promises"] = {cause: asdict(promise) for cause, promise in promises(*about).items()}
+                hello["lines"] = promise_lines(*about)
                 self._outbox.put(json.dumps({**hello, "braking": arm.braking_seconds}).encode())
                 self._ended.wait()
                 arm.stop(self._reason or "leaving")
@@ -472,7 +490,7 @@ class _Served:
         buffer = self._memory.buf
         assert buffer is not None
         buffer[_HEAD.size : _HEAD.size + len(content)] = content
-        _HEAD.pack_into(buffer, 0, len(content), zlib.crc32(content), time.monotonic())
+        buffer[: _HEAD.size] = _HEAD.pack(len(content), zlib.crc32(content), time.monotonic())  # `pack_into` would write zeros first
 
 
 def _read(memory: SharedMemory) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ def spearman(a: Float[np.ndarray, " number"], b: Float[np.ndarray, " number"]) -
     """Correlation of ranks (ties share their mean rank); NaN when one of the two is constant."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    return float(stats.spearmanr(a, b)[0])
+    return float(np.asarray(stats.spearmanr(a, b))[0])
 
 
 RIDGE = 1e-3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robo_dream.embodiment import ActionSpec, ArmState, Observation
+from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ArmError, ContractError, DataError, SafetyStopError
 from robo_dream.recording.record import GoalRecord, read_run
 from robo_dream.recording.writer import RunWriter
@@ -15,6 +15,7 @@ from robo_dream.runtime.arms import guard_of
 from robo_dream.safety.collision import CollisionCheck
 from robo_dream.safety.guard import Guard
 from robo_dream.safety.limits import Clearance, SafetyLimits
+from robo_dream.testing.troubles import DistortedArm
 from sim.tabletop.arm import collision_check
 
 from .benches import Bench, bench
@@ -64,7 +65,7 @@ class Session:
         self._speeds = np.minimum(scene.arm.limits.joint_speed, bench.max_speed / self.limits.speed_factor)
         self.wire_speed = self.limits.speed_factor * self._speeds
         self.collision: CollisionCheck = collision_check(self._scene, self.limits.clearance)
-        self.driver = Distorted(bench.driver)
+        self.driver = DistortedArm(bench.driver)
         goal = GoalRecord({}, np.zeros(1, np.float32), None, None)
         self.writer = RunWriter(folder, {"task": "fault campaign"}, goal, write=_write, queue_size=4096, max_wait=60.0)
         self.arm = SteppedGuard(self.driver, self._guard, COMMAND_DT, self.clock, self.writer.on_event)
@@ -137,34 +138,6 @@ class Session:
         return self.driver.action_spec.control_dt
 
 
-class Distorted:
-    """A driver whose states a fault may falsify before the guard sees them."""
-
-    def __init__(self, driver) -> None:
-        self._driver = driver
-        self.change: Callable[[ArmState], ArmState] = lambda state: state
-
-    @property
-    def action_spec(self) -> ActionSpec:
-        return self._driver.action_spec
-
-    def __enter__(self) -> "Distorted":
-        self._driver.__enter__()
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self._driver.__exit__(*exc)
-
-    def state(self) -> ArmState:
-        return self.change(self._driver.state())
-
-    def send(self, action: np.ndarray) -> np.ndarray:
-        return self._driver.send(action)
-
-    def stop(self) -> None:
-        self._driver.stop()
-
-
 @contextmanager
 def session(driver: str, rng: np.random.Generator, folder: Path) -> Iterator[Session]:
     """Not yet entered."""
@@ -173,7 +146,7 @@ def session(driver: str, rng: np.random.Generator, folder: Path) -> Iterator[Ses
 
 
 def finish(run: Session, outcome: Outcome, began: float, stated: float | None, needs: tuple[str, ...] = ()) -> Outcome:
-    """Closes the record and judges: `needs` are the kinds of events of which one must be in the record."""
+    """Closes the record and looks at it: `needs` are the kinds of events of which one must be in the record."""
     run.writer.close()
     witness = run.witness
     assert witness is not None

@@ -1,55 +1,31 @@
 """What goes wrong above the guard: planner, cameras, operator and program, while the whole loop drives an arm by tool moves."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from robo_dream.control.asynchronous import Decide, DelayedWorker
 from robo_dream.control.cartesian import CartesianArm
 from robo_dream.control.decision import Decided
 from robo_dream.control.episode import Bench, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
 from robo_dream.control.policies import PlannerPolicy
-from robo_dream.embodiment import Frame, Intrinsics, Observation
+from robo_dream.embodiment import Frame
 from robo_dream.errors import ArmError, RoboDreamError
-from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
+from robo_dream.imagination import Goal, Plan, PlanStatus
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.testing.point_mass import PointMassModel
+from robo_dream.testing.troubles import CrashError, TroubledCamera, TroubledPlanner, TroubledWorker, Troubles, troubled_steps
 
-from .lockstep import Beat
 from .runs import AFTER, COMMAND_DT, Outcome, Session, finish, session
 
 SEARCH = PolicyGuidedConfig(num_samples=16, num_iterations=1, num_elites=4, num_proposals=4, horizon=3)
 CAMERAS = ("front", "side")
 _TICK = 0.02  # s between two commands of the slowest driver
 _STEPS = 28  # control steps of an episode
-
-
-class Crash(Exception):
-    """What a planner's own code may raise."""
-
-
-@dataclass
-class Troubles:
-    """What goes wrong from the moment `begins` on; the hooks of an episode ask it. `began` is when it first showed (s)."""
-
-    begins: float
-    clock: Beat
-    plan: Callable[[Plan], Plan] | None = None
-    frame: Callable[[Frame, str], Frame] | None = None
-    step: Callable[[], None] | None = None
-    thought: Callable[[], Decided | None] | None = None
-    began: float | None = None
-
-    def strike(self) -> bool:
-        if self.clock.now() < self.begins:
-            return False
-        self.began = self.clock.now() if self.began is None else self.began
-        return True
 
 
 @dataclass(frozen=True)
@@ -60,61 +36,8 @@ class Case:
     fault: str
     make: Callable[[Session, Troubles], None]
     detection: float = 0.0
-    overlaps: bool = False
+    is_asynchronous: bool = False
     ends_by: tuple[type[BaseException], ...] = ()
-
-
-@dataclass
-class Planner:
-    """Guarded search with few samples, and its troubles."""
-
-    inner: PolicyGuidedPlanner
-    troubles: Troubles
-    name: str = "troubled"
-
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        plan = self.inner.plan(belief, goal, seeds, previous, deadline)
-        return self.troubles.plan(plan) if self.troubles.plan is not None and self.troubles.strike() else plan
-
-
-@dataclass
-class Camera:
-    """Grey pictures on time."""
-
-    name: str
-    clock: Beat
-    troubles: Troubles
-    number: int = 0
-    intrinsics: Intrinsics = field(default_factory=lambda: Intrinsics(4, 4, 4.0, 4.0, 2.0, 2.0))
-    world_from_camera: np.ndarray = field(default_factory=lambda: np.eye(4))
-
-    def __enter__(self) -> "Camera":
-        return self
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def read(self) -> Frame:
-        self.number += 1
-        frame = Frame(self.clock.now(), np.full((4, 4, 3), 128, np.uint8), self.number)
-        return self.troubles.frame(frame, self.name) if self.troubles.frame is not None and self.troubles.strike() else frame
-
-
-class PlannerWorker(DelayedWorker):
-    """Answers after 0.3 s, and its troubles."""
-
-    def __init__(self, clock: Beat, troubles: Troubles) -> None:
-        super().__init__(clock, 0.3)
-        self._troubles = troubles
-        self._is_bad = False
-
-    def start(self, decide: Decide) -> None:
-        super().start(decide)
-        self._is_bad = self._troubles.thought is not None and self._troubles.strike()
-
-    def result(self) -> Decided | None:
-        if self._is_bad and self._troubles.thought is not None:
-            return self._troubles.thought()
-        return super().result()
 
 
 def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
@@ -122,7 +45,7 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
     outcome = Outcome(case.promise, case.fault, driver, seed)
     with session(driver, rng, folder) as run:
         world = run.bench.plant.world
-        config = LoopConfig(max_steps=_STEPS, asynchronous=case.overlaps, limits=run.limits)
+        config = LoopConfig(max_steps=_STEPS, asynchronous=case.is_asynchronous, limits=run.limits)
         stated = case.detection + 2 * COMMAND_DT + 2 * _TICK + 2 * run.bench.read_time + run.brake + run.settle
         began, end, ended = run.clock.now(), "", False
         try:
@@ -135,11 +58,13 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
                 planner = PolicyGuidedPlanner(model, PoseCost(model, PoseCostConfig(object_pos=0, tool_pos=1)), SEARCH)
                 goal = torch.tensor([[*(arm.state().tool_pos + rng.uniform(-0.15, 0.15, 3)), 0.0, 0.0, 0.0, 0.0, 0.0]])
                 try:
-                    bench = Bench(arm, [Camera(name, clock, troubles) for name in CAMERAS], clock)
+                    bench = Bench(arm, [TroubledCamera(name, clock, troubles) for name in CAMERAS], clock)
                     policy = PlannerPolicy(
-                        model, Planner(planner, troubles), Goal(goal.float()), seed, clock.now, PlannerWorker(clock, troubles)
+                        model, TroubledPlanner(planner, troubles), Goal(goal.float()), seed, clock.now, TroubledWorker(clock, 0.3, troubles)
                     )
-                    episode = run_episode(bench, policy, config, Hooks(run.writer.on_decision, _steps(run, troubles)))
+                    episode = run_episode(
+                        bench, policy, config, Hooks(run.writer.on_decision, troubled_steps(run.writer.on_step, troubles))
+                    )
                     end = f"{episode.end.value}: {'; '.join(episode.reasons)}"
                     run.writer.finish(episode.last, {"end": episode.end.value, "reasons": list(episode.reasons)})
                 except (*case.ends_by, RoboDreamError) as error:
@@ -151,18 +76,9 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
         outcome = finish(run, outcome, began, stated)
         if troubles.began is None:
             outcome.record = f"the fault never struck: {end}"
-        elif not ended and not end.startswith(("SAFETY", "BUDGET" if case.overlaps else "SAFETY")):
+        elif not ended and not end.startswith(("SAFETY", "BUDGET" if case.is_asynchronous else "SAFETY")):
             outcome.record = outcome.record or f"the episode ended by {end!r}"
         return outcome
-
-
-def _steps(run: Session, troubles: Troubles) -> Callable[[Observation, np.ndarray, np.ndarray], None]:
-    def on_step(before: Observation, sent: np.ndarray, applied: np.ndarray) -> None:
-        run.writer.on_step(before, sent, applied)
-        if troubles.step is not None and troubles.strike():
-            troubles.step()
-
-    return on_step
 
 
 def cases() -> list[Case]:
@@ -171,10 +87,10 @@ def cases() -> list[Case]:
     late = LoopConfig().limits.max_late_steps * COMMAND_DT
     return [
         Case("stops when the planner is late", "late again and again", _late, 0.1),
-        Case("stops when the planner is late", "blocked for 2 s", _blocked, 0.1, ends_by=(Crash,)),
-        Case("stops when the planner is late", "late while moving", _late_thought, 0.5 + late, overlaps=True),
-        Case("stops when the program fails", "planner raises", _raises, ends_by=(Crash,)),
-        Case("stops when the program fails", "planner's thread raises", _thread_raises, 0.6, overlaps=True, ends_by=(Crash,)),
+        Case("stops when the planner is late", "blocked for 2 s", _blocked, 0.1, ends_by=(CrashError,)),
+        Case("stops when the planner is late", "late while moving", _late_result, 0.5 + late, is_asynchronous=True),
+        Case("stops when the program fails", "planner raises", _raises, ends_by=(CrashError,)),
+        Case("stops when the program fails", "planner's thread raises", _thread_raises, 0.6, is_asynchronous=True, ends_by=(CrashError,)),
         Case("stops when the program fails", "Ctrl-C", _interrupt(KeyboardInterrupt), ends_by=(KeyboardInterrupt,)),
         Case("stops when the program fails", "SIGTERM", _interrupt(SystemExit), ends_by=(SystemExit,)),
         Case(unplanned, "UNSURE", _status(PlanStatus.UNSURE)),
@@ -188,7 +104,7 @@ def cases() -> list[Case]:
         Case("no new plan from bad pictures", "stamped by another clock", _other_clock),
         Case("no new plan from bad pictures", "camera fails", _camera_fails, ends_by=(OSError,)),
         Case("emergency stop", "key", _key),
-        Case("emergency stop", "key while the planner is blocked", _key_while_blocked, ends_by=(Crash,)),
+        Case("emergency stop", "key while the planner is blocked", _key_while_blocked, ends_by=(CrashError,)),
     ]
 
 
@@ -203,27 +119,27 @@ def _late(run: Session, troubles: Troubles) -> None:
 def _blocked(run: Session, troubles: Troubles) -> None:
     def plan(made: Plan) -> Plan:
         troubles.clock.sleep_until(troubles.clock.now() + 2.0)
-        raise Crash("it never came back")
+        raise CrashError("it never came back")
 
     troubles.plan = plan
 
 
-def _late_thought(run: Session, troubles: Troubles) -> None:
-    troubles.thought = lambda: None
+def _late_result(run: Session, troubles: Troubles) -> None:
+    troubles.result = lambda: None
 
 
 def _raises(run: Session, troubles: Troubles) -> None:
     def plan(made: Plan) -> Plan:
-        raise Crash("a mistake in a planner")
+        raise CrashError("a mistake in a planner")
 
     troubles.plan = plan
 
 
 def _thread_raises(run: Session, troubles: Troubles) -> None:
-    def thought() -> Decided | None:
-        raise Crash("a mistake in a planner's thread")
+    def result() -> Decided | None:
+        raise CrashError("a mistake in a planner's thread")
 
-    troubles.thought = thought
+    troubles.result = result
 
 
 def _interrupt(kind: type[BaseException]) -> Callable[[Session, Troubles], None]:
@@ -282,7 +198,7 @@ def _key(run: Session, troubles: Troubles) -> None:
         troubles.strike()
         run.arm.emergency_stop("emergency key b'e'")
 
-    troubles.clock.plan(troubles.begins + run.rng.uniform(0.001, 0.1), press)
+    run.beat.plan(troubles.begins + run.rng.uniform(0.001, 0.1), press)
 
 
 def _key_while_blocked(run: Session, troubles: Troubles) -> None:
@@ -292,8 +208,8 @@ def _key_while_blocked(run: Session, troubles: Troubles) -> None:
         run.arm.emergency_stop("emergency key b' '")
 
     def plan(made: Plan) -> Plan:
-        troubles.clock.plan(troubles.clock.now() + run.rng.uniform(0.001, 0.05), press)
+        run.beat.plan(troubles.clock.now() + run.rng.uniform(0.001, 0.05), press)
         troubles.clock.sleep_until(troubles.clock.now() + 1.0)
-        raise Crash("it never came back")
+        raise CrashError("it never came back")
 
     troubles.plan = plan
