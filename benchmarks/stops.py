@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from guard_latency import PLANNERS, StampingArm, burn
 from results_file import write_figures
-from robo_dream.runtime.connected import StartPose, go_to_start
 
 from robo_dream.calibration.moves import go
 from robo_dream.embodiment import WallClock
 from robo_dream.errors import RoboDreamError
+from robo_dream.runtime.connect import go_to_start
+from robo_dream.runtime.run import StartPose
 from robo_dream.safety.guard import Guard, MotionLimits
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits

@@ -19,7 +19,7 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime import compose
+from robo_dream.runtime import compose, replay
 from robo_dream.runtime.evaluate import EvaluateConfig
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.planner import PlanningConfig
@@ -165,3 +165,15 @@ def test_diff_says_where_two_records_part(record: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main.main(["diff", str(record), str(other)]) == 1
     assert "they part at control step 5\n  because of the seed: it is 1 against 99" in capsys.readouterr().out
+
+
+def test_a_notebook_makes_decisions_again_asks_and_exports_without_the_command_line(record: Path, tmp_path: Path) -> None:
+    run = replay.open_run(record.parent)
+    done: list[tuple[int, int]] = []
+    found = replay.recompute(run, on_progress=lambda *counted: done.append(counted))
+    assert found.same and all(one.exact for one in found.comparisons) and done == [(1, 3), (2, 3), (3, 3)]
+    assert len(replay.recompute(run, 7).comparisons) == 1
+    asked = replay.what_if(run, 7, ["seed=11"], out=tmp_path / "both.png")
+    assert asked.found.changes == ("seed=11",) and asked.picture.is_file() and "what if seed=11" in asked.text
+    page = replay.export_html(run, tmp_path / "run.html")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
