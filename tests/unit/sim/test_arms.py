@@ -129,7 +129,7 @@ def test_a_menagerie_name_without_the_package_says_what_to_install(monkeypatch):
 
 
 def test_the_ur5e_without_ogbench_says_what_to_install():
-    code = "import sys; sys.modules['ogbench'] = None\nfrom sim.arms import ur5e\nur5e.build()"
+    code = "import sys; sys.modules['ogbench'] = None\nfrom sim.tabletop.arms import ur5e\nur5e.build()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError" in done.stderr and "pip install 'robo-dream[ogbench]'" in done.stderr
 
