@@ -36,7 +36,7 @@ class GroundTruth:
     @property
     def lies_flat(self) -> bool:
         """On the table, on one of its faces within 5 degrees."""
-        return abs(self.clearance) < 0.01 and float(self._up.max()) > np.cos(np.deg2rad(5))
+        return bool(abs(self.clearance) < 0.01 and self._up.max() > np.cos(np.deg2rad(5)))
 
     @property
     def _up(self) -> Float[np.ndarray, "3"]:

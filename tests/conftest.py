@@ -1,4 +1,4 @@
-"""The test run checks every annotated shape and type of robo_dream while it runs."""
+"""The test run checks every annotated shape and type of robo_dream, sim and hardware while it runs."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported; there is no screen
 os.environ.setdefault("LP_NUM_THREADS", "0")
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="robo-dream-tests-")  # locks of arms: another run of the tests has other arms
-install_import_hook("robo_dream", "beartype_with_tower.check")
+install_import_hook(("robo_dream", "sim", "hardware"), "beartype_with_tower.check")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402

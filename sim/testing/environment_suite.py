@@ -6,7 +6,6 @@ class TestMine(EnvironmentSuite):
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -27,9 +26,10 @@ class EnvironmentSuite(ABC):
     def make(self) -> Environment: ...
 
     @pytest.fixture(scope="class")
-    def world(self) -> Iterator[Environment]:
-        with self.make() as world:
-            yield world
+    def world(self, request: pytest.FixtureRequest) -> Environment:
+        world = self.make()
+        request.addfinalizer(lambda: world.__exit__(None, None, None))  # no generator: checking of shapes would hide that it is one
+        return world.__enter__()
 
     def settle(self, world: Environment) -> None:
         """Called before what is seen is compared with what is seen in a restored state. Nothing is done: a step leaves all as it should be.
