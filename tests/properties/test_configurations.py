@@ -128,7 +128,7 @@ def test_a_file_is_used_as_it_is_written_or_refused_in_one_sentence(
 
 def test_a_value_given_in_python_is_kept_or_refused_in_one_sentence() -> None:
     wrongly_kept = []
-    for cls in all_configurations():
+    for cls in (cls for cls in all_configurations() if hasattr(cls, "__pydantic_validator__")):
         others = required(cls)
         for name in names(cls):
             for value in HOSTILE:
