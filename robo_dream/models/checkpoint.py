@@ -171,7 +171,7 @@ def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
     """Those of the header, or of the JSON file beside it; none where neither has any."""
     if "planning" in header:
         return _settings_in(header, str(path))
-    beside = path.with_suffix(".json")
+    beside = packaged(path).with_suffix(".json")
     if not beside.is_file():
         return Settings()
     hint = "make it again with the release that wrote it, or move it away: the checkpoint can be used without"

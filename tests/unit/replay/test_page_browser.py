@@ -53,7 +53,7 @@ def write_odd_run(root: Path) -> None:
     for step in range(50):
         if step % 5 == 0:
             record = decision(step)
-            record = replace(record, actions=record.candidates[2].clone(), status=PlanStatus.UNSURE if step == 20 else PlanStatus.OK)
+            record = replace(record, actions=record.candidates[2].copy(), status=PlanStatus.UNSURE if step == 20 else PlanStatus.OK)
             writer.on_decision(record)
         sent = action(step) + 1
         writer.on_step(observation(step), sent, 0 * sent if step == 31 else sent)

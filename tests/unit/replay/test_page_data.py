@@ -284,7 +284,7 @@ def told_in(root: Path, **about: object) -> None:
 
 def test_what_an_action_is_says_the_run_and_not_how_many_numbers_it_has(tmp_path: Path) -> None:
     writer, sent = new_writer(tmp_path), np.full(5, 0.5, np.float32)
-    writer.on_decision(replace(decision(0), candidates=torch.ones(SAMPLES, BLOCK * HORIZON, 5)))
+    writer.on_decision(replace(decision(0), candidates=np.ones((SAMPLES, BLOCK * HORIZON, 5), np.float32)))
     writer.on_step(behind(0, ahead=0.05), sent, sent * [0, 1, 1, 1, 1])  # of a tool move, its lag would explain it
     writer.flush()
     joints = ActionSpec.joint_targets(("pan", "lift", "elbow", "wrist"), [-1] * 4, [1] * 4, 0.1)
