@@ -1,4 +1,5 @@
-# make demo: set up and watch the arm plan.  make test: set up and test.  make check: style, types, imports.  make setup: only set up.
+# make demo: set up and watch the arm plan.  make test: set up and test.  make check: style, types, imports.  make docs: the pages, in site/.
+# make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -10,28 +11,44 @@ PYTHON ?= python3
 # a GPU: make demo PIP_ARGS="--extra-index-url ..."
 PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt $(PIP_ARGS)
+# What the tests of other people's worlds, of the replay page, of exports and of MJX need beside the development tools; metaworld stands apart.
+TESTED_EXTRAS := dev,docs,gym,ogbench,metaworld,pusht,mjx,rerun,page-tests
 TEST_ARGS ?=
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
 
 export MUJOCO_GL ?= egl
 export LP_NUM_THREADS ?= 0
 
-.PHONY: demo setup test check clean system system-dev
+.PHONY: demo setup setup-all test check docs tables clean system system-dev
 
 demo: $(VENV)/.runtime
 	@$(BIN)/robo-dream plan --config configs/plan/demo.yaml
 
 setup: $(VENV)/.dev
 
+setup-all: $(VENV)/.all
+
+# Tests that keep real time run after the others, alone: beside them they would be late. A part without a test (exit code 5) is no failure.
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@several=0; alone=0; \
+	$(PYTEST) -m "not realtime and not slow and not gpu" -n $(WORKERS) --dist loadfile $(TEST_ARGS) || several=$$?; \
+	$(PYTEST) -m "realtime and not slow and not gpu" $(TEST_ARGS) || alone=$$?; \
+	if [ $$several -eq 5 ]; then exit $$alone; elif [ $$several -ne 0 ] || [ $$alone -eq 5 ]; then exit $$several; else exit $$alone; fi
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache
 
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+tables: $(VENV)/.runtime
+	@$(BIN)/python benchmarks/tables.py
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 # Stamps: each is older than nothing it depends on, so an unchanged tree installs nothing again.
 $(VENV)/.runtime: pyproject.toml configs/constraints.txt | system
@@ -44,6 +61,17 @@ $(VENV)/.dev: $(VENV)/.runtime | system-dev
 	@echo "Installing the development tools into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@echo "Installing what builds the pages into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	@echo "Installing the extras that tests use into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[$(TESTED_EXTRAS)]'
+	@$(PIP_INSTALL) --no-deps metaworld
+	@touch $@ $(VENV)/.docs
 
 # Debian's packages, only those that are missing; nothing here on another system. The last is pyrealsense2's.
 system: LIBRARIES := libEGL.so.1=libegl1 libGL.so.1=libgl1

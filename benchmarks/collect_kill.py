@@ -1,4 +1,4 @@
-"""Kills `robo-dream collect` with SIGKILL at random truths and checks that no finished episode is ever lost.
+"""Kills `robo-dream collect` with SIGKILL at random moments and checks that no finished episode is ever lost.
 
     python benchmarks/collect_kill.py --kills 20
 

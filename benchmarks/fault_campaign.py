@@ -17,11 +17,11 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for tests.campaign: what sees both worlds and ships with neither
 
-from campaign.benches import KINDS
-from campaign.runs import Outcome
-from campaign.shots import arm_shots, missing, planner_shots, table
+from tests.campaign.benches import KINDS
+from tests.campaign.runs import Outcome
+from tests.campaign.shots import arm_shots, missing, planner_shots, table
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
             print(f"{driver} is left out: {missing(driver)} is not installed")
             continue
         if args.real:
-            from campaign.real_time import CLIENTS, run_real
+            from tests.campaign.real_time import CLIENTS, run_real
 
             if driver in CLIENTS:
                 outcomes += run_real(driver, args.real, args.seed)

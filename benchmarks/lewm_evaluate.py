@@ -12,7 +12,7 @@ and the picture of the moment, and answers with actions; it knows of no state, n
 iterations, 30 elites, 5 imagined steps of 5 actions, initial spread 1 and cost are their scripts/plan/config at 0.1.1. What is not:
 
 - Replanning after every block of 5 actions instead of after 5 blocks, because it is the better of the two wherever it was measured
-  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a method of its own.
+  (field.md), with their warm start from the rest of the last plan; `--execute-blocks 5` is theirs, in a row of its own.
 - Pairs, judge and world are ours: theirs start anywhere in training episodes, solved pairs included.
 - Actions are searched in units of the training actions' spread, without limits, as theirs are; what comes out is clipped to the world's.
 - Pictures are normalised and scaled to the model's size by their own transforms. At 0.1.1 the policy sees one frame at a decision: its
@@ -73,7 +73,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """What a process needs to attempt pairs."""
 
     python: Path
@@ -89,11 +89,11 @@ class Wanted:
 class Worker:
     """The world is here; what decides is in the other environment, and is told pictures alone."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted, self.world = wanted, build_environment(wanted.world)
-        search = [f"--{name.replace('_', '-')}={value}" for name, value in vars(wanted.search).items()]
-        more = [f"--threads={wanted.threads}", f"--device={wanted.device}", *(["--compile"] if wanted.compiled else [])]
-        self.lewm = Side(wanted.python, "lewm_plan_side.py", f"--checkpoint={wanted.checkpoint}", *search, *more)
+    def __init__(self, request: Request) -> None:
+        self.request, self.world = request, build_environment(request.world)
+        search = [f"--{name.replace('_', '-')}={value}" for name, value in vars(request.search).items()]
+        more = [f"--threads={request.threads}", f"--device={request.device}", *(["--compile"] if request.compiled else [])]
+        self.lewm = Side(request.python, "lewm_plan_side.py", f"--checkpoint={request.checkpoint}", *search, *more)
 
     def close(self) -> None:
         self.lewm.__exit__()
@@ -127,36 +127,36 @@ def _encoded(picture: UInt8[np.ndarray, "height width 3"]) -> str:
     return base64.b64encode(np.ascontiguousarray(picture).tobytes()).decode()
 
 
-def settings_hash(wanted: Wanted, task: str, seed: int) -> str:
+def settings_hash(request: Request, task: str, seed: int) -> str:
     """What decides the outcomes besides the pair."""
     decides: dict[str, Any] = {
-        "method": wanted.search.method, "seed": seed, "manifest": wanted.manifests[task].sha256, "world": config.dump(wanted.world),
-        "search": vars(wanted.search), "checkpoint": hashlib.sha256(wanted.checkpoint.read_bytes()).hexdigest(),
+        "method": request.search.method, "seed": seed, "manifest": request.manifests[task].sha256, "world": config.dump(request.world),
+        "search": vars(request.search), "checkpoint": hashlib.sha256(request.checkpoint.read_bytes()).hexdigest(),
     }  # fmt: skip
-    if wanted.compiled:
+    if request.compiled:
         decides["compiled"] = True
     return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def start(wanted: Wanted) -> None:
+def start(request: Request) -> None:
     """Prepares this process."""
-    _WORKER[:] = [Worker(wanted)]
+    _WORKER[:] = [Worker(request)]
 
 
 def attempt(job: Job) -> Result:
     worker = _WORKER[0]
-    return attempt_pair(worker.world, worker.lewm, worker.wanted.manifests[job.task], job)
+    return attempt_pair(worker.world, worker.lewm, worker.request.manifests[job.task], job)
 
 
-def attempts(wanted: Wanted, jobs: Sequence[Job], workers: int) -> Iterator[Result]:
+def attempts(request: Request, jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     if not jobs:
         return
     if workers == 1:
-        start(wanted)
+        start(request)
         with closing(_WORKER[0]):
             yield from map(attempt, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(workers, start, (wanted,)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, start, (request,)) as pool:
         yield from pool.imap_unordered(attempt, jobs)
 
 
@@ -196,7 +196,7 @@ def main() -> None:
     left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
-        for result in attempts(wanted, left, args.workers):
+        for result in attempts(request, left, args.workers):
             file.add(result)
             bar.update()
     results = sorted(file.results.values(), key=lambda result: (args.tasks.index(result.task), result.key))

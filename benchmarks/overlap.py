@@ -13,7 +13,9 @@ import numpy as np
 
 from robo_dream import config
 from robo_dream.control.asynchronous import DelayedWorker
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.episode import Bench, Hooks, LoopConfig
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.models.checkpoint import read_info
@@ -71,12 +73,13 @@ def attempt_pair(
         return attempt.progress.strict_step is not None
 
     budget = manifest.budget(pair)
-    if overlap:
+    if asynchronous:
         loop = LoopConfig(max_steps=budget + round(seconds / 0.1), asynchronous=True, limits=limits)  # the first plan is waited for
         worker = DelayedWorker(clock, seconds)
     else:
         loop, worker, planner = LoopConfig(max_steps=budget, limits=limits), None, SlowPlanner(planner, clock, seconds)
-    run_episode(devices.arm, devices.cameras, clock, model, planner, goal, loop, pair, is_done=held, worker=worker)
+    bench = Bench(devices.arm, devices.cameras, clock)
+    run_episode(bench, PlannerPolicy(model, planner, goal, pair, worker=worker), loop, Hooks(is_done=held))
     held(None)
     return attempt.progress.moderate_step is not None, attempt.progress.strict_step is not None, solved[0] if solved else np.nan
 
@@ -96,12 +99,13 @@ def main() -> None:
     with build_environment(wanted.world) as world:
         for task in args.tasks:
             planning = planning_for(info, task, wanted.planning, wanted.by_task)
-            for overlap in (False, True):
+            for asynchronous in (False, True):
                 found = np.array(
-                    [attempt_pair(world, model, wanted, planning, task, pair, args.seconds, overlap) for pair in range(args.pairs)], float
+                    [attempt_pair(world, model, wanted, planning, task, pair, args.seconds, asynchronous) for pair in range(args.pairs)],
+                    float,
                 )
                 moderate, strict = 100 * found[:, 0].mean(), 100 * found[:, 1].mean()
-                name = "thinks while moving" if overlap else "stops to think"
+                name = "thinks while moving" if asynchronous else "stops to think"
                 took = np.nanmedian(found[:, 2])
                 print(f"| {task} | {name} | {args.seconds} | {args.pairs} | {moderate:.0f} | {strict:.0f} | {took:.1f} |", flush=True)
 

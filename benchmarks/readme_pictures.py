@@ -20,6 +20,14 @@ def frames_of(path: Path, width: int) -> list[Image.Image]:
     return [image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS) for image in images]
 
 
+def beside(images: list[Image.Image]) -> Image.Image:
+    """One picture of all: what has few pixels in one of them, such as the box, then gets its shades of the palette too."""
+    joined = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)))
+    for n, image in enumerate(images):
+        joined.paste(image, (n * image.width, 0))
+    return joined
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, nargs="+")
@@ -29,7 +37,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=8.0)
     args = parser.parse_args()
     images = [image for path in args.videos for image in frames_of(path, args.width)]
-    palette = images[len(images) // 2].quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette = beside(images[:: max(1, len(images) // 12)]).quantize(192, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     args.out.mkdir(parents=True, exist_ok=True)
     first.save(args.out / "demo.gif", save_all=True, append_images=rest, duration=round(1000 / args.fps), loop=0, optimize=True)

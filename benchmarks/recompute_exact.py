@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from robo_dream import config
+from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.kinds import PLANNER_CONFIGS
-from robo_dream.planning.record import record_of
-from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import RunRecord, find_record, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
 from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.made_with import made_with
 
 KINDS = ("policy_guided", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "policy_alone")
 SMALLER = {"cem": {"num_samples": 100, "num_iterations": 4}, "mppi": {"num_samples": 128}, "gradient": {"num_iterations": 5}}
@@ -45,7 +45,7 @@ def record(run: RunRecord, kind: str, num_decisions: int, root: Path) -> float:
         "made_with": made_with(model.device),
     }  # fmt: skip
     goal, previous, num_cut, typical = Goal(torch.tensor(run.goal.latent)[None]), None, 0, 0.1
-    with RunWriter(root, about, goal, {}, max_wait=60.0) as writer:
+    with RunWriter(root, about, goal_record(goal, {}), max_wait=60.0) as writer:
         for number in range(num_decisions):
             observation = run.steps[number % len(run.steps)].observation
             belief = model.believe([[observation]])
@@ -53,7 +53,7 @@ def record(run: RunRecord, kind: str, num_decisions: int, root: Path) -> float:
             plan = planner.plan(belief, goal, [1000 + number], previous, start + typical / 2 if number % 3 == 2 else None)
             if number % 3 == 0:
                 typical = time.monotonic() - start
-            writer.on_decision(record_of(plan, 0, number, observation.time, belief, goal, previous))
+            writer.on_decision(decision_of(plan, 0, number, observation.time, belief, goal, previous))
             writer.on_step(observation, np.zeros(model.action_spec.size, np.float32), np.zeros(model.action_spec.size, np.float32))
             num_cut += bool(plan.trace.late_readings)
             previous = plan

@@ -18,25 +18,25 @@ import numpy as np
 import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
-from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
-from robo_dream.recording.record import read_run
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import GoalRecord, read_run
 from robo_dream.recording.writer import RunWriter
 
 BLOCK, HORIZON, CHANNELS, SIDE, ELITES, TERMS = 5, 5, 256, 64, 12, ("distance", "pose", "disagreement")
 CAMERAS = ("front", "side")
 
 
-def made_up_decision(step: int, candidates: int) -> ImaginationRecord:
-    draw = torch.Generator().manual_seed(step)
-    actions = torch.randn(candidates, BLOCK * HORIZON, 5, generator=draw)
-    latents = torch.randn(candidates, HORIZON, CHANNELS, generator=draw)
-    totals = torch.rand(candidates, generator=draw)
-    return ImaginationRecord(
-        step=step, time=0.1 * step, planner="policy_guided", seed=step, status=PlanStatus.OK, actions=actions[0], latents=latents[0],
+def made_up_decision(step: int, candidates: int) -> Decision:
+    rng = np.random.default_rng(step)
+    actions = rng.standard_normal((candidates, BLOCK * HORIZON, 5), np.float32)
+    latents = rng.standard_normal((candidates, HORIZON, CHANNELS), np.float32)
+    totals = rng.random(candidates, np.float32)
+    return Decision(
+        step=step, time=0.1 * step, planner="policy_guided", seed=step, status="OK", actions=actions[0], latents=latents[0],
         belief=latents[0, 0], goal=latents[1, 0], candidates=actions, candidate_latents=latents,
-        terms={name: torch.rand(candidates, HORIZON, generator=draw) for name in TERMS}, totals=totals,
-        origins=torch.zeros(candidates, dtype=torch.int64), origin_names=("noise",), best_by_iteration=totals[:3],
-        disagreement=torch.rand(candidates, HORIZON, generator=draw), seconds={"total": 0.1}, total=0.5,
+        terms={name: rng.random((candidates, HORIZON), np.float32) for name in TERMS}, totals=totals,
+        origins=np.zeros(candidates, np.int64), origin_names=("noise",), best_by_iteration=totals[:3],
+        disagreement=rng.random((candidates, HORIZON), np.float32), seconds={"total": 0.1}, total=0.5,
         elites=totals.argsort()[:ELITES], previous=actions[1], previous_elites=actions[:ELITES],
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ def main() -> None:
     shutil.rmtree(args.out, ignore_errors=True)
     handing, own, alone, writers = [], [], [], 0.0
     action = np.zeros(5, np.float32)
-    with RunWriter(args.out, {"task": "none"}, Goal(torch.zeros(1, CHANNELS)), {}, max_wait=60.0) as writer:
+    with RunWriter(args.out, {"task": "none"}, GoalRecord({}, np.zeros(CHANNELS, np.float32), None, None), max_wait=60.0) as writer:
         for number in range(args.decisions):
             record = made_up_decision(number, args.candidates)
             seen = [made_up_observation(BLOCK * number + i) for i in range(BLOCK)]

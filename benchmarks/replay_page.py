@@ -22,9 +22,10 @@ import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import MissingExtraError
-from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import GoalRecord
 from robo_dream.recording.writer import RunWriter
 from robo_dream.viewer.dreams import ModelDreams
 from robo_dream.viewer.export import html_page
@@ -45,27 +46,30 @@ def made_up_model() -> LatentVideoModel:
 def write_run(root: Path, model: LatentVideoModel, num_decisions: int, num_samples: int) -> None:
     rng, channels = np.random.default_rng(0), model.spec.config.latent
     pictures = {name: rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for name in model.cameras}
-    writer = RunWriter(root, {"task": "push", "seed": 0, "goal": "made up"}, Goal(torch.zeros(1, channels)), pictures, max_wait=60.0)
+    goal = GoalRecord(pictures, np.zeros(channels, np.float32), None, None)
+    writer = RunWriter(root, {"task": "push", "seed": 0, "goal": "made up"}, goal, max_wait=60.0)
     for number in range(num_decisions):
-        futures = torch.randn(num_samples, HORIZON, channels)
-        totals = torch.rand(num_samples)
+        futures = rng.standard_normal((num_samples, HORIZON, channels), np.float32)
+        totals = rng.random(num_samples, np.float32)
         best = int(totals.argmin())
-        candidates = 0.02 * torch.randn(num_samples, BLOCK * HORIZON, 5)
+        candidates = np.float32(0.02) * rng.standard_normal((num_samples, BLOCK * HORIZON, 5), np.float32)
+        scores = (num_samples, HORIZON)
         writer.on_decision(
-            ImaginationRecord(
+            Decision(
                 step=BLOCK * number, time=0.1 * BLOCK * number, planner="policy_guided", seed=number,
-                status=PlanStatus.UNSURE if number % 97 == 50 else PlanStatus.OK, actions=candidates[best], latents=futures[best],
-                belief=torch.randn(channels), goal=torch.zeros(channels), candidates=candidates, candidate_latents=futures,
-                terms={name: torch.rand(num_samples, HORIZON) for name in ("pose.object_pos", "pose.tool_pos", "disagreement")},
-                totals=totals, origins=torch.arange(num_samples) % 3, origin_names=("noise", "policy", "previous"),
-                best_by_iteration=torch.rand(3), disagreement=torch.rand(num_samples, HORIZON), seconds={"imagine": 0.03, "total": 0.1},
+                status="UNSURE" if number % 97 == 50 else "OK", actions=candidates[best], latents=futures[best],
+                belief=rng.standard_normal(channels, np.float32), goal=goal.latent, candidates=candidates, candidate_latents=futures,
+                terms={name: rng.random(scores, np.float32) for name in ("pose.object_pos", "pose.tool_pos", "disagreement")},
+                totals=totals, origins=np.arange(num_samples) % 3, origin_names=("noise", "policy", "previous"),
+                best_by_iteration=rng.random(3, np.float32), disagreement=rng.random(scores, np.float32),
+                seconds={"imagine": 0.03, "total": 0.1},
             )
         )  # fmt: skip
         for step in range(BLOCK * number, BLOCK * (number + 1)):
             frames = {name: Frame(0.1 * step, np.roll(image, step, 1), step) for name, image in pictures.items()}
             zeros = np.zeros(6)
             arm = ArmState(0.1 * step, zeros, zeros, zeros[:3], np.array([0.0, 1, 0, 0]), 0.0, 0.0, zeros[:3], 0.0, 0.0, None)
-            action = candidates[best, step % BLOCK].numpy()
+            action = candidates[best, step % BLOCK]
             writer.on_step(Observation(0.1 * step, frames, arm), action, action)
     writer.finish(Observation(0.1 * BLOCK * num_decisions, frames, arm), {"moderate": False, "reasons": []})
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Goal, Plan, Proposer
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.icem import IcemConfig
+from robo_dream.planning.kinds import planner_of
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.testing.detour import (
@@ -48,7 +49,7 @@ SCALE, OVERSAMPLED = 2050, 3  # px a metre, drawn this much larger and shrunk
 
 def plan_of(search: Search, belief: Belief, goal: Goal, seeds: Sequence[int], proposed: bool) -> Plan:
     proposers: tuple[Proposer, ...] = (TwoWays(MODEL),) if proposed else ()
-    return build_planner(search, MODEL, DetourCost(MODEL), proposers).plan(belief, goal, seeds)
+    return planner_of(search, MODEL, DetourCost(MODEL), proposers).plan(belief, goal, seeds)
 
 
 def table(num_seeds: int) -> str:

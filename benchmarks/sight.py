@@ -16,11 +16,11 @@ import torch
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.cli.train import TrainConfig
 from robo_dream.data.cache import FrameCache, load_cache
 from robo_dream.models.encoder import to_float
 from robo_dream.models.heads import objects
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Split, frame_index, known, model_spec, pictures, pose_labels
 from robo_dream.training.latents import encode_frames, measure_scale

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=10, help="pairs that are planned for together")
     parser.add_argument("--episodes", type=int, default=25, help="of each scene")
     args = parser.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     measure_exploits(args) if args.part == "exploits" else measure_calibration(args)
 
 

@@ -23,10 +23,10 @@ import numpy as np
 from scripted_arms import attempt_of
 
 from robo_dream import config
-from robo_dream.cli.run import RunConfig
 from robo_dream.evaluation.intervals import wilson
 from robo_dream.recording.events import append_line
 from robo_dream.recording.record import read_run
+from robo_dream.runtime.run import RunConfig
 from sim.tabletop.world import World
 
 ROOT = Path(__file__).parents[1]

@@ -1,3 +1,3 @@
 """robo_dream: a robotic manipulation planner that works by imagination."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

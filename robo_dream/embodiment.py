@@ -270,6 +270,15 @@ class RobotArm(Protocol):
 
 
 @runtime_checkable
+class LastResort(Protocol):
+    """A driver that can stop its arm without ever having been entered, when the process of the one that was is gone."""
+
+    def last_resort(self) -> str:
+        """A sentence that says what acted and whether the arm confirmed it; raises `ArmError` when nothing is known to have acted."""
+        ...
+
+
+@runtime_checkable
 class Camera(Protocol):
     """A camera. Use it as a context manager."""
 

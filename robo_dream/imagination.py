@@ -1,4 +1,4 @@
-"""What imagining is: belief, imagination, goal, plan, record, and the protocols of model, proposer, cost and planner.
+"""What imagining is: belief, imagination, goal, plan, and the protocols of model, proposer, cost and planner.
 
 Axes: `batch` planning problems, `sample` candidates, `horizon` imagined steps, `time` control steps (`horizon` times the
 model's action block), `iteration` search iterations. Actions are in the physical units of the model's `ActionSpec`.
@@ -6,7 +6,6 @@ model's action block), `iteration` search iterations. Actions are in the physica
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec, Observation
+from robo_dream.status import PlanStatus
 
 
 @dataclass(frozen=True)
@@ -68,27 +68,6 @@ class Goal:
     tool_pos: Float[Tensor, "batch 3"] | None = None
 
 
-class PlanStatus(StrEnum):
-    """Why a plan is what it is. Everything but OK means: do not start new motion on it without thought."""
-
-    OK = "OK"
-    OUT_OF_TIME = "OUT_OF_TIME"  # best of what was scored before the deadline
-    NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # every candidate's cost was NaN or infinite
-    UNSURE = "UNSURE"  # the model does not know the futures of this plan, or does not see where the arm is
-
-    @property
-    def sentence(self) -> str:
-        return _SENTENCES[self]
-
-
-_SENTENCES = {
-    PlanStatus.OK: "The search ran to its end.",
-    PlanStatus.OUT_OF_TIME: "The deadline passed; this is the best candidate scored until then.",
-    PlanStatus.NO_FINITE_ROLLOUT: "No candidate had a finite cost; the arm should hold. Check the goal, the checkpoint and the frames.",
-    PlanStatus.UNSURE: "The model knows too little of where this plan leads, or of what it sees; the arm should hold or move carefully.",
-}
-
-
 @dataclass(frozen=True)
 class SearchTrace:
     """What the search looked at in its last iteration, and how it got there: enough to draw or question a decision.
@@ -122,43 +101,6 @@ class Plan:
     seeds: tuple[int, ...]
     trace: SearchTrace
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
-
-
-@dataclass(frozen=True)
-class ImaginationRecord:
-    """One decision as it is kept: of a single problem, without the batch axis, on the CPU.
-
-    With the model, cost and settings of its run it can be made again exactly: `previous` and `previous_elites` are the actions that
-    warm-started it (None: nothing did), as the planner got them; `late_readings` is where a deadline cut it.
-    """
-
-    step: int  # control step at which the decision was made
-    time: float  # monotonic seconds of the observation
-    planner: str
-    seed: int
-    status: PlanStatus
-    actions: Float[Tensor, "time action"]
-    latents: Float[Tensor, "horizon channel"]
-    belief: Float[Tensor, " channel"]
-    goal: Float[Tensor, " channel"]
-    candidates: Float[Tensor, "sample time action"]
-    candidate_latents: Float[Tensor, "sample horizon channel"]
-    terms: Mapping[str, Float[Tensor, "sample horizon"]]
-    totals: Float[Tensor, " sample"]
-    origins: Int[Tensor, " sample"]
-    origin_names: tuple[str, ...]
-    best_by_iteration: Float[Tensor, " iteration"]
-    disagreement: Float[Tensor, "sample horizon"]
-    seconds: Mapping[str, float]
-    modes: Int[Tensor, " sample"] | None = None  # see `SearchTrace.modes`
-    total: float | None = None  # of the chosen plan
-    elites: Int[Tensor, " elite"] | None = None  # indices of candidates, best first
-    goal_object_pos: Float[Tensor, "object 3"] | None = None  # metres, where it was given outright
-    goal_tool_pos: Float[Tensor, "3"] | None = None
-    previous: Float[Tensor, "time action"] | None = None
-    previous_elites: Float[Tensor, "elite time action"] | None = None
-    late_readings: tuple[int, ...] = ()  # see `SearchTrace.late_readings`
-    unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
 
 
 @runtime_checkable
@@ -197,7 +139,7 @@ class Proposals:
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Suggests action sequences worth imagining, within the action limits."""
+    """Proposes action sequences worth imagining, within the action limits."""
 
     @property
     def name(self) -> str: ...
@@ -215,7 +157,7 @@ class StepCosts:
 
 @runtime_checkable
 class Cost(Protocol):
-    """Judges imagined futures. A value that is not finite is passed on as it is; the planner counts it."""
+    """Scores imagined futures. A value that is not finite is passed on as it is; the planner counts it."""
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts: ...
 
@@ -233,6 +175,6 @@ class Planner(Protocol):
 
 
 def finite_or_inf(costs: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Bool[Tensor, "*batch"]]:
-    """`costs` with +inf where they are not finite, and the mask of those places."""
+    """`costs` with +inf where they are not finite, and the mask of where that was."""
     bad = ~torch.isfinite(costs)
     return torch.where(bad, torch.full_like(costs, torch.inf), costs), bad

@@ -38,6 +38,8 @@ OLD_VALUES: Mapping[str, str] = {  # of a planner's `kind`, and of what is measu
     "nothing": "zero_action",
     "inverse": "policy_alone",
     "physics": "oracle_dynamics",
+    "fp32": "float32",
+    "bf16": "bfloat16",
 }
 OLD_WEIGHTS: Mapping[str, str] = {"inverse.": "policy.", "adjacent_inverse.": "inverse_dynamics."}  # how names of weights begin
 STREAMS: Mapping[str, str] = {"policy_guided": "guarded", "policy_alone": "direct", "zero_action": "do_nothing"}

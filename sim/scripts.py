@@ -3,18 +3,23 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, repeat
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
+from pydantic import Field
 
 from robo_dream.data.episode import Episode
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
+from robo_dream.schema import Fraction, Share, Unit, configuration
 from sim.environment import Environment, observation_of
 
 RANDOM = "random"  # what every world can be played by
 STRAYS = 3, 25  # control steps that an interruption takes, drawn from this range
 _KEPT = 0.7  # of a random move from one control step to the next
+
+
+Steps = Annotated[int, Field(ge=1, le=100_000), Unit("control steps")]
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Play(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@configuration
 class ScriptConfig:
     """How data is made. `mix` weighs scripts by name, and `random`, a whole episode each; noise is a fraction of the action limits.
 
@@ -59,26 +64,20 @@ class ScriptConfig:
     the script begins anew from there.
     """
 
-    num_steps: int = 150
-    mix: Mapping[str, float] = field(default_factory=lambda: {RANDOM: 1.0})
-    noisy_fraction: float = 0.5  # of scripted episodes carry action noise
-    max_noise: float = 0.3
-    interruptions: float = 0.0  # of a scripted episode, how many on average
-    picture_every: int = 1  # control steps from one new picture to the next: drawing is what takes time, and training looks once a block
+    num_steps: Annotated[int, Field(ge=2, le=100_000), Unit("control steps")] = 150
+    mix: Mapping[str, Share] = field(default_factory=lambda: {RANDOM: 1.0})
+    noisy_fraction: Fraction = 0.5  # of scripted episodes carry action noise
+    max_noise: Fraction = 0.3
+    interruptions: Annotated[float, Field(ge=0)] = 0.0  # of a scripted episode, how many on average
+    picture_every: Steps = 1  # control steps between new pictures: drawing takes time, and training looks once a block
 
     def __post_init__(self) -> None:
-        if self.picture_every < 1:
-            raise ConfigError(f"ScriptConfig.picture_every is {self.picture_every} control steps; allowed is 1 or more")
-        if self.num_steps < 2:
-            raise ConfigError(f"ScriptConfig.num_steps is {self.num_steps}; allowed is 2 or more")
-        if not 0 <= self.noisy_fraction <= 1 or not 0 <= self.max_noise <= 1:
-            raise ConfigError(f"noisy_fraction is {self.noisy_fraction} and max_noise {self.max_noise}; both are fractions, from 0 to 1")
-        if not 0 <= self.interruptions <= self.num_steps / STRAYS[1]:
+        if self.interruptions > self.num_steps / STRAYS[1]:
             raise ConfigError(
                 f"ScriptConfig.interruptions is {self.interruptions}; in {self.num_steps} steps there is room for 0 to "
                 f"{self.num_steps / STRAYS[1]:g}"
             )
-        if min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
+        if sum(self.mix.values()) <= 0:
             raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0")
 
     def skills(self, environment: Environment) -> tuple[str, ...]:

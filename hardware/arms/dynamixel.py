@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
 
 from hardware.arms.sdk_line import Packet, SdkLine, Servo, check_limits, little_endian, unsigned
 from hardware.arms.servo_arm import TICKS, BusError, BusReading, ServoArm, ServoArmConfig
 from robo_dream.errors import ArmError, ConfigError
+from robo_dream.schema import Unit, configuration
 
 MODELS = {  # model number: name, of those with 4,096 ticks a turn and one control table
     1190: "XL330-M077", 1200: "XL330-M288", 1060: "XL430-W250", 1090: "2XL430-W250", 1080: "XC430-W240", 1070: "XC430-W150",
@@ -25,7 +27,7 @@ _WATCHDOG_UNIT = 0.02  # s
 _ALARMS = {1: "a wrong voltage", 4: "overheating", 8: "a failed encoder", 16: "an electric shock", 32: "overload"}
 
 
-@dataclass(frozen=True)
+@configuration
 class DynamixelConfig(ServoArmConfig):
     """An arm of X servos in position mode.
 
@@ -33,7 +35,7 @@ class DynamixelConfig(ServoArmConfig):
     computer dies. It must be longer than any pause between readings; afterwards the arm has to be connected again.
     """
 
-    watchdog: float = 0.5  # s
+    watchdog: Annotated[float, Field(ge=0, le=2.54), Unit("s")] = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +45,8 @@ class DynamixelConfig(ServoArmConfig):
 
 class DynamixelArm(ServoArm):
     """The arm of `config`; see `ServoArm`."""
+
+    kind = "dynamixel"
 
     def __init__(self, config: DynamixelConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(f"Dynamixel arm on {config.port}", config, DynamixelLine(config, clock), clock)

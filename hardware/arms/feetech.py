@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
 
 from hardware.arms.sdk_line import Packet, SdkLine, Servo, check_limits, little_endian, unsigned
 from hardware.arms.servo_arm import TICKS, BusReading, ServoArm, ServoArmConfig
-from robo_dream.errors import ArmError, ConfigError
+from robo_dream.errors import ArmError
+from robo_dream.schema import configuration
 
 MODEL_NUMBER = 777  # STS3215
 _MODEL, _LIMITS, _GAINS, _MODE = 3, 9, 21, 33  # registers of Feetech's STS memory table
@@ -18,7 +20,7 @@ _BLOCK = _STATUS - _TORQUE + 1  # bytes
 _ALARMS = ("a wrong voltage", "a failed angle sensor", "overheating", "overcurrent", "a wrong angle", "overload")
 
 
-@dataclass(frozen=True)
+@configuration
 class FeetechConfig(ServoArmConfig):
     """An arm of STS3215 servos.
 
@@ -26,20 +28,16 @@ class FeetechConfig(ServoArmConfig):
     not in the servos' permanent memory. `acceleration` is in 100 ticks/s^2, 0 for as fast as it can.
     """
 
-    gain_p: int = 16
-    gain_d: int = 32
-    gain_i: int = 0
-    acceleration: int = 254
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("gain_p", "gain_d", "gain_i", "acceleration"):
-            if not 0 <= getattr(self, name) <= 254:
-                raise ConfigError(f"{name} is {getattr(self, name)}; a Feetech servo takes 0 to 254")
+    gain_p: Annotated[int, Field(ge=0, le=254)] = 16
+    gain_d: Annotated[int, Field(ge=0, le=254)] = 32
+    gain_i: Annotated[int, Field(ge=0, le=254)] = 0
+    acceleration: Annotated[int, Field(ge=0, le=254)] = 254
 
 
 class FeetechArm(ServoArm):
     """The arm of `config`; see `ServoArm`."""
+
+    kind = "so101"
 
     def __init__(self, config: FeetechConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(f"Feetech arm on {config.port}", config, FeetechLine(config, clock), clock)

@@ -11,17 +11,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 
 JOINTS = tuple(f"joint{i}" for i in range(1, 8))
 _PORT = 1337  # of the Franka control interface
@@ -32,25 +33,21 @@ _MAX_SPEED = 2.62  # rad/s, the slowest of its joints
 _WIDTH = 0.08  # m of the open hand
 
 
-@dataclass(frozen=True)
+@configuration
 class FrankaConfig:
     """Where the arm is and how it follows. `dynamics` is the part of its speed, acceleration and jerk limits that is used."""
 
     host: str = ""  # its address
     kind: Literal["franka"] = "franka"
     gripper: Literal["none", "franka"] = "franka"
-    control_dt: float = 0.02  # s
-    max_speed: float = 1.0  # rad/s
-    dynamics: float = 0.2
-    max_age: float = 0.05  # s
+    control_dt: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.02
+    max_speed: Annotated[float, Field(gt=0, le=_MAX_SPEED), Unit("rad/s")] = 1.0
+    dynamics: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.2
+    max_age: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.05
     joint_low: tuple[float, ...] = _LOW
     joint_high: tuple[float, ...] = _HIGH
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_speed <= _MAX_SPEED:
-            raise ConfigError(f"FrankaConfig.max_speed is {self.max_speed} rad/s; allowed is just over 0 to {_MAX_SPEED}")
-        if not 0 < self.dynamics <= 1:
-            raise ConfigError(f"FrankaConfig.dynamics is {self.dynamics}; allowed is just over 0 to 1")
         low, high = np.array(self.joint_low), np.array(self.joint_high)
         if low.shape != (7,) or high.shape != (7,) or not (low < high).all():
             raise ConfigError(f"joint_low {self.joint_low} and joint_high {self.joint_high} must be seven pairs")
@@ -77,9 +74,11 @@ class FrankaArm(StoppedOnLeaving):
         config = self._config
         if importlib.util.find_spec("franky") is None:
             raise MissingExtraError("Franka arms need franky-control, which is not installed; run `pip install 'robo-dream[franka]'`")
+        self._take(f"Franka {config.host}")
         try:
             socket.create_connection((config.host, _PORT), _CONNECT_TIMEOUT).close()
         except OSError as error:
+            self._release()
             raise ArmError(
                 f"{self._name}: port {_PORT} does not answer ({error}); unlock the joints and activate FCI in Desk, check the address"
             ) from error
@@ -102,9 +101,11 @@ class FrankaArm(StoppedOnLeaving):
             self._rest()
         except franky.Exception as error:
             self._disconnect()
+            self._release()
             raise ArmError(f"{self._name}: {error}; look at Desk") from error
         except ArmError:
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -143,6 +144,10 @@ class FrankaArm(StoppedOnLeaving):
                 self._streaming = False
                 self._move(self._franky.JointStopMotion())
                 self._rest()
+
+    def last_resort(self) -> str:
+        """Nothing can be told to it from here; its controller does it."""
+        raise ArmError(f"{self._name} takes no second connection; its controller stops it by itself when 20 packets (20 ms) are lost")
 
     def _move(self, motion: Any) -> None:
         try:

@@ -3,15 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
+from robo_dream.schema import Name, Unit, Words, configuration
 
 _JUMP = 0.1, 8.0  # rad, and rad/s from the observation before: no such arm moves faster
 _ASTRAY = 0.5  # rad beside the way to its target, where no joint comes by itself however long nobody looked
@@ -37,18 +38,25 @@ class LeRobotRobot(Protocol):
     def send_action(self, action: dict[str, float]) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True)
+Angle = Annotated[float, Field(ge=-100, le=100), Unit("rad")]
+
+
+@configuration
 class LeRobotJoint:
     """A joint as LeRobot names it, its range in radians, what the robot says at 0 rad (in its own unit) and its sense."""
 
-    name: str
-    low: float
-    high: float
+    name: Name
+    low: Angle
+    high: Angle
     zero: float = 0.0
-    sign: int = 1
+    sign: Literal[-1, 1] = 1
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(f"joint {self.name}: low is {self.low} rad and high {self.high} rad; low must be the smaller one")
 
 
-@dataclass(frozen=True)
+@configuration
 class LeRobotConfig:
     """How the numbers of a LeRobot robot are meant.
 
@@ -56,27 +64,18 @@ class LeRobotConfig:
     `opened` and `closed` at its ends. LeRobot lets go of an arm when it disconnects; `torque_off_on_exit` declares that pose one of rest.
     """
 
-    joints: tuple[LeRobotJoint, ...]
+    joints: Annotated[tuple[LeRobotJoint, ...], Field(min_length=1), Words("the joints from base to tool, at least one")]
     gripper: str = "gripper"
     opened: float = 100.0
     closed: float = 0.0
     unit: Literal["degrees", "percent"] = "degrees"
-    control_dt: float = 0.02  # s
-    max_read_time: float = 0.2  # s that an observation may take, pictures included, before it is too old
+    control_dt: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.02
+    max_read_time: Annotated[float, Field(gt=0, le=10), Unit("s")] = 0.2  # s for an observation, pictures included
     torque_off_on_exit: bool = False
 
     def __post_init__(self) -> None:
-        if not self.joints:
-            raise ConfigError("the arm has no joints; list them from base to tool")
-        if self.unit not in ("degrees", "percent"):
-            raise ConfigError(f"unit is {self.unit!r}; allowed are 'degrees' and 'percent'")
-        for joint in self.joints:
-            if not (joint.low < joint.high and joint.sign in (-1, 1)):
-                raise ConfigError(f"{joint} needs low < high (rad) and a sign of 1 or -1")
         if self.opened == self.closed:
             raise ConfigError(f"opened and closed are both {self.opened}; give what the gripper says at its two ends")
-        if not (self.control_dt > 0 and self.max_read_time > 0):
-            raise ConfigError(f"control_dt is {self.control_dt} s and max_read_time {self.max_read_time} s; both must be positive")
 
 
 class LeRobotArm(StoppedOnLeaving):
@@ -165,6 +164,9 @@ class LeRobotArm(StoppedOnLeaving):
                 self._target = np.clip(here, self.action_spec.low, self.action_spec.high)
             self._send(self._target)
             self._stopped = True
+
+    def last_resort(self) -> str:
+        raise ArmError(f"{self._robot} can only be told to stop by the process that connected it")
 
     def _observe(self) -> tuple[float, np.ndarray]:
         """When, and where; asked twice at most. The lock is held."""

@@ -7,14 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 
+from hardware.arms.arm_lock import port_identity
 from hardware.arms.stopped import StoppedOnLeaving
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError
 from robo_dream.safety.limits import rest_reasons
+from robo_dream.schema import Name, Unit, Words, configuration
 
 TICKS = 4096  # a turn of the servos that are driven here
 _TICKS_PER_RADIAN = TICKS / (2 * math.pi)
@@ -25,20 +29,18 @@ _ARRIVED = 0.1  # s by which a servo comes later than its speed says
 _FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it was last told to be, whatever it says
 
 
-@dataclass(frozen=True)
+@configuration
 class JointServo:
     """A joint's servo: its number on the bus, its position in ticks at 0 rad, its sense, and the joint's range in radians."""
 
-    name: str
-    id: int
-    low: float
-    high: float
+    name: Name
+    id: Annotated[int, Field(ge=0, le=252)]
+    low: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
+    high: Annotated[float, Field(ge=-100, le=100), Unit("rad")]
     zero: int = TICKS // 2
-    sign: int = 1
+    sign: Literal[-1, 1] = 1
 
     def __post_init__(self) -> None:
-        if self.sign not in (-1, 1):
-            raise ConfigError(f"joint {self.name}: sign is {self.sign}; give 1, or -1 where the servo turns against the joint")
         if not self.low < self.high:
             raise ConfigError(f"joint {self.name}: low is {self.low} rad and high {self.high} rad; low must be the smaller one")
         _check_range(self)
@@ -49,14 +51,14 @@ class JointServo:
         return self.sign * _TICKS_PER_RADIAN
 
 
-@dataclass(frozen=True)
+@configuration
 class GripperServo:
     """The gripper's servo: its number on the bus and its positions in ticks when open and when closed."""
 
-    id: int
+    id: Annotated[int, Field(ge=0, le=252)]
     opened: int
     closed: int
-    name: str = "gripper"
+    name: Name = "gripper"
 
     def __post_init__(self) -> None:
         if self.opened == self.closed:
@@ -81,7 +83,7 @@ class GripperServo:
         return 1.0
 
 
-@dataclass(frozen=True)
+@configuration
 class ServoArmConfig:
     """An arm on a bus. `port` is the bus adapter's device, `joints` go from base to tool.
 
@@ -90,29 +92,25 @@ class ServoArmConfig:
     """
 
     port: str
-    joints: tuple[JointServo, ...]
+    joints: Annotated[tuple[JointServo, ...], Field(min_length=1), Words("the servos from base to tool, at least one")]
     gripper: GripperServo
-    baud: int = 1_000_000
-    control_dt: float = 0.02  # s
-    reply_timeout: float = 0.008  # s; twice it is less than a period
-    max_speed: float = 3.0  # rad/s
+    baud: Annotated[int, Field(ge=9600, le=10_000_000)] = 1_000_000
+    control_dt: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.02
+    reply_timeout: Annotated[float, Field(gt=0, le=0.5), Unit("s")] = 0.008  # s; twice it is less than a period
+    max_speed: Annotated[float, Field(gt=0, le=10), Unit("rad/s")] = 3.0
     rest_pose: tuple[float, ...] | None = None
-    rest_tolerance: float = 0.05  # rad
+    rest_tolerance: Annotated[float, Field(ge=0, le=0.5), Unit("rad")] = 0.05
 
     def __post_init__(self) -> None:
         ids = [servo.id for servo in (*self.joints, self.gripper)]
-        if len(set(ids)) != len(ids) or not all(0 <= number <= 252 for number in ids):
+        if len(set(ids)) != len(ids):
             raise ConfigError(f"servo numbers are {ids}; each servo needs its own, from 0 to 252")
-        if not self.joints:
-            raise ConfigError("the arm has no joints; list its servos from base to tool in `joints`")
-        if not 0 < 2 * self.reply_timeout <= self.control_dt:
+        if 2 * self.reply_timeout > self.control_dt:
             raise ConfigError(
                 f"reply_timeout is {self.reply_timeout} s with control_dt {self.control_dt} s; a reading and its repetition must fit"
             )
         if self.rest_pose is not None and len(self.rest_pose) != len(self.joints):
             raise ConfigError(f"rest_pose has {len(self.rest_pose)} angles; this arm has {len(self.joints)} joints")
-        if not 0 < self.max_speed <= 10:
-            raise ConfigError(f"max_speed is {self.max_speed} rad/s; allowed is just over 0 to 10")
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,8 @@ class ServoArm(StoppedOnLeaving):
     may `stop` at any time: it waits for one exchange at most.
     """
 
+    kind = "servo arm"
+
     def __init__(self, name: str, config: ServoArmConfig, line: ServoLine, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._config = config
@@ -181,13 +181,15 @@ class ServoArm(StoppedOnLeaving):
 
     def __enter__(self) -> "ServoArm":
         self._last = self._goal = None
-        self._line.open()
-        self._entered = True
+        self._take(port_identity(self.kind, self._config.port))
         try:
+            self._line.open()
+            self._entered = True
             self._take_hold()
         except BaseException:
             self._entered = False
             self._line.close()
+            self._release()
             raise
         return self
 
@@ -217,6 +219,21 @@ class ServoArm(StoppedOnLeaving):
                 goal = self._here()
             self._twice_now(lambda: self._write(goal))
             self._stopped = True
+
+    def last_resort(self) -> str:
+        """By opening the bus anew, which a process that was killed no longer holds: every servo is told to hold where it stands."""
+        with self._line_alone():
+            return f"the bus on {self._config.port} was opened anew and every servo told to hold where it stood; they confirmed it"
+
+    @contextmanager
+    def _line_alone(self) -> Iterator[None]:
+        """Entered, and left without another word to the servos: they hold."""
+        self.__enter__()
+        try:
+            yield
+        finally:
+            self._disconnect()
+            self._release()
 
     def _rests(self) -> bool:
         """Whether it stands where it may be let go of."""

@@ -10,12 +10,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
+from hardware.arms.arm_lock import address_identity
 from hardware.arms.plausible import Plausible
 from hardware.arms.robotiq import RobotiqGripper
 from hardware.arms.stopped import StoppedOnLeaving
@@ -23,6 +24,7 @@ from hardware.arms.ur_dashboard import ask
 from hardware.arms.ur_process import UrProcess, UrReading
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 _RUNNING = 7  # robot mode
@@ -38,7 +40,7 @@ _CONNECT_TIMEOUT, _STOP_TIMEOUT, _CALL_TIMEOUT, _DASHBOARD_TIMEOUT = 15.0, 0.3, 
 _LONGEST_STEP = 0.1  # s; a caller that was away for longer gets no larger step than this
 
 
-@dataclass(frozen=True)
+@configuration
 class UrConfig:
     """Where the arm is and how it follows. `model` and `serial` are checked on connecting; an empty one is not.
 
@@ -51,36 +53,32 @@ class UrConfig:
     model: str = "UR5"
     serial: str = ""
     gripper: Literal["none", "robotiq"] = "none"
-    gripper_speed: int = 255
-    gripper_force: int = 50
+    gripper_speed: Annotated[int, Field(ge=0, le=255)] = 255
+    gripper_force: Annotated[int, Field(ge=0, le=255)] = 50
     activate_gripper: bool = False
-    control_dt: float = 0.02  # s
-    rate: float = 500.0  # Hz at which the controller tells its joints; 125 on a slow computer
-    max_speed: float = 1.0  # rad/s
-    deceleration: float = 4.0  # m/s^2 of the tool, in a stop
-    lookahead: float = 0.1  # s
-    gain: float = 300.0
-    watchdog: float = 10.0  # Hz
-    max_age: float = 0.05  # s of the newest joint reading
+    control_dt: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.02
+    rate: Annotated[float, Field(ge=1, le=500), Unit("Hz")] = 500.0  # Hz at which the controller tells its joints; 125 on a slow computer
+    max_speed: Annotated[float, Field(gt=0, le=_MAX_SPEED), Unit("rad/s")] = 1.0
+    deceleration: Annotated[float, Field(gt=0, le=100), Unit("m/s^2")] = 4.0  # m/s^2 of the tool, in a stop
+    lookahead: Annotated[float, Field(ge=0.03, le=0.2), Unit("s")] = 0.1
+    gain: Annotated[float, Field(ge=100, le=2000)] = 300.0
+    watchdog: Annotated[float, Field(ge=1, le=500), Unit("Hz")] = 10.0
+    max_age: Annotated[float, Field(gt=0, le=1), Unit("s")] = 0.05  # s of the newest joint reading
     joint_low: tuple[float, ...] = (-_TURN, -_TURN, -math.pi, -_TURN, -_TURN, -_TURN)
     joint_high: tuple[float, ...] = (_TURN, _TURN, math.pi, _TURN, _TURN, _TURN)
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_speed <= _MAX_SPEED:
-            raise ConfigError(f"UrConfig.max_speed is {self.max_speed} rad/s; allowed is just over 0 to {_MAX_SPEED}")
-        if not (0.03 <= self.lookahead <= 0.2 and 100 <= self.gain <= 2000):
-            raise ConfigError(f"servoj lookahead {self.lookahead} s and gain {self.gain}; allowed are 0.03 to 0.2 s and 100 to 2000")
         if 2 * self.max_speed / self.lookahead > _MAX_ACCELERATION:
             raise ConfigError(
                 f"max_speed {self.max_speed} rad/s with lookahead {self.lookahead} s may need "
                 f"{2 * self.max_speed / self.lookahead:.0f} rad/s^2; the controller allows {_MAX_ACCELERATION}. "
                 "Move slower or look further ahead"
             )
-        if not (self.watchdog >= 1 and self.watchdog * self.control_dt <= 0.5):
+        if self.watchdog * self.control_dt > 0.5:
             raise ConfigError(
                 f"watchdog is {self.watchdog} Hz with a command each {self.control_dt} s; allowed is 1 Hz to half of the commands a second"
             )
-        if not 1 <= self.rate <= 500 or not 2 / self.rate <= self.max_age:
+        if 2 / self.rate > self.max_age:
             raise ConfigError(
                 f"rate {self.rate} Hz with max_age {self.max_age} s; the rate is 1 to 500 Hz and two readings must fit in the age"
             )
@@ -110,11 +108,12 @@ class UrArm(StoppedOnLeaving):
         config = self._config
         if importlib.util.find_spec("rtde_control") is None:
             raise MissingExtraError("Universal Robots arms need ur-rtde, which is not installed; run `pip install 'robo-dream[ur]'`")
-        self._check_controller()
+        self._take(address_identity("UR", self._check_controller(), config.host))
         self._latched, self._streaming = "", False
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.1 * _MAX_SPEED)
-        process = UrProcess(self._name)
+        process: UrProcess | None = None
         try:
+            process = UrProcess(self._name)
             process.call("connecting", "receive", config.host, config.rate, timeout=_CONNECT_TIMEOUT)
             if not process.call("uploading the program", "control", config.host, config.rate, config.watchdog, timeout=_CONNECT_TIMEOUT):
                 raise ArmError(f"{self._name}: the controller refused its watchdog; without one the arm is not moved")
@@ -127,6 +126,7 @@ class UrArm(StoppedOnLeaving):
         except BaseException:
             self._process = process
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -198,8 +198,19 @@ class UrArm(StoppedOnLeaving):
         except ArmError as error:
             self._latch(str(error))
 
-    def _check_controller(self) -> None:
-        """Asks the dashboard who is there and whether it can move; a controller that is latched is not connected to."""
+    def last_resort(self) -> str:
+        """By the dashboard, which ends the program that moves the arm. The controller's watchdog has stopped it by then, if it can."""
+        dog = f"its own watchdog stops it {1 / self._config.watchdog:.2f} s after the last target"
+        try:
+            stopped, state = ask(self._config.host, ["stop", "programState"], _DASHBOARD_TIMEOUT)
+        except ArmError as error:
+            raise ArmError(f"{error}; {dog}") from error
+        if not state.startswith("STOPPED"):
+            raise ArmError(f"{self._name} says {stopped!r} and {state!r} to a stop on its dashboard; {dog}")
+        return f"the dashboard of {self._name} ended its program, and confirmed; {dog}"
+
+    def _check_controller(self) -> str:
+        """Asks the dashboard who is there and whether it can move; a controller that is latched is not connected to. Its serial number."""
         config = self._config
         model, serial, mode, safety, remote = ask(
             config.host, ["get robot model", "get serial number", "robotmode", "safetystatus", "is in remote control"], _DASHBOARD_TIMEOUT
@@ -215,6 +226,7 @@ class UrArm(StoppedOnLeaving):
             raise ArmError(f"{self._name} says {mode!r}; switch it on and release its brakes on the teach pendant")
         if remote == "false":
             raise ArmError(f"{self._name} is under local control; switch it to remote control on the teach pendant")
+        return serial
 
     def _joints(self, until: float) -> UrReading:
         """The newest reading that is fresh and plausible; waits for one until `until`."""

@@ -11,18 +11,20 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
+from hardware.arms.arm_lock import address_identity
 from hardware.arms.plausible import Plausible
 from hardware.arms.polled_gripper import PolledGripper
 from hardware.arms.stopped import StoppedOnLeaving
-from hardware.arms.xarm_client import connect, identify
+from hardware.arms.xarm_client import connect, halt, identify
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ConfigError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 
 JOINTS = tuple(f"joint{i}" for i in range(1, 7))
 _TURN = 2 * math.pi
@@ -37,7 +39,7 @@ _OPENED = 850  # pulses of the gripper; closed is 0
 _MODE_TIMEOUT = 2.0  # s
 
 
-@dataclass(frozen=True)
+@configuration
 class XarmConfig:
     """Where the arm is and how it follows. `serial` is checked on connecting; an empty one is not.
 
@@ -49,26 +51,20 @@ class XarmConfig:
     kind: Literal["xarm"] = "xarm"
     serial: str = ""
     gripper: Literal["none", "xarm"] = "xarm"
-    gripper_speed: int = 3000  # pulses a second
-    control_dt: float = 0.01  # s
-    max_speed: float = 1.0  # rad/s
-    reply_timeout: float = 0.05  # s
+    gripper_speed: Annotated[int, Field(ge=1, le=5_000)] = 3000  # pulses a second
+    control_dt: Annotated[float, Field(ge=0.004, le=0.1), Unit("s")] = 0.01
+    max_speed: Annotated[float, Field(gt=0, le=_MAX_SPEED), Unit("rad/s")] = 1.0
+    reply_timeout: Annotated[float, Field(ge=0.005, le=2), Unit("s")] = 0.05
     joint_low: tuple[float, ...] = (-_TURN, -2.042, -3.822, -_TURN, -1.692, -_TURN)
     joint_high: tuple[float, ...] = (_TURN, 2.0245, 0.1745, _TURN, math.pi, _TURN)
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_speed <= _MAX_SPEED:
-            raise ConfigError(f"XarmConfig.max_speed is {self.max_speed} rad/s; allowed is just over 0 to {_MAX_SPEED:.3f}")
         if self.max_speed * self.control_dt * _REACH > _MAX_STEP:
             raise ConfigError(
                 f"max_speed {self.max_speed} rad/s with control_dt {self.control_dt} s moves the tool by up to "
                 f"{1000 * self.max_speed * self.control_dt * _REACH:.0f} mm a step; the controller takes 10 mm. "
                 "Move slower or send more often"
             )
-        if not 0.004 <= self.control_dt <= 0.1:
-            raise ConfigError(f"control_dt is {self.control_dt} s; the controller takes 10 to 250 targets a second")
-        if not 0.005 <= self.reply_timeout <= 2:
-            raise ConfigError(f"reply_timeout is {self.reply_timeout} s; allowed is 0.005 to 2")
         low, high = np.array(self.joint_low), np.array(self.joint_high)
         if low.shape != (6,) or high.shape != (6,) or not (low < high).all() or max(-low.min(), high.max()) > _TURN:
             raise ConfigError(f"joint_low {self.joint_low} and joint_high {self.joint_high} must be six pairs within -2 pi to 2 pi")
@@ -99,11 +95,12 @@ class XarmArm(StoppedOnLeaving):
         serial = identify(self._name, config.host)
         if config.serial and serial != config.serial:
             raise ArmError(f"{self._name} has the serial number {serial}; the configuration says {config.serial}. Is it the right arm?")
+        self._take(address_identity("xArm", serial, config.host))
         self._latched, self._streaming = "", False
         self._stopping.clear()  # of the last leave-taking
         self._plausible = Plausible(self._name, JOINTS, low=-_TURN - 0.05, high=_TURN + 0.05, max_speed=1.3 * _MAX_SPEED)
-        self._api = connect(self._name, config.host, config.reply_timeout)
         try:
+            self._api = connect(self._name, config.host, config.reply_timeout)
             self._refuse_error()
             self._do("switching the motors on", lambda: self._api.motion_enable(True))
             self._do("choosing the servo mode", lambda: self._api.set_mode(_SERVO_MODE))
@@ -115,6 +112,7 @@ class XarmArm(StoppedOnLeaving):
             self._rest()
         except BaseException:
             self._disconnect()
+            self._release()
             raise
         return self
 
@@ -166,6 +164,11 @@ class XarmArm(StoppedOnLeaving):
                 self._rest()
             except ArmError as error:
                 self._latch(str(error))
+
+    def last_resort(self) -> str:
+        """By a second connection, without the SDK. In servo mode the arm goes no further than its last target, whoever is gone."""
+        halt(self._name, self._config.host)
+        return f"a second connection set {self._name} to its stopped state, and it confirmed"
 
     def _await_mode(self) -> None:
         """Until the controller reports the servo mode, as it does five times a second."""

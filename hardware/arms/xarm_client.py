@@ -14,6 +14,8 @@ _logger = logging.getLogger(__name__)
 PORT = 502
 _TIMEOUT = 2.0  # s
 _GET_VERSION = struct.pack(">HHHB", 1, 2, 1, 1)  # transaction, protocol, length, function
+_SET_STATE, _STOPPED = 12, 4
+_HALT = struct.pack(">HHHBB", 1, 2, 2, _SET_STATE, _STOPPED)
 
 
 def identify(arm: str, host: str) -> str:
@@ -34,6 +36,19 @@ def identify(arm: str, host: str) -> str:
     if len(words) < 4 or words[0] != "6":
         raise ArmError(f"{arm} calls itself {','.join(words)!r}; this driver moves arms of six joints")
     return words[2]
+
+
+def halt(arm: str, host: str) -> None:
+    """Sets the controller to its stopped state over a connection of its own. Raises `ArmError` when it does not confirm that."""
+    try:
+        with socket.create_connection((host, PORT), _TIMEOUT) as client:
+            client.settimeout(_TIMEOUT)
+            client.sendall(_HALT)
+            answer = client.recv(256)
+    except OSError as error:
+        raise ArmError(f"{arm}: the controller (port {PORT}) does not answer a second connection ({error})") from error
+    if len(answer) < 8 or answer[6] != _SET_STATE:
+        raise ArmError(f"{arm}: the controller answered {answer[:16].hex()} to a stop over a second connection")
 
 
 def connect(arm: str, host: str, reply_timeout: float) -> Any:

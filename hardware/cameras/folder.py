@@ -4,33 +4,30 @@ import importlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from robo_dream.embodiment import Frame, Intrinsics
 from robo_dream.errors import CameraError, ConfigError, ContractError, DataError
+from robo_dream.schema import Name, Unit, configuration
 
 _INDEX = "frames.jsonl"
 
 
-@dataclass(frozen=True)
+@configuration
 class FolderConfig:
     """A recorded folder, played at the speed of its times."""
 
     path: Path
     kind: Literal["folder"] = "folder"
-    name: str = "front"
-    speed: float = 1.0
-    lost_after: float = 1.0  # s without a new frame after which `read` raises
-
-    def __post_init__(self) -> None:
-        if not (self.speed > 0 and self.lost_after > 0):
-            raise ConfigError(f"camera {self.name!r}: speed is {self.speed}, lost_after {self.lost_after} s; allowed is anything positive")
+    name: Name = "front"
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    lost_after: Annotated[float, Field(gt=0, le=3600), Unit("s")] = 1.0  # s without a new frame after which `read` raises
 
 
 class FolderWriter:

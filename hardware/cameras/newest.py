@@ -4,41 +4,39 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.cameras.clock_sync import ClockSync
 from hardware.cameras.exposure import Exposure, ExposureSource
 from hardware.cameras.stream import ExposureVerdict, Health, Latency, StreamCheck
 from robo_dream.embodiment import Frame, Intrinsics
-from robo_dream.errors import CameraError, ConfigError, ContractError
+from robo_dream.errors import CameraError, ContractError
+from robo_dream.schema import Unit, configuration
 
 _log = logging.getLogger(__name__)
 _GRAB_TIMEOUT = 0.1  # s; how long leaving may have to wait for the thread
 _BACKOFF = 2.0  # each attempt to reconnect waits so many times as long as the one before
 
 
-@dataclass(frozen=True)
+Seconds = Annotated[float, Field(gt=0, le=600), Unit("s")]
+Delay = Annotated[float, Field(ge=0, lt=2), Unit("s")]
+Count = Annotated[int, Field(ge=0, le=1_000)]
+
+
+@configuration
 class WatchConfig:
     """When a camera counts as started, and as lost. Seconds and counts."""
 
-    warm_up_frames: int = 15  # exposures dropped after opening: half a second in which automatic exposure settles
-    start_seconds: float = 5.0  # from opening to the first frame, warm-up included
-    lost_after: float = 1.0  # without a new frame; `read` raises then. The guard holds the arm long before (0.2 s)
-    reconnects: int = 3  # attempts after a loss
-    reconnect_wait: float = 0.5  # s before the first attempt; twice as long before each next one
-    delay: float = 0.0  # s from exposure to arrival, for a camera that cannot tell; as `robo-dream calibrate latency` measured it
-
-    def __post_init__(self) -> None:
-        if self.warm_up_frames < 0 or self.reconnects < 0:
-            raise ConfigError(f"warm_up_frames is {self.warm_up_frames} and reconnects {self.reconnects}; allowed is 0 or more")
-        if not 0 <= self.delay < 2:
-            raise ConfigError(f"delay is {self.delay} s; allowed is 0 to 2 s")
-        for name in ("start_seconds", "lost_after", "reconnect_wait"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)} s; allowed is any positive number of seconds")
+    warm_up_frames: Count = 15  # exposures dropped after opening: half a second in which automatic exposure settles
+    start_seconds: Seconds = 5.0  # from opening to the first frame, warm-up included
+    lost_after: Seconds = 1.0  # without a new frame; `read` raises then. The guard holds the arm long before (0.2 s)
+    reconnects: Count = 3  # attempts after a loss
+    reconnect_wait: Seconds = 0.5  # s before the first attempt; twice as long before each next one
+    delay: Delay = 0.0  # s from exposure to arrival, for a camera that cannot tell; as `robo-dream calibrate latency` measured it
 
 
 class LiveCamera:

@@ -4,49 +4,50 @@ import importlib
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.cameras.exposure import Exposure
 from hardware.cameras.newest import LiveCamera, WatchConfig
 from robo_dream.embodiment import Intrinsics
-from robo_dream.errors import CameraError, ConfigError, MissingExtraError
+from robo_dream.errors import CameraError, MissingExtraError
+from robo_dream.schema import Name, Unit, Words, configuration
 
 _V4L2_EXPOSURE_UNIT = 1e-4  # s of V4L2_CID_EXPOSURE_ABSOLUTE
 _MANUAL, _AUTOMATIC = 1.0, 3.0  # of V4L2_CID_EXPOSURE_AUTO (3 is aperture priority, the only automatic mode of most webcams)
 
 
-@dataclass(frozen=True)
+Fourcc = Annotated[str, Field(pattern=r"^([ -~]{4})?$"), Words("four letters such as MJPG or YUYV, or nothing")]
+Degrees = Annotated[float, Field(gt=0, lt=180), Unit("degrees")]
+
+
+Focal = Annotated[float, Field(gt=0, le=1e6), Unit("px")]
+
+
+@configuration
 class OpenCVConfig:
     """A V4L2 camera by its device, or a video file. Intrinsics are told here, or guessed from its field of view."""
 
     device: str  # "/dev/video0", "/dev/v4l/by-id/..." (which stays the same when others are plugged in), or a video file
     kind: Literal["opencv"] = "opencv"
-    name: str = "front"
-    width: int = 640
-    height: int = 480
-    fps: float = 30.0
-    fourcc: str = "MJPG"  # most webcams reach 30 Hz above 640x480 with MJPG only; empty leaves it
-    exposure: float | None = None  # s; None leaves it automatic
+    name: Name = "front"
+    width: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 640
+    height: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 480
+    fps: Annotated[float, Field(gt=0, le=1000), Unit("Hz")] = 30.0
+    fourcc: Fourcc = "MJPG"  # most webcams reach 30 Hz above 640x480 with MJPG only; empty leaves it
+    exposure: Annotated[float, Field(gt=0, le=10), Unit("s")] | None = None  # s; None leaves it automatic
     gain: float | None = None
-    white_balance: float | None = None  # K; None leaves it automatic
+    white_balance: Annotated[float, Field(gt=0, le=100000), Unit("K")] | None = None  # K; None leaves it automatic
     repeat: bool = False  # a video file begins again at its end
-    fovy: float = 45.0  # degrees, from which intrinsics are guessed when `focal` is not given
-    focal: tuple[float, float] | None = None  # px
+    fovy: Degrees = 45.0  # degrees, from which intrinsics are guessed when `focal` is not given
+    focal: tuple[Focal, Focal] | None = None  # px
     centre: tuple[float, float] | None = None  # px from the picture's top left edge; None is the middle
     watch: WatchConfig = field(default_factory=WatchConfig)
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.height) < 1 or not self.fps > 0:
-            raise ConfigError(f"camera {self.name!r}: {self.width}x{self.height} at {self.fps} Hz; such as 640x480 at 30 Hz is allowed")
-        if self.fourcc and len(self.fourcc) != 4:
-            raise ConfigError(f"camera {self.name!r}: fourcc is {self.fourcc!r}; allowed are four letters such as MJPG or YUYV, or nothing")
-        if not 0 < self.fovy < 180:
-            raise ConfigError(f"camera {self.name!r}: fovy is {self.fovy} degrees; allowed is 0 to 180")
 
 
 def opencv_camera(config: OpenCVConfig, world_from_camera: Float[np.ndarray, "4 4"] | None = None) -> LiveCamera:

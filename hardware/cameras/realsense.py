@@ -2,55 +2,55 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.cameras.exposure import Domain, Exposure, Pictures
 from hardware.cameras.newest import LiveCamera, WatchConfig
 from hardware.cameras.realsense_sources import ConnectedSource, FramesetSource, RecordingSource, realsense
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import CameraError, ConfigError
+from robo_dream.schema import Name, Unit, configuration
 
 _DOMAINS: dict[str, Domain] = {"hardware_clock": "device", "system_time": "epoch", "global_time": "epoch"}
 _COLOUR_EXPOSURE_UNIT = 1e-4  # s; of colour sensors, as UVC counts it
 _STEREO_EXPOSURE_UNIT = 1e-6  # s; of stereo modules, which also give the colour of a D405
 
 
-@dataclass(frozen=True)
+@configuration
 class RealSenseConfig:
     """A connected camera. Depth, where desired, is taken at the size of colour and aligned to it."""
 
     kind: Literal["realsense"] = "realsense"
-    name: str = "front"
+    name: Name = "front"
     serial: str = ""  # as `robo-dream doctor` shows it; empty takes the only one that is connected
-    width: int = 640
-    height: int = 480
-    fps: int = 30
+    width: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 640
+    height: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 480
+    fps: Annotated[int, Field(ge=1, le=1_000), Unit("Hz")] = 30
     depth: bool = True
-    exposure: float | None = None  # s; None leaves it automatic
+    exposure: Annotated[float, Field(gt=0, le=1), Unit("s")] | None = None  # s; None leaves it automatic
     gain: float | None = None
-    white_balance: float | None = None  # K; None leaves it automatic
+    white_balance: Annotated[float, Field(gt=0, le=100000), Unit("K")] | None = None  # K; None leaves it automatic
     watch: WatchConfig = field(default_factory=WatchConfig)
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height, self.fps) < 1:
-            raise ConfigError(f"camera {self.name!r}: {self.width}x{self.height} at {self.fps} Hz; allowed is such as 640x480 at 30 Hz")
-        if self.exposure is not None and not 0 < self.exposure <= 1 / self.fps:
+        if self.exposure is not None and self.exposure > 1 / self.fps:
             raise ConfigError(f"{self.name!r}: exposure is {self.exposure} s; at {self.fps} Hz up to {1 / self.fps:.4f} s is allowed")
 
 
-@dataclass(frozen=True)
+@configuration
 class RealSenseRecordingConfig:
     """A recorded file, played at its own speed."""
 
     path: Path
     kind: Literal["realsense_recording"] = "realsense_recording"
-    name: str = "front"
-    fps: int = 30
+    name: Name = "front"
+    fps: Annotated[int, Field(ge=1, le=1_000), Unit("Hz")] = 30
     depth: bool = True
     repeat: bool = False  # begin again at its end
     watch: WatchConfig = field(default_factory=lambda: WatchConfig(warm_up_frames=0))

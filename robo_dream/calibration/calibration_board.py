@@ -3,14 +3,16 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from pydantic import Field
 
 from robo_dream.calibration.poses import pose, project, rotation
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 
 _DPI = 600
 _PAPERS = {"A4": (0.210, 0.297), "A3": (0.297, 0.420), "A2": (0.420, 0.594)}  # m
@@ -19,19 +21,17 @@ _FIRST_PIXEL = 0.5  # OpenCV counts from the centre of the first pixel, `Intrins
 _MIN_CORNERS = 6  # fewer say too little about a pose
 
 
-@dataclass(frozen=True)
+@configuration
 class BoardConfig:
     """A chess board with a marker in every white square. Sides in metres, measured on the printed sheet."""
 
-    columns: int = 7
-    rows: int = 5
-    square: float = 0.035
-    marker: float = 0.026
+    columns: Annotated[int, Field(ge=3, le=50)] = 7
+    rows: Annotated[int, Field(ge=3, le=50)] = 5
+    square: Annotated[float, Field(gt=0, le=1), Unit("m")] = 0.035
+    marker: Annotated[float, Field(gt=0, le=1), Unit("m")] = 0.026
     dictionary: str = "4X4_50"
 
     def __post_init__(self) -> None:
-        if self.columns < 3 or self.rows < 3:
-            raise ConfigError(f"a board of {self.columns}x{self.rows} squares is too small; at least 3x3")
         if not 0.4 * self.square <= self.marker <= 0.9 * self.square:
             raise ConfigError(f"marker is {self.marker} m on squares of {self.square} m; allowed is 0.4 to 0.9 of a square")
 
@@ -43,7 +43,7 @@ class BoardConfig:
 
 @dataclass(frozen=True)
 class Detection:
-    """The corners of a board that were found in one picture: their places on the board (m) and in the picture (px from its edge)."""
+    """The corners of a board that were found in one picture: their positions on the board (m) and in the picture (px from its edge)."""
 
     points: Float[np.ndarray, "corner 3"]
     pixels: Float[np.ndarray, "corner 2"]
@@ -124,11 +124,11 @@ class Board:
         matrix = np.array([[lens.fx, 0, lens.cx - _FIRST_PIXEL], [0, lens.fy, lens.cy - _FIRST_PIXEL], [0, 0, 1]])
         pixels = (detection.pixels - _FIRST_PIXEL).reshape(-1, 1, 2)
         bent = np.asarray(distortion)
-        _, turns, places, _ = cv2.solvePnPGeneric(detection.points, pixels, matrix, bent, flags=cv2.SOLVEPNP_IPPE)
+        _, turns, positions, _ = cv2.solvePnPGeneric(detection.points, pixels, matrix, bent, flags=cv2.SOLVEPNP_IPPE)
         best, smallest = np.eye(4), np.inf
-        for turn, place in zip(turns, places, strict=True):  # a flat board has two poses that look alike
-            turn, place = cv2.solvePnPRefineLM(detection.points, pixels, matrix, bent, turn, place)
-            found = pose(rotation(np.ravel(turn)), np.ravel(place))
+        for turn, position in zip(turns, positions, strict=True):  # a flat board has two poses that look alike
+            turn, position = cv2.solvePnPRefineLM(detection.points, pixels, matrix, bent, turn, position)
+            found = pose(rotation(np.ravel(turn)), np.ravel(position))
             seen = project(lens, detection.points @ found[:3, :3].T + found[:3, 3], distortion)
             error = float(np.sqrt(np.mean(np.sum((seen - detection.pixels) ** 2, axis=1))))
             if error < smallest:

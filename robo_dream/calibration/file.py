@@ -1,19 +1,21 @@
 """The calibration file: what was measured, of which arm and cameras, when and how well; and why a run should not trust it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from robo_dream.calibration.hand_eye import Mount
 from robo_dream.embodiment import Intrinsics
-from robo_dream.errors import ConfigError, DataError
+from robo_dream.errors import DataError
+from robo_dream.files import replace_file
+from robo_dream.schema import Unit, configuration
 
 _FORMAT, _VERSION = "robo_dream calibration", 1
 
@@ -72,19 +74,14 @@ class Calibration:
         return replace(self, cameras={**self.cameras, name: camera})
 
 
-@dataclass(frozen=True)
+@configuration
 class CalibrationLimits:
     """What a run accepts."""
 
-    max_age_days: float = 30.0
-    max_rms_px: float = 1.5
-    max_rms_mm: float = 5.0
-    max_zero_offset: float = 0.035  # rad (2 degrees) of a joint whose zero could be seen
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ConfigError(f"CalibrationLimits.{name} is {value}; allowed is any positive number")
+    max_age_days: Annotated[float, Field(gt=0, le=36500), Unit("days")] = 30.0
+    max_rms_px: Annotated[float, Field(gt=0, le=100), Unit("px")] = 1.5
+    max_rms_mm: Annotated[float, Field(gt=0, le=1000), Unit("mm")] = 5.0
+    max_zero_offset: Annotated[float, Field(gt=0, le=3.2), Unit("rad")] = 0.035  # rad (2 degrees) of a joint whose zero could be seen
 
 
 def now() -> str:
@@ -94,11 +91,8 @@ def now() -> str:
 
 def save(calibration: Calibration, path: Path) -> None:
     """Writes the whole file, or leaves the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     document = {"format": _FORMAT, "version": _VERSION, **asdict(calibration)}
-    unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
-    os.replace(unfinished, path)
+    replace_file(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def load(path: Path) -> Calibration:

@@ -12,7 +12,7 @@ from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ContractError
 
 _CLEARLY_BETTER = 0.5  # of the residual that is left when a joint's sign is flipped; a wrong sign leaves tens of pixels
-_PRIOR = np.deg2rad(10)  # how far a zero may be off before it is doubted; keeps what cannot be seen at 0
+_PRIOR = np.deg2rad(10)  # how far a zero may be off before it is not believed; keeps what cannot be seen at 0
 _SEEN = np.deg2rad(0.5)  # a zero that the views pin down better than this
 _OUTLIER = 2.0  # px
 

@@ -80,10 +80,6 @@ def project(
     return np.stack([lens.fx * bent_x + lens.cx, lens.fy * bent_y + lens.cy], axis=1)
 
 
-_STEP = 1e-6  # of the central differences; parameters are metres and radians
-_ITERATIONS = 60
-
-
 @dataclass(frozen=True)
 class Fit:
     """The best parameters, their standard deviations, and the residuals there, unweighted."""
@@ -96,39 +92,10 @@ class Fit:
 
 def fit(residuals: Callable[[np.ndarray], np.ndarray], start: Float[np.ndarray, " parameter"], outlier: float) -> Fit:
     """Parameters that make the `residuals` small; those beyond `outlier` count linearly, so that a few bad ones do not decide."""
-    at, damping = np.array(start, np.float64), 1e-3
-    here = residuals(at)
-    jacobian = _jacobian(residuals, at)
-    for _ in range(_ITERATIONS):
-        weight = _weights(here, outlier)
-        normal, slope = jacobian.T @ (weight[:, None] * jacobian), jacobian.T @ (weight * here)
-        step = -np.linalg.solve(normal + damping * (np.diag(np.diag(normal)) + 1e-12 * np.eye(len(at))), slope)
-        there = residuals(at + step)
-        if _cost(there, outlier) < _cost(here, outlier):
-            at, here, damping = at + step, there, max(damping / 10, 1e-12)
-            if np.abs(step).max() < 1e-10:
-                break
-            jacobian = _jacobian(residuals, at)
-        elif damping > 1e8:
-            break
-        else:
-            damping *= 10
-    weight = _weights(here, outlier)
-    freedom = max(len(here) - len(at), 1)
-    scale = float(np.sqrt(np.sum(weight * here**2) / freedom))
-    covariance = np.linalg.pinv(jacobian.T @ (weight[:, None] * jacobian)) * scale**2
-    return Fit(at, np.sqrt(np.maximum(np.diag(covariance), 0)), here, scale)
+    from scipy.optimize import least_squares  # half a second, and whoever only reads a calibration needs it not
 
-
-def _weights(residuals: np.ndarray, outlier: float) -> np.ndarray:
-    return np.minimum(1.0, outlier / np.maximum(np.abs(residuals), 1e-12))
-
-
-def _cost(residuals: np.ndarray, outlier: float) -> float:
-    size = np.abs(residuals)
-    return float(np.sum(np.where(size < outlier, size**2 / 2, outlier * (size - outlier / 2))))
-
-
-def _jacobian(residuals: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
-    columns = [(residuals(at + step) - residuals(at - step)) / (2 * _STEP) for step in _STEP * np.eye(len(at))]
-    return np.stack(columns, axis=1)
+    found = least_squares(residuals, start, "3-point", loss="huber", f_scale=outlier, x_scale="jac", ftol=1e-12, xtol=1e-12, gtol=1e-12)
+    weight = np.minimum(1.0, outlier / np.maximum(np.abs(found.fun), 1e-12))
+    scale = float(np.sqrt(np.sum(weight * found.fun**2) / max(len(found.fun) - len(found.x), 1)))
+    covariance = np.linalg.pinv(found.jac.T @ found.jac) * scale**2  # its Jacobian leaves outliers out
+    return Fit(found.x, np.sqrt(np.maximum(np.diag(covariance), 0)), found.fun, scale)

@@ -3,30 +3,29 @@
 import argparse
 import json
 import textwrap
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from robo_dream.runtime.checks.check import Check, Status
+from robo_dream.runtime.doctor import Check, Status, all_checks
 
-_MARKS = {Status.OK: "ok", Status.ABSENT: "--", Status.BROKEN: "XX"}
+_MARKS = {Status.OK: "ok", Status.ABSENT: "--", Status.FAULTY: "!!", Status.BROKEN: "XX"}
 
 _DESCRIPTION = """\
-Tries what robo_dream needs on this machine and says how to fix what does not work: Python, cores, memory, torch and its speed in
-fp32 and bf16, GPU, MuJoCo, rendering (a small scene is really drawn, in a process of its own), extras, cameras, the checkpoint."""
+Tries what robo_dream needs on this machine and says how to fix what does not work: Python, memory, the processor and its speed in fp32,
+whether bf16 is worth it, GPU, MuJoCo, rendering (a small scene is really drawn, in a process of its own), extras, cameras, checkpoints."""
 
 _EPILOG = """\
 example:
-  robo-dream doctor                         a table: ok works, -- optional and absent, XX needed and broken
+  robo-dream doctor                         a table: ok works, -- optional, !! optional and faulty, XX broken
   robo-dream doctor --json > doctor.json    the same for a program, or to attach to a bug report
 
-The result goes to stdout. Exit code 0 unless something needed is broken, then 1."""
+The result goes to stdout. Exit code 0 unless something that planning needs is broken (XX), then 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="try to load this checkpoint; default: the released one")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="try to load this checkpoint; default: the released ones")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,22 +38,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"ok": not broken, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        print(f"\nBroken: {', '.join(broken)}." if broken else "\nEverything needed works.")
+        print(f"\nBroken: {', '.join(broken)}." if broken else "\nEverything that planning needs works.")
     return 1 if broken else 0
-
-
-def all_checks(checkpoint: Path | None) -> Iterator[Check]:
-    """Every check of this machine, one after the other."""
-    from robo_dream.runtime.checks import checkpoint as checkpoints
-    from robo_dream.runtime.checks import devices, extras, machine, rendering, simulation, tensor
-
-    yield from machine.checks()
-    yield from tensor.checks()
-    yield from simulation.checks()
-    yield from rendering.checks()
-    yield from extras.checks()
-    yield from devices.checks()
-    yield from checkpoints.checks(checkpoint)
 
 
 def row(check: Check, width: int = 118) -> str:

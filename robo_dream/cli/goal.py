@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from robo_dream.cli.config_arguments import add_config_arguments
-from robo_dream.cli.run import RunConfig, run_config_of
+from robo_dream.cli.run import run_config_of
+from robo_dream.runtime.run import RunConfig
 
 _DESCRIPTION = """\
 Connects to the arm and the cameras that a file for `robo-dream run` names, without moving anything, and keeps what they see and feel now.
@@ -30,13 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = run_config_of(args)
-    from robo_dream.control.loop import observe
-    from robo_dream.runtime import compose
-    from robo_dream.runtime.connected import Events, camera_setup_of, connected
+    from robo_dream.control.episode import Bench
+    from robo_dream.runtime.connect import Events, camera_setup_of, connected
     from robo_dream.runtime.goals import write_snapshot
+    from robo_dream.runtime.model import load_checkpoint_model
 
-    model = None if config.checkpoint is None else compose.load_checkpoint_model(config.checkpoint, config.device)
+    model = None if config.checkpoint is None else load_checkpoint_model(config.checkpoint, config.device)
     with connected(config, camera_setup_of(config, model), dry=True, events=Events()) as bench:
-        files = write_snapshot(args.out, observe(bench.cameras, bench.arm, bench.clock, None))
+        files = write_snapshot(args.out, Bench(bench.arm, bench.cameras, bench.clock).observe())
     print("kept " + ", ".join(map(str, files)))
     return 0

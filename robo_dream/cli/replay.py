@@ -1,27 +1,18 @@
-"""`robo-dream replay`: look at a run afterwards, or while it lasts, make its decisions again, and ask what if."""
+"""`robo-dream replay`: look at a run, finished or going on, make its decisions again, ask what if, or export it."""
 
 import argparse
-import logging
 import os
 import sys
 import webbrowser
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
-from robo_dream.errors import CheckpointError, ConfigError
-from robo_dream.recording.record import find_record, read_run
+from robo_dream.errors import ConfigError
+from robo_dream.runtime.page import served
 from robo_dream.runtime.progress import Bars
-from robo_dream.runtime.replay_exports import EXPORTS, add_export_arguments, export, require_fitting
-from robo_dream.viewer.questions import Asker
-from robo_dream.viewer.routes import Dreamer, Routes
-from robo_dream.viewer.server import LOOPBACK, PageServer
-from robo_dream.viewer.watch import RunWatch
+from robo_dream.viewer.server import LOOPBACK
 
-if TYPE_CHECKING:  # it imports torch, which takes seconds
-    from robo_dream.viewer.dreams import ModelDreams
-
-_log = logging.getLogger(__name__)
+_EXPORTS = {"html": ".html", "mp4": ".mp4", "png": ".png", "rerun": ".rrd", "lerobot": ""}  # and how their files' names end
+_BAR_AFTER = 2.0  # s
 
 _DESCRIPTION = """\
 Opens a page on this machine with every decision of a run: what the cameras saw beside what was imagined, all candidates and what they
@@ -61,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--port", type=int, default=0, help="without it, any free one")
     page.add_argument("--host", help=f"serve at this address instead of {LOOPBACK}; then others can see the run, and nobody can ask")
     page.add_argument("--no-browser", action="store_true", help="only print the page's address")
-    add_export_arguments(parser)
+    files = parser.add_argument_group("export: write instead of opening a page (several at once may be asked for)")
+    files.add_argument("--html", type=Path, metavar="FILE", help="the page as one self-contained file")
+    files.add_argument("--mp4", type=Path, metavar="FILE", help="a video: goal, reality and the chosen imagination side by side")
+    files.add_argument("--png", type=Path, metavar="FILE", help="a contact sheet of the run, or with --decision of that decision")
+    files.add_argument("--rerun", type=Path, metavar="FILE", help="a Rerun recording (.rrd) in which futures branch off; extra `rerun`")
+    files.add_argument("--lerobot", type=Path, metavar="FOLDER", help="the run, or several, as a LeRobotDataset v3.0 to train on")
     asking = parser.add_argument_group("questions, answered without a page")
     asking.add_argument("--recompute", action="store_true", help="make decisions again and compare")
     asking.add_argument("--decision", type=int, metavar="STEP", help="only the decision in force at this control step; default: every one")
@@ -72,40 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     require_fitting(args)
     if args.recompute or args.what_if:
-        return _ask_again(args)
-    watch = RunWatch(find_record(args.run[0]))
-    with ThreadPoolExecutor(1, "model") as pool:
-        dreams = pool.submit(_load_dreams, watch, args.checkpoint, args.device)
-        if any(getattr(args, name) for name in EXPORTS):
-            return export(args, dreams)
-        return _serve(watch, dreams, pool, args)
-
-
-def _ask_again(args: argparse.Namespace) -> int:
-    if args.what_if and args.decision is None:
-        raise ConfigError("--what-if asks about one decision; say which with --decision STEP")
-    from robo_dream.runtime import again, what_if
-
-    kept, same = read_run(find_record(args.run[0])), True
-    for name, sentence in kept.damaged.items():
-        print(f"left out: {name}: {sentence}")
-    if args.recompute:
-        with Bars({}, "planning again", "decision") as bars:
-            found = again.recompute(kept, args.decision, args.checkpoint, bars)
-        print(again.sentences_of(found))
-        same = found.same
-    if args.what_if:
-        text, picture = what_if.what_if(kept, args.decision, args.what_if, args.out, args.checkpoint)
-        print(f"{text}\n  pictures {picture}")
-    return 0 if same else 1
-
-
-def _serve(watch: RunWatch, dreams: "Future[ModelDreams]", pool: ThreadPoolExecutor, args: argparse.Namespace) -> int:
-    host = args.host or LOOPBACK
-    asker = pool.submit(_load_asker, watch, args.checkpoint) if host == LOOPBACK else None
-    with PageServer(Routes(watch, cast("Future[Dreamer]", dreams), asker=asker), host, args.port) as server:
-        print(f"{watch.root}: {server.url}   (Ctrl-C to end)", flush=True)
-        if not args.no_browser and _has_screen():
+        return _ask(args)
+    if any(getattr(args, name) for name in _EXPORTS):
+        return _export(args)
+    with served(args.run[0], args.host or LOOPBACK, args.port, args.checkpoint, args.device) as server:
+        print(f"{args.run[0]}: {server.url}   (Ctrl-C to end)", flush=True)
+        has_screen = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+        if not args.no_browser and has_screen:
             webbrowser.open(server.url)
         try:
             server.serve_forever()
@@ -114,35 +83,63 @@ def _serve(watch: RunWatch, dreams: "Future[ModelDreams]", pool: ThreadPoolExecu
     return 0
 
 
-def _load_dreams(watch: RunWatch, path: Path | None, device: str) -> "ModelDreams":
-    """The model that the run was planned with, or the one in `path`. Torch takes seconds to import, so the page does not wait for it."""
-    told = watch.about.get("checkpoint")
-    if path is None and told is None:
-        raise CheckpointError(f"nothing was imagined in this run ({watch.about.get('policy', 'it names no checkpoint')})")
-    named = path or Path(str(told))
-    if not named.is_file():
-        raise CheckpointError(f"the run names the checkpoint {str(named)!r}, which is not here; give it with --checkpoint FILE")
-    import torch
+def _ask(args: argparse.Namespace) -> int:
+    from robo_dream.runtime import replay
 
-    from robo_dream.models import checkpoint
-    from robo_dream.viewer.dreams import ModelDreams
-
-    config = watch.about.get("checkpoint_sha256")
-    if config and checkpoint.sha256(named) != config:
-        _log.warning("%s is not what this run was planned with (another SHA-256); its pictures may not be what was imagined", named)
-    model = checkpoint.load(named, torch.device(device))
-    channels = watch.channels
-    if channels and model.spec.config.latent != channels:
-        raise CheckpointError(f"{named} has latents of {model.spec.config.latent} channels, the run {channels}; give the run's checkpoint")
-    return ModelDreams(model)
+    run, same = replay.open_run(args.run[0]), True
+    if args.recompute:
+        with Bars({}, "planning again", "decision") as bars:
+            found = replay.recompute(run, args.decision, checkpoint=args.checkpoint, on_progress=bars)
+        print(replay.sentences_of(found))
+        same = found.same
+    if args.what_if:
+        asked = replay.what_if(run, args.decision, args.what_if, out=args.out, checkpoint=args.checkpoint)
+        print(f"{asked.text}\n  pictures {asked.picture}")
+    return 0 if same else 1
 
 
-def _load_asker(watch: RunWatch, path: Path | None) -> Asker:
-    """Imports what answers questions; its model is loaded at the first one."""
-    from robo_dream.runtime.asker import RunAsker
+def _export(args: argparse.Namespace) -> int:
+    from robo_dream.runtime import replay
 
-    return RunAsker(watch.root, watch.about, path)
+    runs, at = [replay.open_run(path) for path in args.run], args.checkpoint
+    with Bars({}, "exporting", "part", delay=_BAR_AFTER) as bars:
+        if args.html:
+            path = replay.export_html(runs[0], args.html, checkpoint=at, on_progress=bars)
+            print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        if args.mp4:
+            print(replay.export_video(runs[0], args.mp4, checkpoint=at, on_progress=bars))
+        if args.png:
+            print(replay.export_pictures(runs[0], args.png, step=args.decision, checkpoint=at))
+        if args.rerun:
+            print(replay.export_rerun(runs[0], args.rerun, checkpoint=at, on_progress=bars))
+        if args.lerobot:
+            episodes, frames = replay.export_dataset(runs, args.lerobot, checkpoint=at, on_progress=bars)
+            about = f"{episodes} episode{'s' * (episodes > 1)}, {frames} frames"
+            print(f"{args.lerobot}: {about}; `robo-dream train datasets=[{args.lerobot}]` learns from it")
+    return 0
 
 
-def _has_screen() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def require_fitting(args: argparse.Namespace) -> None:
+    """Raises `ConfigError` for arguments that do not go together."""
+    exports = [f"--{name}" for name in _EXPORTS if getattr(args, name)]
+    questions = [name for name, asked in (("--recompute", args.recompute), ("--what-if", args.what_if)) if asked]
+    page = [name for name, asked in (("--port", args.port), ("--host", args.host is not None), ("--no-browser", args.no_browser)) if asked]
+    for wrong, sentence in (
+        (exports and questions, f"{questions[:1]} answers a question and {exports[:1]} writes a file; ask for one of them at a time"),
+        (page and (exports or questions), f"{page[:1]} is about the page, which {(exports + questions)[:1]} does not open; leave one out"),
+        (
+            len(args.run) > 1 and exports != ["--lerobot"],
+            f"{len(args.run)} runs are given; only --lerobot takes several, everything else one",
+        ),
+        (args.decision is not None and not (questions or args.png), "--decision belongs to --recompute, --what-if and --png; say which"),
+        (args.decision is None and args.what_if, "--what-if asks about one decision; say which with --decision STEP"),
+        (args.out is not None and not args.what_if, "--out is where --what-if leaves its picture; give --what-if too, or leave it out"),
+    ):
+        if wrong:
+            raise ConfigError(sentence.replace("['", "").replace("']", ""))
+    for name, ending in _EXPORTS.items():
+        path = getattr(args, name)
+        if path is not None and name not in ("html", "lerobot") and path.suffix.lower() != ending:
+            raise ConfigError(f"--{name} is {str(path)!r}; its name must end in {ending}, or programs will not know what it is")
+        if path is not None and name != "lerobot" and path.is_dir():
+            raise ConfigError(f"--{name} is the folder {str(path)!r}; give the name of a file in it")

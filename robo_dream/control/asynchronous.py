@@ -13,9 +13,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from robo_dream.control.episode import Decided, Decider, EpisodeEnd, EpisodeResult, Stepping, hold_action
-from robo_dream.embodiment import Clock, Observation
-from robo_dream.imagination import ImaginationRecord
+from robo_dream.control.decision import Decided, Decider
+from robo_dream.control.episode import Choice, EpisodeRun, Hold
+from robo_dream.embodiment import Clock
+from robo_dream.imagination import Plan
 from robo_dream.safety.limits import plan_age_reasons
 
 Decide = Callable[[], Decided]
@@ -25,7 +26,7 @@ Decide = Callable[[], Decided]
 class PlannerWorker(Protocol):
     """Where decisions are made, one at a time."""
 
-    def start(self, think: Decide) -> None: ...
+    def start(self, decide: Decide) -> None: ...
 
     def result(self) -> Decided | None:
         """The decision, once it is made; raises what its making raised."""
@@ -35,14 +36,14 @@ class PlannerWorker(Protocol):
 
 
 class ThreadWorker:
-    """Thinks in a thread."""
+    """Plans in a thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "planner")
         self._future: Future[Decided] | None = None
 
-    def start(self, think: Decide) -> None:
-        self._future = self._pool.submit(think)
+    def start(self, decide: Decide) -> None:
+        self._future = self._pool.submit(decide)
 
     def result(self) -> Decided | None:
         return self._future.result() if self._future is not None and self._future.done() else None
@@ -53,14 +54,14 @@ class ThreadWorker:
 
 
 class DelayedWorker:
-    """Thinks at once and answers `seconds` of `clock` later: for worlds whose time stands still while one thinks."""
+    """Plans at once and answers `seconds` of `clock` later: for worlds whose time stands still while one plans."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._seconds = clock, seconds
         self._ready, self._decided = 0.0, None
 
-    def start(self, think: Decide) -> None:
-        self._ready, self._decided = self._clock.now() + self._seconds, think()
+    def start(self, decide: Decide) -> None:
+        self._ready, self._decided = self._clock.now() + self._seconds, decide()
 
     def result(self) -> Decided | None:
         return self._decided if self._clock.now() > self._ready - 1e-6 else None
@@ -69,112 +70,85 @@ class DelayedWorker:
 
 
 @dataclass(frozen=True)
-class _Pending:
-    """A decision under way: made from the observation at control step `step`, for what comes from `start` on."""
+class _UnderWay:
+    """A decision that is being made, for what comes from control step `start` on."""
 
-    step: int
     start: int
     is_resting: bool  # the arm holds still meanwhile, so that the plan may begin at any later step
 
 
-def asynchronous_episode(
-    run: Stepping,
-    decider: Decider,
-    worker: PlannerWorker,
-    is_done: Callable[[Observation], bool] | None,
-    on_decision: Callable[[ImaginationRecord], None] | None,
-) -> EpisodeResult:
-    """As `run_episode`. The arm holds still until the first plan is there; that counts as control steps."""
-    ahead = _Ahead(run, decider, worker, on_decision)
-    try:
-        end = run.until_end(is_done, ahead.step)
-    finally:
-        try:
-            worker.close()
-        finally:
-            run.arm.stop()
-    return run.episode(end)
+class Ahead:
+    """What is queued, and what is being planned. The arm holds still until the first plan is there; that counts as control steps."""
 
+    def __init__(self, run: EpisodeRun, decider: Decider, worker: PlannerWorker) -> None:
+        self._run, self._decider, self._worker = run, decider, worker
+        self._pending: list[np.ndarray] = []  # actions of the present plan that are still to be sent
+        self._previous: Plan | None = None
+        self._under_way: _UnderWay | None = None
+        self._is_stale = False  # what is being planned starts from where the arm no longer goes
 
-class _Ahead:
-    """What is queued, and what is being thought."""
-
-    def __init__(
-        self, run: Stepping, decider: Decider, worker: PlannerWorker, on_decision: Callable[[ImaginationRecord], None] | None
-    ) -> None:
-        self._run, self._decider, self._thinker, self._on_decision = run, decider, worker, on_decision
-        self._thought: _Pending | None = None
-        self._is_unwanted = False  # what is being thought starts from where the arm no longer goes
-
-    def step(self) -> EpisodeEnd | None:
-        run = self._run
-        if run.blind:
-            return self._hold(run.blind)
+    def choose(self) -> Choice:
         reasons = self._take()
         if reasons:
-            return self._hold(reasons)
-        if self._thought is None:
-            self._begin()
-        assert self._thought is not None
-        late = len(run.sent) - self._thought.start
-        if run.pending and (self._thought.is_resting or late < run.config.limits.max_late_steps):
-            return run.act(run.pending.pop(0))
-        if self._thought.is_resting or self._is_unwanted:
-            return run.act(hold_action(run.arm.action_spec, run.observations[-1].arm), is_hold=True)
-        return self._hold((f"the next plan is {late} control steps late; allowed {run.config.limits.max_late_steps}",))
+            return Hold(reasons)
+        if self._under_way is None:
+            self._under_way = self._begin()
+        late, max_late = self._run.step - self._under_way.start, self._run.config.limits.max_late_steps
+        if self._pending and (self._under_way.is_resting or late < max_late):
+            return self._pending.pop(0)
+        if self._under_way.is_resting or self._is_stale:
+            return Hold()
+        return Hold((f"the next plan is {late} control steps late; allowed {max_late}",))
+
+    def rest(self) -> None:
+        self._pending, self._previous = [], None
+        self._is_stale = self._under_way is not None
+
+    def close(self) -> None:
+        self._worker.close()
 
     def _take(self) -> tuple[str, ...]:
         """Adopts the plan that is due, if it is there; or says why it must not be acted on."""
-        run, thought = self._run, self._thought
-        step = len(run.sent)
-        if thought is None or (step < thought.start and not (thought.is_resting or self._is_unwanted)):
+        run, under_way, step = self._run, self._under_way, self._run.step
+        if under_way is None or (step < under_way.start and not (under_way.is_resting or self._is_stale)):
             return ()
-        decided = self._thinker.result()
+        decided = self._worker.result()
         if decided is None:
             return ()
-        self._thought = None
-        if self._is_unwanted:
-            self._is_unwanted = False
+        self._under_way = None
+        if self._is_stale:
+            self._is_stale = False
             return ()
-        late = 0 if thought.is_resting else step - thought.start
-        if thought.is_resting:
-            decided = replace(decided, record=replace(decided.record, step=step))
-        run.note(decided, self._on_decision)
-        old = plan_age_reasons(run.clock.now() - decided.record.time, run.config.limits) if thought.is_resting else ()
+        late = 0 if under_way.is_resting else step - under_way.start
+        decision = replace(decided.decision, step=step) if under_way.is_resting else decided.decision
+        run.note(decision, decided.seconds)
+        old = plan_age_reasons(run.clock.now() - decision.time, run.config.limits) if under_way.is_resting else ()
         if reasons := old or decided.reasons:
             return reasons
-        run.consecutive_holds = 0
-        run.pending = list(decided.record.actions[late:].numpy())
-        run.previous = decided.plan
+        self._pending = list(decision.actions[late:])
+        self._previous = decided.plan
         return ()
 
-    def _begin(self) -> None:
+    def _begin(self) -> "_UnderWay":
         """Starts the next decision, with the actions fixed that are sent meanwhile."""
         run, block = self._run, self._decider.model.action_block
-        step, observations, previous = len(run.sent), tuple(run.observations), run.previous
-        if not run.pending:
-            self._thought = _Pending(step, step, is_resting=True)
-            self._thinker.start(lambda: self._decider.decide(observations, step, None))
-            return
+        step, observations, previous = run.step, tuple(run.observations), self._previous
+        if not self._pending:
+            self._worker.start(lambda: self._decider.decide(observations, step, None))
+            return _UnderWay(step, is_resting=True)
         num_past = self._num_past()
         desired = num_past + (run.config.commit_steps or block)
         num_fixed = -(-desired // block) * block - num_past
-        hold = hold_action(run.arm.action_spec, run.observations[-1].arm)
-        fixed = [*run.pending[:num_fixed], *[hold] * (num_fixed - len(run.pending))]
-        run.pending = [*fixed, *run.pending[num_fixed:]]
+        fixed = [*self._pending[:num_fixed], *[run.hold_action] * (num_fixed - len(self._pending))]
+        self._pending = [*fixed, *self._pending[num_fixed:]]
         committed = torch.from_numpy(np.asarray([*run.applied[step - num_past :], *fixed], np.float32))
         start = step + num_fixed
-        self._thought = _Pending(step, start, is_resting=False)
-        self._thinker.start(lambda: self._decider.decide(observations, step, previous, committed, start))
+        self._worker.start(lambda: self._decider.decide(observations, step, previous, committed, start))
+        return _UnderWay(start, is_resting=False)
 
     def _num_past(self) -> int:
         """Control steps that were sent since the moment that the newest pictures show."""
-        run = self._run
-        exposed = min((frame.time for frame in run.observations[-1].frames.values()), default=run.observations[-1].time)
-        seconds = run.observations[-1].time - exposed + run.config.actuation_seconds
-        return min(round(max(seconds, 0.0) / run.arm.action_spec.control_dt), len(run.sent))
-
-    def _hold(self, reasons: tuple[str, ...]) -> EpisodeEnd | None:
-        """The arm comes to rest, so a plan for where it was going to be is of no use."""
-        self._is_unwanted = self._thought is not None
-        return self._run.hold(reasons)
+        run, newest = self._run, self._run.newest
+        exposed = min((frame.time for frame in newest.frames.values()), default=newest.time)
+        seconds = newest.time - exposed + run.config.actuation_seconds
+        return min(round(max(seconds, 0.0) / run.arm.action_spec.control_dt), run.step)

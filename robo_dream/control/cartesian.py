@@ -25,7 +25,7 @@ class MoveLimits:
     max_turn: float = 0.08  # rad an action
     max_grip: float = 0.2  # closure an action
     max_lag: float = 0.05  # m that the commanded tool may run ahead of the measured one
-    max_grip_lag: float = 0.4  # closure likewise; it sets how hard a blocked hand squeezes
+    max_grip_lag: float = 0.4  # closure likewise; it sets how hard a blocked gripper squeezes
 
 
 def tool_move_spec(limits: MoveLimits, control_dt: float) -> ActionSpec:

@@ -19,6 +19,7 @@ from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def build_cache(
         beside.mkdir(parents=True)
         try:
             _build(source, beside, progress, workers)
-            layout.replace_file(beside / "cache.json", layout.json_bytes(_header(source, fingerprint)))
+            replace_file(beside / "cache.json", layout.json_bytes(_header(source, fingerprint)))
             _publish(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -249,8 +250,8 @@ def _picture_of(starts: Int64[np.ndarray, " boundary"], every: int) -> Int64[np.
     """Which of the kept pictures each frame shows."""
     lengths = np.diff(starts)
     counts = -(-lengths // every)
-    places = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
-    return np.asarray(np.repeat(np.cumsum(counts) - counts, lengths) + places // every, np.int64)
+    within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    return np.asarray(np.repeat(np.cumsum(counts) - counts, lengths) + within // every, np.int64)
 
 
 def _state_size(source: Datasets) -> int:
@@ -271,6 +272,8 @@ def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[i
 
 
 def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] | None, workers: int) -> None:
+    for part in source.parts:
+        part.require_lengths()  # before anything is allocated for them
     lengths = [source.length(i) for i in range(source.num_episodes)]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(folder / "episode_starts.npy", starts)

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from robo_dream.data.episode import Episode
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.errors import DataError
+from robo_dream.foreign import BUDGET, require_budget
 
 
 def encode_png(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -35,8 +36,10 @@ def encode_png(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
 def decode_png(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
     """The RGB picture in PNG (or any other format Pillow knows); raises `DataError` when it is damaged."""
     try:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        image = Image.open(io.BytesIO(data))
+        require_budget(max(image.size), BUDGET.picture, "a stored picture", "pixels on a side")
+        return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
         raise DataError(f"a stored picture of {len(data)} bytes does not decode ({error}); the data file is damaged") from None
 
 
@@ -61,6 +64,8 @@ def decode_mp4(data: bytes, start: float, num_frames: int) -> UInt8[np.ndarray, 
     try:
         with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.video[0]
+            require_budget(max(stream.width, stream.height), BUDGET.picture, "a video", "pixels on a side")
+            require_budget(3 * stream.width * stream.height * num_frames, BUDGET.pictures, "the episode in a video", "bytes of pictures")
             half_frame = 0.5 / float(stream.average_rate or 1)
             if start > 0 and stream.time_base:
                 container.seek(int(start / stream.time_base), stream=stream)
@@ -187,6 +192,8 @@ def pictures(table: pa.Table, key: str) -> UInt8[np.ndarray, "frame height width
     images: list[np.ndarray] = []
     for i, data in enumerate(stored):
         images.append(images[-1] if i and data == stored[i - 1] else decode_png(data))  # a slow camera repeats itself
+        if images[-1].shape != images[0].shape:
+            raise DataError(f"picture {i} of {key!r} is {images[-1].shape[:2]} pixels, the first {images[0].shape[:2]}")
     return np.stack(images)
 
 

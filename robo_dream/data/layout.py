@@ -1,10 +1,10 @@
-"""Where things lie in a LeRobotDataset v3.0, and how files get there whole or not at all."""
+"""Where things lie in a LeRobotDataset v3.0."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from robo_dream import foreign
 from robo_dream.errors import DataError
 
 CODEBASE_VERSION = "v3.0"
@@ -26,44 +26,21 @@ def chunk_file(number: int) -> dict[str, int]:
     return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` so that a crash at any byte leaves the old file or the new one, durable on return."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:  # a full disk: what half a file holds is room for others
-        beside.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def json_bytes(value: Any) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of `path`; raises `DataError` when it is missing."""
+    """The bytes of `path`; raises `DataError` when it is missing, no regular file, or larger than anything that is read."""
     try:
-        return path.read_bytes()
+        return foreign.read_bytes(path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; the dataset was copied incompletely or damaged: copy it again") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; raises `DataError` when it is missing or not one."""
-    try:
-        value = json.loads(read_file(path))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); the file is truncated or damaged: restore it") from None
+    value = foreign.parse_json(read_file(path), str(path))
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__}; expected a JSON object")
     return value

@@ -17,6 +17,10 @@ from robo_dream.data.features import camera_key, camera_names, column, decode_mp
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
+from robo_dream.foreign import BUDGET, filled, inside, parse_json, require_budget, whole_number
+
+_DISAGREEING = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, pa.ArrowException)
+"""What reading numbers that are not what the metadata say may raise."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Dataset:
     def open(cls, root: Path | str, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None) -> "Dataset":
         """The dataset in `root`; raises `DataError` saying what is missing, damaged or not what was asked for.
 
+        What its metadata say is not trusted: files are those inside `root`, and nothing is larger than `foreign.BUDGET`.
         `cameras` and `action_spec` are what the caller needs. A dataset that robo_dream did not write opens only with an
         `action_spec`, since the format does not say what its actions mean.
         """
@@ -56,6 +61,9 @@ class Dataset:
         if differences:
             raise DataError(f"{root} has other actions than asked for: {'; '.join(differences)}; use data made with the same arm settings")
         rows = metadata.read_episode_rows(root, info["total_episodes"]).to_pylist()
+        for row in rows:
+            for name, low in (("length", 1), ("data/chunk_index", 0), ("data/file_index", 0)):
+                whole_number(row.get(name), name, f"the metadata of episode {row['episode_index']} in {root}", low)
         return cls(root, spec, info, tuple(rows), tuple(metadata.read_tasks(root)))
 
     @property
@@ -83,6 +91,17 @@ class Dataset:
         """Observations in episode `index`."""
         return int(self._row(index)["length"])
 
+    def require_lengths(self) -> None:
+        """Raises `DataError` where a data file has fewer rows than its episodes are said to have; costs a look at the end of each."""
+        claimed: dict[Path, int] = {}
+        for row in self.rows:
+            path = self._data_path(row)
+            claimed[path] = claimed.get(path, 0) + int(row["length"])
+        for path, length in claimed.items():
+            if not path.exists() or (found := metadata.num_rows(path)) < length:
+                has = f"{found} rows" if path.exists() else "no file"
+                raise DataError(f"{path}: there are {has} where the metadata say {length}; restore the dataset")
+
     def is_train(self, index: int) -> bool:
         split = self._row(index).get("robo_dream/split")
         return self.spec.split_rule.is_train(index) if split is None else split == "train"
@@ -90,11 +109,15 @@ class Dataset:
     def episode(self, index: int) -> Episode:
         """Episode `index`; raises `DataError` naming the file when it is missing, damaged or disagrees with the metadata."""
         row = self._row(index)
-        path = self._data_path(row)
         try:
-            return self._parse(self._table(row), row)
+            path = self._data_path(row)
+            return self._parse(self._table(row, path), row)
         except DataError as error:
-            raise DataError(f"episode {index} ({path}): {error}") from None
+            raise DataError(f"episode {index} ({self.root}): {error}") from None
+        except _DISAGREEING as error:
+            raise DataError(
+                f"episode {index} ({self.root}): its data and its metadata do not fit together ({repr(error)[:500]}); restore them"
+            ) from None
 
     def _row(self, index: int) -> Mapping[str, Any]:
         if not 0 <= index < self.num_episodes:
@@ -103,10 +126,10 @@ class Dataset:
 
     def _data_path(self, row: Mapping[str, Any]) -> Path:
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-        return self.root / self.info["data_path"].format(**place)
+        said_by = f"{layout.INFO}'s data_path"
+        return inside(self.root, filled(self.info["data_path"], place, said_by), said_by)
 
-    def _table(self, row: Mapping[str, Any]) -> pa.Table:
-        path = self._data_path(row)
+    def _table(self, row: Mapping[str, Any], path: Path) -> pa.Table:
         data = layout.read_file(path)
         _check_sha256(path, data, row.get("robo_dream/data_sha256"))
         table = metadata.parse_parquet(data, path)
@@ -121,13 +144,16 @@ class Dataset:
 
     def _video(self, row: Mapping[str, Any], key: str) -> bytes:
         place = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
-        path = self.root / self.info["video_path"].format(video_key=key, **place)
+        said_by = f"{layout.INFO}'s video_path"
+        path = inside(self.root, filled(self.info.get("video_path"), {"video_key": key, **place}, said_by), said_by)
         data = layout.read_file(path)
         _check_sha256(path, data, row.get(f"robo_dream/{key}/sha256"))
         return data
 
     def _images(self, table: pa.Table, row: Mapping[str, Any], camera: CameraSpec) -> np.ndarray:
         key = camera_key(self.info["features"], camera.name)
+        size = table.num_rows * camera.height * camera.width * 3
+        require_budget(size, BUDGET.pictures, f"the pictures of camera {camera.name!r} in one episode", "bytes")
         if self.info["features"][key]["dtype"] == "video":
             images = decode_mp4(self._video(row, key), float(row[f"videos/{key}/from_timestamp"]), table.num_rows)
         else:
@@ -147,19 +173,44 @@ class Dataset:
         known = pose_size == size
         pose = column(table, "observation.environment_state", size, np.float32) if known else np.full((frames, size), np.nan, np.float32)
         state = column(table, "observation.sim_state", spec.sim_state_size, np.float64) if spec.sim_state_size else np.zeros((frames, 0))
+        proprio = column(table, "observation.state", len(spec.proprio_names), np.float32).reshape(frames, -1)
+        actions = column(table, "action", spec.action_spec.size, np.float32).reshape(frames, -1)[:-1]
+        for name, values in (("observation.state", proprio), ("action", actions)):
+            if not np.isfinite(values).all():
+                at, part = np.argwhere(~np.isfinite(values))[0]
+                raise DataError(f"{name} is {values[at, part]} at frame {at}, number {part}; expected finite numbers: drop the episode")
         return Episode(
             images={camera.name: self._images(table, row, camera) for camera in spec.cameras},
-            proprio=column(table, "observation.state", len(spec.proprio_names), np.float32).reshape(frames, -1),
-            actions=column(table, "action", spec.action_spec.size, np.float32).reshape(frames, -1)[:-1],
+            proprio=proprio,
+            actions=actions,
             object_pose=pose,
             sim_state=state.reshape(frames, -1) if spec.sim_state_size else state,
             times=column(table, "source_time", 1, np.float64) if "source_time" in have else stamps,
             skill=column(table, "skill", 1, np.int64) if "skill" in have else np.zeros(frames, np.int64),
-            task=row["tasks"][0],
+            task=_first_text(row["tasks"], "tasks"),
             seed=row.get("robo_dream/seed", 0),
             behavior=row.get("robo_dream/behavior", ""),
-            info=json.loads(row.get("robo_dream/info", "{}")),
+            info=_object(row.get("robo_dream/info", "{}"), "robo_dream/info"),
         )
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"its metadata has {name} {str(value)[:100]!r}; expected a text")
+    return value
+
+
+def _first_text(values: Any, name: str) -> str:
+    if not isinstance(values, list) or not values:
+        raise DataError(f"its metadata has {name} {str(values)[:100]!r}; expected a list of texts")
+    return _text(values[0], name)
+
+
+def _object(text: Any, name: str) -> Mapping[str, Any]:
+    value = parse_json(_text(text, name), f"its metadata's {name}")
+    if not isinstance(value, dict):
+        raise DataError(f"its metadata's {name} is {str(value)[:100]!r}; expected a JSON object")
+    return value
 
 
 def _check_sha256(path: Path, data: bytes, sha256: str | None) -> None:

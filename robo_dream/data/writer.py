@@ -20,6 +20,7 @@ from robo_dream.data.features import encode_mp4, episode_table, with_indices
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.stats import Stats, combine, episode_stats, index_stats, stats_columns, stats_from_row, stats_json
 from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,15 @@ class DatasetWriter:
         slow = self.spec.storage == "image" and self.spec.picture_every > 1
         repeated = [f"observation.images.{name}.bytes" for name in self.spec.camera_names] if slow else []
         data = metadata.parquet_bytes(table, self.spec.storage == "video", repeated)
-        layout.replace_file(self.root / layout.DATA_PATH.format(**place), data)
+        replace_file(self.root / layout.DATA_PATH.format(**place), data)
         for key, video in encoded.videos.items():
-            layout.replace_file(self.root / layout.VIDEO_PATH.format(video_key=key, **place), video)
+            replace_file(self.root / layout.VIDEO_PATH.format(video_key=key, **place), video)
 
         stats = encoded.stats | index_stats(length, index, first_frame, task_index, self.spec.fps)
         total = combine(self._stats, stats)
         if tasks != self._tasks:
-            layout.replace_file(self.root / layout.TASKS, metadata.tasks_bytes(tasks))
-        layout.replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(total)))
+            replace_file(self.root / layout.TASKS, metadata.tasks_bytes(tasks))
+        replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(total)))
 
         digest = hashlib.sha256(self._digest.encode())
         row: dict[str, Any] = {
@@ -136,11 +137,11 @@ class DatasetWriter:
             "meta/episodes/chunk_index": rows_place["chunk_index"], "meta/episodes/file_index": rows_place["file_index"],
         }  # fmt: skip
         rows = self._with_row(row | stats_columns(stats))
-        layout.replace_file(self.root / layout.EPISODES_PATH.format(**rows_place), metadata.parquet_bytes(rows))
+        replace_file(self.root / layout.EPISODES_PATH.format(**rows_place), metadata.parquet_bytes(rows))
 
         all_train = [*self._is_train, is_train]
         info = metadata.info_json(self.spec, first_frame + length, len(tasks), all_train)
-        layout.replace_file(self.root / layout.INFO, layout.json_bytes(info))
+        replace_file(self.root / layout.INFO, layout.json_bytes(info))
         self._rows, self._tasks, self._stats, self._is_train = rows, tasks, total, all_train
         self._num_frames, self._digest = first_frame + length, digest.hexdigest()
         return index
@@ -165,9 +166,9 @@ class DatasetWriter:
         else:
             if (self.root / "data").exists():
                 raise DataError(f"{self.root} has data/ but no {layout.INFO}; it is a damaged or older dataset: choose another folder")
-            layout.replace_file(self.root / layout.SPEC, layout.json_bytes(self.spec.to_json()))
-            layout.replace_file(self.root / layout.TASKS, metadata.tasks_bytes([]))
-            layout.replace_file(self.root / layout.INFO, layout.json_bytes(metadata.info_json(self.spec, 0, 0, [])))
+            replace_file(self.root / layout.SPEC, layout.json_bytes(self.spec.to_json()))
+            replace_file(self.root / layout.TASKS, metadata.tasks_bytes([]))
+            replace_file(self.root / layout.INFO, layout.json_bytes(metadata.info_json(self.spec, 0, 0, [])))
 
     def _resume(self) -> None:
         info = metadata.read_info(self.root)
@@ -192,9 +193,9 @@ class DatasetWriter:
         self._digest = rows[-1]["robo_dream/digest"]
         self._rows = table.slice((count - 1) // layout.EPISODE_ROWS_PER_FILE * layout.EPISODE_ROWS_PER_FILE)
         path = layout.EPISODES_PATH.format(**layout.chunk_file((count - 1) // layout.EPISODE_ROWS_PER_FILE))
-        layout.replace_file(self.root / path, metadata.parquet_bytes(self._rows))
+        replace_file(self.root / path, metadata.parquet_bytes(self._rows))
         assert self._stats is not None
-        layout.replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(self._stats)))
+        replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(self._stats)))
 
     def _remove_leftovers(self, num_episodes: int) -> None:
         """Removes what a killed writer left: half-written files, and the files of an episode that was not committed."""

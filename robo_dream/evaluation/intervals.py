@@ -4,19 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
-Z95 = 1.959964  # of a standard normal, two-sided 95 %
 
-
-def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a rate (Wilson 1927); (0, 1) without trials."""
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a rate (Wilson 1927); (0, 1) without trials."""
     if trials == 0:
         return 0.0, 1.0
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    spread = z * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return float(max(0.0, (centre - spread) / scale)), float(min(1.0, (centre + spread) / scale))
+    low, high = stats.binomtest(successes, trials).proportion_ci(0.95, "wilson")
+    return float(low), float(high)
 
 
 def paired_difference(
@@ -24,8 +20,10 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """Difference of two rates on the same pairs, and its 95 % bootstrap interval over pairs (Efron 1979)."""
     difference = np.asarray(first, float) - np.asarray(second, float)
-    draws = np.random.default_rng(seed).integers(0, len(difference), (num_draws, len(difference)))
-    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+    if len(difference) < 2:
+        return float(difference.mean()), float(difference.mean()), float(difference.mean())
+    draws = stats.bootstrap((difference,), np.mean, n_resamples=num_draws, method="percentile", rng=np.random.default_rng(seed))
+    low, high = draws.confidence_interval
     return float(difference.mean()), float(low), float(high)
 
 

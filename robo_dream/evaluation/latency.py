@@ -79,7 +79,7 @@ def work_of(call: Callable[[], object]) -> Work:
     return Work(flops.get_total_flops(), moved.bytes)
 
 
-def muon_lr(dtype: torch.dtype, device: torch.device | str, synchronise: Callable[[], None], repeats: int = 10) -> float:
+def product_rate(dtype: torch.dtype, device: torch.device | str, synchronise: Callable[[], None], repeats: int = 10) -> float:
     """Floating-point operations a second of a large matrix product in `dtype`: the best of some, as a machine's own limit."""
     left, right = (torch.randn(RATE_SIZE, RATE_SIZE, device=device, dtype=torch.float32).to(dtype) for _ in range(2))
     seconds = timed(lambda _: left @ right, repeats, synchronise, lambda done, total: None)

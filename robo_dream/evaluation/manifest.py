@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from robo_dream.errors import DataError
+from robo_dream.files import packaged, replace_file
 
 VERSION = 1
 
@@ -65,17 +65,15 @@ class Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Writes beside, then renames."""
+    """Whole or not at all."""
     header = {"version": str(VERSION), "task": manifest.task, "sha256": manifest.sha256, "budget_steps": manifest.budget_steps}
     arrays = {name: np.ascontiguousarray(getattr(manifest, name)) for name in ("starts", "goals", "steps", "episodes")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    beside.write_bytes(save(arrays, metadata={"robo_dream": json.dumps(header)}))
-    os.replace(beside, path)
+    replace_file(path, save(arrays, metadata={"robo_dream": json.dumps(header)}))
 
 
 def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     """Raises `DataError` for a file that is missing, damaged, changed since it was made, or made for another scene."""
+    path = packaged(path)
     if not path.is_file():
         raise DataError(f"no manifest at {path}; make it with `robo-dream evaluate --make-manifests`")
     try:

@@ -16,13 +16,13 @@ class Progress:
     """How far an attempt has come after `step` control steps.
 
     `moderate_step` is the first step that met the moderate condition; `strict_step` the step at which the strict condition had been
-    met for as many steps in a method as the task asks. None until then.
+    met for as many steps in a row as the task asks. None until then.
     """
 
     step: int = 0
     moderate_step: int | None = None
     strict_step: int | None = None
-    held: int = 0  # steps in a method up to now that met the strict condition
+    held: int = 0  # steps in a row up to now that met the strict condition
 
     def after(self, moderate: bool, strict: bool, hold_steps: int) -> "Progress":
         """The progress one control step later, at which the two conditions were or were not met."""

@@ -7,7 +7,7 @@ import numpy as np
 from robo_dream.evaluation.intervals import paired_difference, wilson
 from robo_dream.evaluation.results import Result
 
-AGAINST = "planner"  # the method with which the extra_planners are compared, pair by pair
+AGAINST = "planner"  # the method with which the others are compared, pair by pair
 
 
 def markdown_table(results: Sequence[Result], methods: Sequence[str], rollouts: Mapping[tuple[str, str], int]) -> str:

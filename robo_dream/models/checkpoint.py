@@ -6,7 +6,6 @@ to plan with have these in the JSON alone: it is read where the header has no "p
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robo_dream.errors import CheckpointError, RoboDreamError
+from robo_dream.files import packaged, replacing
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
@@ -75,13 +75,9 @@ def save(
         "weights_sha256": _digest(weights),
         **({} if settings is None else settings.to_json()),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    beside.chmod(0o644)  # safetensors writes for the owner alone
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
+        beside.chmod(0o644)  # safetensors writes for the owner alone
     return path
 
 
@@ -124,7 +120,7 @@ def read_info(path: Path | str) -> CheckpointInfo:
 
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file, as records name their checkpoint."""
-    with open(path, "rb") as file:
+    with open(packaged(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -142,6 +138,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    path = packaged(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; train one with `robo-dream train` or give the path of one")
     try:

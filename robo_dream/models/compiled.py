@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
+from robo_dream.models.config import Precision
 
 RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
-Precision = Literal["float32", "bfloat16"]
 
 MAX_CODES = 1 << 16  # of one function; torch gives up after 8 unless told otherwise
 
@@ -110,8 +110,8 @@ class Compiled:
         def backend(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
             # Frozen weights are packed for their shapes. The cache of graphs would be unpickled; that of compiled C++ is not.
             code: Any = compile_fx(graph, list(inputs), config_patches={"freezing": True, "fx_graph_cache": False})
-            places = [next((i for i, values in enumerate(distinct) if values is given), given) for given in inputs]
-            made.append(lambda *given: code(*(given[place] if isinstance(place, int) else place for place in places)))
+            positions = [next((i for i, values in enumerate(distinct) if values is given), given) for given in inputs]
+            made.append(lambda *given: code(*(given[place] if isinstance(place, int) else place for place in positions)))
             return code
 
         many = torch._dynamo.config.patch(recompile_limit=MAX_CODES, accumulated_recompile_limit=MAX_CODES)

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec
 from robo_dream.errors import ConfigError
 from robo_dream.renamed import with_new_keys
+from robo_dream.schema import Unit, configuration
 
 Size = Literal["S", "B", "L"]
+Precision = Literal["float32", "bfloat16"]  # of matrix products
 NUM_TOOL, NUM_OBJECT = 6, 5  # numbers of a pose: of the tool and of each object, see `pose_head.pose_names`
 
 
@@ -40,46 +44,31 @@ WIDTHS: Mapping[str, Widths] = {
 }
 
 
-@dataclass(frozen=True)
+@configuration
 class ModelConfig:
     """How the model is built. `latent_dim` 0 takes the size's own."""
 
     size: Size = "S"
-    image_size: int = 96  # pixels; a multiple of 16
-    latent_dim: int = 0
-    num_keypoints: int = 0  # places that attention picks out of each view (see `KeypointEncoder`); 0: the whole view is flattened
-    feature_grid: int = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
-    num_heads: int = 4  # dynamics heads in the ensemble
-    action_block: int = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
-    object_symmetry: int = 4  # equal looks in one turn of the object: 4 for a box
-    num_modes: int = 6  # Gaussians of the policy
+    image_size: Annotated[int, Field(ge=32, le=1024, multiple_of=16), Unit("px")] = 96  # pixels; a multiple of 16
+    latent_dim: Annotated[int, Field(ge=0, le=8192)] = 0
+    num_keypoints: Annotated[int, Field(ge=0, le=1024)] = 0  # picked out of each view by attention; 0: the whole view is flattened
+    feature_grid: Literal[16, 32] = 16  # along the side of a view, among which it picks: 16, or 32 for things of few pixels
+    num_heads: Annotated[int, Field(ge=1, le=64)] = 4  # dynamics heads in the ensemble
+    action_block: Annotated[int, Field(ge=1, le=100)] = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
+    object_symmetry: Annotated[int, Field(ge=1, le=360)] = 4  # equal looks in one turn of the object: 4 for a box
+    num_modes: Annotated[int, Field(ge=1, le=256)] = 6  # Gaussians of the policy
     policy_input: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
     picture_goals: bool = False  # a goal may be a picture alone: latents are also learned without proprioception (NaN)
-    prior_scale: float = 0.1  # randomised prior functions (Osband et al. 2018), in units of the latent's std
-    distance_dim: int = 64
-    discount: float = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
+    prior_scale: Annotated[float, Field(ge=0, le=100)] = 0.1  # randomised priors (Osband et al. 2018), in std of the latent
+    distance_dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    discount: Annotated[float, Field(gt=0, lt=1)] = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
 
     def __post_init__(self) -> None:
-        if self.size not in WIDTHS:
-            raise ConfigError(f"model size is {self.size!r}; allowed: {', '.join(WIDTHS)}")
-        if self.image_size < 32 or self.image_size % 16:
-            raise ConfigError(f"image_size is {self.image_size} px; it must be a multiple of 16 and at least 32, such as 64, 96 or 128")
-        for name in ("num_heads", "action_block", "object_symmetry", "num_modes", "distance_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.num_keypoints < 0:
-            raise ConfigError(f"num_keypoints is {self.num_keypoints}; it must be 0 (none) or more, such as 16")
-        if self.feature_grid not in (16, 32):
-            raise ConfigError(f"feature_grid is {self.feature_grid}; allowed: 16, 32")
         if self.feature_grid == 32 and (not self.num_keypoints or self.image_size % 32):
             raise ConfigError(
                 f"feature_grid is 32 with num_keypoints {self.num_keypoints} and image_size {self.image_size}; it needs "
                 f"num_keypoints above 0, such as 32, and an image_size that is a multiple of 32"
             )
-        if self.policy_input not in ("poses", "latents"):
-            raise ConfigError(f"policy_input is {self.policy_input!r}; allowed: poses, latents")
-        if not 0 < self.discount < 1:
-            raise ConfigError(f"discount is {self.discount}; it must lie between 0 and 1")
 
     @property
     def widths(self) -> Widths:

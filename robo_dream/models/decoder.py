@@ -8,7 +8,7 @@ from robo_dream.models.config import ModelConfig, ModelSpec
 
 
 class ViewDecoder(nn.Module):
-    """One view: 8 x 8 places, 3x3 convolutions and pixel shuffles, added to the mean picture of the training data."""
+    """One view: 8 x 8 cells, 3x3 convolutions and pixel shuffles, added to the mean picture of the training data."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -25,11 +25,11 @@ NUM_FEATURES = 24  # that are read at each place
 class KeypointEncoder(nn.Module):
     """One view: space-to-depth to a square of `ModelConfig.feature_grid`, 3x3 convolutions, then spatial softmax.
 
-    Spatial softmax (Levine et al. 2016, arXiv 1504.00702): expected places of `ModelConfig.num_keypoints` heat maps, and features averaged
+    Spatial softmax (Levine et al. 2016, arXiv 1504.00702): positions of `ModelConfig.num_keypoints` heat maps, and features averaged
     under each. How a thing is turned is read off its own few pixels, wherever they are. A view that is flattened instead
     learns that place by place; and so is, within a square of space-to-depth, each of its pixels: a small thing looks different in each
     of the 64 ways in which
-    it can lie in squares of 8 px (16 places along a view of 128 px), and there are 16 in squares of 4 px.
+    it can lie in squares of 8 px (16 cells along a view of 128 px), and there are 16 in squares of 4 px.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -65,7 +65,7 @@ SIDE = 16  # squares along the side of a view that is flattened
 
 
 class ViewEncoder(nn.Module):
-    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 places flattened (never pooled: places are what we want)."""
+    """One view: space-to-depth to 16 x 16, 3x3 convolutions, 8 x 8 cells flattened (never pooled: where things are is what counts)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -130,6 +130,13 @@ class Encoder(nn.Module):
         self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
     ) -> Float[Tensor, "batch channel"]:
         return self.scale(self.raw(views, proprio).float())
+
+    def evaluated(
+        self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
+    ) -> Float[Tensor, "batch channel"]:
+        """The latent by the statistics that are stored, in training too: what else is in the batch changes nothing, nor do they."""
+        scale = self.scale
+        return nn.functional.batch_norm(self.raw(views, proprio).float(), scale.running_mean, scale.running_var, eps=scale.eps)
 
     @torch.no_grad()
     def set_scale(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:

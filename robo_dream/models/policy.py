@@ -1,4 +1,4 @@
-"""How hand and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
+"""How gripper and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
 
 import math
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class LatentRelations(nn.Module):
 class PoseRelations(nn.Module):
     """Numbers for a network that goes from normalised poses (`pose_names`) to a goal's: both, their displacements and relative turns.
 
-    Turns of an object are multiples of its symmetry, where equal looks are equal numbers, and so are those of the hand beside it:
-    a hand is as square to a box at every quarter.
+    Turns of an object are multiples of its symmetry, where equal looks are equal numbers, and so are those of the gripper beside it:
+    a gripper is as square to a box at every quarter.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -56,15 +56,15 @@ class PoseRelations(nn.Module):
             ],
             -1,
         )
-        hands = _unit(torch.stack([here[..., TOOL_YAW], there[..., TOOL_YAW]], -2))
+        grippers = _unit(torch.stack([here[..., TOOL_YAW], there[..., TOOL_YAW]], -2))
         faces, faces_there = _unit(things[..., OBJECT_YAW]), _unit(things_there[..., OBJECT_YAW])
-        squares = hands
+        squares = grippers
         for _ in range(self.symmetry - 1):
-            squares = _sum(squares, hands)
-        (hand, hand_there), (square, square_there) = (turns[..., None, :].unbind(-3) for turns in (hands, squares))
+            squares = _sum(squares, grippers)
+        (gripper, gripper_there), (square, square_there) = (turns[..., None, :].unbind(-3) for turns in (grippers, squares))
         square, square_there = square.expand_as(faces), square_there.expand_as(faces)
-        starts = torch.cat([square, square_there, faces, square, hand], -2)
-        ends = torch.cat([faces, faces_there, faces_there, faces_there, hand_there], -2)
+        starts = torch.cat([square, square_there, faces, square, gripper], -2)
+        ends = torch.cat([faces, faces_there, faces_there, faces_there, gripper_there], -2)
         turned = _sum(ends, starts * starts.new_tensor([1.0, -1.0])).flatten(-2)
         closure = APART * (there[..., GRIPPER] - here[..., GRIPPER])[..., None]
         return torch.cat([seen, goals, displaced / FAR, torch.tanh(displaced / NEAR), turned, closure], -1)

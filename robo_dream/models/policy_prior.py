@@ -21,9 +21,9 @@ RETREAT = 0.07  # m above the object's middle
 class PolicyPrior:
     """Proposals of `model`'s policy for what `world` believes and imagines: the model itself, or true physics, which tells poses.
 
-    A goal's picture shows a hand somewhere, and who wants the object there seldom wants the hand there too. A policy takes it
-    so: where the hand is at its goal and the object is not, it waits. `gripper_goal="above_object"` asks for bringing the object to
-    where the goal shows it, after which the hand opens and rises. Raises `ContractError` for what a policy that sees latents cannot do.
+    A goal's picture shows a gripper somewhere, and who wants the object there seldom wants the gripper there too. A policy takes it
+    so: where the gripper is at its goal and the object is not, it waits. `gripper_goal="above_object"` asks for bringing the object to
+    where the goal shows it, after which the gripper opens and rises. Raises `ContractError` for what a policy that sees latents cannot do.
     """
 
     model: LatentVideoModel
@@ -35,11 +35,11 @@ class PolicyPrior:
             return
         if self.gripper_goal == "above_object":
             raise ContractError(
-                "the policy of this checkpoint sees latents, in which hand and object cannot be told apart; "
+                "the policy of this checkpoint sees latents, in which gripper and object cannot be told apart; "
                 "set proposals.gripper_goal=as_shown, or train with model.policy_input=poses"
             )
         if self.world is not self.model:
-            raise ContractError("the policy of this checkpoint sees latents, not poses; nobody else can be its eyes")
+            raise ContractError("the policy of this checkpoint sees latents, not poses; no other encoder can stand in for its own")
 
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
         """What the policy sees of goals; worked out once, as they stay."""
@@ -79,7 +79,7 @@ class PolicyPrior:
 
 
 def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
-    """Normalised `goals` with the hand open above the object, turned as it is `here`; of several, the object farthest from its goal."""
+    """Normalised `goals` with the gripper open above the object, turned as it is `here`; of several, the object farthest from its goal."""
     poses = goals.float() * head.std + head.mean
     seen, wanted_pos = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
     farthest = (wanted_pos - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)

@@ -26,7 +26,7 @@ DECODE_ROWS = 512
 class LatentVideoModel(nn.Module):
     """An action-conditioned latent video model; a `WorldModel`.
 
-    What is imagined, read or judged from latents can be differentiated by the actions; callers that do not, say `torch.no_grad`.
+    What is imagined, read or scored from latents can be differentiated by the actions; callers that do not, say `torch.no_grad`.
     `seed` makes the first weights; the caller's random state is left as it was.
     """
 
@@ -92,8 +92,8 @@ class LatentVideoModel(nn.Module):
     def encode(
         self, views: Sequence[UInt8[Tensor, "batch height width 3"]], proprio: Float[Tensor, "batch proprio"]
     ) -> Float[Tensor, "batch channel"]:
-        """Latents of pictures (one tensor for each camera, in the model's order) and proprioception."""
-        return self._evaluating().encoder([to_float(view) for view in views], proprio)
+        """Latents of pictures (one tensor for each camera, in the model's order) and proprioception; as good while it trains."""
+        return self.encoder.evaluated([to_float(view) for view in views], proprio)
 
     def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
         """Unrolls every candidate on its own; `time` must be a whole number of action blocks."""
@@ -158,9 +158,6 @@ class LatentVideoModel(nn.Module):
                 f"with {self.action_spec.size} numbers {self.action_spec.names}"
             )
         return self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
-
-    def _evaluating(self) -> "LatentVideoModel":
-        return self.eval() if self.training else self
 
     def _checked_images(self, observation: Observation) -> list[np.ndarray]:
         images, side = observation.images(self.cameras), self.spec.config.image_size

@@ -1,1 +1,1 @@
-"""Propose and judge: planners, costs and proposers over the protocols of `robo_dream.imagination`."""
+"""Propose and score: planners, costs and proposers over the protocols of `robo_dream.imagination`."""

@@ -1,67 +1,65 @@
 """Planners that do not plan: the do-nothing and random rows that belong beside every result."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch
+from pydantic import Field
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import HOLD, NOISE, NoiseStreams, require_between
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import HOLD, NOISE, Disagreement, Horizon
+from robo_dream.planning.search import Config, PlannerBase, Search
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class ZeroActionConfig:
     kind: Literal["zero_action"] = "zero_action"
-    horizon: int = 5  # imagined steps, for the record
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon")
+    horizon: Horizon = 5  # imagined steps, for the record
 
 
-@dataclass(frozen=True)
+@configuration
 class RandomConfig:
     """Uniform actions; each is repeated `repeat` control steps, since white noise at 10 Hz goes nowhere and flatters the others."""
 
     kind: Literal["random"] = "random"
-    horizon: int = 5  # imagined steps, for the record
-    repeat: int = 5
+    horizon: Horizon = 5  # imagined steps, for the record
+    repeat: Annotated[int, Field(ge=1, le=1000)] = 5
 
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "repeat")
+
+class OneFuturePlanner(PlannerBase[Config]):
+    """Imagines one future for each problem, whatever was planned before."""
+
+    is_warm_started = False
+
+    @property
+    def sample_budget(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True)
-class ZeroActionPlanner(SearchPlanner[ZeroActionConfig]):
+class ZeroActionPlanner(OneFuturePlanner[ZeroActionConfig]):
     """Holds still, and imagines where that leads."""
 
     name = "zero_action"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; only the belief matters."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         scored = search.score(search.of(search.held()[:, None], HOLD))
         search.end_iteration()
         return search.plan(scored, scored.best(1))
 
 
 @dataclass(frozen=True)
-class RandomPlanner(SearchPlanner[RandomConfig]):
+class RandomPlanner(OneFuturePlanner[RandomConfig]):
     """Moves at random within the limits, and imagines where that leads."""
 
     name = "random"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; only the seeds matter."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         bounds = search.bounds
         num_draws = math.ceil(search.num_steps / self.config.repeat)
-        drawn = NoiseStreams(seeds, self.name, bounds.low).uniform(1, num_draws, len(bounds.low))
+        drawn = search.uniform(1, num_draws)
         drawn = drawn.repeat_interleave(self.config.repeat, dim=2)[:, :, : search.num_steps]
         actions = bounds.clip((bounds.high + bounds.low) / 2 + bounds.half_range * drawn)
         scored = search.score(search.of(actions, NOISE))
@@ -69,21 +67,17 @@ class RandomPlanner(SearchPlanner[RandomConfig]):
         return search.plan(scored, scored.best(1))
 
 
-@dataclass(frozen=True)
+@configuration
 class PolicyAloneConfig:
     """One proposal; whether it is the most likely or a sampled one is the proposer's setting."""
 
     kind: Literal["policy_alone"] = "policy_alone"
-    horizon: int = 5  # imagined steps, for the record; only the proposer decides
-    unsure_above: float = math.inf  # disagreement of the proposal beyond which its status is UNSURE
-
-    def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon")
-        require_between(self, 0, math.inf, "unsure_above")
+    horizon: Horizon = 5  # imagined steps, for the record; only the proposer decides
+    unsure_above: Disagreement = math.inf  # disagreement of the proposal beyond which its status is UNSURE
 
 
 @dataclass(frozen=True)
-class PolicyAlonePlanner(SearchPlanner[PolicyAloneConfig]):
+class PolicyAlonePlanner(OneFuturePlanner[PolicyAloneConfig]):
     """The first proposal of its one proposer, imagined once so that the record shows what was expected of it."""
 
     name = "policy_alone"
@@ -95,10 +89,7 @@ class PolicyAlonePlanner(SearchPlanner[PolicyAloneConfig]):
                 "give it exactly one"
             )
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; `previous` and `deadline` change nothing."""
-        search = self.begin(belief, goal, seeds, None, deadline, sample_budget=len(seeds))
+    def search(self, search: Search) -> Plan:
         with search.watch.stage("propose"):
             proposal = search.proposed(self.proposers[0], 1)
         scored = search.score(proposal)

@@ -1,26 +1,38 @@
-"""Checks of configuration numbers, with errors that name the field and what it may be."""
+"""What the numbers of a search may be, and the candidates that it imagines."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int, Shaped
+from pydantic import Field
 from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Imagination, Plan, Proposer
 from robo_dream.renamed import STREAMS
+from robo_dream.schema import OR_INF, Unit
+
+Horizon = Annotated[int, Field(ge=1, le=1000), Unit("imagined steps")]
+NumSamples = Annotated[int, Field(ge=4, le=1_000_000)]
+NumIterations = Annotated[int, Field(ge=1, le=1000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+NumProposals = Annotated[int, Field(ge=0, le=1_000_000)]
+Std = Annotated[float, Field(ge=0, le=10)]  # in halves of an action's range
+NoiseBeta = Annotated[float, Field(ge=0, le=10)]
+SampleBudget = Annotated[int, Field(ge=1, le=100_000_000)]
+Disagreement = Annotated[float, Field(ge=0), OR_INF]
 
 
-def require_between(config: object, minimum: float, maximum: float, *names: str) -> None:
-    """Raises `ConfigError` unless each field of `config` in `names` is a number from `minimum` to `maximum`."""
-    for name in names:
-        value = getattr(config, name)
-        if math.isnan(value) or not minimum <= value <= maximum:
-            allowed = f"at least {minimum}" if math.isinf(maximum) else f"{minimum} to {maximum}"
-            raise ConfigError(f"{type(config).__name__}.{name} is {value}; allowed is {allowed}. Set `{name}` within that range.")
+def require_at_most(config: object, most: float, name: str) -> None:
+    """Raises `ConfigError` where the field `name` of `config` is larger than its other fields allow."""
+    if getattr(config, name) > most:
+        raise ConfigError(
+            f"{type(config).__name__}.{name} is {getattr(config, name)}; with the other numbers of samples allowed is at most {most:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ _OWN_ORIGINS = (NOISE, REFINED, MEAN, PREVIOUS, HOLD)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Action sequences to judge, and to imagine unless that was done; `origins` index `origin_names(proposers)`."""
+    """Action sequences to score, and to imagine unless that was done; `origins` index `origin_names(proposers)`."""
 
     actions: Float[Tensor, "batch sample time action"]
     origins: Int[Tensor, "batch sample"]

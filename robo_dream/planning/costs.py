@@ -3,15 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Goal, Imagination, ScenePose, StepCosts, WorldModel
-from robo_dream.planning.candidates import require_between
+from robo_dream.schema import configuration
+
+Weight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class DisagreementCost:
         return StepCosts({"disagreement": imagination.disagreement}, imagination.disagreement.sum(dim=-1))
 
 
-@dataclass(frozen=True)
+@configuration
 class PoseCostConfig:
     """Weights: what one metre, one unit of turn or one full closure costs. A part with weight 0 is not computed.
 
@@ -65,16 +68,15 @@ class PoseCostConfig:
     without which moving an object out of reach has no first step.
     """
 
-    object_pos: float = 1.0
-    object_yaw: float = 0.0
-    tool_pos: float = 0.0
-    tool_yaw: float = 0.0
-    gripper: float = 0.0
-    tool_to_object: float = 0.0
+    object_pos: Weight = 1.0
+    object_yaw: Weight = 0.0
+    tool_pos: Weight = 0.0
+    tool_yaw: Weight = 0.0
+    gripper: Weight = 0.0
+    tool_to_object: Weight = 0.0
 
     def __post_init__(self) -> None:
         names = ("object_pos", "object_yaw", "tool_pos", "tool_yaw", "gripper", "tool_to_object")
-        require_between(self, 0, math.inf, *names)
         if not any(getattr(self, name) for name in names):
             raise ConfigError(f"all weights of PoseCostConfig are 0; give at least one of {names} a positive weight")
 
@@ -130,19 +132,18 @@ def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
     return turn / turn.norm(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
-@dataclass(frozen=True)
+@configuration
 class StepWeights:
     """What each imagined step counts: `final_weight` the last, `step_weight` the mean of those before it.
 
-    DINO-WM and LeWM judge the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
+    DINO-WM and LeWM score the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
     a loop that executes only the first block needs. The weight is of the mean, so the horizon does not change the balance.
     """
 
-    step_weight: float = 0.3
-    final_weight: float = 1.0
+    step_weight: Weight = 0.3
+    final_weight: Weight = 1.0
 
     def __post_init__(self) -> None:
-        require_between(self, 0, math.inf, "step_weight", "final_weight")
         if self.step_weight == self.final_weight == 0:
             raise ConfigError("StepWeights has step_weight 0 and final_weight 0, so every future costs nothing; set one above 0")
 
@@ -180,31 +181,30 @@ class WeightedSum:
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
         steps = self.steps.of(imagination.disagreement.shape[-1], imagination.disagreement)
-        unjudged = 0 if self.steps.step_weight else len(steps) - 1
-        imagination = Imagination(imagination.latents[:, :, unjudged:], imagination.disagreement[:, :, unjudged:])
+        first = 0 if self.steps.step_weight else len(steps) - 1
+        imagination = Imagination(imagination.latents[:, :, first:], imagination.disagreement[:, :, first:])
         terms: dict[str, Tensor] = {}
         for name, part in self.costs.items():
             if part.weight:
-                judged = part.cost(imagination, goal).terms
-                for inner, values in judged.items():
-                    weighted = part.weight * steps[unjudged:] * values
-                    terms[name if len(judged) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (unjudged, 0))
+                parts = part.cost(imagination, goal).terms
+                for inner, values in parts.items():
+                    weighted = part.weight * steps[first:] * values
+                    terms[name if len(parts) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (first, 0))
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
 
-@dataclass(frozen=True)
+@configuration
 class CostConfig:
     """Weights of the parts; 0 leaves a part out. `distance` is per control step to the goal, `pose` scales `pose_parts`."""
 
-    distance: float = 1.0
-    latent: float = 0.0
-    pose: float = 0.0
-    disagreement: float = 0.0
+    distance: Weight = 1.0
+    latent: Weight = 0.0
+    pose: Weight = 0.0
+    disagreement: Weight = 0.0
     pose_parts: PoseCostConfig = field(default_factory=PoseCostConfig)
     steps: StepWeights = field(default_factory=StepWeights)
 
     def __post_init__(self) -> None:
-        require_between(self, 0, math.inf, "distance", "latent", "pose", "disagreement")
         if not (self.distance or self.latent or self.pose):
             raise ConfigError("CostConfig has distance, latent and pose at 0, so no future is nearer to the goal; set one above 0")
 

@@ -1,15 +1,61 @@
-"""Means and spreads over the candidates that scored well, leaving out those whose cost is not finite."""
+"""The candidates that scored well: their mean and spread, the strategies among them, and the plan that comes of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import Candidates, gather_samples
 from robo_dream.planning.scoring import Scored, join_scored
 from robo_dream.planning.search import Search
+
+ActionSelection = Literal["best", "mean", "mode"]
+
+
+@dataclass(frozen=True)
+class Elites:
+    """The best of the candidates that an iteration scored, and those of them that are of the strategy with most votes."""
+
+    scored: Scored  # all that the iteration scored
+    indices: Int[Tensor, "batch elite"]  # of the elites, best first
+    modes: Int[Tensor, "batch sample"] | None  # see `find_modes`; None where nobody asked for strategies
+    followed: Scored  # the elites; totals of those of other strategies are infinite
+
+    @classmethod
+    def of(
+        cls,
+        search: Search,
+        scored: Scored,
+        num_elites: int,
+        action_selection: ActionSelection,
+        votes: Float[Tensor, "batch sample"] | None = None,
+    ) -> "Elites":
+        """The `num_elites` best. Where the strategy is what counts, they vote for it: by `votes`, or all alike."""
+        indices, modes = scored.best(num_elites), None
+        if action_selection == "mode":
+            modes = find_modes(search, scored, indices, torch.ones_like(scored.totals) if votes is None else votes)
+        return cls(scored, indices, modes, followed_elites(scored, indices, modes))
+
+    def plan(self, search: Search, unsure_above: float, chosen: Scored | None) -> Plan:
+        """See `Search.plan`."""
+        return search.plan(self.scored, self.indices, unsure_above, chosen, self.modes)
+
+
+def refitted(
+    elites: Scored,
+    mean: Float[Tensor, "batch time action"],
+    std: Float[Tensor, "batch time action"],
+    momentum: float,
+    min_std: Float[Tensor, " action"],
+) -> tuple[Float[Tensor, "batch time action"], Float[Tensor, "batch time action"]]:
+    """Mean and standard deviation moved to those of the elites; `momentum` is the share of the old ones that is kept."""
+    new_mean, new_std = elite_moments(elites, mean, std)
+    mean = momentum * mean + (1 - momentum) * new_mean
+    std = momentum * std + (1 - momentum) * new_std
+    return mean, torch.maximum(std, min_std)
 
 
 def elite_moments(
@@ -70,9 +116,7 @@ def followed_elites(scored: Scored, elites: Int[Tensor, "batch elite"], modes: I
     return replace(best, totals=torch.where(modes.gather(1, elites) == FOLLOWED, best.totals, torch.inf))
 
 
-def selected_action(
-    action_selection: Literal["best", "mean", "mode"], search: Search, centre: Candidates, followed: Scored
-) -> Scored | None:
+def selected_action(action_selection: ActionSelection, search: Search, centre: Candidates, followed: Scored) -> Scored | None:
     """What a planner executes: the `centre` of its elites for "mean"; None, the best that the search has seen, for "best".
 
     For "mode" it is the `centre` of the `followed` elites where imagination finds it no worse than the best of them, otherwise that

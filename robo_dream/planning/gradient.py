@@ -1,19 +1,36 @@
 """Candidates moved down the gradient of their own imagined cost, each with Adam's memory of its own."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import NOISE, REFINED, Bounds, Candidates, join_candidates, num_candidates, require_between
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import (
+    REFINED,
+    Bounds,
+    Candidates,
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    join_candidates,
+    num_candidates,
+    require_at_most,
+)
 from robo_dream.planning.scoring import Scored
 from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 FIRST_DECAY, SECOND_DECAY, SMALLEST = 0.9, 0.999, 1e-8
 
@@ -63,7 +80,7 @@ def score_with_slopes(search: Search, candidates: Candidates, before: Slopes | N
     return replace(before, scored=scored.detached(), gradient=gradient)
 
 
-@dataclass(frozen=True)
+@configuration
 class GradientConfig:
     """Adam from several starts; DINO-WM (arXiv 2411.04983) found one start alone to get stuck.
 
@@ -71,23 +88,20 @@ class GradientConfig:
     """
 
     kind: Literal["gradient"] = "gradient"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 24  # starts, all moved side by side
-    num_iterations: int = 10
-    learning_rate: float = 0.15
-    initial_std: float = 0.5
-    noise_beta: float = 2.0
-    num_elites: int = 4  # only noted in the trace
-    num_proposals: int = 8  # of the starts, when there are proposers
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 24  # starts, all moved side by side
+    num_iterations: NumIterations = 10
+    learning_rate: Annotated[float, Field(ge=0, le=10)] = 0.15
+    initial_std: Std = 0.5
+    noise_beta: NoiseBeta = 2.0
+    num_elites: Count = 4  # only noted in the trace
+    num_proposals: NumProposals = 8  # of the starts, when there are proposers
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "learning_rate", "initial_std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)
@@ -95,24 +109,19 @@ class GradientPlanner(SearchPlanner[GradientConfig]):
     """Srinivas et al., Universal Planning Networks, 2018 (arXiv 1804.00645), from many starts; the best point of any path is the plan."""
 
     name = "gradient"
+    needs_gradients = True
 
-    @torch.no_grad()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
+    def search(self, search: Search) -> Plan:
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         slopes = None
         for _ in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
                 if slopes is None:
-                    first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-                    mean = search.start_mean()
-                    around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                    candidates = join_candidates([*first, search.of(around, NOISE)])
+                    parts = search.opening(config.num_proposals)
+                    num_drawn, std = config.num_samples - num_candidates(parts), search.spread(config.initial_std)
+                    candidates = join_candidates([*parts, search.around(search.start_mean()[:, None], std, num_drawn, config.noise_beta)])
                 else:
-                    actions, slopes = slopes.moved(bounds, config.learning_rate)
+                    actions, slopes = slopes.moved(search.bounds, config.learning_rate)
                     candidates = search.of(actions, REFINED)
             slopes = score_with_slopes(search, candidates, slopes)
             search.end_iteration()

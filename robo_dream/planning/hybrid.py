@@ -1,19 +1,33 @@
 """Sampled, then refined by gradient: a search finds the valley, the slope of the imagined cost finds its bottom."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch
+from pydantic import Field
 
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import NOISE, REFINED, Candidates, num_candidates, require_between
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import (
+    REFINED,
+    Candidates,
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
 from robo_dream.planning.gradient import score_with_slopes
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class HybridConfig:
     """One sampled iteration, whose best `num_refined` then take gradient steps.
 
@@ -21,25 +35,22 @@ class HybridConfig:
     """
 
     kind: Literal["hybrid"] = "hybrid"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128  # of the first iteration
-    num_refined: int = 12
-    num_iterations: int = 5  # the first one samples
-    learning_rate: float = 0.1
-    initial_std: float = 0.5
-    noise_beta: float = 2.0
-    num_elites: int = 4  # only noted in the trace
-    num_proposals: int = 48  # of the first iteration's samples, when there are proposers
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 128  # of the first iteration
+    num_refined: Count = 12
+    num_iterations: NumIterations = 5  # the first one samples
+    learning_rate: Annotated[float, Field(ge=0, le=10)] = 0.1
+    initial_std: Std = 0.5
+    noise_beta: NoiseBeta = 2.0
+    num_elites: Count = 4  # only noted in the trace
+    num_proposals: NumProposals = 48  # of the first iteration's samples, when there are proposers
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_refined")
-        require_between(self, 1, self.num_refined, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "learning_rate", "initial_std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_refined")
+        require_at_most(self, self.num_refined, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)
@@ -47,28 +58,24 @@ class HybridPlanner(SearchPlanner[HybridConfig]):
     """Bharadhwaj et al., Model-Predictive Control via Cross-Entropy and Gradient-Based Optimization, 2020 (arXiv 2004.08763)."""
 
     name = "hybrid"
+    needs_gradients = True
 
-    @torch.no_grad()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
+    def search(self, search: Search) -> Plan:
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         scored, slopes = None, None
         for _ in search.iterations(config.num_iterations):
             if scored is None:
                 with search.watch.stage("propose"):
-                    first = search.opening(config.num_proposals)
-                    drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-                    mean = search.start_mean()
-                    around = bounds.clip(mean[:, None] + config.initial_std * bounds.half_range * drawn)
-                scored = search.score(*first, search.of(around, NOISE))
+                    parts = search.opening(config.num_proposals)
+                    num_drawn, std = config.num_samples - num_candidates(parts), search.spread(config.initial_std)
+                    parts.append(search.around(search.start_mean()[:, None], std, num_drawn, config.noise_beta))
+                scored = search.score(*parts)
             else:
                 if slopes is None:
                     kept = scored.take(scored.best(config.num_refined))
                     slopes = score_with_slopes(search, Candidates(kept.actions, kept.origins))
                 with search.watch.stage("propose"):
-                    actions, slopes = slopes.moved(bounds, config.learning_rate)
+                    actions, slopes = slopes.moved(search.bounds, config.learning_rate)
                 slopes = score_with_slopes(search, search.of(actions, REFINED), slopes)
                 scored = slopes.scored
             search.end_iteration()

@@ -1,20 +1,34 @@
 """iCEM: the cross-entropy method with coloured noise, remembered elites and a shrinking population."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch
+from pydantic import Field
 
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import MEAN, NOISE, PREVIOUS, num_candidates, require_between, shifted_elites
-from robo_dream.planning.elites import elite_moments, find_modes, followed_elites, selected_action
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import (
+    PREVIOUS,
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+    shifted_elites,
+)
+from robo_dream.planning.elites import Elites, refitted, selected_action
 from robo_dream.planning.scoring import join_scored
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import Fraction, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class IcemConfig:
     """Defaults of Pinneri et al., Sample-efficient Cross-Entropy Method for Real-time Planning, 2020, where they give one.
 
@@ -23,28 +37,24 @@ class IcemConfig:
     """
 
     kind: Literal["icem"] = "icem"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128  # in the first iteration
-    num_iterations: int = 5
-    num_elites: int = 10
-    kept_elites: float = 0.3  # share of the elites that stay candidates at the next iteration and the next decision
-    decay: float = 1.25  # each iteration draws this many times fewer
-    initial_std: float = 0.5
-    min_std: float = 0.0
-    momentum: float = 0.1
-    noise_beta: float = 2.0
-    num_proposals: int = 48  # of the first iteration's samples, when there are proposers
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 128  # in the first iteration
+    num_iterations: NumIterations = 5
+    num_elites: Count = 10
+    kept_elites: Fraction = 0.3  # share of the elites that stay candidates at the next iteration and the next decision
+    decay: Annotated[float, Field(ge=1, le=100)] = 1.25  # each iteration draws this many times fewer
+    initial_std: Std = 0.5
+    min_std: Std = 0.0
+    momentum: Fraction = 0.1
+    noise_beta: NoiseBeta = 2.0
+    num_proposals: NumProposals = 48  # of the first iteration's samples, when there are proposers
     action_selection: Literal["best", "mean", "mode"] = "best"
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget", "decay")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples / 2, "num_elites")
-        require_between(self, 0, self.num_samples - 3 - self.num_elites, "num_proposals")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
-        require_between(self, 0, 1, "momentum", "kept_elites")
+        require_at_most(self, self.num_samples / 2, "num_elites")
+        require_at_most(self, self.num_samples - 3 - self.num_elites, "num_proposals")
 
 
 @dataclass(frozen=True)
@@ -53,42 +63,29 @@ class IcemPlanner(SearchPlanner[IcemConfig]):
 
     name = "icem"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
-        mean = search.start_mean()
-        std = (config.initial_std * bounds.half_range).expand_as(mean)
+    def search(self, search: Search) -> Plan:
+        config, bounds = self.config, search.bounds
+        mean, std, elites = search.start_mean(), search.spread(config.initial_std), None
         num_kept = math.ceil(config.kept_elites * config.num_elites)
-        scored, elites, followed, modes = None, None, None, None
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
-                num_drawn = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites)
-                parts = []
+                num_drawn, parts = max(int(config.num_samples * config.decay**-i), 2 * config.num_elites), []
                 if i == 0:
                     parts += search.opening(config.num_proposals)
-                    if previous is not None and num_kept:
-                        parts.append(search.of(shifted_elites(previous, self.model.action_block, bounds, num_kept), PREVIOUS))
+                    if search.previous is not None and num_kept:
+                        parts.append(search.of(shifted_elites(search.previous, search.action_block, bounds, num_kept), PREVIOUS))
                     num_drawn = max(1, num_drawn - num_candidates(parts))
-                drawn = search.drawn(num_drawn, config.noise_beta)
-                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
+                parts.append(search.around(mean[:, None], std, num_drawn, config.noise_beta))
                 if i == config.num_iterations - 1:
-                    parts.append(search.of(bounds.clip(mean)[:, None], MEAN))
-            kept = scored.take(elites[:, :num_kept]) if scored is not None and elites is not None and num_kept else None
+                    parts.append(search.centre(mean))
+            kept = elites.scored.take(elites.indices[:, :num_kept]) if elites is not None and num_kept else None
             scored = search.score(*parts)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: kept elites keep their score
-            elites = scored.best(config.num_elites)
-            modes = find_modes(search, scored, elites, torch.ones_like(scored.totals)) if config.action_selection == "mode" else None
+            elites = Elites.of(search, scored, config.num_elites, config.action_selection)
             with search.watch.stage("update"):
-                followed = followed_elites(scored, elites, modes)
-                new_mean, new_std = elite_moments(followed, mean, std)
-                mean = config.momentum * mean + (1 - config.momentum) * new_mean
-                std = config.momentum * std + (1 - config.momentum) * new_std
-                std = torch.maximum(std, config.min_std * bounds.half_range)
+                mean, std = refitted(elites.followed, mean, std, config.momentum, config.min_std * bounds.half_range)
             search.end_iteration()
-        assert scored is not None and elites is not None and followed is not None
-        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
-        return search.plan(scored, elites, config.unsure_above, chosen, modes)
+        assert elites is not None
+        chosen = selected_action(config.action_selection, search, search.centre(mean), elites.followed)
+        return elites.plan(search, config.unsure_above, chosen)

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
@@ -21,18 +24,11 @@ from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 
-PlannerConfig = (
-    PolicyGuidedConfig
-    | CemConfig
-    | IcemConfig
-    | MppiConfig
-    | PredictiveConfig
-    | GradientConfig
-    | HybridConfig
-    | PolicyAloneConfig
-    | RandomConfig
-    | ZeroActionConfig
-)
+PlannerConfig = Annotated[
+    PolicyGuidedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | GradientConfig | HybridConfig | PolicyAloneConfig
+    | RandomConfig | ZeroActionConfig,
+    Field(discriminator="kind"),
+]  # fmt: skip
 
 PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
     "policy_guided": PolicyGuidedConfig,

@@ -1,21 +1,34 @@
 """Model-predictive path integral control: average the candidates, each weighted by how good it is."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import MEAN, NOISE, num_candidates, require_between
-from robo_dream.planning.elites import FOLLOWED, find_modes, followed_elites, selected_action, weighted_moments
-from robo_dream.planning.search import SearchPlanner
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import (
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumIterations,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
+from robo_dream.planning.elites import FOLLOWED, Elites, selected_action, weighted_moments
+from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class MppiConfig:
     """Williams et al., Information Theoretic MPC, 2017; several iterations and re-fitted spread as in TD-MPC2 (512 x 6 there).
 
@@ -25,26 +38,22 @@ class MppiConfig:
     """
 
     kind: Literal["mppi"] = "mppi"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 256
-    num_iterations: int = 4
-    temperature: float = 0.2
-    initial_std: float = 0.5
-    min_std: float = 0.05
-    noise_beta: float = 1.0
-    num_elites: int = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
-    num_proposals: int = 64  # of the first iteration's samples, when there are proposers
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 256
+    num_iterations: NumIterations = 4
+    temperature: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.2
+    initial_std: Std = 0.5
+    min_std: Std = 0.05
+    noise_beta: NoiseBeta = 1.0
+    num_elites: Count = 32  # the candidates with the largest weights: noted in the trace, and the voters of "mode"
+    num_proposals: NumProposals = 64  # of the first iteration's samples, when there are proposers
     action_selection: Literal["best", "mean", "mode"] = "mean"
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "num_iterations", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 1e-6, math.inf, "temperature")
-        require_between(self, 0, math.inf, "initial_std", "min_std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)
@@ -53,37 +62,26 @@ class MppiPlanner(SearchPlanner[MppiConfig]):
 
     name = "mppi"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
-        mean = search.start_mean()
-        widest = (config.initial_std * bounds.half_range).expand_as(mean)
-        std = widest
-        scored, elites, modes = None, None, None
+    def search(self, search: Search) -> Plan:
+        config, smallest = self.config, self.config.min_std * search.bounds.half_range
+        mean, std, elites = search.start_mean(), search.spread(config.initial_std), None
+        widest = std
         for i in search.iterations(config.num_iterations):
             with search.watch.stage("propose"):
-                parts = [search.of(bounds.clip(mean)[:, None], MEAN)]
-                if i == 0:
-                    parts = search.opening(config.num_proposals)
-                num_drawn = config.num_samples - num_candidates(parts)
-                drawn = search.drawn(num_drawn, config.noise_beta)
-                parts.append(search.of(bounds.clip(mean[:, None] + std[:, None] * drawn), NOISE))
+                parts = search.opening(config.num_proposals) if i == 0 else [search.centre(mean)]
+                parts.append(search.around(mean[:, None], std, config.num_samples - num_candidates(parts), config.noise_beta))
             scored = search.score(*parts)
-            elites, weights = scored.best(config.num_elites), path_weights(scored.totals, config.temperature)
-            if config.action_selection == "mode":
-                modes = find_modes(search, scored, elites, weights)
-                weights = torch.where(modes == FOLLOWED, weights, 0.0)
+            weights = path_weights(scored.totals, config.temperature)
+            elites = Elites.of(search, scored, config.num_elites, config.action_selection, weights)
+            if elites.modes is not None:
+                weights = torch.where(elites.modes == FOLLOWED, weights, 0.0)
             with search.watch.stage("update"):
                 mean, std = weighted_moments(scored, weights, mean, std)
-                std = torch.minimum(torch.maximum(std, config.min_std * bounds.half_range), widest)
+                std = torch.minimum(torch.maximum(std, smallest), widest)
             search.end_iteration()
-        assert scored is not None and elites is not None
-        followed = followed_elites(scored, elites, modes)
-        chosen = selected_action(config.action_selection, search, search.of(bounds.clip(mean)[:, None], MEAN), followed)
-        return search.plan(scored, elites, config.unsure_above, chosen, modes)
+        assert elites is not None
+        chosen = selected_action(config.action_selection, search, search.centre(mean), elites.followed)
+        return elites.plan(search, config.unsure_above, chosen)
 
 
 def path_weights(totals: Float[Tensor, "batch sample"], temperature: float) -> Float[Tensor, "batch sample"]:

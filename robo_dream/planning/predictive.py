@@ -1,37 +1,43 @@
 """Predictive sampling: noise around the last plan, take the best. The smallest search there is."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+from robo_dream.imagination import Plan
+from robo_dream.planning.candidates import (
+    Count,
+    Disagreement,
+    Horizon,
+    NoiseBeta,
+    NumProposals,
+    NumSamples,
+    SampleBudget,
+    Std,
+    num_candidates,
+    require_at_most,
+)
+from robo_dream.planning.search import Search, SearchPlanner
+from robo_dream.schema import configuration
 
-from robo_dream.imagination import Belief, Goal, Plan
-from robo_dream.planning.candidates import NOISE, num_candidates, require_between
-from robo_dream.planning.search import SearchPlanner
 
-
-@dataclass(frozen=True)
+@configuration
 class PredictiveConfig:
     """One iteration; MuJoCo MPC draws tens of samples on splines, here 128 with noise that is smooth by its noise_beta."""
 
     kind: Literal["predictive"] = "predictive"
-    horizon: int = 5  # imagined steps
-    num_samples: int = 128
-    num_elites: int = 10  # only noted in the trace
-    std: float = 0.5  # fraction of half the action range
-    noise_beta: float = 2.0
-    num_proposals: int = 48  # of the samples, when there are proposers
-    sample_budget: int = 8192  # rollouts imagined at once
-    unsure_above: float = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
+    horizon: Horizon = 5  # imagined steps
+    num_samples: NumSamples = 128
+    num_elites: Count = 10  # only noted in the trace
+    std: Std = 0.5  # fraction of half the action range
+    noise_beta: NoiseBeta = 2.0
+    num_proposals: NumProposals = 48  # of the samples, when there are proposers
+    sample_budget: SampleBudget = 8192  # rollouts imagined at once
+    unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
 
     def __post_init__(self) -> None:
-        require_between(self, 1, math.inf, "horizon", "sample_budget")
-        require_between(self, 4, math.inf, "num_samples")
-        require_between(self, 1, self.num_samples, "num_elites")
-        require_between(self, 0, self.num_samples - 3, "num_proposals")
-        require_between(self, 0, math.inf, "std", "noise_beta", "unsure_above")
+        require_at_most(self, self.num_samples, "num_elites")
+        require_at_most(self, self.num_samples - 3, "num_proposals")
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,13 @@ class PredictivePlanner(SearchPlanner[PredictiveConfig]):
 
     name = "predictive"
 
-    @torch.inference_mode()
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`; a deadline shortens this search of one iteration only where it is imagined in pieces."""
+    def search(self, search: Search) -> Plan:
+        """A deadline shortens this search of one iteration only where it is imagined in pieces."""
         config = self.config
-        search = self.begin(belief, goal, seeds, previous, deadline, config.sample_budget)
-        bounds = search.bounds
         with search.watch.stage("propose"):
-            first = search.opening(config.num_proposals)
-            drawn = search.drawn(config.num_samples - num_candidates(first), config.noise_beta)
-            mean = search.start_mean()
-            around = bounds.clip(mean[:, None] + config.std * bounds.half_range * drawn)
-        scored = search.score(*first, search.of(around, NOISE))
+            parts = search.opening(config.num_proposals)
+            num_drawn = config.num_samples - num_candidates(parts)
+            parts.append(search.around(search.start_mean()[:, None], search.spread(config.std), num_drawn, config.noise_beta))
+        scored = search.score(*parts)
         search.end_iteration()
         return search.plan(scored, scored.best(config.num_elites), config.unsure_above)

@@ -50,7 +50,7 @@ def whole_blocks(model: WorldModel, num_steps: int) -> int:
 
 @runtime_checkable
 class GoalPolicy(Protocol):
-    """Suggests the next action block from where one is and where one wants to be.
+    """Proposes the next action block from where one is and where one wants to be.
 
     Its random numbers are given: `chance` in [0, 1) chooses among several ways, heaviest first, and `noise` in standard deviations
     goes off it; 0 and 0 are the likeliest proposal.

@@ -4,15 +4,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
-from robo_dream.errors import ConfigError, ContractError
+from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Imagination, WorldModel, finite_or_inf
 from robo_dream.planning.candidates import Candidates, gather_samples, join, join_candidates, num_candidates
+from robo_dream.schema import Unit, configuration
 
 
 class Stopwatch:
@@ -39,7 +41,7 @@ MAX_KEPT = 4096  # candidates of a problem whose imagined futures stay in memory
 
 @dataclass(frozen=True)
 class Scored:
-    """Candidates with what was imagined of them. `totals` is +inf where the cost was not finite; `terms` are as judged."""
+    """Candidates with what was imagined of them. `totals` is +inf where the cost was not finite; `terms` are as scored."""
 
     actions: Float[Tensor, "batch sample time action"]
     origins: Int[Tensor, "batch sample"]
@@ -95,11 +97,11 @@ def score(
     watch: Stopwatch,
     is_late: Callable[[], bool] = lambda: False,
 ) -> tuple[Scored, Int[Tensor, " batch"]]:
-    """The candidates of `parts` imagined, where that was not done, and judged; and how many of each problem were not finite.
+    """The candidates of `parts` imagined, where that was not done, and scored; and how many of each problem were not finite.
 
     At most `sample_budget` rollouts are imagined at once (at least one of each problem), and of each problem's candidates at most
     the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. Between two such pieces
-    `is_late` may end it; the candidates that are left are then not judged. A candidate whose actions or total are not finite gets
+    `is_late` may end it; the candidates that are left are then not scored. A candidate whose actions or total are not finite gets
     +inf. Raises `ContractError` when cost and model disagree on shapes.
     """
     per_call = max(1, sample_budget // max(1, len(belief.latent)))
@@ -107,9 +109,9 @@ def score(
     for piece in _pieces(parts, per_call):
         if scored is not None and is_late():
             break
-        judged = _judged(cost, goal, _imagined(model, belief, piece, watch), watch)
-        num_not_finite = num_not_finite + torch.isinf(judged.totals).sum(dim=1)
-        scored = judged if scored is None else join_scored(scored, judged)
+        made = _scored(cost, goal, _imagined(model, belief, piece, watch), watch)
+        num_not_finite = num_not_finite + torch.isinf(made.totals).sum(dim=1)
+        scored = made if scored is None else join_scored(scored, made)
         if scored.totals.shape[1] > MAX_KEPT:
             scored = scored.take(scored.best(MAX_KEPT))
     assert scored is not None, "give at least one candidate"
@@ -148,7 +150,7 @@ def _imagined(model: WorldModel, belief: Belief, piece: Sequence[Candidates], wa
     return [part if part.imagination is not None else replace(part, imagination=Imagination(*next(found))) for part in piece]
 
 
-def _judged(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatch) -> Scored:
+def _scored(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatch) -> Scored:
     actions, origins = join([part.actions for part in piece]), join([part.origins for part in piece])
     imagined = [part.imagination for part in piece if part.imagination is not None]
     imagination = Imagination(join([one.latents for one in imagined]), join([one.disagreement for one in imagined]))
@@ -164,7 +166,7 @@ def _judged(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
     return Scored(actions, origins, imagination.latents, imagination.disagreement, dict(costs.terms), totals)
 
 
-@dataclass(frozen=True)
+@configuration
 class RiskConfig:
     """`mean` trusts all heads alike, `worst` the most pessimistic, `cvar` the mean of the worst `tail` of them.
 
@@ -173,11 +175,7 @@ class RiskConfig:
     """
 
     measure: Literal["mean", "worst", "cvar"] = "cvar"
-    tail: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.tail <= 1:
-            raise ConfigError(f"RiskConfig.tail is {self.tail}; allowed is a share of the futures above 0 and at most 1")
+    tail: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.5
 
     def of(self, totals: Float[Tensor, "head batch sample"]) -> Float[Tensor, "batch sample"]:
         """One total from those of all futures; a single future that is not finite makes it so."""
@@ -200,7 +198,7 @@ class ManyFutures(Protocol):
         ...
 
 
-def judged_by_risk(model: ManyFutures, cost: Cost, belief: Belief, goal: Goal, candidates: Scored, risk: RiskConfig) -> Scored:
+def scored_by_risk(model: ManyFutures, cost: Cost, belief: Belief, goal: Goal, candidates: Scored, risk: RiskConfig) -> Scored:
     """`candidates` with totals that are the risk over the heads' futures; what was not finite before stays so."""
     totals = torch.stack([cost(future, goal).total for future in model.rollout_per_member(belief, candidates.actions)])
     risked, _ = finite_or_inf(risk.of(totals))

@@ -1,7 +1,8 @@
-"""Clocks that know how often they were read, so that a search cut by its deadline can be cut there again."""
+"""One search for a plan: what planners propose, score and remember, and the clocks by which a deadline cuts it at the same place again."""
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -14,6 +15,8 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Cost, Goal, Plan, PlanStatus, Proposer, SearchTrace, WorldModel
 from robo_dream.planning.candidates import (
     HOLD,
+    MEAN,
+    NOISE,
     PREVIOUS,
     Bounds,
     Candidates,
@@ -24,7 +27,7 @@ from robo_dream.planning.candidates import (
     origin_names,
     shifted_plan,
 )
-from robo_dream.planning.scoring import RiskConfig, Scored, Stopwatch, check_many_futures, join_scored, judged_by_risk, score
+from robo_dream.planning.scoring import RiskConfig, Scored, Stopwatch, check_many_futures, join_scored, score, scored_by_risk
 
 DEADLINE = 0.5  # seconds of a `RecordedClock`, between the two times it can show
 
@@ -84,8 +87,9 @@ class Search:
             check_previous(previous, num_problems, self.num_steps, model.action_spec.size)
         self._clock = CountedClock(clock)
         self.watch = Stopwatch(self._clock)
+        self.previous, self.action_block = previous, model.action_block
         self._model, self._cost, self._belief, self._goal, self._seeds = model, cost, belief, goal, tuple(seeds)
-        self._previous, self._proposers, self._planner = previous, proposers, planner
+        self._proposers, self._planner = proposers, planner
         self._noise = NoiseStreams(seeds, planner, self.bounds.low)
         self._sample_budget, self._deadline = sample_budget, deadline
         self._late_readings: list[int] = []
@@ -99,12 +103,12 @@ class Search:
 
     def start_mean(self) -> Float[Tensor, "batch time action"]:
         """Where a search distribution is centred first: the previous plan moved on, or holding still."""
-        return self.held() if self._previous is None else shifted_plan(self._previous, self._model.action_block, self.bounds)[:, 0]
+        return self.held() if self.previous is None else shifted_plan(self.previous, self.action_block, self.bounds)[:, 0]
 
     def opening(self, num_proposals: int) -> list[Candidates]:
         """Holding still, the previous plan moved on, and `num_proposals` proposals shared among the proposers."""
         parts = [self.of(self.held()[:, None], HOLD)]
-        if self._previous is not None:
+        if self.previous is not None:
             parts.append(self.of(self.start_mean()[:, None], PREVIOUS))
         for i, proposer in enumerate(self._proposers):
             share = num_proposals // len(self._proposers) + (i < num_proposals % len(self._proposers))
@@ -118,9 +122,32 @@ class Search:
         actions = self.bounds.clip(given.actions.to(self.bounds.low))
         return replace(self.of(actions, proposer.name), imagination=given.imagination if torch.equal(actions, given.actions) else None)
 
+    def spread(self, fraction: float) -> Float[Tensor, "batch time action"]:
+        """A standard deviation of `fraction` of half the action range."""
+        return (fraction * self.bounds.half_range).expand_as(self.held())
+
+    def around(
+        self,
+        centres: Float[Tensor, "batch #sample time action"],
+        std: Float[Tensor, "batch time action"],
+        num_samples: int,
+        noise_beta: float,
+        origin: str = NOISE,
+    ) -> Candidates:
+        """`num_samples` candidates drawn around `centres`, one or one for each, within the limits."""
+        return self.of(self.bounds.clip(centres + std[:, None] * self.drawn(num_samples, noise_beta)), origin)
+
+    def centre(self, mean: Float[Tensor, "batch time action"]) -> Candidates:
+        """The centre of a distribution as a candidate."""
+        return self.of(self.bounds.clip(mean)[:, None], MEAN)
+
     def drawn(self, num_samples: int, noise_beta: float) -> Float[Tensor, "batch sample time action"]:
         """Noise of unit variance, each problem's from its own stream; see `NoiseStreams.normal`."""
         return self._noise.normal(num_samples, self.num_steps, len(self.bounds.low), noise_beta)
+
+    def uniform(self, num_samples: int, num_steps: int) -> Float[Tensor, "batch sample time action"]:
+        """Numbers between -1 and 1, each problem's from its own stream."""
+        return self._noise.uniform(num_samples, num_steps, len(self.bounds.low))
 
     def of(self, actions: Float[Tensor, "batch sample time action"], origin: str) -> Candidates:
         """`actions` that came from `origin`, one of `names`."""
@@ -138,7 +165,7 @@ class Search:
             longest = max(longest, self._clock() - start)
 
     def score(self, *parts: Candidates) -> Scored:
-        """The candidates imagined and judged; the best of each problem is remembered and what is not finite is counted.
+        """The candidates imagined and scored; the best of each problem is remembered and what is not finite is counted.
 
         Of very many only the best are kept, and when the deadline passes between two pieces of them, the rest is left out: see
         `scoring.score`.
@@ -156,8 +183,8 @@ class Search:
         """Of each problem's candidates the one with the least risk over the futures of the model's heads; its total is that risk."""
         model = check_many_futures(self._model)
         with self.watch.stage("risk"):
-            judged = judged_by_risk(model, self._cost, self._belief, self._goal, candidates, risk)
-        return judged.take(judged.best(1))
+            scored = scored_by_risk(model, self._cost, self._belief, self._goal, candidates, risk)
+        return scored.take(scored.best(1))
 
     def end_iteration(self) -> None:
         """Notes the best total reached so far."""
@@ -214,14 +241,27 @@ class HasHorizon(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSampleBudget(HasHorizon, Protocol):
+    """The configuration of a planner that imagines many futures."""
+
+    @property
+    def sample_budget(self) -> int:
+        """Rollouts imagined at once."""
+        ...
+
+
 Config = TypeVar("Config", bound=HasHorizon)
+SearchConfig = TypeVar("SearchConfig", bound=HasSampleBudget)
 
 
 @dataclass(frozen=True)
-class SearchPlanner(Generic[Config]):
-    """A `Planner` but for `plan`, which begins with `begin`. `name` is told in plans and names the planner's random stream."""
+class PlannerBase(ABC, Generic[Config]):
+    """A `Planner` but for `search`. `name` is told in plans and names the planner's random stream."""
 
     name: ClassVar[str]
+    is_warm_started: ClassVar[bool] = True  # whether the previous plan changes this one
+    needs_gradients: ClassVar[bool] = False  # whether it differentiates what it imagines
 
     model: WorldModel
     cost: Cost
@@ -229,11 +269,28 @@ class SearchPlanner(Generic[Config]):
     proposers: Sequence[Proposer] = ()
     clock: Callable[[], float] = time.monotonic
 
-    def begin(
-        self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None, deadline: float | None, sample_budget: int
-    ) -> Search:
-        """The accounts of one decision; raises `ContractError` when the arguments of `plan` do not fit together."""
-        return Search(
-            self.model, self.cost, belief, goal, seeds, previous, self.proposers,
-            planner=self.name, horizon=self.config.horizon, sample_budget=sample_budget, clock=self.clock, deadline=deadline,
-        )  # fmt: skip
+    @property
+    @abstractmethod
+    def sample_budget(self) -> int:
+        """Rollouts imagined at once."""
+
+    @abstractmethod
+    def search(self, search: Search) -> Plan:
+        """The plan that `search`, just begun, comes to."""
+
+    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
+        """See `Planner.plan`; raises `ContractError` when the arguments do not fit together."""
+        with torch.no_grad() if self.needs_gradients else torch.inference_mode():
+            begun = Search(
+                self.model, self.cost, belief, goal, seeds, previous if self.is_warm_started else None, self.proposers,
+                planner=self.name, horizon=self.config.horizon, sample_budget=self.sample_budget, clock=self.clock, deadline=deadline,
+            )  # fmt: skip
+            return self.search(begun)
+
+
+class SearchPlanner(PlannerBase[SearchConfig]):
+    """A planner that imagines many futures."""
+
+    @property
+    def sample_budget(self) -> int:
+        return self.config.sample_budget

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 
 _PREFIX = 10  # bytes of an npy file before its header: magic, version, length
 _ABOUT = "about"  # the JSON, as a string array beside the others

@@ -1,4 +1,4 @@
-"""One decision of a stored run, as NumPy arrays: what was imagined, what it cost, what was chosen."""
+"""One decision as it is kept, in NumPy arrays: what was imagined, what it cost, what was chosen."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,11 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True)
 class Decision:
-    """The stored form of `robo_dream.imagination.ImaginationRecord`, where its fields are explained; reading it needs no torch.
+    """Of a single planning problem. Axes are those of `robo_dream.imagination`, without the batch.
 
-    What has a default is missing in records made before it was kept.
+    With the model, cost and settings of its run it can be made again exactly: `previous` and `previous_elites` are the actions that
+    warm-started it (None: nothing did), as the planner got them; `late_readings` is where a deadline cut it. What has a default is
+    missing in records made before it was kept.
     """
 
     step: int  # control step at which the decision was made
@@ -35,12 +37,12 @@ class Decision:
     modes: Int[np.ndarray, " sample"] | None = None  # strategy of each elite, 0 the followed one; -1 no vote; None: not looked for
     total: float | None = None  # of the chosen plan
     elites: Int[np.ndarray, " elite"] | None = None  # indices of candidates, best first
-    goal_object_pos: Float[np.ndarray, "object 3"] | None = None  # metres
+    goal_object_pos: Float[np.ndarray, "object 3"] | None = None  # metres, where it was given outright
     goal_tool_pos: Float[np.ndarray, "3"] | None = None
     previous: Float[np.ndarray, "time action"] | None = None  # what warm-started the search, as the planner got it
     previous_elites: Float[np.ndarray, "elite time action"] | None = None
-    late_readings: tuple[int, ...] = ()  # of the clock, past the deadline
-    unsure_reasons: tuple[str, ...] = ()
+    late_readings: tuple[int, ...] = ()  # of the planner's clock, past the deadline
+    unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
 
     @property
     def cost(self) -> float:

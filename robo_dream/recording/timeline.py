@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from robo_dream.embodiment import TOOL_MOVE_NAMES
+from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec
 from robo_dream.errors import DataError
 from robo_dream.recording.archive import read_archive
 from robo_dream.recording.decision import Decision
@@ -37,9 +37,9 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     """As `plain`, of all of an array at once: a decision has thousands of numbers."""
     finite = np.isfinite(values)
     values = np.where(finite, values, 0.0)
-    places = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
-    scale = 10.0 ** np.abs(places)
-    rounded = np.where(places >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
+    decimals = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    scale = 10.0 ** np.abs(decimals)
+    rounded = np.where(decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
     some = rounded.astype(object)
     some[~finite] = None
     return some.tolist()
@@ -57,6 +57,26 @@ class Lag:
         """As run.json tells; the defaults of an arm that told nothing."""
         told = about.get("moves") or {}
         return cls(**{field.name: float(told[field.name]) for field in fields(cls) if field.name in told})
+
+
+@dataclass(frozen=True)
+class ActionNames:
+    """What the numbers of a run's actions are called and measured in, and whether they move the tool."""
+
+    kind: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any], size: int) -> "ActionNames":
+        """As run.json tells. A run of before that does not tell was one of our own scene, where actions of five numbers move the tool."""
+        told = about.get("action_spec")
+        if told is not None:
+            spec = ActionSpec.from_json(told)
+            return cls(spec.kind, spec.names, spec.units)
+        if size == len(TOOL_MOVE_NAMES):
+            return cls("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"))
+        return cls("unknown", tuple(f"action {number}" for number in range(size)), ("1",) * size)
 
 
 @dataclass(frozen=True)
@@ -144,29 +164,31 @@ def decision_row(decision: DecisionGlimpse, before: DecisionGlimpse | None) -> R
     }  # fmt: skip
 
 
-def step_row(step: StepGlimpse, decision: DecisionGlimpse | None, lag: Lag | None = None) -> Row:
-    """`clipped` says which numbers of the action a limit cut, in words; None where none did. `decision` is any of the run."""
+def step_row(step: StepGlimpse, decision: DecisionGlimpse | None, about: Mapping[str, Any]) -> Row:
+    """`clipped` says which numbers of the action a limit cut, in words; None where none did. `decision` is any of the run `about`."""
     clipped = None
     if step.sent is not None and step.applied is not None and decision is not None:
-        cut = clipped_numbers(step, np.abs(decision.candidates).max((0, 1)), lag or Lag())
-        names = TOOL_MOVE_NAMES if len(step.sent) == len(TOOL_MOVE_NAMES) else [f"number {i}" for i in range(len(step.sent))]
-        words = (f"{names[i]} {step.applied[i]:.3g} of {step.sent[i]:.3g}" for i in np.flatnonzero(cut))
+        actions = ActionNames.of(about, len(step.sent))
+        cut = clipped_numbers(step, np.abs(decision.candidates).max((0, 1)), Lag.of(about), actions.kind == "tool_move")
+        words = (f"{actions.names[i]} {step.applied[i]:.3g} of {step.sent[i]:.3g}" for i in np.flatnonzero(cut))
         clipped = ", ".join(words) or None
-    actions = {name: None if action is None else plain(action) for name, action in (("sent", step.sent), ("applied", step.applied))}
-    row = {"step": step.number, "time": plain(step.time, 9), **actions, "clipped": clipped}
+    taken = {name: None if action is None else plain(action) for name, action in (("sent", step.sent), ("applied", step.applied))}
+    row = {"step": step.number, "time": plain(step.time, 9), **taken, "clipped": clipped}
     events = [{"kind": event.kind, "reason": event.reason} for event in step.events]
     return {**row, "events": events} if events else row
 
 
-def clipped_numbers(step: StepGlimpse, largest: Float[np.ndarray, " action"], lag: Lag) -> Bool[np.ndarray, " action"]:
+def clipped_numbers(
+    step: StepGlimpse, largest: Float[np.ndarray, " action"], lag: Lag, are_tool_moves: bool
+) -> Bool[np.ndarray, " action"]:
     """Which numbers of the action sent at `step` a limit cut: speed, workspace, range.
 
-    Left out is what ordinary running behind explains: less than a tenth of the `largest` action; a tool whose target is as far ahead of
-    it as `lag` allows, fingers likewise, and fingers that are told to close when closed or to open when open.
+    Left out is what ordinary running behind explains: less than a tenth of the `largest` action; and of tool moves a tool whose target
+    is as far ahead of it as `lag` allows, fingers likewise, and fingers that are told to close when closed or to open when open.
     """
     assert step.sent is not None and step.applied is not None
     cut = np.abs(step.applied - step.sent) > _CLIPPED * largest + 1e-6
-    if len(step.sent) == len(TOOL_MOVE_NAMES):
+    if are_tool_moves:
         if np.linalg.norm(step.ahead + step.applied[:3]) >= _REACHED * lag.max_lag:
             cut[:3] = False
         target = step.target_grip + step.applied[4]

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from robo_dream.data.layout import json_bytes, replace_file
+from robo_dream.data.layout import json_bytes
 from robo_dream.embodiment import ArmState, Observation
-from robo_dream.errors import ContractError, DataError
-from robo_dream.imagination import Goal, ImaginationRecord
+from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 from robo_dream.recording.archive import archive_bytes
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import EVENTS, SafetyEvent, append_line
-from robo_dream.recording.record import DECISIONS, GOAL, RESULT, RUN, STEPS, VERSION
+from robo_dream.recording.record import DECISIONS, GOAL, RESULT, RUN, STEPS, VERSION, GoalRecord
 
 _log = logging.getLogger(__name__)
-_IN_JSON = ("step", "time", "planner", "seed", "origin_names", "seconds", "total", "late_readings", "unsure_reasons")
+_IN_JSON = ("step", "time", "planner", "seed", "origin_names", "seconds", "total", "late_readings", "unsure_reasons", "status")
 
 QUEUE_SIZE = 256  # files that may wait for the disk: some 20 s of control at 10 Hz
 MAX_WAIT = 0.02  # s that the loop waits for a full queue, once; then recording stops
@@ -31,7 +31,7 @@ Write = Callable[[Path, bytes], None]
 
 
 class RunWriter:
-    """Keeps one episode in `root`, which must not hold a run. Hand `on_decision` and `on_step` to `control.loop.run_episode`.
+    """Keeps one episode in `root`, which must not hold a run. Hand `on_decision` and `on_step` to the loop's `Hooks`.
 
     A context manager: leaving it waits until everything is on disk. Writing happens in a thread of its own, in the order in which
     things happened, so the loop never waits for a disk. A disk that fails (full, gone, or so slow that `queue_size` files wait and none
@@ -43,8 +43,7 @@ class RunWriter:
         self,
         root: Path | str,
         about: Mapping[str, Any],
-        goal: Goal,
-        pictures: Mapping[str, UInt8[np.ndarray, "height width 3"]],
+        goal: GoalRecord,
         *,
         write: Write = replace_file,
         queue_size: int = QUEUE_SIZE,
@@ -57,12 +56,10 @@ class RunWriter:
         self._write, self._max_wait = write, max_wait
         if (self.root / RUN).exists():
             raise DataError(f"{self.root} already holds a run; choose another folder or delete it")
-        if len(goal.latent) != 1:
-            raise ContractError(f"a run has one goal; got a batch of {len(goal.latent)}")
         arrays = {"latent": goal.latent, "object_pos": goal.object_pos, "tool_pos": goal.tool_pos}
-        given = {name: array[0].float().cpu().numpy() for name, array in arrays.items() if array is not None}
+        arrays |= {f"picture.{name}": picture for name, picture in goal.pictures.items()}
         try:
-            write(self.root / GOAL, archive_bytes(given | {f"picture.{name}": picture for name, picture in pictures.items()}, {}))
+            write(self.root / GOAL, archive_bytes({name: array for name, array in arrays.items() if array is not None}, {}))
             write(self.root / RUN, json_bytes({**about, "version": VERSION}))  # last: from here on it is a run
         except OSError as error:  # nothing moves yet
             raise DataError(f"no run can be kept in {self.root}: {error}; make room, or choose another folder") from error
@@ -82,8 +79,8 @@ class RunWriter:
         """How many files are handed over and not yet begun."""
         return self._waiting.qsize()
 
-    def on_decision(self, record: ImaginationRecord) -> None:
-        self._hand_over(lambda: self._write_decision(record))
+    def on_decision(self, decision: Decision) -> None:
+        self._hand_over(lambda: self._write_decision(decision))
 
     def on_step(self, before: Observation, sent: Float[np.ndarray, " action"], applied: Float[np.ndarray, " action"]) -> None:
         # copied: what is sent is the caller's
@@ -144,15 +141,15 @@ class RunWriter:
             self.failure = error
         _log.warning("recording in %s stops here: %s. The arm goes on; %d decisions are kept", self.root, error, len(self.written))
 
-    def _write_decision(self, record: ImaginationRecord) -> None:
-        arrays = {f"term.{name}": term.numpy() for name, term in record.terms.items()}
+    def _write_decision(self, decision: Decision) -> None:
+        arrays = {f"term.{name}": term for name, term in decision.terms.items()}
         for field in fields(Decision):
-            value = getattr(record, field.name)
-            if field.name not in (*_IN_JSON, "status", "terms") and value is not None:
-                arrays[field.name] = value.numpy()
-        about = {name: getattr(record, name) for name in _IN_JSON} | {"status": record.status.value, "seconds": dict(record.seconds)}
-        self._write(self.root / DECISIONS / f"{record.step:06d}.npz", archive_bytes(arrays, about))
-        self.written = (*self.written, record.step)
+            value = getattr(decision, field.name)
+            if field.name not in (*_IN_JSON, "terms") and value is not None:
+                arrays[field.name] = value
+        about = {name: getattr(decision, name) for name in _IN_JSON} | {"seconds": dict(decision.seconds)}
+        self._write(self.root / DECISIONS / f"{decision.step:06d}.npz", archive_bytes(arrays, about))
+        self.written = (*self.written, decision.step)
 
     def _write_step(self, number: int, observation: Observation, actions: Mapping[str, np.ndarray]) -> None:
         state = {field.name: getattr(observation.arm, field.name) for field in fields(ArmState)}

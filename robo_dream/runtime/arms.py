@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from hardware.arms.franka import FrankaConfig
 from hardware.arms.servo_arm import GripperServo, JointServo
 from hardware.arms.ur import UrConfig
 from hardware.arms.xarm import XarmConfig
-from robo_dream.embodiment import ActionSpec, RobotArm
+from robo_dream.embodiment import ActionSpec, LastResort, RobotArm
 from robo_dream.errors import ConfigError
 from robo_dream.safety.guard import Guard, motion_limits
 from robo_dream.safety.limits import SafetyLimits
@@ -52,6 +52,11 @@ ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaC
 """An arm that is added gets its config here, its case in `build_driver`, and for a twin its wire in twin.py."""
 
 
+@runtime_checkable
+class Driver(RobotArm, LastResort, Protocol):
+    """A driver of an arm, and how the arm is stopped when the driver's process is gone."""
+
+
 @dataclass(frozen=True)
 class Rest:
     """The pose (rad) in which an arm may be let go of, to within `tolerance`."""
@@ -60,7 +65,7 @@ class Rest:
     tolerance: float = 0.05
 
 
-def build_driver(arm: ArmKind, rest: Rest | None = None) -> RobotArm:
+def build_driver(arm: ArmKind, rest: Rest | None = None) -> Driver:
     """Not yet connected. Only arms of servos on a bus (`lets_go`) do without torque in `rest`; the others' controllers hold them."""
     rest = rest or Rest()
     where = _where(arm)
@@ -93,6 +98,11 @@ def build_driver(arm: ArmKind, rest: Rest | None = None) -> RobotArm:
             from hardware.arms.franka import FrankaArm
 
             return FrankaArm(arm)
+
+
+def last_resort(arm: ArmKind) -> str:
+    """Stops an arm whose guard is gone, and says what acted; raises `ArmError` when nothing is known to have."""
+    return build_driver(arm).last_resort()
 
 
 def lets_go(arm: ArmKind) -> bool:

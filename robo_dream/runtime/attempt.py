@@ -11,15 +11,17 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from robo_dream.control.episode import EpisodeResult, LoopConfig
+from robo_dream.control.episode import Bench, EpisodeResult, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import ArmState, Observation
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Pair
-from robo_dream.imagination import Goal, ImaginationRecord, Planner, WorldModel
+from robo_dream.imagination import Goal, Planner, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
+from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import SafetyEvent
 from sim.attempt import Attempt
 from sim.devices import Devices, devices_of, limits_in
@@ -35,7 +37,7 @@ class Recorder(Protocol):
 
     def on_event(self, event: SafetyEvent) -> None: ...
 
-    def on_decision(self, record: ImaginationRecord) -> None: ...
+    def on_decision(self, decision: Decision) -> None: ...
 
     def on_step(self, before: Observation, sent: np.ndarray, applied: np.ndarray) -> None: ...
 
@@ -89,12 +91,11 @@ def carry_out(
     recorder: Recorder | None = None,
 ) -> EpisodeResult:
     """The loop, until the goal was held, the steps are used, or something is not safe. `with_truth` labels what is seen with the truth."""
-    episode = run_episode(
-        devices.arm, devices.cameras, devices.clock, model, planner, goal, prepared.loop, seed,
-        truth=prepared.truth if with_truth else None, is_done=prepared.attempt.is_done,
-        on_decision=None if recorder is None else recorder.on_decision, on_step=None if recorder is None else recorder.on_step,
-    )  # fmt: skip
-    prepared.attempt.is_done(episode.observations[-1])
+    bench = Bench(devices.arm, devices.cameras, devices.clock, prepared.truth if with_truth else None)
+    is_done = prepared.attempt.is_done
+    hooks = Hooks(is_done=is_done) if recorder is None else Hooks(recorder.on_decision, recorder.on_step, is_done)
+    episode = run_episode(bench, PlannerPolicy(model, planner, goal, seed), prepared.loop, hooks)
+    is_done(episode.last)
     return episode
 
 

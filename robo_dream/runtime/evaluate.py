@@ -28,7 +28,6 @@ from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroA
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.recording.made_with import code_sha256
 from robo_dream.runtime.attempt import GoalShown, Recorder, carry_out, goal_of, goal_shown, is_told, prepare, simulated_devices
 from robo_dream.runtime.environment import (
     WorldConfig,
@@ -41,6 +40,7 @@ from robo_dream.runtime.environment import (
     usual_tasks,
     world_of,
 )
+from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
 from sim.environment import Environment, task_named

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from robo_dream.cli.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
 from robo_dream.control.cartesian import downward_quat
-from robo_dream.control.loop import observe
+from robo_dream.control.episode import Bench
 from robo_dream.embodiment import ArmState, Frame, Observation, Pose
 from robo_dream.errors import ConfigError, ContractError, DataError
 from robo_dream.imagination import Goal
@@ -19,7 +18,8 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation, goal_from_positions
 from robo_dream.recording.archive import part, read_archive, write_archive
 from robo_dream.runtime.cameras import crop_image
-from robo_dream.runtime.connected import Connected
+from robo_dream.runtime.connect import Connected
+from robo_dream.runtime.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
 from robo_dream.viewer.pictures import write_png
 
 Pictures = Mapping[str, UInt8[np.ndarray, "height width 3"]]
@@ -37,7 +37,7 @@ def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple
             seen = _from_files(config, model, bench)
         case PoseGoal():
             with torch.no_grad():
-                latent = model.believe([[observe(bench.cameras, bench.arm, bench.clock, None)]]).latent
+                latent = model.believe([[Bench(bench.arm, bench.cameras, bench.clock).observe()]]).latent
             tool = None if config.tool_pos is None else torch.tensor([config.tool_pos], device=model.device)
             things = None
             if config.object_pos is not None:  # of the first object; the others stay

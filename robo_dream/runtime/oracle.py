@@ -13,7 +13,7 @@ ORACLE = "oracle: true poses, not imagination"
 
 
 class Oracle:
-    """The script's next move, for `run_script`. `world` shows how the twin is; where the arm was told to be, the arm says."""
+    """The script's next move, for a `ScriptPolicy`. `world` shows how the twin is; where the arm was told to be, the arm says."""
 
     def __init__(self, world: World, attempt: Attempt, seed: int) -> None:
         self._world = world

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from robo_dream.config import dump
+from robo_dream.control.decision import goal_record
 from robo_dream.control.episode import EpisodeResult, LoopConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.evaluation.manifest import Pair, read_manifest
@@ -15,11 +16,11 @@ from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.compiled import Precision
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.attempt import GoalShown, Prepared, carry_out, goal_of, goal_shown, prepare, simulated_devices
 from robo_dream.runtime.environment import WorldConfig, manifests_of, require_fitting_cost, usual_tasks, world_of
+from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.pictures import drawing, write_pictures
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
 from robo_dream.viewer.video import VideoConfig
@@ -95,7 +96,7 @@ def plan_episode(
     attempt, goal = prepared.attempt, goal_of(prepared, model, config.goal or "picture_and_arm")
     planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
     pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
-    with RunWriter(folder / "record", _about(prepared, model, planning, config), goal, pictures) as writer:
+    with RunWriter(folder / "record", _about(prepared, model, planning, config), goal_record(goal, pictures)) as writer:
         devices = simulated_devices(prepared, model, writer)
         episode = carry_out(prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer)
         progress = attempt.progress
@@ -104,7 +105,7 @@ def plan_episode(
             "strict_step": progress.strict_step, "end": episode.end.value, "reasons": list(episode.reasons),
             "distances": attempt.distances, "decision_seconds": list(episode.decision_seconds),
         }  # fmt: skip
-        writer.finish(episode.observations[-1], result)
+        writer.finish(episode.last, result)
 
     verdict = "success, held" if attempt.is_held else "success" if attempt.is_reached else "not reached"
     video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, attempt.distances, verdict)

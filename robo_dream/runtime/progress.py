@@ -7,10 +7,13 @@ from tqdm import tqdm
 
 
 class Bars:
-    """A new bar whenever the total changes or the count starts over; `names` by total, `name` for all others."""
+    """A new bar whenever the total changes or the count starts over; `names` by total, `name` for all others.
 
-    def __init__(self, names: Mapping[int, str], name: str, unit: str) -> None:
-        self._names, self._name, self._unit = dict(names), name, unit
+    With a `delay` (seconds) what takes no longer shows none.
+    """
+
+    def __init__(self, names: Mapping[int, str], name: str, unit: str, delay: float = 0.0) -> None:
+        self._names, self._name, self._unit, self._delay = dict(names), name, unit, delay
         self._bar: tqdm | None = None
 
     def __enter__(self) -> "Bars":
@@ -22,8 +25,9 @@ class Bars:
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None or self._bar.total != total or done < self._bar.n:
             self._close()
-            # a resumed stage begins where it was, which must not count as speed
-            self._bar = tqdm(total=total, initial=done - 1 if done > 1 else 0, desc=self._names.get(total, self._name), unit=self._unit)
+            first = done - 1 if done > 1 else 0  # a resumed stage begins where it was, which must not count as speed
+            name = self._names.get(total, self._name)
+            self._bar = tqdm(total=total, initial=first, desc=name, unit=self._unit, delay=self._delay, leave=self._delay == 0)
         self._bar.update(done - self._bar.n)
 
     def _close(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -17,6 +17,8 @@ from robo_dream.safety.motion import Motion, MotionLimits, at_rest, braked, rest
 
 Target = Float[np.ndarray, " joint_and_gripper"]
 _CLIP_EVERY = 1.0  # s between two events of the same clip
+_FUTURE = 0.01  # s; a target stamped later than that is of another clock
+_CHANGED = 0.004  # rad by which a reading changes when its joint moves; more than two ticks of an encoder
 
 
 class Act(StrEnum):
@@ -75,6 +77,7 @@ class Guard:
 
     def __init__(self, motion: MotionLimits, limits: SafetyLimits, collision: CollisionCheck | None = None, give: float = 0.0) -> None:
         self.limits, self.motion_limits = limits, motion
+        self.give = give
         self._max_tracking_error = limits.max_tracking_error + give
         self._collision = collision
         self._motion: Motion | None = None  # None: nothing of ours is on the wire
@@ -90,6 +93,9 @@ class Guard:
         self._clipped: dict[str, float] = {}
         self._is_gap = False
         self._has_given_up = False  # the present target: nobody has said for long that it is still requested
+        self._now = -np.inf  # of the newest tick
+        self._foreign = np.nan  # the time of a target that was stamped by another clock: it does not become good by waiting
+        self._changed: tuple[np.ndarray, np.ndarray] | None = None  # each joint's reading when it last changed, and its command then
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -158,12 +164,13 @@ class Guard:
         """
         if state is not None and np.shape(state.joint_pos) != (len(self.motion_limits.names) - 1,):
             raise ContractError(f"state has {np.size(state.joint_pos)} joints; the guard watches {self.motion_limits.names[:-1]}")
+        self._notice_clock(now)
         self._notice_pause(now)
         act = self._take_requests(now)
         problem = self._problem(now, state)
         if problem and not (self._stop and self._stop.latched):
             self._begin_stop(now, _Stop(problem, latched=False, hard=False))
-        elif not problem and state is not None and self._lost_track(now, state):
+        elif not problem and state is not None and (self._is_frozen(now, state) or self._lost_track(now, state)):
             act = Act.STOP
         if self._stop is not None:
             self._not_before = max(self._not_before, now)
@@ -175,6 +182,19 @@ class Guard:
             act = act or Act.SEND
         is_at_rest = self._motion is None or self._motion.is_at_rest
         return command, Verdict(act or Act.NOTHING, self.reasons, self.take_events(), is_at_rest)
+
+    def _notice_clock(self, now: float) -> None:
+        """A clock that goes back is another one: what was timed by the old one is moved along, and the arm comes to rest."""
+        back, self._now = self._now - now, now
+        if not back > 0:
+            return
+        self._begun -= back
+        self._told = deque((time - back, command) for time, command in self._told)
+        self._not_before = now
+        self._clipped.clear()
+        if self._requested is not None:
+            self._requested = replace(self._requested, time=self._requested.time - back)
+        self._begin_stop(now, _Stop(f"the clock went back by {back:.3f} s", latched=False, hard=False))
 
     def _notice_pause(self, now: float) -> None:
         """An arm that was told nothing for long has come to rest where it was told to be: braking from there would drag it on."""
@@ -216,6 +236,31 @@ class Guard:
             self._motion = None  # the driver's stop decides where the arm comes to rest
             self._forget()
 
+    def _is_frozen(self, now: float, state: ArmState) -> bool:
+        """Latches a hard stop before a joint has been told to go on by more than tracking allows since its reading last changed."""
+        if self._motion is None or (self._stop and self._stop.latched):
+            return False
+        command = self._motion.command[:-1]
+        if self._changed is None:
+            self._changed = state.joint_pos.copy(), command.copy()
+            return False
+        seen, told = self._changed
+        moved = np.abs(state.joint_pos - seen) > _CHANGED
+        self._changed = np.where(moved, state.joint_pos, seen), np.where(moved, command, told)
+        limits = self.motion_limits
+        fastest = np.minimum(np.abs(self._motion.velocity) + limits.acceleration * limits.dt, limits.speed)[:-1]
+        run = np.where(moved, 0.0, np.abs(command - told))
+        joint = int(np.argmax(run))
+        if run[joint] + fastest[joint] * limits.dt <= self._max_tracking_error:
+            return False
+        name = limits.names[joint]
+        reason = (
+            f"{name} was told to go {run[joint]:.3f} rad while its reading does not change; allowed {self._max_tracking_error:.3g} rad. "
+            "See whether it is blocked or its sensor has failed, then reset"
+        )
+        self._latch(now, reason, float(run[joint]))
+        return True
+
     def _lost_track(self, now: float, state: ArmState) -> bool:
         """Latches a hard stop when a joint is far from everywhere it was told to be of late; lag alone is no loss."""
         if self._motion is None or not self._told or (self._stop and self._stop.latched):
@@ -230,10 +275,13 @@ class Guard:
             f"{name} is {off[joint]:.3f} rad from everywhere it was told to be in the last {limits.max_tracking_seconds} s; "
             f"allowed {self._max_tracking_error:.3g} rad. See what blocks it, then reset"
         )
-        self._event(now, "latched stop", reason, error=float(off[joint]), allowed=self._max_tracking_error)
+        self._latch(now, reason, float(off[joint]))
+        return True
+
+    def _latch(self, now: float, reason: str, error: float) -> None:
+        self._event(now, "latched stop", reason, error=error, allowed=self._max_tracking_error)
         self._stop, self._requested, self._motion = _Stop(reason, latched=True, hard=True), None, None
         self._forget()
-        return True
 
     def _stopping(self, state: ArmState | None, has_problem: bool) -> Target:
         """Decelerates; the stop ends when it is not latched, the arm is at rest and its word is good again."""
@@ -245,7 +293,11 @@ class Guard:
         return self._command(state)
 
     def _following(self, now: float, state: ArmState, requested: Request | None) -> Target:
-        if requested is not None and requested.time > self._not_before and not self._took(now, state, requested):
+        if requested is not None and requested.time > now + _FUTURE:
+            self._foreign = requested.time
+            ahead = requested.time - now
+            self._note_once(now, "refused", f"a target is stamped {ahead:.3f} s in the future, by another clock", "future", ahead=ahead)
+        elif requested is not None and self._not_before < requested.time != self._foreign and not self._took(now, state, requested):
             return self._command(state)
         if self._motion is None or self._requested is None:
             return self._command(state)
@@ -327,6 +379,7 @@ class Guard:
 
     def _forget(self) -> None:
         self._told.clear()
+        self._changed = None
         self._breaches = ()
         self._requested = None
 

@@ -1,5 +1,6 @@
 """How much room an arm keeps from itself, the table and the walls of its box. Metres."""
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,10 +34,50 @@ _CLOCK_TOLERANCE = 0.01  # s; a stamp this far in the future is rounding, more i
 
 
 @dataclass(frozen=True)
+class Plausible:
+    """The range in which a limit protects anybody. `is_hard`: nobody may go beyond it."""
+
+    low: float
+    high: float
+    unit: str = ""
+    is_hard: bool = False
+
+    def said(self, name: str, value: float) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{name} is {value:.6g}{unit} (plausible {self.low:.6g} to {self.high:.6g}{unit})"
+
+    def meant(self, value: float) -> str:
+        """What somebody who mistook the unit wrote; empty where that explains nothing."""
+        if not math.isfinite(value):
+            return ""
+        thousandth, turned = value / 1000, math.radians(value)
+        if self.unit in ("s", "m") and self.low <= thousandth <= self.high:
+            return f"; did you mean {thousandth:.4g}?"
+        if self.unit.startswith("rad") and self.low <= turned <= self.high:
+            return f"; did you mean {turned:.4g}? ({value:.4g} degrees)"
+        return ""
+
+
+PLAUSIBLE = {
+    "max_frame_age": Plausible(0.01, 1.0, "s"), "max_frame_spread": Plausible(0.001, 0.5, "s"), "max_state_age": Plausible(0.005, 0.5, "s"),
+    "max_repeated_frames": Plausible(1, 30), "max_plan_age": Plausible(0.05, 5.0, "s"), "max_tool_error": Plausible(0.001, 0.2, "m"),
+    "max_consecutive_holds": Plausible(1, 100), "max_late_steps": Plausible(0, 100),
+    "max_command_gap": Plausible(0.02, 1.0, "s"), "max_first_error": Plausible(0.0, 0.2, "rad"),
+    "max_tracking_error": Plausible(0.02, 0.5, "rad"), "max_tracking_seconds": Plausible(0.02, 1.0, "s"),
+    "position_margin": Plausible(0.0, 0.2, "rad"), "speed_factor": Plausible(1.0, 2.0, "times the speed of tool moves", is_hard=True),
+    "joint_acceleration": Plausible(0.1, 60.0, "rad/s^2"), "gripper_speed": Plausible(0.1, 20.0, "closures/s"),
+    "gripper_acceleration": Plausible(1.0, 1000.0, "closures/s^2"), "rest_tolerance": Plausible(0.0, 0.2, "rad"),
+}  # fmt: skip
+"""Of every number of `SafetyLimits`. Source of each: below it the check fires on a healthy arm, above it an arm has gone a hand's breadth
+further than anybody expects (at 1 rad/s a joint moves the tool of these arms by some 0.5 m/s), or the check never fires."""
+
+
+@dataclass(frozen=True)
 class SafetyLimits:
     """Every number of the safety checks: those of the loop, which looks and plans, and those of the guard, which ticks at the arm's rate.
 
-    Seconds, metres, radians and counts. The guard is `robo_dream/safety/guard.py`.
+    Seconds, metres, radians and counts, each within its range of `PLAUSIBLE`; beyond it only where `beyond` names it, which the record
+    keeps and the page shows. What they promise of a stop is computed in `promises.py`. The guard is `robo_dream/safety/guard.py`.
     """
 
     max_frame_age: float = 0.2  # s; two frames of a 10 Hz camera
@@ -44,7 +85,7 @@ class SafetyLimits:
     max_state_age: float = 0.05  # s; half a control step at 10 Hz (MoveIt Servo stops at 0.1 s)
     max_repeated_frames: int = 3  # control steps in a row that show the same exposure; then the camera is frozen
     max_plan_age: float = 0.5  # s from observation to first action; older plans are not started
-    max_tool_error: float = 0.03  # m; the released model is never beyond 0.023 in the scene it knows (benchmarks/trust.py)
+    max_tool_error: float | None = 0.03  # m; the released model is never beyond 0.023 in the scene it knows (trust.py); None: any
     max_consecutive_holds: int = 5  # decisions in a row without a plan to trust
     max_late_steps: int = 5  # control steps that the last plan is followed on when the next one is late; then the arm stops
 
@@ -59,27 +100,31 @@ class SafetyLimits:
     gripper_acceleration: float = 100.0  # closures per second squared
     rest_tolerance: float = 0.05  # rad from a declared rest pose within which torque may go off
     clearance: Clearance = field(default_factory=Clearance)  # of links and hand, and the box that all of them stay in
+    beyond: tuple[str, ...] = ()  # the limits that are meant to be beyond their plausible range
 
     def __post_init__(self) -> None:
-        for name in ("max_frame_age", "max_frame_spread", "max_state_age", "max_plan_age", "max_command_gap", "max_tracking_seconds"):
+        for name in self.beyond:
+            if name not in PLAUSIBLE:
+                near = difflib.get_close_matches(name, PLAUSIBLE, n=1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(PLAUSIBLE)}"
+                raise ConfigError(f"limits.beyond names {name!r}, which is no limit{hint}")
+        for name, span in PLAUSIBLE.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"SafetyLimits.{name} is {value} s; allowed is any positive number of seconds")
-        for name in ("max_tool_error", "max_tracking_error"):
-            if not getattr(self, name) > 0:
-                unit = "m" if name == "max_tool_error" else "rad"
-                raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)} {unit}; allowed is any positive number, or .inf")
-        for name in ("max_repeated_frames", "max_consecutive_holds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)}; allowed is 1 or more")
-        for name in ("max_late_steps", "position_margin", "max_first_error", "rest_tolerance"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)}; allowed is 0 or more")
-        for name in ("joint_acceleration", "gripper_speed", "gripper_acceleration"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"SafetyLimits.{name} is {getattr(self, name)}; allowed is any positive number")
-        if not 1 <= self.speed_factor <= 2:
-            raise ConfigError(f"SafetyLimits.speed_factor is {self.speed_factor}; allowed is 1 to 2 times the speed of tool moves")
+            if value is None:
+                continue
+            unit = f" {span.unit}" if span.unit else ""
+            if span.low <= value <= span.high:  # NaN is not
+                if name in self.beyond:
+                    raise ConfigError(f"limits.{name} is {value:.6g}{unit}, which needs no override; take it out of limits.beyond")
+            elif name not in self.beyond or span.is_hard:
+                override = "" if span.is_hard else f". To have it all the same, add limits.beyond: [{name}]"
+                switch = "; null switches it off" if name == "max_tool_error" else ""
+                raise ConfigError(
+                    f"limits.{name} is {value:.6g}{unit}; plausible is {span.low:.6g} to {span.high:.6g}{unit}{span.meant(value)}"
+                    f"{switch}{override}"
+                )
+            elif not 0 <= value < math.inf or (value == 0 and span.low > 0):
+                raise ConfigError(f"limits.{name} is {value:.6g}{unit}; beyond its plausible range, any positive number is taken")
 
 
 def stale_reasons(observation: Observation, now: float, limits: SafetyLimits) -> tuple[str, ...]:
@@ -178,7 +223,7 @@ def belief_reasons(believed: Float[np.ndarray, "3"], state: ArmState, limits: Sa
     one of 3 cm 20 %, among them 41 % of those under a dim lamp (benchmarks/trust.py).
     """
     error = float(np.linalg.norm(np.asarray(believed, float) - state.tool_pos))
-    if error <= limits.max_tool_error:
+    if error <= (math.inf if limits.max_tool_error is None else limits.max_tool_error):  # NaN is not
         return ()
     return (
         f"the model sees the tool {error:.3f} m from where the joints have it; allowed {limits.max_tool_error} m. "

@@ -97,6 +97,16 @@ def rest_of(motion: Motion, limits: MotionLimits) -> Joints:
     return motion.command + np.sign(motion.velocity) * _braking_way(np.abs(motion.velocity), limits.acceleration * limits.dt, limits.dt)
 
 
+def braking_seconds(limits: MotionLimits) -> float:
+    """The longest that braking takes, from full speed of the slowest joint to stop, in whole commands."""
+    return float(np.ceil(limits.speed / (limits.acceleration * limits.dt)).max() * limits.dt)
+
+
+def braking_travel(limits: MotionLimits) -> Joints:
+    """How far each joint goes on while it brakes from full speed (rad; closure)."""
+    return _braking_way(limits.speed, limits.acceleration * limits.dt, limits.dt)
+
+
 def _braking_way(speed: Joints, step_v: Joints, dt: float) -> Joints:
     """Way of the commands after this one, when each is slower than the one before by `step_v`."""
     num = np.floor(speed / step_v)

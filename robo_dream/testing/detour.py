@@ -53,7 +53,7 @@ class DetourCost:
 
 @dataclass(frozen=True)
 class TwoWays:
-    """Suggests arcs round the obstacle, each to the left or to the right by the toss of a coin, as one who has seen both would."""
+    """Proposes arcs round the obstacle, each to the left or to the right by the toss of a coin, as one who has seen both would."""
 
     model: PointMassModel
     left_share: float = 0.5

@@ -35,7 +35,7 @@ from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
-from robo_dream.training.stage import MetricsLog, Progress, Stage, run_stage
+from robo_dream.training.stage import MetricsLog, Progress, Stage, TrainingRun, run_stage, stage_of
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
 
@@ -71,7 +71,7 @@ class DreamBatches:
 
     @property
     def num_returns(self) -> int:
-        """How many of a batch's goals are ones to which the hand returns; 0 where the data has none."""
+        """How many of a batch's goals are ones to which the gripper returns; 0 where the data has none."""
         return round(self.config.dream.returning_goals * self.config.dream.batch) if len(self.returns) else 0
 
     def windows(
@@ -158,23 +158,18 @@ def train_dream(
         return _decoder_losses(model, cache, batches, config, variances, step)
 
     with MetricsLog(run_dir, config.tensorboard) as log:
-        learned: list[nn.Module] = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
+        run = TrainingRun(config, run_dir, log, progress, resume)
+        learned = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
+        run_stage(run, stage_of(STAGE, stage), parts, learned, losses, cache.dataset_id, after_step=follow)
+        pairs = _policy_batches(model, cache, demonstrations, latents, config)
         run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.muon_lr, stage.warmup, stage.weight_decay), config, parts, learned,
-            losses, follow, run_dir, cache.dataset_id, log, progress, resume,
-        )  # fmt: skip
-        pairs, inverse = _policy_batches(model, cache, demonstrations, latents, config), config.policy
-        run_stage(
-            Stage(POLICY_STAGE, inverse.steps, inverse.learning_rate, inverse.muon_lr, inverse.warmup, inverse.weight_decay), config,
-            model, [model.policy], lambda step: policy_losses(model, pairs(step)), _nothing, run_dir,
-            (demonstrations or cache).dataset_id, log, progress, resume,
+            run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)),
+            (demonstrations or cache).dataset_id,
         )  # fmt: skip
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
-            run_stage(
-                Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, 0.0, stage.warmup, stage.weight_decay), config,
-                model, [model.decoder], decoder_losses, _nothing, run_dir, cache.dataset_id, log, progress, resume,
-            )  # fmt: skip
+            drawn = Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, 0.0, stage.warmup, stage.weight_decay)
+            run_stage(run, drawn, model, [model.decoder], decoder_losses, cache.dataset_id)
         model = model.eval().requires_grad_(False)
         metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
         log.write("held_out", stage.steps, metrics)
@@ -186,7 +181,7 @@ def train_dream(
 def _policy_batches(
     model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
 ) -> PolicyBatches:
-    """Of what is imitated: `demonstrations`, seen with the eyes' errors if that is asked for, or what was seen of `cache`."""
+    """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`."""
     if demonstrations is None:
         return PolicyBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
     erring = config.policy.perception_noise > 0
@@ -247,7 +242,3 @@ def _decoder_losses(
         pixels = to_float(torch.from_numpy(pictures(cache.images[name], frames)).to(model.device))
         losses.append(pixel_loss(picture, pixels, view.get_buffer("mean_image"), variance, config.representation.pixel_focus))
     return {"pictures": torch.stack(losses).mean()}
-
-
-def _nothing() -> None:
-    """The decoder's stage does nothing after a step."""

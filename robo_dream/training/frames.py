@@ -132,7 +132,7 @@ def returns(
 ) -> Int[np.ndarray, "pair 2"]:
     """Training frames and later ones of the same episode at which the tool is where it was (3 cm) and an object is not (2 cm).
 
-    As start and goal they are rare in play; without them a model takes "the hand is there" for "all is done". None where the
+    As start and goal they are rare in play; without them a model takes "the gripper is there" for "all is done". None where the
     object's position is unknown.
     """
     found = [np.zeros((0, 2), np.int64)]

@@ -33,7 +33,6 @@ def measure_scale(model: LatentVideoModel, cache: Frames, seed: int) -> None:
     """Stores in the encoder the mean and variance of its latents over training frames."""
     frames = frame_index(cache, 1).frames
     frames = np.sort(np.random.default_rng((seed, 3)).permutation(frames)[:MAX_SCALE_FRAMES])
-    model.eval()
     chunks = np.array_split(frames, -(-len(frames) // ENCODE_ROWS))
     raw = torch.cat([model.encoder.raw(*_inputs(model, cache, some)).double() for some in chunks])
     model.encoder.set_scale(raw.mean(0).float(), raw.var(0, correction=0).float())
@@ -51,10 +50,9 @@ def encode_frames(
         latents[torch.from_numpy(fresh).to(model.device)] = encode_frames(model, cache, fresh, progress)
         return latents
     frames = np.arange(int(cache.episode_starts[-1])) if frames is None else frames
-    model.eval()
     parts, done = [], 0
     for some in np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS))):
-        parts.append(model.encoder(*_inputs(model, cache, some)))
+        parts.append(model.encoder.evaluated(*_inputs(model, cache, some)))
         done += len(some)
         if progress is not None:
             progress(done, len(frames))

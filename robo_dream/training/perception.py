@@ -1,4 +1,4 @@
-"""How far what is seen of pictures lies from what was there, where the eyes were not trained: who imitates poses should expect it."""
+"""How far what is seen of pictures lies from what was there, where the encoder was not trained: who imitates poses should expect it."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from robo_dream.training.frames import Frames, frame_index, known
 class PerceptionErrors:
     """Errors of normalised poses in held-out pictures: `moved` is added, turns are multiplied by `turned`, as complex numbers.
 
-    Where the eyes cannot tell a turn they say something near zero for its cosine and sine; so does a factor near zero.
+    Where the encoder cannot tell a turn, it gives something near zero for its cosine and sine; so does a factor near zero.
     """
 
     moved: Float[Tensor, "picture pose"]
@@ -48,7 +48,7 @@ def sighted_pictures(cache: Frames) -> Int[np.ndarray, " picture"]:
     pictures = pictures[known(np.asarray(cache.object_pose)[pictures])]
     if not len(pictures):
         raise DataError(
-            f"no held-out picture of {cache.dataset_id} says where the object is, so what the eyes err is not known; "
+            f"no held-out picture of {cache.dataset_id} says where the object is, so how far the encoder errs is not known; "
             f"set training.policy.perception_noise=0, or hold episodes out when they are collected (test_fraction)"
         )
     return pictures

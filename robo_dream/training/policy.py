@@ -100,7 +100,7 @@ class PolicyBatches:
         )  # fmt: skip
 
     def _differ(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
-        """Whether tool, hand or an object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
+        """Whether tool, gripper or an object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""
         apart = np.abs(self.poses[one] - self.poses[other])
         tool, turn = np.linalg.norm(apart[:, :3], axis=-1), np.linalg.norm(apart[:, 3:5], axis=-1)
         things, faces = object_numbers(apart)[..., OBJECT_POS], object_numbers(apart)[..., OBJECT_YAW]

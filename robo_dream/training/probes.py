@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import stats
 from torch import Tensor, nn
 
 from robo_dream.models.heads import OBJECT_POS, OBJECT_YAW, TOOL_POS, objects
@@ -13,16 +14,9 @@ from robo_dream.models.layers import mlp
 
 def spearman(a: Float[np.ndarray, " number"], b: Float[np.ndarray, " number"]) -> float:
     """Correlation of ranks (ties share their mean rank); NaN when one of the two is constant."""
-    ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
-    if min(np.ptp(rank) for rank in ranks) == 0:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2.0)[inverse]
+    return float(np.asarray(stats.spearmanr(a, b))[0])
 
 
 RIDGE = 1e-3

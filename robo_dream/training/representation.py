@@ -28,7 +28,7 @@ from robo_dream.training.frames import (
 )
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
-from robo_dream.training.stage import MetricsLog, Progress, Stage, run_stage
+from robo_dream.training.stage import MetricsLog, Progress, TrainingRun, run_stage, stage_of
 
 STAGE = "representation"
 MODEL_FILE = "representation.safetensors"
@@ -75,10 +75,9 @@ def train_representation(
         return representation_losses(model, batches(step), config, variances, np.random.default_rng((config.seed, 10, step)))
 
     with MetricsLog(run_dir, config.tensorboard) as log:
-        run_stage(
-            Stage(STAGE, stage.steps, stage.learning_rate, stage.muon_lr, stage.warmup, stage.weight_decay), config, model, [model],
-            losses, _nothing, run_dir, cache.dataset_id, log, progress, resume, checkpoint.sha256(init) if init is not None else None,
-        )  # fmt: skip
+        run = TrainingRun(config, run_dir, log, progress, resume)
+        began = checkpoint.sha256(init) if init is not None else None
+        run_stage(run, stage_of(STAGE, stage), model, [model], losses, cache.dataset_id, init=began)
     measure_scale(model, cache, config.seed)
     checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, half=False)
     return model.eval()
@@ -182,7 +181,3 @@ def _encoded(
     joined = encoder.join(torch.cat([seen, last]), torch.cat([proprio.flatten(0, 1), torch.full_like(proprio[:, -1], torch.nan)]))
     latents = encoder.scale(joined.float())
     return latents[: len(seen)].unflatten(0, shape), latents[len(seen) :]
-
-
-def _nothing() -> None:
-    """This stage does nothing after a step."""

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robo_dream.errors import CheckpointError, MissingExtraError, RoboDreamError
-from robo_dream.training.config import TrainingConfig
+from robo_dream.files import replacing
+from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.optimiser import optimisers
 
 
@@ -57,18 +57,14 @@ def _tensorboard(run_dir: Path) -> Any:
 
 
 def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> None:
-    """Writes beside and replaces, so a killed training leaves the previous state whole."""
+    """Whole or not at all: a killed training leaves the previous state."""
     tensors = {f"module.{name}": _stored(value) for name, value in module.state_dict().items()}
     for number, optimiser in enumerate(optimisers):
-        for index, truths in optimiser.state_dict()["state"].items():
-            for key, value in truths.items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
                 tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
-    with open(beside, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
 
 
 def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.Optimizer], about: Mapping[str, Any]) -> int | None:
@@ -85,10 +81,10 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"training state {path} is damaged ({error}); delete it to begin the stage again") from error
     desired = json.loads(json.dumps(dict(about)))
-    odd = sorted(key for key in {*saved, *desired} - {"step"} if saved.get(key) != desired.get(key))
-    if odd:
+    saved_step = saved.pop("step", None)
+    if odd := _differences(saved, desired):
         raise CheckpointError(
-            f"training state {path} was written with another {', '.join(odd)}; continue with the same, delete it, or train elsewhere"
+            f"training state {path} was written with another {'; '.join(odd)}. Continue with the same, delete it, or train elsewhere"
         )
     module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
     for number, optimiser in enumerate(optimisers):
@@ -98,10 +94,18 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
             if name.startswith(f"optimiser.{number}."):
                 index, key = name.split(".", 3)[2:]
                 like = parameters[int(index)]
-                # truths must lie in memory as their parameter does: the fused optimiser walks both side by side
+                # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
                 state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(saved["step"])
+    return int(saved_step or 0)
+
+
+def _differences(saved: Any, desired: Any, key: str = "") -> list[str]:
+    """What differs, by its key, with both values."""
+    if isinstance(saved, Mapping) and isinstance(desired, Mapping):
+        names = {**desired, **saved}
+        return [one for name in names for one in _differences(saved.get(name), desired.get(name), f"{key}.{name}" if key else name)]
+    return [] if saved == desired else [f"{key} ({json.dumps(saved)} there, {json.dumps(desired)} here)"]
 
 
 def _stored(value: torch.Tensor) -> torch.Tensor:
@@ -115,8 +119,19 @@ BEFORE_POLICY = ("representation", "dream")  # stages to which it is nothing how
 
 
 @dataclass(frozen=True)
+class TrainingRun:
+    """What the stages of one training have in common: the numbers, the folder, who is told, and whether to go on where it stopped."""
+
+    config: TrainingConfig
+    folder: Path
+    log: MetricsLog
+    progress: Progress | None = None
+    resume: bool = True
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stage: what it is called, how long, how fast, and what its numbers depend on."""
+    """One stage: what it is called, how long, and how fast."""
 
     name: str
     steps: int
@@ -126,18 +141,20 @@ class Stage:
     weight_decay: float
 
 
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig) -> Stage:
+    """The stage `name`, as long and as fast as `config` says."""
+    return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
+
+
 def run_stage(
+    run: TrainingRun,
     stage: Stage,
-    config: TrainingConfig,
     module: nn.Module,
-    trained: list[nn.Module],
+    trained: Sequence[nn.Module],
     losses: Callable[[int], Mapping[str, Tensor]],
-    after_step: Callable[[], None],
-    run_dir: Path,
     dataset_id: str,
-    log: MetricsLog,
-    progress: Progress | None,
-    resume: bool,
+    *,
+    after_step: Callable[[], None] = lambda: None,
     init: str | None = None,
 ) -> None:
     """Runs the stage to its end: `losses(step)` gives weighted losses (names beginning with `_` are logged, not learned from).
@@ -146,11 +163,12 @@ def run_stage(
     resumed stage continues exactly. `init` names the weights that `module` has now: a stage begun from others is not continued.
     Raises `RoboDreamError` at the first loss that is not finite.
     """
+    config = run.config
     parameters = [p for part in trained for p in part.parameters()]
     rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay)
     about = {"stage": stage.name, "config": _relevant(config, stage.name), "dataset": dataset_id, "init": init}
-    path = run_dir / f"{stage.name}.state.safetensors"
-    first = (load_state(path, module, list(rates), about) if resume else None) or 0
+    path = run.folder / f"{stage.name}.state.safetensors"
+    first = (load_state(path, module, list(rates), about) if run.resume else None) or 0
     saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
     kind = torch.device(config.device).type
     for step in range(first, stage.steps):
@@ -177,13 +195,13 @@ def run_stage(
         if done % config.log_steps == 0 or done == stage.steps:
             values = {name.lstrip("_"): round(value.item(), 6) for name, value in parts.items()}
             rate = (done - logged_step) / max(now - logged_at, 1e-9)
-            log.write(stage.name, done, {**values, "gradient": round(norm.item(), 4), "steps_per_second": round(rate, 3)})
+            run.log.write(stage.name, done, {**values, "gradient": round(norm.item(), 4), "steps_per_second": round(rate, 3)})
             logged_at, logged_step = now, done
         if now - saved_at > config.save_seconds or done == stage.steps:
             save_state(path, module, list(rates), {**about, "step": done})
             saved_at = time.monotonic()
-        if progress is not None:
-            progress(done, stage.steps)
+        if run.progress is not None:
+            run.progress(done, stage.steps)
 
 
 def _rate(step: int, stage: Stage) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robo_dream.control.decision import decision_of
 from robo_dream.errors import DataError
-from robo_dream.imagination import Belief, Goal, ImaginationRecord, Plan, Planner, PlanStatus, SearchTrace
+from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, SearchTrace
 from robo_dream.planning.candidates import Bounds
-from robo_dream.planning.record import record_of
 from robo_dream.planning.search import DEADLINE, RecordedClock
 from robo_dream.recording.decision import Decision
 
@@ -79,12 +79,12 @@ def answer(planner: Planner, question: Question, deadline: float | None = None) 
 
 def compared(decision: Decision, plan: Plan, question: Question) -> Comparison:
     """Every number of `decision` against those of `plan`, which answers `question`."""
-    made = record_of(plan, 0, decision.step, decision.time, question.belief, question.goal, question.previous)
+    made = decision_of(plan, 0, decision.step, decision.time, question.belief, question.goal, question.previous)
     differing = [] if decision.status == _status(plan, decision) else ["status"]
     names = [field.name for field in fields(Decision) if field.name not in (*_NOT_COMPARED, "terms")]
-    differing += [name for name in names if not _equal(getattr(decision, name), _array(getattr(made, name)))]
+    differing += [name for name in names if not _equal(getattr(decision, name), getattr(made, name))]
     names = sorted({*decision.terms, *made.terms})
-    differing += [f"term {name}" for name in names if not _equal(decision.terms.get(name), _array(made.terms.get(name)))]
+    differing += [f"term {name}" for name in names if not _equal(decision.terms.get(name), made.terms.get(name))]
     return Comparison(decision.step, tuple(differing), max(_error(decision, made, name) for name in ("actions", "latents")))
 
 
@@ -111,13 +111,9 @@ def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
 
 
 def _status(plan: Plan, decision: Decision) -> PlanStatus:
-    """The plan's status as the loop notes it: what it unsure_reasons is not trusted."""
+    """The plan's status as the loop notes it: what it doubts is not trusted."""
     status = plan.status[0]
     return PlanStatus.UNSURE if decision.unsure_reasons and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
-
-
-def _array(value: object) -> object:
-    return value.numpy() if isinstance(value, Tensor) else value
 
 
 def _equal(first: object, second: object) -> bool:
@@ -129,9 +125,9 @@ def _equal(first: object, second: object) -> bool:
     return first == second or (first != first and second != second)
 
 
-def _error(decision: Decision, made: ImaginationRecord, name: str) -> float:
+def _error(decision: Decision, made: Decision, name: str) -> float:
     """The largest difference by the largest number of what was recorded; infinite where shapes or places of NaN differ."""
-    first, second = getattr(decision, name), getattr(made, name).numpy()
+    first, second = getattr(decision, name), getattr(made, name)
     if first.shape != second.shape or not np.array_equal(np.isfinite(first), np.isfinite(second)):
         return float("inf")
     known = np.isfinite(first)

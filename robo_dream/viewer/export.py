@@ -3,29 +3,25 @@
 import base64
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from robo_dream.errors import ConfigError, DataError
+from robo_dream.errors import DataError
+from robo_dream.schema import configuration
 from robo_dream.viewer.routes import Routes
 from robo_dream.viewer.server import SCRIPTS, page_file
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-@dataclass(frozen=True)
+@configuration
 class ExportConfig:
     """How much goes into the file: about 9 kB for each candidate that is drawn (3 imagined steps, 2 cameras of 96 px; 12 take 17)."""
 
-    max_decisions: int = 60  # the odd ones first, the others evenly
-    max_candidates: int = 12  # of each decision, the best
-
-    def __post_init__(self) -> None:
-        for name in ("max_decisions", "max_candidates"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"ExportConfig.{name} is {getattr(self, name)}; allowed is 1 or more")
+    max_decisions: Annotated[int, Field(ge=1, le=100_000)] = 60  # the odd ones first, the others evenly
+    max_candidates: Annotated[int, Field(ge=1, le=100_000)] = 12  # of each decision, the best
 
 
 def html_page(routes: Routes, config: ExportConfig | None = None, on_progress: Callable[[int, int], None] | None = None) -> bytes:

@@ -1,27 +1,21 @@
 """What the page shows of a run and of a decision, as JSON: NumPy only, so it reads without torch and without a checkpoint."""
 
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from robo_dream.embodiment import TOOL_MOVE_NAMES
 from robo_dream.errors import DataError
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.timeline import chosen, plain, rms
+from robo_dream.recording.timeline import ActionNames, chosen, plain, rms
+from robo_dream.status import PlanStatus
 from robo_dream.viewer.pictures import Draw
 from robo_dream.viewer.watch import RunWatch
 
-_UNITS = {"x": "m", "y": "m", "z": "m", "yaw": "rad"}
 SILENT_SECONDS = 60.0  # without a new file, after which a run that has no result will get none
 _SLIDERS = 24  # channels offered for moving by hand
-_SENTENCES = {  # of `PlanStatus`, which needs torch
-    "OK": "The search ran to its end.",
-    "OUT_OF_TIME": "The deadline passed; this is the best candidate scored until then.",
-    "NO_FINITE_ROLLOUT": "No candidate had a finite cost; the arm should hold.",
-    "UNSURE": "The model knows too little of where this plan leads, or of what it sees; the arm should hold.",
-}
 
 
 def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> dict[str, Any]:
@@ -32,10 +26,11 @@ def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> d
     return {
         "name": str(watch.root.parent.name if watch.root.name == "record" else watch.root.name),
         "root": str(watch.root),
-        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint", "policy") if key in watch.about},
+        "about": {key: watch.about[key] for key in ("task", "seed", "goal", "checkpoint", "policy") if key in watch.about}
+        | {"world": world_name(watch.about)},
         "cameras": list(watch.cameras),
         "goal_cameras": list(watch.goal.pictures),
-        "actions": action_names(size),
+        "actions": action_names(watch.about, size),
         "finished": watch.result is not None,
         "silent": watch.result is None and watch.silent_seconds > SILENT_SECONDS,
         "result": told,
@@ -45,10 +40,19 @@ def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> d
     }
 
 
-def action_names(size: int) -> list[dict[str, str]]:
-    """Names and units of the numbers of an action; numbered where they are not tool moves."""
-    names = TOOL_MOVE_NAMES if size == len(TOOL_MOVE_NAMES) else [f"action {number}" for number in range(size)]
-    return [{"name": name, "unit": _UNITS.get(name, "")} for name in names]
+def action_names(about: Mapping[str, Any], size: int) -> list[dict[str, str]]:
+    """Names and units of the `size` numbers of an action of the run `about`."""
+    told = ActionNames.of(about, size)
+    return [{"name": name, "unit": "" if unit == "1" else unit} for name, unit in zip(told.names, told.units, strict=True)][:size]
+
+
+def world_name(about: Mapping[str, Any]) -> str:
+    """In which world the run `about` was: its kind and which of that kind; empty where run.json does not tell."""
+    config = about.get("config") or {}
+    world = about.get("world") or config.get("world") or {}
+    scene = world.get("scene") or config.get("scene") or {}
+    which = world.get("env") or world.get("arm") or scene.get("arm")
+    return " ".join(str(part) for part in (world.get("kind") or ("tabletop" if scene else ""), which) if part)
 
 
 def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
         "planner": decision.planner,
         "seed": str(decision.seed),  # beyond what a JavaScript number holds
         "status": str(decision.status),
-        "sentence": _SENTENCES.get(str(decision.status), ""),
+        "sentence": PlanStatus(decision.status).sentence,
         "unsure_reasons": list(decision.unsure_reasons),
         "num_iterations": decision.num_iterations,
         "was_cut": bool(decision.late_readings),
@@ -100,14 +104,14 @@ def require_sample(decision: Decision, sample: int) -> None:
 
 
 def num_real(watch: RunWatch, decision: Decision) -> int:
-    """How many truths of the plan, its start included, have really come, up to the first that cannot be read."""
-    truths = range(decision.step, decision.step + len(decision.actions) + 1, decision.action_block)
-    known = (step < len(watch.steps) and "damage" not in watch.steps[step] for step in truths)
+    """How many moments of the plan, its start included, have really come, up to the first that cannot be read."""
+    moments = range(decision.step, decision.step + len(decision.actions) + 1, decision.action_block)
+    known = (step < len(watch.steps) and "damage" not in watch.steps[step] for step in moments)
     return sum(takewhile(bool, known))
 
 
 def real_pictures(watch: RunWatch, decision: Decision) -> dict[str, UInt8[np.ndarray, "moment height width 3"]]:
-    """What every camera saw at the truths that were imagined, as far as they have come; the first is the decision's own."""
+    """What every camera saw at the moments that were imagined, as far as they have come; the first is the decision's own."""
     steps = [watch.step(decision.step + h * decision.action_block) for h in range(num_real(watch, decision))]
     return {name: np.stack([step.observation.frames[name].image for step in steps]) for name in watch.cameras} if steps else {}
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from robo_dream.data.layout import replace_file
+from robo_dream.files import replace_file
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord
 from robo_dream.recording.timeline import chosen
@@ -101,7 +101,7 @@ _QUALITY = {"JPEG": {"quality": 90}, "WEBP": {"quality": 72, "method": 1}}  # qu
 def sprite(
     views: Mapping[str, UInt8[np.ndarray, "moment height width 3"]], cameras: Sequence[str], columns: int
 ) -> UInt8[np.ndarray, "tall wide 3"]:
-    """`columns` truths of `cameras`; a moment or a camera that is missing is left dark."""
+    """`columns` moments of `cameras`; a moment or a camera that is missing is left dark."""
     height, width = next(iter(views.values())).shape[1:3] if views else (64, 64)
     canvas = blank(height * max(1, len(cameras)), width * columns)
     for row, name in enumerate(cameras):

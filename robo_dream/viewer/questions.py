@@ -79,7 +79,7 @@ class Asker(Protocol):
 
 
 class _Stopped(Exception):
-    """Somebody desired no answer any more."""
+    """Somebody wants no answer any more."""
 
 
 @dataclass
@@ -169,5 +169,5 @@ def _plan_view(plan: ToldPlan) -> dict[str, Any]:
     return {
         "name": plan.name, "status": plan.status, "total": plain(float(plan.total)), "actions": plain(plan.actions), "costs": costs,
         "sums": {cost: total if math.isfinite(total) else None for cost, total in sums.items()},
-        "truths": 0 if plan.latents is None else len(plan.latents),
+        "moments": 0 if plan.latents is None else len(plan.latents),
     }  # fmt: skip

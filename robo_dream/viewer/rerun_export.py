@@ -15,17 +15,19 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
+from pydantic import Field
 
-from robo_dream.data.layout import replace_file
-from robo_dream.errors import ConfigError, MissingExtraError
+from robo_dream.errors import MissingExtraError
+from robo_dream.files import replace_file
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord, StepRecord
 from robo_dream.recording.timeline import chosen
+from robo_dream.schema import configuration
 from robo_dream.viewer.page_data import action_names
 from robo_dream.viewer.pictures import Draw
 
@@ -37,17 +39,15 @@ _QUALITY = 90  # JPEG
 _LEVELS = {"OK": "INFO", "OUT_OF_TIME": "WARN"}
 
 
-@dataclass(frozen=True)
+Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+@configuration
 class RerunConfig:
-    """How much goes into the file: a candidate of 12 imagined truths in 2 cameras of 96 px takes about 60 kB."""
+    """How much goes into the file: a candidate of 12 imagined moments in 2 cameras of 96 px takes about 60 kB."""
 
-    max_candidates: int = 6  # of each decision, besides the plan: the best but one, and the worst
-    max_tabs: int = 24  # decisions that get a tab of the layout; the others are in the file, without one
-
-    def __post_init__(self) -> None:
-        for name in ("max_candidates", "max_tabs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"RerunConfig.{name} is {getattr(self, name)}; allowed is 1 or more")
+    max_candidates: Count = 6  # of each decision, besides the plan: the best but one, and the worst
+    max_tabs: Count = 24  # decisions that get a tab of the layout; the others are in the file, without one
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Log:
         if "object_pose" in seen.truth:
             log("world/object", rr.Points3D(seen.truth["object_pose"].reshape(-1, 7)[:, :3], radii=0.02, colors=[(217, 60, 50)]))
         for kind, action in (("sent", step.sent), ("applied", step.applied)):
-            for number, name in enumerate(action_names(0 if action is None else len(action))):
+            for number, name in enumerate(action_names(self._run.about, 0 if action is None else len(action))):
                 log(f"plots/actions/{name['name']}/{kind}", rr.Scalars(float(action[number])))  # type: ignore[index]
 
     def _decision(self, decision: Decision) -> None:

@@ -1,36 +1,34 @@
 """An episode as a video: goal, reality and the chosen imagination side by side, with what was decided below."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Annotated
 
 import av
 import numpy as np
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
+from pydantic import Field
 
-from robo_dream.errors import ConfigError, DataError
+from robo_dream.errors import DataError
+from robo_dream.files import replacing
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord
+from robo_dream.schema import Unit, configuration
 from robo_dream.viewer.pictures import FAINT, INK, Draw, banner, beside, blank, enlarge, stacked
 
 GOOD, BAD = (120, 220, 130), (240, 140, 110)
 
 
-@dataclass(frozen=True)
+@configuration
 class VideoConfig:
     """`picture_size` is the height of each picture; `fps` below the control rate is slow motion, in which a dream can be seen."""
 
-    picture_size: int = 256  # px
-    fps: float = 5.0
-    last_seconds: float = 2.0  # for which the end is shown
-    crf: int = 18  # H.264 quality, 0 lossless to 51
-
-    def __post_init__(self) -> None:
-        if self.picture_size < 32 or not self.fps > 0:
-            raise ConfigError(f"a video of {self.picture_size} px at {self.fps} fps cannot be seen; take at least 32 px and some fps")
+    picture_size: Annotated[int, Field(ge=32, le=2_048), Unit("px")] = 256
+    fps: Annotated[float, Field(gt=0, le=240), Unit("Hz")] = 5.0
+    last_seconds: Annotated[float, Field(ge=0, le=600), Unit("s")] = 2.0  # for which the end is shown
+    crf: Annotated[int, Field(ge=0, le=51)] = 18  # H.264 quality, 0 lossless to 51
 
 
 def episode_pictures(
@@ -67,11 +65,9 @@ def episode_pictures(
 
 
 def write_video(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], fps: float, crf: int = 18) -> Path:
-    """`path`, an MP4 (H.264, yuv420p) that any player shows; written beside and renamed. Odd sizes lose a row or column."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside_path = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with av.open(str(beside_path), "w", format="mp4") as container:
+    """`path`, an MP4 (H.264, yuv420p) that any player shows; whole or not at all. Odd sizes lose a row or column."""
+    with replacing(path) as unfinished:
+        with av.open(str(unfinished), "w", format="mp4") as container:
             options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
             assert isinstance(stream, VideoStream)
@@ -82,9 +78,6 @@ def write_video(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3
                     stream.height, stream.width = height, width
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), "rgb24")))
             container.mux(stream.encode(None))
-        os.replace(beside_path, path)
-    finally:
-        beside_path.unlink(missing_ok=True)
     return path
 
 

@@ -27,7 +27,6 @@ from robo_dream.recording.record import (
 )
 from robo_dream.recording.timeline import (
     DecisionGlimpse,
-    Lag,
     Row,
     damaged_row,
     decision_row,
@@ -53,7 +52,6 @@ class RunWatch:
         self.decisions: list[Row] = []
         self.steps: list[Row] = []
         self.result: Mapping[str, Any] | None = None
-        self._lag = Lag.of(self.about)
         self._decision_files: list[Path] = []
         self._step_files: list[Path] = []
         self._beliefs: dict[int, np.ndarray] = {}  # control step: latent that was believed there
@@ -120,7 +118,7 @@ class RunWatch:
             self.steps.append(damaged_row(number, f"{self._step_files[-1]} is missing"))
         self._step_files.append(file)
         try:
-            self.steps.append(step_row(read_step_glimpse(file), self._first, self._lag))
+            self.steps.append(step_row(read_step_glimpse(file), self._first, self.about))
         except DataError as error:
             self.steps.append(damaged_row(int(file.stem), str(error)))
 

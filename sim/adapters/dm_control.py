@@ -1,7 +1,7 @@
 """dm_control suite's reacher: two links in the plane, moved by torques at 50 Hz. Its target is hidden: the goal is a picture of the arm."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import mujoco
@@ -10,6 +10,7 @@ from dm_control.suite import reacher
 from jaxtyping import Float
 
 from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.schema import configuration
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
 from sim.goals import ToolGoal
@@ -21,7 +22,7 @@ _PATIENCE = 40  # control steps that the script spends on a pose
 _UNKNOWN = np.full(7, np.nan)
 
 
-@dataclass(frozen=True)
+@configuration
 class DmControlConfig:
     """dm_control draws with shadows, reflections and 4 samples a pixel, 25 times as slow."""
 

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import mujoco
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.schema import configuration
 from sim.adapters.extras import extra_module
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
@@ -31,7 +32,7 @@ _CRITERIA = {  # moderate radii are Meta-World's own; how a puck or a drawer is 
 }
 
 
-@dataclass(frozen=True)
+@configuration
 class MetaworldConfig:
     """Meta-World draws 480 px with whole meshes, reflections, a shadow map of 4096 px and 4 samples a pixel."""
 

@@ -2,41 +2,35 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import mujoco
 import numpy as np
 from jaxtyping import Float, UInt8
+from pydantic import Field
 
 from robo_dream.data.spec import CameraSpec
 from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
-from robo_dream.errors import ConfigError, ContractError
+from robo_dream.errors import ContractError
+from robo_dream.schema import Unit, configuration
 from sim.rendering import SceneRenderer, compile_decimated, stand_ins
 
 _STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
 _MOVED = ("body_pos", "body_quat", "site_rgba", "mat_rgba")  # of a model, while the world goes on
 
 
-@dataclass(frozen=True)
+@configuration
 class PictureConfig:
     """How pictures are drawn: their side in pixels, the fraction of each mesh's triangles that is left out, the shadow map's side in
     pixels (0: no shadows) and samples a pixel (0 or 1: edges are not smoothed)."""
 
-    size: int = 128
-    decimate: float = 0.0
-    shadow: int = 0
-    samples: int = 0
-
-    def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 16:
-            raise ConfigError(f"picture.size is {self.size} px; it must be a multiple of 16 and at least 32, such as 64, 96 or 128")
-        if not 0 <= self.decimate < 1 or self.shadow < 0 or self.samples < 0:
-            raise ConfigError(
-                f"picture has decimate {self.decimate} (0 to just under 1), shadow {self.shadow} and samples {self.samples} (0 or more)"
-            )
+    size: Annotated[int, Field(ge=32, le=1024, multiple_of=16), Unit("px")] = 128
+    decimate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shadow: Annotated[int, Field(ge=0, le=16_384), Unit("px")] = 0
+    samples: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class MujocoPicture:

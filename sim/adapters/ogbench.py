@@ -1,7 +1,7 @@
 """OGBench's table worlds: a UR5e with a two-finger hand, relative tool moves at 20 Hz, and oracles that pick, place, press and pull."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import mujoco
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, ArmState
 from robo_dream.errors import ContractError
+from robo_dream.schema import configuration
 from sim.adapters.extras import extra_module, global_draws_from
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
 from sim.environment import EnvironmentTask
@@ -24,7 +25,7 @@ _BUDGETS = {"cube-single": 200, "cube-double": 500, "scene": 750, "puzzle-3x3": 
 _OFFICIAL_PICTURE = {"size": 64, "decimate": 0.0, "shadow": 4096, "samples": 4}
 
 
-@dataclass(frozen=True)
+@configuration
 class OgbenchConfig:
     """The picture is that of OGBench's visual tasks (one camera, an arm one can see through), drawn as `picture` says.
 

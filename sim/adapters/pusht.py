@@ -3,15 +3,16 @@
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from pydantic import Field
 
 from robo_dream.data.spec import CameraSpec
 from robo_dream.embodiment import ActionSpec, ArmState
+from robo_dream.schema import Unit, configuration
 from sim.adapters.extras import extra_module
 from sim.adapters.vector_world import VectorWorld
 from sim.environment import EnvironmentTask
@@ -26,11 +27,11 @@ _JUDGE = ObjectGoal("push", moderate_radius=0.03, strict_radius=0.02, strict_tur
 _AWAY = np.array([-1000.0, -1000.0, 0.0])  # where the goal's T cannot be seen
 
 
-@dataclass(frozen=True)
+@configuration
 class PushTConfig:
     kind: Literal["pusht"] = "pusht"
     env: Literal["push-t"] = "push-t"
-    size: int = 96  # pixels of a picture's side; a multiple of 16
+    size: Annotated[int, Field(ge=32, le=1024, multiple_of=16), Unit("px")] = 96  # pixels of a picture's side; a multiple of 16
 
 
 class PushT(VectorWorld):
@@ -76,7 +77,7 @@ class PushT(VectorWorld):
         return self._env._get_img(self._env._draw(), width, height)
 
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-        """Drives through places on the T and beyond, one after the other."""
+        """Drives through points on the T and beyond, one after the other."""
         while True:
             moment = self.ground_truth()
             beyond = moment.tool_pos + rng.uniform(1, 2) * (moment.object_pose[:3] + 0.04 * rng.normal(size=3) - moment.tool_pos)

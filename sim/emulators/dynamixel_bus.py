@@ -187,14 +187,14 @@ class DynamixelBus(ServoBus):
     def _write(self, joint: int, address: int, data: bytes) -> int:
         """Writes to one servo's memory; returns the error, in which case nothing was written."""
         memory = self.memory[joint]
-        places = range(address, address + len(data))
+        addresses = range(address, address + len(data))
         if address + len(data) > _SIZE:
             return RANGE_ERROR
-        if any(place in part for place in places for part in _READ_ONLY):
+        if any(one in part for one in addresses for part in _READ_ONLY):
             return ACCESS_ERROR
         if address < _EEPROM_SIZE and memory[_TORQUE]:
             return ACCESS_ERROR
-        if _GOAL in places:
+        if _GOAL in addresses:
             if memory[_WATCHDOG] == _WATCHDOG_BARKED:
                 return ACCESS_ERROR
             goal = int.from_bytes(data[_GOAL - address : _GOAL - address + 4], "little", signed=True)
@@ -202,7 +202,7 @@ class DynamixelBus(ServoBus):
                 return LIMIT_ERROR
         had_torque = memory[_TORQUE]
         memory[address : address + len(data)] = data
-        if _TORQUE in places and bool(memory[_TORQUE]) != bool(had_torque):
+        if _TORQUE in addresses and bool(memory[_TORQUE]) != bool(had_torque):
             self.plant.set_torque(bool(memory[_TORQUE]), joint)
             if memory[_TORQUE]:  # X servos take hold where they are
                 self._refresh(joint, self.plant.joints())

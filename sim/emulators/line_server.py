@@ -23,6 +23,7 @@ class LineServer:
         self._server.daemon_threads = True
         self._server.allow_reuse_address = True
         self.port = port
+        self._commander: object | None = None  # the connection that gives targets
 
     def __enter__(self) -> "LineServer":
         self._server.server_bind()
@@ -64,18 +65,28 @@ class LineServer:
             def handle(self) -> None:
                 try:
                     for line in self.rfile:
-                        self.wfile.write(server.reply(line))
+                        self.wfile.write(server.reply(line, self))
                 except (TimeoutError, ConnectionError):
                     return
+                finally:
+                    server.gone(self)
 
         return Handler
 
-    def reply(self, line: bytes) -> bytes:
-        """The line that answers a line."""
+    def gone(self, client: object) -> None:
+        if self._commander is client:
+            self._commander = None
+
+    def reply(self, line: bytes, client: object = None) -> bytes:
+        """The line that answers a line of `client`. Targets are taken from one at a time."""
         number = 0
         try:
             question = json.loads(line)
             number = int(question["id"])
+            if question.get("do") == "target":
+                if self._commander not in (None, client):
+                    raise ContractError("another connection commands this arm")
+                self._commander = client
             answer = self.answer(question)
         except (ValueError, KeyError, TypeError, ContractError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}

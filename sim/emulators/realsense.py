@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
+from pydantic import Field
 
-from robo_dream.errors import CameraError, ConfigError, MissingExtraError
+from robo_dream.errors import CameraError, MissingExtraError
+from robo_dream.schema import Unit, configuration
 from sim.emulators.camera_faults import CameraFault, CameraFaultKind
 from sim.rendering import SceneRenderer
 from sim.tabletop.world import World
@@ -23,22 +25,18 @@ _BASELINE = 0.015  # m by which the depth sensor stands to the right of the colo
 _DEVICE_EPOCH = 50_000.0  # s that the device's own clock shows at first; with 12 s, librealsense 2.59.1 pairs nothing
 
 
-@dataclass(frozen=True)
+@configuration
 class SoftwareRealSenseConfig:
     """The emulated camera. A `domain` of hardware_clock is a clock of its own, as a camera without global time has."""
 
     serial: str = "sim-0001"
-    width: int = 640
-    height: int = 480
-    fps: int = 15
-    latency: float = 0.0  # s from exposure to delivery, beside the time that drawing takes
-    exposure_time: float = 0.008  # s; stamps are made at its end, and the metadata tell
+    width: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 640
+    height: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 480
+    fps: Annotated[int, Field(ge=1, le=1_000), Unit("Hz")] = 15
+    latency: Annotated[float, Field(ge=0, le=10), Unit("s")] = 0.0  # s from exposure to delivery, beside the time that drawing takes
+    exposure_time: Annotated[float, Field(ge=0, le=10), Unit("s")] = 0.008  # s; stamps are made at its end, and the metadata tell
     domain: Literal["global_time", "system_time", "hardware_clock"] = "global_time"
     record: Path | None = None  # also written to this .db3 file
-
-    def __post_init__(self) -> None:
-        if min(self.width, self.height, self.fps) < 1 or self.latency < 0 or self.exposure_time < 0:
-            raise ConfigError(f"{self}: width, height and fps must be positive, latency and exposure time not negative")
 
 
 @dataclass(frozen=True)

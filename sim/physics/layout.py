@@ -31,21 +31,21 @@ def layout_of(world: World) -> StateLayout:
     model, scene = world.model, world.scene
     size = mujoco.mj_stateSize(model, STATE_PARTS)
 
-    def places(part: mujoco.mjtState) -> Int[np.ndarray, " part"]:
+    def indices(part: mujoco.mjtState) -> Int[np.ndarray, " part"]:
         found = np.empty(mujoco.mj_stateSize(model, part))
         mujoco.mj_extractState(model, np.arange(float(size)), STATE_PARTS, found, part)
         return found.astype(np.int64)
 
-    qpos = places(mujoco.mjtState.mjSTATE_QPOS)
+    qpos = indices(mujoco.mjtState.mjSTATE_QPOS)
     start = scene.object_qpos[0]
     return StateLayout(
         size=size,
-        time=places(mujoco.mjtState.mjSTATE_TIME),
-        physics=places(_PHYSICS),
+        time=indices(mujoco.mjtState.mjSTATE_TIME),
+        physics=indices(_PHYSICS),
         qpos=qpos,
-        qvel=places(mujoco.mjtState.mjSTATE_QVEL),
-        ctrl=places(mujoco.mjtState.mjSTATE_CTRL),
-        warm_start=places(mujoco.mjtState.mjSTATE_WARMSTART),
+        qvel=indices(mujoco.mjtState.mjSTATE_QVEL),
+        ctrl=indices(mujoco.mjtState.mjSTATE_CTRL),
+        warm_start=indices(mujoco.mjtState.mjSTATE_WARMSTART),
         joints=qpos[[int(model.joint(name).qposadr[0]) for name in scene.joint_names]],
         fingers=qpos[np.array([model.joint(name).qposadr[0] for name in scene.finger_names], np.int64)],
         object_pose=qpos[start : start + 7],

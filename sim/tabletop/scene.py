@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import mujoco
 import numpy as np
 from dm_control import mjcf
+from pydantic import Field
 
 from robo_dream.errors import ConfigError
+from robo_dream.schema import Fraction, Name, Unit, Words, configuration
 from sim.rendering import compile_decimated
 from sim.tabletop.arms import jaco, menagerie, so101, ur5e, ur5e_shapes, xarm6
 from sim.tabletop.arms.model import ArmModel
@@ -19,33 +21,40 @@ ARMS = {
 TIMESTEP = 0.004  # s; contacts of hand and box stay stable, twice dm_control's step
 
 
-@dataclass(frozen=True)
+Place = Annotated[float, Field(ge=-100, le=100), Unit("m")]
+HalfSize = Annotated[float, Field(ge=0.001, le=10), Unit("m")]
+
+
+@configuration
 class CameraConfig:
     """Where a camera stands and looks, in metres; vertical field of view in degrees; picture size in pixels."""
 
-    name: str
-    pos: tuple[float, float, float]
-    look_at: tuple[float, float, float]
-    fovy: float = 35.0
-    width: int = 96
-    height: int = 96
+    name: Name
+    pos: tuple[Place, Place, Place]
+    look_at: tuple[Place, Place, Place]
+    fovy: Annotated[float, Field(ge=1, lt=180), Unit("degrees")] = 35.0
+    width: Annotated[int, Field(ge=16, le=2_048), Unit("px")] = 96
+    height: Annotated[int, Field(ge=16, le=2_048), Unit("px")] = 96
 
 
-@dataclass(frozen=True)
+@configuration
 class BoxConfig:
     """A free box: half size in metres, mass in kilograms, colour as red, green, blue in 0..1."""
 
-    name: str = "object"
-    half_size: tuple[float, float, float] = (0.03, 0.03, 0.03)
-    mass: float = 0.2
-    colour: tuple[float, float, float] = (0.85, 0.15, 0.1)
+    name: Name = "object"
+    half_size: tuple[HalfSize, HalfSize, HalfSize] = (0.03, 0.03, 0.03)
+    mass: Annotated[float, Field(ge=1e-4, le=1000), Unit("kg")] = 0.2
+    colour: tuple[Fraction, Fraction, Fraction] = (0.85, 0.15, 0.1)
 
 
 FRONT = CameraConfig("front", (0.95, 0.0, 0.58), (0.43, 0.0, 0.08))
 SIDE = CameraConfig("side", (0.43, 0.62, 0.42), (0.43, 0.0, 0.09))
 
 
-@dataclass(frozen=True)
+Boxes = Annotated[tuple[BoxConfig, ...], Field(min_length=1, max_length=100), Words("a list of boxes; a scene needs at least one object")]
+
+
+@configuration
 class SceneConfig:
     """What stands in the world. The first object is the one that tasks move.
 
@@ -55,17 +64,13 @@ class SceneConfig:
     kind: Literal["tabletop"] = "tabletop"
     arm: str = "jaco"
     cameras: tuple[CameraConfig, ...] = (FRONT, SIDE)
-    objects: tuple[BoxConfig, ...] = field(default_factory=lambda: (BoxConfig(),))
-    decimate: float = 0.0
+    objects: Boxes = field(default_factory=lambda: (BoxConfig(),))
+    decimate: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
         names = [camera.name for camera in self.cameras]
         if len(set(names)) != len(names):
             raise ConfigError(f"camera names must differ; got {names}")
-        if not self.objects:
-            raise ConfigError("a scene needs at least one object; add one to `objects`")
-        if not 0 <= self.decimate < 1:
-            raise ConfigError(f"SceneConfig.decimate is {self.decimate}; allowed is 0 (all triangles are drawn) to just under 1")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Where episodes start, and how the look of the world varies between them."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from robo_dream.control.cartesian import downward_quat
 from robo_dream.embodiment import Pose
+from robo_dream.errors import ConfigError
+from robo_dream.schema import Fraction, Unit, configuration
 from sim.tabletop.world import World
 
 _CLEARANCE = 0.10  # m between tool and objects at the start
@@ -13,25 +16,34 @@ _MARGIN = 0.05  # m that objects keep from the ends of the arm's workspace
 _MAX_TRIES = 200
 
 
-@dataclass(frozen=True)
+Place = Annotated[float, Field(ge=-10, le=10), Unit("m")]
+Yaw = Annotated[float, Field(ge=-7, le=7), Unit("rad")]
+
+
+@configuration
 class StartRanges:
     """Ranges from which a start is drawn, uniformly. Metres and radians; `tool_*` are drawn over the arm's workspace."""
 
-    object_low: tuple[float, float] = (0.33, -0.14)
-    object_high: tuple[float, float] = (0.53, 0.14)
-    tool_z: tuple[float, float] = (0.06, 0.26)
-    tool_yaw: tuple[float, float] = (-0.6, 0.6)
-    closed_fraction: float = 0.3  # of starts have the hand (half) closed
+    object_low: tuple[Place, Place] = (0.33, -0.14)
+    object_high: tuple[Place, Place] = (0.53, 0.14)
+    tool_z: tuple[Place, Place] = (0.06, 0.26)
+    tool_yaw: tuple[Yaw, Yaw] = (-0.6, 0.6)
+    closed_fraction: Fraction = 0.3  # of starts have the hand (half) closed
+
+    def __post_init__(self) -> None:
+        for low, high in (*zip(self.object_low, self.object_high, strict=True), self.tool_z, self.tool_yaw):
+            if low > high:
+                raise ConfigError(f"{self} has a range from {low} to {high}; give the lower end first")
 
 
-@dataclass(frozen=True)
+@configuration
 class VisualRandomization:
     """How much the look varies from episode to episode; zeros keep the scene as it was built."""
 
-    colour: float = 0.0  # of objects and table, in 0..1 of each channel
-    light: float = 0.0  # fraction of brightness
-    camera_pos: float = 0.0  # m, standard deviation
-    camera_turn: float = 0.0  # rad, standard deviation
+    colour: Fraction = 0.0  # of objects and table, in 0..1 of each channel
+    light: Fraction = 0.0  # fraction of brightness
+    camera_pos: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.0  # m, standard deviation
+    camera_turn: Annotated[float, Field(ge=0, le=1), Unit("rad")] = 0.0  # rad, standard deviation
 
 
 def draw_start(world: World, rng: np.random.Generator, config: StartRanges | None = None) -> None:

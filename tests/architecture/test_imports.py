@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = ROOT / "configs" / "constraints.txt"
 PACKAGES = ("robo_dream", "sim", "hardware")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 DISTRIBUTION = {  # import name: distribution, where they differ
@@ -22,7 +25,8 @@ OF_TESTS = {"pytest", "hypothesis", "beartype"}  # what robo_dream/testing may i
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    environment = {name: value for name, value in os.environ.items() if value}  # of OMP_NUM_THREADS="" OpenMP complains
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def module_name(path: Path) -> str:
@@ -47,7 +51,35 @@ def test_imports_go_down_the_layers() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.cli.main"])
+def imports_of(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The project's modules that a file imports anywhere in it, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found & set(modules) if modules[name].name != "__init__.py"} - {module_name(path)}
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    modules = {module_name(path): path for path in SOURCES}
+    imports = {name: imports_of(path, modules) for name, path in modules.items()}
+
+    def reached(start: str) -> set[str]:
+        seen, left = set(), list(imports[start])
+        while left:
+            if (name := left.pop()) not in seen:
+                seen.add(name)
+                left += imports[name]
+        return seen
+
+    assert sorted(name for name in modules if name in reached(name)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.recording", "robo_dream.cli.main"]
+)
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
     done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
@@ -79,10 +111,14 @@ assert global_state() == before, "importing changed the global state"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def distribution(requirement: str) -> str:
+    """The name in `name[extra]>=1.2`."""
+    return re.split(r"[\[><=]", requirement)[0].lower()
+
+
 def test_every_import_is_a_declared_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
-    declared = {name.lower() for name in [*project["dependencies"], *extras]}
+    extras = [name for extra, names in PROJECT["optional-dependencies"].items() if extra != "dev" for name in names]
+    declared = {distribution(name) for name in [*PROJECT["dependencies"], *extras]}
     undeclared = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in SOURCES
@@ -92,16 +128,31 @@ def test_every_import_is_a_declared_dependency() -> None:
     assert not undeclared
 
 
+def pinned() -> dict[str, str]:
+    """Distribution: version, as configs/constraints.txt has them."""
+    return dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if not line.startswith("#"))
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
 def test_the_installed_versions_are_the_pinned_ones() -> None:
     if os.environ.get("ROBO_DREAM_ANY_VERSIONS"):
         pytest.skip("other versions than the tested ones are being tried")
-    pins = dict(line.strip().split("==") for line in (ROOT / "configs/constraints.txt").read_text().splitlines() if line[0] != "#")
+    pins = pinned()
     installed = {d.metadata["Name"].lower().replace("_", "-"): d.version.split("+")[0] for d in metadata.distributions()}
     assert {name: installed[name] for name in pins if name in installed} == {name: pins[name] for name in pins if name in installed}
 
 
-def test_every_direct_dependency_is_pinned() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {name.split("[")[0] for names in [project["dependencies"], *project["optional-dependencies"].values()] for name in names}
-    pinned = {line.split("==")[0] for line in (ROOT / "configs/constraints.txt").read_text().splitlines()}
-    assert wanted <= pinned
+def test_every_direct_dependency_has_a_lower_bound_and_is_pinned_within_it() -> None:
+    pins = pinned()
+    for requirement in [name for names in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for name in names]:
+        wanted = re.fullmatch(r"[\w.-]+(?:\[[\w,]+\])?>=([\d.]+)", requirement)
+        assert wanted, f"{requirement} has no lower bound"
+        assert numbers(pins[distribution(requirement)]) >= numbers(wanted[1]), requirement
+
+
+def test_every_pin_is_exact_once_and_in_order() -> None:
+    names = [line.split("==")[0] for line in CONSTRAINTS.read_text().splitlines() if not line.startswith("#")]
+    assert names == sorted(set(names))

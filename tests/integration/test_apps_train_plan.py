@@ -12,14 +12,14 @@ import pytest
 from robo_dream.models import checkpoint
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.progress import Bars
-from robo_dream.runtime.train_results import figures, training_seconds
+from robo_dream.runtime.train import figures, training_seconds
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--config=configs/collect/jaco_tiny.yaml", "num_episodes=4", "play.num_steps=45", "workers=1", "test_fraction=0.5")
 TRAIN = (
     "--config=configs/train/jaco_tiny.yaml", "training.representation.steps=4", "training.representation.batch_windows=2",
     "training.dream.steps=4", "training.dream.batch=8", "training.dream.unroll=4", "training.dream.decoder_steps=2",
-    "training.dream.decoder_batch=4", "training.log_steps=2", "training.evaluation_windows=2", "strips=1",
+    "training.dream.decoder_batch=4", "training.log_steps=2", "training.evaluation_windows=2", "strips=1", "planning.planner.horizon=4",
 )  # fmt: skip
 
 
@@ -50,6 +50,31 @@ def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Pa
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(stages)) == ["representation", "dream", "policy", "decoder", "held_out"]
+
+
+def test_a_checkpoint_carries_the_settings_of_its_training_and_so_does_the_file_beside_it(trained: Path) -> None:
+    settings = checkpoint.read_info(trained / "run/model.safetensors").settings
+    assert settings.source == str(trained / "run/model.safetensors")  # the header
+    assert settings.world["kind"] == "tabletop" and settings.world["arm"] == "jaco" and settings.regime == "privileged"
+    assert settings.planning["default"]["planner"]["horizon"] == 4
+    beside = json.loads((trained / "run/model.json").read_text())
+    assert beside["planning"] == settings.planning and beside["regime"] == "privileged"
+
+
+def test_a_training_says_what_each_stage_will_cost(trained: Path) -> None:
+    done = robo_dream(*train_words(trained, "fresh"), "stage=representation")
+    assert done.returncode == 0, done.stderr
+    said = next(line for line in done.stdout.splitlines() if line.startswith("About "))
+    assert all(stage in said for stage in ("representation", "frames into latents", "dream", "policy", "decoder"))
+    assert "To shorten it, lower training." in said or "lower the number of episodes" in said
+    assert (
+        "About " not in robo_dream(*train_words(trained, "fresh"), "stage=representation").stdout
+    )  # it goes on; nothing is measured again
+
+
+def test_a_resumed_training_names_the_keys_that_differ(trained: Path) -> None:
+    done = robo_dream(*train_words(trained), "training.dream.batch=9")
+    assert done.returncode == 2 and "config.dream.batch (8 there, 9 here)" in done.stderr
 
 
 def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:

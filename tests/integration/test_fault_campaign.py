@@ -6,7 +6,6 @@ With the 240 in real time of tests/unit/hardware/test_servo_faults.py the tests 
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +28,16 @@ def test_every_fault_ends_in_a_safe_still_arm_and_a_readable_record() -> None:
     assert sum(int(found[1]) for half in said if (found := re.search(r"^(\d+) faults in", half, re.MULTILINE))) >= 320
 
 
-def test_the_witness_sees_what_is_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_witness_sees_what_is_unsafe() -> None:
     """The judge itself: a motion that no guard has checked is found wanting in all that it judges."""
     pytest.importorskip("scservo_sdk")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    bench, witness = import_module("campaign.benches").bench, import_module("campaign.witness").Witness
+    from tests.campaign.benches import bench
+    from tests.campaign.witness import Witness
+
     with bench("feetech") as made:
         kinematics = made.plant.world.kinematics
         box = ((-0.3, -0.3, -0.1), (0.3, 0.3, 0.6))
-        seen = witness(made.plant, kinematics.low + 0.1, kinematics.high - 0.1, np.full(5, 2.5), box)
+        seen = Witness(made.plant, kinematics.low + 0.1, kinematics.high - 0.1, np.full(5, 2.5), box)
         made.plant.set_target(np.array([1.9, 1.7, 0.0, 1.0, 0.0]))
         made.plant.advance(0.2)
         assert seen.still_since(made.clock.now()) >= 0.0 and seen.last_motion > 0

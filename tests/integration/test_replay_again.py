@@ -10,20 +10,20 @@ from PIL import Image
 
 from robo_dream import config
 from robo_dream.cli import main
+from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.planning.record import record_of
 from robo_dream.recording.archive import read_archive, write_archive
-from robo_dream.recording.made_with import made_with
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import compose
-from robo_dream.runtime.asker import RunAsker
-from robo_dream.runtime.compose import PlanningConfig
 from robo_dream.runtime.evaluate import EvaluateConfig
+from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.planner import PlanningConfig
+from robo_dream.runtime.replay import RunAsker
 
 PLANNING = PlanningConfig(
     PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)
@@ -42,10 +42,10 @@ def record(tmp_path: Path) -> Path:
         "planning": config.dump(PLANNING), "checkpoint": str(PATH), "checkpoint_sha256": checkpoint.sha256(PATH),
         "made_with": made_with(model.device),
     }  # fmt: skip
-    with RunWriter(tmp_path / "record", about, goal, {}) as writer:
+    with RunWriter(tmp_path / "record", about, goal_record(goal, {})) as writer:
         for number in range(3):
             plan = planner.plan(Belief(latents[number]), goal, [number], previous)
-            writer.on_decision(record_of(plan, 0, 5 * number, 0.5 * number, Belief(latents[number]), goal, previous))
+            writer.on_decision(decision_of(plan, 0, 5 * number, 0.5 * number, Belief(latents[number]), goal, previous))
             previous = plan
     return tmp_path / "record"
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from robo_dream.cli import main
+from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.data.cache import open_dataset
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
-from robo_dream.planning.record import record_of
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.evaluate import EvaluateConfig
@@ -44,12 +44,12 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arm = ArmState(0.1 * step, zeros, zeros, zeros[:3], np.array([0.0, 1, 0, 0]), 0.0, 0.0, zeros[:3], 0.0, 0.0)
         return Observation(0.1 * step, {name: Frame(0.1 * step, image, step) for name, image in pictures.items()}, arm)
 
-    with RunWriter(root, about, goal, pictures) as writer:
+    with RunWriter(root, about, goal_record(goal, pictures)) as writer:
         for step in range(10):
             if step % 5 == 0:
                 belief = Belief(0.1 * torch.randn(1, model.spec.config.latent, generator=torch.Generator().manual_seed(step)))
                 plan = planner.plan(belief, goal, [step])
-                writer.on_decision(record_of(plan, 0, step, 0.1 * step, belief, goal))
+                writer.on_decision(decision_of(plan, 0, step, 0.1 * step, belief, goal))
             writer.on_step(seen(step), np.zeros(5, np.float32), np.zeros(5, np.float32))
         writer.finish(seen(10), {"moderate": True, "strict": False, "distances": [0.1] * 11})
     return root

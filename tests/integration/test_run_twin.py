@@ -13,11 +13,11 @@ import pytest
 
 from hardware.arms.franka import FrankaConfig
 from robo_dream.cli import main
-from robo_dream.cli.run import StartPose
 from robo_dream.errors import ConfigError, SafetyStopError
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.arms import LineKind, at_address, build_guarded
-from robo_dream.runtime.connected import go_to_start
+from robo_dream.runtime.connect import go_to_start
+from robo_dream.runtime.run import StartPose
 from robo_dream.runtime.twin import Twin
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits
@@ -25,7 +25,9 @@ from sim.tabletop.scene import SceneConfig
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/hardware/jaco_twin.yaml")
-PATIENT = SafetyLimits(max_state_age=2.0, max_plan_age=60.0, max_frame_age=60.0)  # a busy machine is not an unsafe arm
+_NAMES = ("max_state_age", "max_plan_age", "max_frame_age")
+PATIENT = SafetyLimits(max_state_age=2.0, max_plan_age=60.0, max_frame_age=60.0, beyond=_NAMES)  # a busy machine is not an unsafe arm
+BEYOND = "loop.limits.beyond=[max_state_age, max_plan_age]"
 
 
 def test_arm_is_driven_through_all_processes_and_its_start_is_verified() -> None:
@@ -57,7 +59,7 @@ def test_pair_goal_on_a_bench_is_refused(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.slow
 def test_run_reaches_pictures_records_and_ends_still(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "--config", CONFIG, f"out={tmp_path}", "loop.max_steps=10", "loop.limits.max_plan_age=30"]
-    assert main.main([*arguments, "loop.limits.max_state_age=1"]) == 0
+    assert main.main([*arguments, "loop.limits.max_state_age=1", BEYOND]) == 0
     run = read_run(next(tmp_path.glob("*/record")))
     assert len(run.steps) == 11 and run.decisions and not run.damaged and run.result is not None
     assert "stop" in {event.kind for event in run.events}
@@ -66,7 +68,7 @@ def test_run_reaches_pictures_records_and_ends_still(tmp_path: Path, capsys: pyt
 @pytest.mark.slow
 def test_dry_run_does_everything_but_move(tmp_path: Path) -> None:
     arguments = ["run", "--config", CONFIG, "--dry-run", f"out={tmp_path}", "loop.max_steps=6", "loop.limits.max_plan_age=30"]
-    assert main.main([*arguments, "loop.limits.max_state_age=1"]) == 0
+    assert main.main([*arguments, "loop.limits.max_state_age=1", BEYOND]) == 0
     run = read_run(next(tmp_path.glob("*/record")))
     first, last = run.steps[0].observation.arm.joint_pos, run.steps[-1].observation.arm.joint_pos
     assert run.decisions and np.abs(first - last).max() < 0.01
@@ -76,7 +78,7 @@ def test_dry_run_does_everything_but_move(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_in_a_still_arm_and_a_readable_record(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30"]
-    process = subprocess.Popen([*command, "loop.limits.max_state_age=1"], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen([*command, "loop.limits.max_state_age=1", BEYOND], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     end = time.monotonic() + 120
     while len(list(tmp_path.glob("*/record/steps/*"))) < 3 and time.monotonic() < end:
         time.sleep(0.05)

@@ -14,7 +14,7 @@ from sim.tabletop.world import World
 
 PATIENT = (  # a busy machine is not an unsafe arm
     "loop.limits.max_state_age=2", "loop.limits.max_frame_age=10", "loop.limits.max_frame_spread=10", "loop.limits.max_command_gap=1",
-    "twin_cameras.watch.lost_after=10",
+    "loop.limits.beyond=[max_state_age, max_frame_age, max_frame_spread]", "twin_cameras.watch.lost_after=10",
 )  # fmt: skip
 ARMS = {  # twin: the client, the arm's model, and more patience
     "so101": ("scservo_sdk", "so101", ()),

@@ -10,7 +10,7 @@ from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.icem import IcemConfig
-from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.kinds import PlannerConfig, planner_of
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
@@ -39,7 +39,7 @@ def test_no_candidate_and_no_plan_leaves_the_limits(config: PlannerConfig, low: 
     lowest = np.array(low, np.float32)
     spec = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("1",) * 5, lowest, lowest + np.float32(width), 0.1)
     model = PointMassModel(spec)
-    planner = build_planner(config, model, LatentCost(), (PolicyProposer(model, PointMassInverse(model, std=2.0)),))
+    planner = planner_of(config, model, LatentCost(), (PolicyProposer(model, PointMassInverse(model, std=2.0)),))
     belief, goal = Belief(torch.zeros(1, 8)), Goal(torch.full((1, 8), 3.0))
     previous = planner.plan(belief, goal, [seed]) if warm else None
     plan = planner.plan(belief, goal, [seed + 1], previous)

@@ -10,11 +10,11 @@ import pytest
 from hardware.arms.ur import UrConfig
 from hardware.cameras.realsense import RealSenseConfig
 from robo_dream.calibration.file import Calibration, CalibrationLimits, CameraCalibration, save
-from robo_dream.cli.run import RunConfig
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.runtime.arms import So101Kind
-from robo_dream.runtime.calibrated import calibrated_poses
+from robo_dream.runtime.connect import calibrated_poses
+from robo_dream.runtime.run import RunConfig
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 POSE = np.array([[0, 1, 0, 0.5], [1, 0, 0, 0], [0, 0, -1, 0.6], [0, 0, 0, 1]], float)

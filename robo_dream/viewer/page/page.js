@@ -183,10 +183,14 @@ function drawHeader() {
   verdict.textContent = words;
   verdict.className = `pill ${kind}`;
   const planner = run.decisions.find((row) => row.planner);
-  const made = [run.about.goal, planner && planner.planner, `${run.decisions.length} decisions`, `${run.steps.length} steps`];
+  const made = [[run.about.task, run.about.world].filter(Boolean).join(" in "), checkpointName(run.about), planner && planner.planner, `${run.decisions.length} decisions`, `${run.steps.length} steps`];
   document.getElementById("about").textContent = made.filter(Boolean).join(" · ");
-  document.getElementById("about").title = `${run.root}\n${run.about.checkpoint || ""}`;
+  document.getElementById("about").title = [run.about.goal, run.root, run.about.checkpoint].filter(Boolean).join("\n");
   document.getElementById("note").textContent = run.note || "bars: surprise, how far the world was from what had been imagined of it · green line: distance to the goal · ticks below: actions that a limit cut";
+}
+
+function checkpointName({ checkpoint, policy }) {
+  return checkpoint ? checkpoint.split("/").pop().replace(/\.safetensors$/, "") : policy;
 }
 
 function verdictOf({ finished, silent, result }) {
@@ -211,7 +215,7 @@ function drawSide() {
   side.replaceChildren(
     el("div", { class: "toolbar", style: { margin: 0 } }, el("b", {}, `Decision ${decision.index + 1}`), el("span", { class: "faint" }, `step ${decision.step}${state.run.dt ? ` · ${show(decision.step * state.run.dt, 3)} s` : ""}`), el("span", { class: "space" }), el("span", { class: `pill ${kind}` }, decision.status)),
     decision.status === "OK" ? "" : el("p", { class: "sentence" }, decision.sentence),
-    ...decision.doubts.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
+    ...decision.unsure_reasons.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
     decision.was_cut ? el("p", { class: "sentence" }, `The deadline cut the search after ${decision.num_iterations} iterations.`) : "",
     ...reasonsHere(), player(decision), playBar(decision), facts(decision), timings(decision));
 }

@@ -31,7 +31,7 @@ function oddMoments() {
   const odd = [];
   decisions.forEach((row, index) => {
     if (row.damage) odd.push({ kind: "damaged", step: row.step, index, title: row.damage });
-    else if (row.status !== "OK") odd.push({ kind: row.status, step: row.step, index, title: [row.status, ...(row.doubts || [])].join(": ") });
+    else if (row.status !== "OK") odd.push({ kind: row.status, step: row.step, index, title: [row.status, ...(row.unsure_reasons || [])].join(": ") });
   });
   const surprising = mostSurprising();
   if (surprising !== null) {
@@ -94,7 +94,7 @@ function surpriseBars() {
 function barTitle(row, index) {
   if (row.damage) return row.damage;
   const surprise = row.surprise == null ? "" : `, surprise ${show(row.surprise, 3)}`;
-  const status = [row.status, ...(row.doubts || [])].join(": ");
+  const status = [row.status, ...(row.unsure_reasons || [])].join(": ");
   return `decision ${index + 1}, step ${row.step}: ${status}, cost ${show(row.cost)}, ${show(row.ms, 3)} ms${surprise}`;
 }
 

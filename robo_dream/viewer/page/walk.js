@@ -12,7 +12,7 @@ function walkView(decision) {
   if (kept) return el("div", { class: "empty" }, "Walking needs the model: open the run with  robo-dream replay RUN");
   const { dreamer } = state.run;
   if (dreamer.state !== "ready") return el("div", { class: "empty" }, dreamer.state === "loading" ? "The model is being loaded …" : `No walking: ${dreamer.sentence}`);
-  if (dreamer.spec.kind !== "tool_move") return el("div", { class: "empty" }, "Walking steers tool moves; this model's actions are joint targets.");
+  if (dreamer.spec.kind !== "tool_move") return el("div", { class: "empty" }, `Walking steers tool moves; this model's actions are of another kind: ${dreamer.spec.kind.replace("_", " ")}.`);
   if (walk.of !== decision.index) restartWalk(decision.index);
   const view = el("div", { class: "walk" }, el("div", {}, screens(decision), el("div", { class: "trail", id: "trail" })), el("div", {}, controls(), sliders(decision)));
   queueMicrotask(showDream);

@@ -1,12 +1,15 @@
 """Episodes of play: skills one after another, some clumsy, all shaken by noise, recorded as they happened."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from robo_dream.errors import ConfigError
+from robo_dream.schema import Fraction, Share, Unit, configuration
 from sim.environment import Actions, Environment
 from sim.scripts import Playing
 from sim.tabletop.behaviours import skills
@@ -19,32 +22,27 @@ CUT_AFTER = 3, 36  # control steps after which an interrupted skill ends, drawn 
 SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
 
 
-@dataclass(frozen=True)
+@configuration
 class PlayConfig:
     """How data is made on the tabletop. `mix` weighs skills by name; noise is a fraction of the action limits."""
 
-    num_steps: int = 130
-    mix: Mapping[str, float] = field(
+    num_steps: Annotated[int, Field(ge=1, le=100_000), Unit("control steps")] = 130
+    mix: Mapping[str, Share] = field(
         default_factory=lambda: {"reach": 0.2, "push": 0.2, "drag": 0.1, "lift": 0.2, "wander": 0.1, "arrange": 0.25}
     )
-    clumsy_fraction: float = 0.25  # of skills aim with an error
-    clumsy_std: float = 0.02  # m
-    interrupted: Mapping[str, float] = field(default_factory=dict)  # by skill, the fraction of times that it ends early
-    noisy_fraction: float = 0.5  # of episodes carry action noise
-    max_noise: float = 0.3
+    clumsy_fraction: Fraction = 0.25  # of skills aim with an error
+    clumsy_std: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.02
+    interrupted: Mapping[str, Fraction] = field(default_factory=dict)  # by skill, the fraction of times that it ends early
+    noisy_fraction: Fraction = 0.5  # of episodes carry action noise
+    max_noise: Fraction = 0.3
     start: StartRanges = field(default_factory=StartRanges)
     look: VisualRandomization = field(default_factory=VisualRandomization)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.mix) - set(SCRIPTED))
-        fractions = {name: getattr(self, name) for name in ("clumsy_fraction", "noisy_fraction")}
-        for name, value in (fractions | {f"interrupted[{skill!r}]": value for skill, value in self.interrupted.items()}).items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"PlayConfig.{name} is {value}; it is a fraction, from 0 to 1")
+        if set(self.mix) - set(SCRIPTED) or sum(self.mix.values()) <= 0:
+            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(SCRIPTED)}")
         if idle := sorted(skill for skill in self.interrupted if self.mix.get(skill, 0.0) <= 0):
             raise ConfigError(f"PlayConfig.interrupted names {idle}, which mix never plays; mix is {dict(self.mix)}")
-        if unknown or min(self.mix.values(), default=0) < 0 or sum(self.mix.values()) <= 0:
-            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(SCRIPTED)}")
 
     @property
     def picture_every(self) -> int:

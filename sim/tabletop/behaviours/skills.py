@@ -110,7 +110,7 @@ def drag(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
 
 
 def lift(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
-    """Grasps the object, lifts it, holds it, often carries it elsewhere; then places, drops or keeps it."""
+    """Grasps the object, lifts it, holds it, often carries it elsewhere; then puts it down, drops or keeps it."""
     yield from grasp(world, rng, miss)
     at = world.kinematics.forward(world.joint_target[:-1])
     height = rng.uniform(0.1, 0.24)
@@ -144,7 +144,7 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
 
 
 def stray(world: World, rng: np.random.Generator) -> Moves:
-    """Goes to two random places, often low, near the object and as a fist: what a planner gets into when its imagination errs."""
+    """Goes to two random points, often low, near the object and as a fist: what a planner gets into when its imagination errs."""
     limits = world.scene.arm.limits
     for _ in range(2):
         pos = rng.uniform(limits.workspace_low, limits.workspace_high)

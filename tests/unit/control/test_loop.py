@@ -1,14 +1,18 @@
 """The receding-horizon loop, in a world without physics."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from kept import Kept, kept_episode
 
-from robo_dream.control.episode import EpisodeEnd, EpisodeResult
-from robo_dream.control.loop import LoopConfig, hold_action, run_episode
+from robo_dream.control.episode import Bench, EpisodeEnd, Hooks, LoopConfig, hold_action
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import ActionSpec, Frame, Observation, WallClock
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus
@@ -45,10 +49,22 @@ def with_status(status: PlanStatus) -> Callable[[Plan], Plan]:
     return lambda plan: replace(plan, status=(status,))
 
 
-def run(planner: Planner = PLANNER, arm: PointArm | None = None, config: LoopConfig | None = None, **callbacks: object) -> EpisodeResult:
+def bench_of(arm: PointArm, camera: type[PointCamera] = PointCamera) -> Bench:
+    return Bench(arm, [camera(arm)], arm.clock)
+
+
+def policy(planner: Planner = PLANNER, **how: Any) -> PlannerPolicy:
+    return PlannerPolicy(**{"model": MODEL, "planner": planner, "goal": FAR, "seed": 7, **how})
+
+
+def run(
+    planner: Planner = PLANNER,
+    arm: PointArm | None = None,
+    config: LoopConfig | None = None,
+    is_done: Callable[[Observation], bool] | None = None,
+) -> Kept:
     arm = PointArm(ManualClock()) if arm is None else arm
-    config = LoopConfig(max_steps=30) if config is None else config
-    return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner, FAR, config, 7, **callbacks)  # type: ignore[arg-type]
+    return kept_episode(bench_of(arm), policy(planner), LoopConfig(max_steps=30) if config is None else config, is_done)
 
 
 def test_arm_gets_to_the_goal_and_the_record_is_complete() -> None:
@@ -57,7 +73,7 @@ def test_arm_gets_to_the_goal_and_the_record_is_complete() -> None:
     assert episode.end == EpisodeEnd.BUDGET and episode.reasons == ()
     assert np.linalg.norm(arm.tool[:3] - [0.1, 0.05, 0.0]) < 0.02
     assert len(episode.observations) == 31 and episode.sent.shape == episode.applied.shape == (30, 5)
-    assert [record.step for record in episode.records] == [0, 5, 10, 15, 20, 25]
+    assert [decision.step for decision in episode.decisions] == [0, 5, 10, 15, 20, 25]
     assert len(episode.decision_seconds) == 6 and not any(episode.holds)
 
 
@@ -68,8 +84,8 @@ def test_each_action_lasts_a_control_step_of_the_given_clock() -> None:
 
 def test_first_block_of_each_plan_is_what_is_sent() -> None:
     episode = run()
-    for i, record in enumerate(episode.records):
-        np.testing.assert_array_equal(episode.sent[5 * i : 5 * i + 5], record.actions[:5].numpy())
+    for i, decision in enumerate(episode.decisions):
+        np.testing.assert_array_equal(episode.sent[5 * i : 5 * i + 5], decision.actions[:5])
 
 
 def test_next_search_starts_from_the_last_plan_with_another_seed() -> None:
@@ -90,7 +106,7 @@ def test_executing_two_blocks_moves_the_last_plan_on_by_two() -> None:
 
 def test_deadline_is_counted_from_the_observation_by_the_clock_of_the_planner() -> None:
     spy = Spy()
-    run(spy, config=LoopConfig(max_steps=5, decision_seconds=0.25), planner_clock=lambda: 100.0)
+    run_episode(bench_of(PointArm(ManualClock())), policy(spy, clock=lambda: 100.0), LoopConfig(max_steps=5, decision_seconds=0.25))
     assert spy.calls[0][1] == pytest.approx(100.25)
 
 
@@ -101,12 +117,14 @@ def test_done_ends_the_episode_at_that_step() -> None:
 
 def test_recorder_sees_decisions_before_and_steps_as_they_are_made() -> None:
     seen: list[str] = []
-    episode = run(on_decision=lambda record: seen.append("decision"), on_step=lambda before, sent, applied: seen.append("step"))
+    hooks = Hooks(lambda decision: seen.append("decision"), lambda before, sent, applied: seen.append("step"))
+    episode = run_episode(bench_of(PointArm(ManualClock())), policy(), LoopConfig(max_steps=30), hooks)
     assert seen[:7] == ["decision", *["step"] * 5, "decision"] and seen.count("step") == len(episode.sent)
 
 
 def test_truth_is_kept_with_the_observations() -> None:
-    episode = run(truth=lambda: {"object_pose": np.arange(7.0)})
+    bench = replace(bench_of(PointArm(ManualClock())), truth=lambda: {"object_pose": np.arange(7.0)})
+    episode = kept_episode(bench, policy(), LoopConfig(max_steps=30))
     assert all((o.truth["object_pose"] == np.arange(7.0)).all() for o in episode.observations)
 
 
@@ -146,7 +164,7 @@ class FrozenCamera(PointCamera):
 
 def test_stale_frame_holds_the_arm_and_then_ends_the_episode_naming_the_camera() -> None:
     arm = PointArm(ManualClock())
-    episode = run_episode(arm, [FrozenCamera(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
+    episode = run_episode(bench_of(arm, FrozenCamera), policy(), LoopConfig())
     assert episode.end == EpisodeEnd.SAFETY and arm.num_stops == 1
     assert "6 decisions in a row gave no plan to trust" in episode.reasons
     assert "frame of camera 'front' is 0.800 s old; allowed 0.2 s" in episode.reasons
@@ -159,7 +177,7 @@ def test_exposure_that_repeats_with_new_stamps_holds_the_arm() -> None:
             return replace(super().read(), time=self.arm.clock.now())
 
     arm = PointArm(ManualClock())
-    episode = run_episode(arm, [Restamping(arm)], arm.clock, MODEL, PLANNER, FAR, LoopConfig())
+    episode = run_episode(bench_of(arm, Restamping), policy(), LoopConfig())
     assert "same exposure for 9 control steps" in episode.reasons[1]
     assert episode.holds == (False,) * 6 + (True,) * 5
 
@@ -171,7 +189,7 @@ def test_arm_is_stopped_whatever_goes_wrong(error: type[BaseException]) -> None:
 
     arm = PointArm(ManualClock())
     with pytest.raises(error):
-        run(arm=arm, on_step=fail)
+        run_episode(bench_of(arm), policy(), LoopConfig(), Hooks(on_step=fail))
     assert arm.num_stops == 1
 
 
@@ -227,7 +245,43 @@ class CrossEyed(PointMassModel):
 def test_eyes_that_are_wrong_about_the_hand_hold_the_arm_and_the_record_says_unsure() -> None:
     arm = PointArm(ManualClock())
     config = LoopConfig(limits=SafetyLimits(max_consecutive_holds=2))
-    episode = run_episode(arm, [PointCamera(arm)], arm.clock, CrossEyed(point_action_spec()), PLANNER, FAR, config, 7)
+    episode = kept_episode(bench_of(arm), policy(model=CrossEyed(point_action_spec())), config)
     assert episode.end == EpisodeEnd.SAFETY and "0.050 m from where the joints have it" in " ".join(episode.reasons)
     assert (arm.tool == 0).all() and episode.holds == (True, True)
-    assert {record.status for record in episode.records} == {PlanStatus.UNSURE}
+    assert {decision.status for decision in episode.decisions} == {PlanStatus.UNSURE}
+
+
+def test_loop_keeps_no_more_pictures_than_the_model_is_given() -> None:
+    pictures: list[weakref.ref[np.ndarray]] = []
+    alive: list[int] = []
+
+    class Watched(PointCamera):
+        def read(self) -> Frame:
+            frame = super().read()
+            pictures.append(weakref.ref(frame.image))
+            return frame
+
+    def on_step(before: Observation, sent: np.ndarray, applied: np.ndarray) -> None:
+        alive.append(sum(picture() is not None for picture in pictures))
+
+    arm = PointArm(ManualClock())
+    episode = run_episode(bench_of(arm, Watched), policy(), LoopConfig(max_steps=30, history=3), Hooks(on_step=on_step))
+    assert episode.num_steps == 30 and len(pictures) == 31
+    assert alive[:3] == [1, 2, 3] and max(alive) == 3
+
+
+def test_result_has_the_last_observation_and_how_long_it_took() -> None:
+    episode = run()
+    assert episode.last is episode.observations[-1]
+    assert episode.seconds == pytest.approx(3.0) == episode.last.time - episode.observations[0].time
+
+
+def test_whether_it_is_done_is_asked_once_of_each_observation() -> None:
+    asked: list[float] = []
+
+    def is_done(observation: Observation) -> bool:
+        asked.append(observation.time)
+        return False
+
+    episode = run(is_done=is_done)
+    assert asked == [observation.time for observation in episode.observations]

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_loop import COST, FAR, MODEL, Spy, with_status
+from kept import Kept, kept_episode
+from test_loop import COST, MODEL, Spy, bench_of, policy, with_status
 
-from robo_dream.control.asynchronous import DelayedWorker, ThreadWorker
-from robo_dream.control.episode import EpisodeEnd, EpisodeResult
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.asynchronous import Decide, DelayedWorker, ThreadWorker
+from robo_dream.control.episode import EpisodeEnd, LoopConfig
+from robo_dream.control.loop import run_episode
 from robo_dream.embodiment import Frame
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
@@ -34,10 +35,9 @@ class Asked(Spy):
         return super().plan(belief, goal, seeds, previous, deadline)
 
 
-def run(seconds: float, config: LoopConfig = OVERLAP, planner: Spy | None = None, arm: PointArm | None = None) -> EpisodeResult:
+def run(seconds: float, config: LoopConfig = OVERLAP, planner: Spy | None = None, arm: PointArm | None = None) -> Kept:
     arm = arm or PointArm(ManualClock())
-    worker = DelayedWorker(arm.clock, seconds)
-    return run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, planner or Asked(), FAR, config, 7, worker=worker)
+    return kept_episode(bench_of(arm), policy(planner or Asked(), worker=DelayedWorker(arm.clock, seconds)), config)
 
 
 def test_arm_keeps_moving_while_the_next_plan_is_made() -> None:
@@ -50,14 +50,14 @@ def test_arm_keeps_moving_while_the_next_plan_is_made() -> None:
 def test_plan_starts_where_the_committed_actions_really_lead() -> None:
     spy = Asked()
     episode = run(0.4, planner=spy)
-    for record, belief in list(zip(episode.records, spy.beliefs, strict=False))[1:]:
-        np.testing.assert_allclose(belief[:3], episode.observations[record.step].arm.tool_pos, atol=1e-6)
+    for decision, belief in list(zip(episode.decisions, spy.beliefs, strict=False))[1:]:
+        np.testing.assert_allclose(belief[:3], episode.observations[decision.step].arm.tool_pos, atol=1e-6)
 
 
 def test_committed_actions_are_frozen() -> None:
     episode = run(0.4)
-    for before, after in zip(episode.records[:-1], episode.records[1:], strict=True):
-        np.testing.assert_array_equal(episode.sent[before.step : after.step], before.actions[: after.step - before.step].numpy())
+    for before, after in zip(episode.decisions[:-1], episode.decisions[1:], strict=True):
+        np.testing.assert_array_equal(episode.sent[before.step : after.step], before.actions[: after.step - before.step])
 
 
 def test_each_plan_warms_the_next() -> None:
@@ -68,9 +68,9 @@ def test_each_plan_warms_the_next() -> None:
 
 def test_late_plan_is_followed_from_where_it_is_by_now() -> None:
     episode = run(0.7, replace(OVERLAP, limits=SafetyLimits(max_plan_age=1.0)))
-    later = episode.records[1]
-    assert later.step == episode.records[0].step + 5
-    np.testing.assert_array_equal(episode.sent[later.step + 2 : later.step + 5], later.actions[2:5].numpy())
+    later = episode.decisions[1]
+    assert later.step == episode.decisions[0].step + 5
+    np.testing.assert_array_equal(episode.sent[later.step + 2 : later.step + 5], later.actions[2:5])
     assert not any(episode.holds[7:])
 
 
@@ -78,16 +78,14 @@ def test_last_plan_is_followed_for_so_many_steps_and_then_the_arm_holds() -> Non
     arm, slow = PointArm(ManualClock()), {"now": False}
 
     class Slows(DelayedWorker):
-        def start(self, think) -> None:
-            super().start(think)
+        def start(self, decide: Decide) -> None:
+            super().start(decide)
             if slow["now"]:
                 self._ready += 5.0
             slow["now"] = True
 
     config = replace(OVERLAP, limits=SafetyLimits(max_late_steps=3))
-    episode = run_episode(
-        arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, worker=Slows(arm.clock, 0.0)
-    )  # fmt: skip
+    episode = run_episode(bench_of(arm), policy(Asked(), worker=Slows(arm.clock, 0.0)), config)
     assert episode.holds[: 1 + 5 + 3] == (True, *(False,) * 8) and all(episode.holds[9:40])
     assert (episode.sent[9:] == 0).all()
 
@@ -118,13 +116,11 @@ def test_latency_is_compensated_by_imagining_through_what_was_sent_since() -> No
             return super().believe([[seen[max(len(seen) - 3, 0)]]])  # type: ignore[list-item]
 
     model = Past(MODEL.action_spec)
-    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_tool_error=float("inf")))
-    episode = run_episode(
-        arm, [LateCamera(arm)], arm.clock, model, spy, FAR, config, 7, worker=DelayedWorker(arm.clock, 0.2)
-    )  # fmt: skip
-    assert len(episode.records) > 4
-    for record, belief in list(zip(episode.records, spy.beliefs, strict=False))[2:]:
-        np.testing.assert_allclose(belief[:3], episode.observations[record.step].arm.tool_pos, atol=1e-6)
+    config = replace(OVERLAP, limits=SafetyLimits(max_frame_age=0.3, max_tool_error=None))
+    episode = kept_episode(bench_of(arm, LateCamera), policy(spy, model=model, worker=DelayedWorker(arm.clock, 0.2)), config)
+    assert len(episode.decisions) > 4
+    for decision, belief in list(zip(episode.decisions, spy.beliefs, strict=False))[2:]:
+        np.testing.assert_allclose(belief[:3], episode.observations[decision.step].arm.tool_pos, atol=1e-6)
 
 
 class Patient(ManualClock):
@@ -138,16 +134,16 @@ class Patient(ManualClock):
 def test_in_a_thread_it_works_the_same() -> None:
     arm = PointArm(Patient())
     config = replace(OVERLAP, max_steps=60, limits=SafetyLimits(max_plan_age=5.0, max_late_steps=50))
-    episode = run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, Asked(), FAR, config, 7, worker=ThreadWorker())
-    assert len(episode.records) > 1 and np.linalg.norm(arm.tool[:3] - [0.1, 0.05, 0.0]) < 0.02
+    episode = run_episode(bench_of(arm), policy(Asked(), worker=ThreadWorker()), config)
+    assert len(episode.decision_seconds) > 1 and np.linalg.norm(arm.tool[:3] - [0.1, 0.05, 0.0]) < 0.02
 
 
-def test_what_goes_wrong_in_thought_stops_the_arm_and_is_raised() -> None:
+def test_what_goes_wrong_in_a_decision_stops_the_arm_and_is_raised() -> None:
     arm = PointArm(Patient())
 
     def fail(plan: Plan) -> Plan:
         raise OSError("no memory")
 
     with pytest.raises(OSError, match="no memory"):
-        run_episode(arm, [PointCamera(arm)], arm.clock, MODEL, Asked(change=fail), FAR, replace(OVERLAP, max_steps=200), 7)
+        run_episode(bench_of(arm), policy(Asked(change=fail)), replace(OVERLAP, max_steps=200))
     assert arm.num_stops == 1

@@ -1,13 +1,14 @@
 """A script in the planner's place is looked after as a planner is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+from kept import Kept, kept_episode
 
-from robo_dream.control.episode import EpisodeEnd, EpisodeResult
-from robo_dream.control.loop import LoopConfig, run_script
-from robo_dream.embodiment import Frame
+from robo_dream.control.episode import Bench, EpisodeEnd, LoopConfig
+from robo_dream.control.policies import ScriptPolicy
+from robo_dream.embodiment import Frame, Observation
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_world import PointArm, PointCamera
@@ -15,15 +16,17 @@ from robo_dream.testing.point_world import PointArm, PointCamera
 MOVE = np.array([0.01, 0, 0, 0, 0], np.float32)
 
 
-def run(moves: Iterator[np.ndarray], camera: type[PointCamera] = PointCamera, **settings: object) -> tuple[PointArm, EpisodeResult]:
+def run(
+    moves: Iterator[np.ndarray], camera: type[PointCamera] = PointCamera, is_done: Callable[[Observation], bool] | None = None
+) -> tuple[PointArm, Kept]:
     arm = PointArm(ManualClock())
     config = LoopConfig(max_steps=10, limits=SafetyLimits(max_consecutive_holds=3))
-    return arm, run_script(arm, [camera(arm)], arm.clock, lambda seen: next(moves, None), config, **settings)  # type: ignore[arg-type]
+    return arm, kept_episode(Bench(arm, [camera(arm)], arm.clock), ScriptPolicy(lambda seen: next(moves, None)), config, is_done)
 
 
 def test_every_move_is_sent_and_the_end_of_the_script_is_the_end() -> None:
     arm, episode = run(iter([MOVE] * 4))
-    assert episode.end == EpisodeEnd.BUDGET and len(episode.sent) == 4 and len(episode.observations) == 5 and not episode.records
+    assert episode.end == EpisodeEnd.BUDGET and len(episode.sent) == 4 and len(episode.observations) == 5 and not episode.decisions
     np.testing.assert_allclose(arm.tool[0], 0.04, atol=1e-6)
 
 

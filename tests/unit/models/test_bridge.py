@@ -15,7 +15,7 @@ from robo_dream.models.policy_prior import Bridge, bridge_points
 from robo_dream.planning.baselines import PolicyAloneConfig
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.runtime.compose import ProposalConfig, build_planner
+from robo_dream.runtime.planner import ProposalConfig, build_planner
 from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency, bridge_loss, bridge_targets
 from robo_dream.training.config import DreamConfig, RepresentationConfig, TrainingConfig

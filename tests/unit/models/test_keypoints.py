@@ -32,7 +32,7 @@ def test_a_point_tells_where_its_thing_is_and_what_it_is_like_wherever_it_is(fea
 
 
 @torch.no_grad()
-def test_finer_places_see_a_thing_alike_wherever_it_is() -> None:
+def test_finer_grids_see_a_thing_alike_wherever_it_is() -> None:
     """What is read under a heat map changes less with a thing's place within a square, as squares are smaller."""
     apart = {}
     for places in (16, 32):

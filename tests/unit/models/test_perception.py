@@ -8,10 +8,10 @@ import pytest
 import torch
 from squares import SquareFrames, square_frames
 
-from robo_dream.cli.train import TrainConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import demonstrated_poses, train_dream
 from robo_dream.training.frames import frame_index, model_spec

@@ -9,7 +9,7 @@ from robo_dream.imagination import Belief
 from robo_dream.models.heads import OBJECT_POS, OBJECT_START, TOOL_YAW, objects
 from robo_dream.models.policy_prior import RETREAT, PolicyPrior, gripper_above
 from robo_dream.planning.baselines import PolicyAloneConfig
-from robo_dream.runtime.compose import ProposalConfig, build_planner
+from robo_dream.runtime.planner import ProposalConfig, build_planner
 
 MODEL = small_model()
 HERE, GOALS = torch.randn(4, 11, generator=torch.Generator().manual_seed(1)), torch.randn(4, 11, generator=torch.Generator().manual_seed(2))

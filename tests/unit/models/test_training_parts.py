@@ -1,4 +1,4 @@
-"""Parts of training against independent truths."""
+"""Parts of training against an independent truth."""
 
 import json
 from pathlib import Path

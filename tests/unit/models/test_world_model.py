@@ -1,5 +1,7 @@
 """The latent video model as a world model, and what only it does."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, WorldModel
 from robo_dream.models.config import ModelConfig
+from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.testing.model_suite import WorldModelSuite
 
@@ -117,3 +120,16 @@ def test_futures_apart_begin_like_the_heads_and_then_go_their_own_ways() -> None
         for step in range(3):
             own = model.dynamics.unroll(own, blocks[:, step : step + 1])[1][head, :, 0]
             torch.testing.assert_close(future[:, step], own, atol=1e-4, rtol=0)
+
+
+def test_encoding_leaves_a_training_model_in_training_and_its_statistics_alone() -> None:
+    model, views = small_model(), [torch.randint(0, 256, (4, SIDE, SIDE, 3), dtype=torch.uint8) for _ in range(2)]
+    proprio = torch.rand(4, 11)
+    expected, statistics = model.encode(views, proprio), copy.deepcopy(model.encoder.scale.state_dict())
+    model.train()
+    assert torch.equal(model.encode(views, proprio), expected) and model.training and model.encoder.scale.training
+    model.encoder([to_float(view) for view in views], proprio)  # as training does
+    assert not torch.equal(model.encoder.scale.running_mean, statistics["running_mean"])
+    model.encoder.scale.load_state_dict(statistics)
+    model.encode(views, proprio)
+    assert all(torch.equal(value, statistics[name]) for name, value in model.encoder.scale.state_dict().items())

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from robo_dream.control.decision import decision_of
 from robo_dream.imagination import Belief, Goal, Plan
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.elites import FOLLOWED, NO_VOTE
 from robo_dream.planning.icem import IcemConfig
+from robo_dream.planning.kinds import planner_of
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.planning.record import record_of
 from robo_dream.testing.detour import DetourCost, TwoWays, collides, detour_model, detour_problems, passes_left
 
 MODEL = detour_model()
@@ -28,7 +30,7 @@ SearchConfig = CemConfig | IcemConfig | MppiConfig | PolicyGuidedConfig
 
 
 def planned(config: SearchConfig, belief: Belief, goal: Goal, seeds: list[int] | None = None, left_share: float = 0.5) -> Plan:
-    planner = build_planner(config, MODEL, DetourCost(MODEL), (TwoWays(MODEL, left_share),))
+    planner = planner_of(config, MODEL, DetourCost(MODEL), (TwoWays(MODEL, left_share),))
     return planner.plan(belief, goal, list(range(len(belief.latent))) if seeds is None else seeds)
 
 
@@ -67,7 +69,7 @@ def test_where_there_is_one_way_the_mode_is_as_good_as_the_mean_and_about_the_be
     belief, goal = detour_problems(8, seed=4)
     cost, seeds = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1)), list(range(8))
     plans = {
-        returns: build_planner(replace(config, action_selection=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
+        returns: planner_of(replace(config, action_selection=returns, num_iterations=4), MODEL, cost).plan(belief, goal, seeds)
         for returns in ("best", "mean", "mode")
     }
     modes = plans["mode"].trace.modes
@@ -92,7 +94,7 @@ def test_record_of_a_decision_keeps_the_strategies_and_says_none_where_nobody_lo
     belief, goal = detour_problems(2, seed=6)
     config = PolicyGuidedConfig(horizon=20, num_samples=64, num_iterations=1)
     plan = planned(replace(config, action_selection="mode"), belief, goal)
-    record = record_of(plan, 1, 0, 0.0, belief, goal)
+    record = decision_of(plan, 1, 0, 0.0, belief, goal)
     assert plan.trace.modes is not None and record.modes is not None
-    assert torch.equal(record.modes, plan.trace.modes[1]) and (record.modes != NO_VOTE).sum() == config.num_elites
-    assert record_of(planned(config, belief, goal), 1, 0, 0.0, belief, goal).modes is None
+    assert np.array_equal(record.modes, plan.trace.modes[1]) and (record.modes != NO_VOTE).sum() == config.num_elites
+    assert decision_of(planned(config, belief, goal), 1, 0, 0.0, belief, goal).modes is None

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from robo_dream.embodiment import ArmState, Frame, Observation
-from robo_dream.imagination import Goal, ImaginationRecord, PlanStatus
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import GoalRecord
 from robo_dream.recording.writer import RunWriter
 
 SIDE, CHANNELS, BLOCK, HORIZON, SAMPLES = 16, 4, 5, 3, 7
@@ -24,24 +25,28 @@ def observation(step: int) -> Observation:
     return Observation(0.1 * step, frames, arm, {"object_pose": rng.normal(size=7)})
 
 
-def decision(step: int) -> ImaginationRecord:
+def decision(step: int) -> Decision:
     draw = torch.Generator().manual_seed(step)
-    totals = torch.rand(SAMPLES, generator=draw)
-    totals[0] = torch.inf
-    return ImaginationRecord(
-        step=step, time=0.1 * step, planner="policy_guided", seed=step + 2**40, status=PlanStatus.OK,
-        actions=torch.randn(BLOCK * HORIZON, 5, generator=draw), latents=torch.randn(HORIZON, CHANNELS, generator=draw),
-        belief=torch.randn(CHANNELS, generator=draw), goal=torch.zeros(CHANNELS),
-        candidates=torch.randn(SAMPLES, BLOCK * HORIZON, 5, generator=draw),
-        candidate_latents=torch.randn(SAMPLES, HORIZON, CHANNELS, generator=draw),
-        terms={"distance": torch.rand(SAMPLES, HORIZON, generator=draw), "pose.object_pos": torch.rand(SAMPLES, HORIZON, generator=draw)},
-        totals=totals, origins=torch.arange(SAMPLES) % 2, origin_names=("noise", "policy"),
-        best_by_iteration=torch.rand(3, generator=draw), disagreement=torch.rand(SAMPLES, HORIZON, generator=draw),
-        seconds={"imagine": 0.02}, modes=torch.tensor([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
-        total=0.25, elites=totals.argsort()[:4], goal_object_pos=torch.tensor([[0.4, 0.0, 0.03]]),
-        previous=torch.randn(BLOCK * HORIZON, 5, generator=draw) if step else None,
-        previous_elites=torch.randn(4, BLOCK * HORIZON, 5, generator=draw) if step else None,
-        late_readings=(7, 9) if step % 2 else (), unsure_reasons=("the hand is elsewhere",) if step % 2 else (),
+
+    def normal(*shape: int) -> np.ndarray:
+        return torch.randn(*shape, generator=draw).numpy()
+
+    def uniform(*shape: int) -> np.ndarray:
+        return torch.rand(*shape, generator=draw).numpy()
+
+    totals = uniform(SAMPLES)
+    totals[0] = np.inf
+    return Decision(
+        step=step, time=0.1 * step, planner="policy_guided", seed=step + 2**40, status="OK",
+        actions=normal(BLOCK * HORIZON, 5), latents=normal(HORIZON, CHANNELS), belief=normal(CHANNELS), goal=np.zeros(CHANNELS, np.float32),
+        candidates=normal(SAMPLES, BLOCK * HORIZON, 5), candidate_latents=normal(SAMPLES, HORIZON, CHANNELS),
+        terms={"distance": uniform(SAMPLES, HORIZON), "pose.object_pos": uniform(SAMPLES, HORIZON)},
+        totals=totals, origins=np.arange(SAMPLES) % 2, origin_names=("noise", "policy"),
+        best_by_iteration=uniform(3), disagreement=uniform(SAMPLES, HORIZON),
+        seconds={"imagine": 0.02}, modes=np.array([-1, 0, 0, 1, -1, 0, 2]) if step % 2 else None,
+        total=0.25, elites=totals.argsort()[:4], goal_object_pos=np.array([[0.4, 0.0, 0.03]], np.float32),
+        previous=normal(BLOCK * HORIZON, 5) if step else None, previous_elites=normal(4, BLOCK * HORIZON, 5) if step else None,
+        late_readings=(7, 9) if step % 2 else (), unsure_reasons=("the gripper is elsewhere",) if step % 2 else (),
     )  # fmt: skip
 
 
@@ -51,8 +56,8 @@ def action(step: int) -> np.ndarray:
 
 def new_writer(root: Path, **how: Any) -> RunWriter:
     pictures = {name: np.full((SIDE, SIDE, 3), 200, np.uint8) for name in CAMERAS}
-    goal = Goal(torch.zeros(1, CHANNELS), object_pos=torch.tensor([[[0.4, 0.0, 0.03]]]))
-    return RunWriter(root, {"task": "push", "seed": 3}, goal, pictures, **how)
+    goal = GoalRecord(pictures, np.zeros(CHANNELS, np.float32), np.array([[0.4, 0.0, 0.03]], np.float32), None)
+    return RunWriter(root, {"task": "push", "seed": 3}, goal, **how)
 
 
 def write_run(root: Path, num_steps: int = 12) -> None:

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 
 from robo_dream import config
-from robo_dream.control.loop import LoopConfig, run_episode
+from robo_dream.control.decision import goal_record
+from robo_dream.control.episode import Bench, Hooks, LoopConfig
+from robo_dream.control.loop import run_episode
+from robo_dream.control.policies import PlannerPolicy
 from robo_dream.embodiment import ArmState
-from robo_dream.imagination import Goal, ImaginationRecord, Planner
+from robo_dream.imagination import Goal, Planner
 from robo_dream.planning.costs import CostConfig, PoseCostConfig, build_cost
-from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.kinds import PlannerConfig, planner_of
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.proposals import PolicyProposer
+from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.testing.clocks import ManualClock, TickingClock
@@ -60,7 +64,7 @@ class Recipe:
 
     def planner_of(self, clock: Callable[[], float]) -> Planner:
         model = self.model
-        return build_planner(self.planner, model, build_cost(self.cost, model), [PolicyProposer(model, PointMassInverse(model))], clock)
+        return planner_of(self.planner, model, build_cost(self.cost, model), [PolicyProposer(model, PointMassInverse(model))], clock)
 
     def about(self) -> Mapping[str, Any]:
         planning = {"planner": config.dump(self.planner), "cost": config.dump(self.cost)}
@@ -74,20 +78,18 @@ def record_run(root: Path, recipe: Recipe) -> RunRecord:
     tool = None if recipe.goal_tool_pos is None else torch.tensor([recipe.goal_tool_pos])
     goal = Goal(torch.tensor([recipe.goal]), tool_pos=tool)
     num_decisions = 0
-    with RunWriter(root, recipe.about(), goal, {}) as writer:
+    with RunWriter(root, recipe.about(), goal_record(goal, {})) as writer:
 
-        def on_decision(record: ImaginationRecord) -> None:
+        def on_decision(decision: Decision) -> None:
             nonlocal num_decisions
             num_decisions += 1
             if num_decisions == recipe.slower_from:
                 clock.tick = 3 * recipe.tick
-            writer.on_decision(record)
+            writer.on_decision(decision)
 
-        episode = run_episode(
-            arm, [PointCamera(arm)], arm.clock, recipe.model, recipe.planner_of(clock), goal, recipe.loop, recipe.seed,
-            on_decision=on_decision, on_step=writer.on_step, planner_clock=clock,
-        )  # fmt: skip
-        writer.finish(episode.observations[-1], {"end": episode.end.value})
+        policy = PlannerPolicy(recipe.model, recipe.planner_of(clock), goal, recipe.seed, clock)
+        episode = run_episode(Bench(arm, [PointCamera(arm)], arm.clock), policy, recipe.loop, Hooks(on_decision, writer.on_step))
+        writer.finish(episode.last, {"end": episode.end.value})
     return read_run(root)
 
 

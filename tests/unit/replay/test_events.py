@@ -25,7 +25,7 @@ def test_events_are_kept_with_the_control_step_and_come_back(tmp_path: Path) -> 
         ("emergency stop", 2, STOP.reason),
     ]
     assert run.events[0].numbers == {"requested": 2.0, "allowed": 1.0} and not run.damaged
-    rows = [step_row(read_step_glimpse(file), None) for file in sorted((tmp_path / STEPS).iterdir())]
+    rows = [step_row(read_step_glimpse(file), None, {}) for file in sorted((tmp_path / STEPS).iterdir())]
     assert [[event["kind"] for event in row.get("events", [])] for row in rows] == [[], ["clip"], ["emergency stop"]]
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser: it shows, steps, plays, walks and follows, and the exported file does so offline."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,6 +58,17 @@ def write_odd_run(root: Path) -> None:
         sent = action(step) + 1
         writer.on_step(observation(step), sent, 0 * sent if step == 31 else sent)
     writer.finish(observation(50), {"moderate": False, "distances": [0.1] * 51, "reasons": []})
+
+
+def test_a_finished_run_is_named_by_its_task_world_and_checkpoint(page: Any, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    told = json.loads((tmp_path / "run.json").read_text())
+    told |= {"world": {"kind": "ogbench", "env": "cube-single"}, "checkpoint": "configs/checkpoints/ogbench_cube_single_s.safetensors"}
+    (tmp_path / "run.json").write_text(json.dumps(told))
+    with serving(PageServer(routes_of(tmp_path))) as server:
+        page.goto(server.url)
+        settled(page, 0)
+        assert page.inner_text("#about").startswith("push in ogbench cube-single · ogbench_cube_single_s · policy_guided")
 
 
 def settled(page: Any, index: int) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from recorded_runs import BLOCK, CHANNELS, HORIZON, SAMPLES, action, decision, draw, new_writer, observation, write_run
 
-from robo_dream.embodiment import Observation
+from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import DataError
-from robo_dream.imagination import PlanStatus
 from robo_dream.recording.record import find_record, read_run
 from robo_dream.recording.timeline import plain
 from robo_dream.viewer.page_data import decision_view, pixel_view, real_pictures, run_view
@@ -69,7 +67,7 @@ def test_the_chosen_candidate_is_the_one_whose_actions_the_plan_has(tmp_path: Pa
     writer = new_writer(tmp_path)
     mean, record = decision(0), decision(5)
     writer.on_decision(mean)
-    writer.on_decision(replace(record, actions=record.candidates[4].clone()))
+    writer.on_decision(replace(record, actions=record.candidates[4].copy()))
     writer.flush()
     watch = watched(tmp_path)
     assert decision_view(watch, 0)["chosen"] is None and decision_view(watch, 0)["disagreement"] is None
@@ -79,14 +77,14 @@ def test_the_chosen_candidate_is_the_one_whose_actions_the_plan_has(tmp_path: Pa
 
 def test_latent_errors_are_against_the_beliefs_that_came_and_none_before(tmp_path: Path) -> None:
     writer, first = new_writer(tmp_path), decision(0)
-    belief = first.latents[0] + torch.full((CHANNELS,), 0.25)
+    belief = first.latents[0] + np.full(CHANNELS, 0.25, np.float32)
     writer.on_decision(first)
     writer.on_decision(replace(decision(BLOCK), belief=belief))
     writer.flush()
     watch = watched(tmp_path)
     view = decision_view(watch, 0)
     assert view["latent_error"] == [pytest.approx(0.25, abs=1e-4), *[None] * (HORIZON - 1)]
-    moved = float((belief - first.belief).square().mean().sqrt())
+    moved = float(np.sqrt(np.square(belief - first.belief).mean()))
     assert view["latent_moved"][0] == pytest.approx(moved, rel=1e-3)
     assert watch.decisions[1]["surprise"] == pytest.approx(0.25, abs=1e-4) and watch.decisions[0]["surprise"] is None
 
@@ -111,7 +109,8 @@ def behind(step: int, ahead: float = 0.0, grip: float = 0.5, target_grip: float 
 
 def test_clipped_is_what_a_limit_cut_and_not_what_lag_or_rounding_explains(tmp_path: Path) -> None:
     writer, sent = new_writer(tmp_path), np.array([0.02, 0, 0, 0.05, 0.1], np.float32)
-    small = replace(decision(0), candidates=torch.tensor([0.025, 0.025, 0.025, 0.08, 0.2]).expand(SAMPLES, BLOCK * HORIZON, 5))
+    largest = np.array([0.025, 0.025, 0.025, 0.08, 0.2], np.float32)
+    small = replace(decision(0), candidates=np.broadcast_to(largest, (SAMPLES, BLOCK * HORIZON, 5)))
     writer.on_decision(small)
     no_x, half_grip, no_yaw = sent * [0, 1, 1, 1, 1], sent * [1, 1, 1, 1, 0.5], sent * [1, 1, 1, 0, 1]
     told = [
@@ -132,7 +131,7 @@ def test_clipped_is_what_a_limit_cut_and_not_what_lag_or_rounding_explains(tmp_p
 
 def test_how_far_an_arm_may_lag_is_what_its_run_says(tmp_path: Path) -> None:
     writer, sent = new_writer(tmp_path), np.array([0.02, 0, 0, 0, 0], np.float32)
-    writer.on_decision(replace(decision(0), candidates=torch.full((SAMPLES, BLOCK * HORIZON, 5), 0.025)))
+    writer.on_decision(replace(decision(0), candidates=np.full((SAMPLES, BLOCK * HORIZON, 5), 0.025, np.float32)))
     writer.on_step(behind(0, ahead=0.02), sent, 0 * sent)
     writer.flush()
     assert watched(tmp_path).steps[0]["clipped"] == "x 0 of 0.02"
@@ -143,12 +142,13 @@ def test_how_far_an_arm_may_lag_is_what_its_run_says(tmp_path: Path) -> None:
 
 def test_joint_targets_are_clipped_where_they_were_changed(tmp_path: Path) -> None:
     writer = new_writer(tmp_path)
-    writer.on_decision(replace(decision(0), actions=torch.ones(BLOCK * HORIZON, 7), candidates=torch.ones(SAMPLES, BLOCK * HORIZON, 7)))
+    ones = np.ones((SAMPLES, BLOCK * HORIZON, 7), np.float32)
+    writer.on_decision(replace(decision(0), actions=ones[0], candidates=ones))
     sent = np.full(7, 0.5, np.float32)
     writer.on_step(observation(0), sent, sent)
     writer.on_step(observation(1), sent, np.where(np.arange(7) == 6, 0.2, sent).astype(np.float32))
     writer.flush()
-    assert [row["clipped"] for row in watched(tmp_path).steps] == [None, "number 6 0.2 of 0.5"]
+    assert [row["clipped"] for row in watched(tmp_path).steps] == [None, "action 6 0.2 of 0.5"]
 
 
 def test_a_run_that_was_killed_is_told_from_one_that_goes_on(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_doubts_and_elites_are_shown_where_the_record_has_them(tmp_path: Path) -
     watch, kept = watched(tmp_path), decision(5)
     view = decision_view(watch, 1)
     assert (
-        view["unsure_reasons"] == ["the hand is elsewhere"] == watch.decisions[1]["unsure_reasons"]
+        view["unsure_reasons"] == ["the gripper is elsewhere"] == watch.decisions[1]["unsure_reasons"]
         and view["was_cut"]
         and view["num_iterations"] == 3
     )
@@ -192,7 +192,7 @@ def test_a_growing_run_is_read_on_without_reading_again(tmp_path: Path) -> None:
     assert watch.decisions == [] and watch.cameras == ("front", "side")
     for step in range(7):
         if step % BLOCK == 0:
-            writer.on_decision(replace(decision(step), status=PlanStatus.UNSURE if step else PlanStatus.OK))
+            writer.on_decision(replace(decision(step), status="UNSURE" if step else "OK"))
         writer.on_step(observation(step), action(step), action(step))
         writer.flush()
         watch.refresh()
@@ -274,3 +274,38 @@ def test_a_lost_step_leaves_its_place_and_the_others_keep_theirs(tmp_path: Path)
     assert decision_view(watch, 0)["num_real"] == 1  # step 5 would have been the second
     assert decision_view(watch, 2)["num_real"] == 1 and len(real_pictures(watch, watch.decision(2))["front"]) == 1
     np.testing.assert_array_equal(real_pictures(watch, watch.decision(2))["front"][0], observation(10).frames["front"].image)
+
+
+def told_in(root: Path, **about: object) -> None:
+    """Adds to run.json."""
+    path = root / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | about))
+
+
+def test_what_an_action_is_says_the_run_and_not_how_many_numbers_it_has(tmp_path: Path) -> None:
+    writer, sent = new_writer(tmp_path), np.full(5, 0.5, np.float32)
+    writer.on_decision(replace(decision(0), candidates=torch.ones(SAMPLES, BLOCK * HORIZON, 5)))
+    writer.on_step(behind(0, ahead=0.05), sent, sent * [0, 1, 1, 1, 1])  # of a tool move, its lag would explain it
+    writer.flush()
+    joints = ActionSpec.joint_targets(("pan", "lift", "elbow", "wrist"), [-1] * 4, [1] * 4, 0.1)
+    told_in(tmp_path, action_spec=joints.to_json())
+    watch = watched(tmp_path)
+    assert watch.steps[0]["clipped"] == "pan 0 of 0.5"
+    names = run_view(watch)["actions"]
+    assert names[0] == {"name": "pan", "unit": "rad"} and names[-1] == {"name": "gripper", "unit": ""}
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({}, ""),
+        ({"config": {"scene": {"arm": "jaco"}}}, "tabletop jaco"),
+        ({"config": {"world": {"kind": "ogbench", "env": "scene"}, "scene": {"arm": "jaco"}}}, "ogbench scene"),
+        ({"world": {"kind": "tabletop", "scene": {"arm": "so101"}}}, "tabletop so101"),
+        ({"world": {"kind": "tabletop", "arm": "so101"}}, "tabletop so101"),
+    ],
+)
+def test_the_page_names_the_world_of_the_run(tmp_path: Path, about: dict[str, object], name: str) -> None:
+    new_writer(tmp_path).flush()
+    told_in(tmp_path, **about)
+    assert run_view(watched(tmp_path))["about"]["world"] == name

@@ -117,7 +117,7 @@ def test_pictures_have_a_column_for_each_moment_and_a_row_for_each_camera(server
     read_whole(server)
     plan = picture(ask(server, "GET", "/picture/decision/0/plan")[2])
     assert plan.shape == (2 * SIDE, (1 + HORIZON) * SIDE, 3)
-    latents = np.concatenate([decision(0).belief[None].numpy(), decision(0).latents.numpy()])
+    latents = np.concatenate([decision(0).belief[None], decision(0).latents])
     for column, latent in enumerate(latents):
         shade = np.clip(128 + 40 * latent[0], 0, 255)
         assert plan[4:12, column * SIDE + 4 : (column + 1) * SIDE - 4].mean() == pytest.approx(shade, abs=4)  # JPEG

@@ -54,7 +54,7 @@ def test_an_answer_holds_both_plans_with_their_costs_actions_and_pictures(served
     assert one.asked == [("seed=3", "planner.kind=cem")]
     assert view["state"] == "done" and view["step"] == 5 and view["words"] == "control step 5: what if seed=3 planner.kind=cem"
     recorded, other = view["plans"]
-    assert (recorded["name"], other["name"]) == ("recorded", "what if") and recorded["truths"] == 1 + HORIZON
+    assert (recorded["name"], other["name"]) == ("recorded", "what if") and recorded["moments"] == 1 + HORIZON
     assert np.allclose(np.array(other["actions"]) - recorded["actions"], 1, atol=2e-3)
     assert other["sums"]["recorded cost"] - recorded["sums"]["recorded cost"] == pytest.approx(2 * HORIZON, abs=1e-3)  # two terms
     pictures = [picture(ask(server, "GET", f"/picture/asked/{view['number']}/{place}")[2]) for place in (0, 1)]

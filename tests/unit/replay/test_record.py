@@ -44,7 +44,7 @@ def test_every_number_of_a_decision_is_kept(tmp_path: Path) -> None:
             if field.name == "terms":
                 assert {name: term.tolist() for name, term in value.items()} == {name: term.tolist() for name, term in want.items()}
             else:
-                assert np.array_equal(value, want.numpy()) if isinstance(value, np.ndarray) else value == want, field.name
+                assert np.array_equal(value, want) if isinstance(value, np.ndarray) else value == want, field.name
         assert kept.cost == pytest.approx(min(wanted.totals.tolist())) and kept.action_block == 5
 
 

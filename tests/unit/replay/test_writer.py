@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from recorded_runs import action, decision, new_writer, observation
 
-from robo_dream.data.layout import replace_file
 from robo_dream.errors import DataError
+from robo_dream.files import replace_file
 from robo_dream.recording.record import read_run
 
 SLOW = 0.1  # s a file, so 2 s for what is handed over here

@@ -14,6 +14,7 @@ from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_for
+from robo_dream.runtime.train import TrainConfig
 
 RELEASED = sorted(Path("configs/checkpoints").glob("*.safetensors"))
 JACO = Path("configs/checkpoints/jaco_s.safetensors")
@@ -163,3 +164,10 @@ def test_settings_that_say_what_is_not_allowed_are_named(tmp_path: Path, changes
     path.with_suffix(".json").write_text(json.dumps({**about, **changes}))
     with pytest.raises(CheckpointError, match=wanted):
         checkpoint.read_info(path)
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
+def test_a_released_checkpoint_carries_what_the_file_of_its_training_says(path: Path) -> None:
+    file = next(one for one in (Path(f"configs/train/{path.stem}.yaml"), Path(f"configs/train/{path.stem[:-2]}.yaml")) if one.is_file())
+    config, settings = load(TrainConfig, file), checkpoint.read_info(path).settings
+    assert (config.settings_json, config.goal, config.regime) == (settings.planning, settings.goal, settings.regime)

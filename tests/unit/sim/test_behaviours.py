@@ -6,7 +6,7 @@ import pytest
 from robo_dream.errors import ConfigError
 from sim.tabletop.behaviours.arrange import bring, draw_arrangement
 from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_moves
-from sim.tabletop.start import draw_start
+from sim.tabletop.start import StartRanges, draw_start
 from sim.tabletop.world import World
 
 
@@ -22,10 +22,22 @@ def test_arranging_tries_until_the_object_lies_well(world: World, seed: int) -> 
     assert wanted.lies_well(world) and np.linalg.norm(hand - wanted.hand) < 0.02
 
 
-@pytest.mark.parametrize("mix", [{}, {"reach": 0.0}, {"reach": -1.0, "push": 2.0}, {"juggle": 1.0}, {"plan": 1.0}])
+@pytest.mark.parametrize("mix", [{}, {"reach": 0.0}, {"juggle": 1.0}, {"plan": 1.0}])
 def test_a_mix_that_cannot_be_played_is_refused(mix: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"give non-negative weights.*arrange"):
         PlayConfig(mix=mix)
+
+
+def test_a_weight_is_a_number_from_0_and_an_episode_has_steps() -> None:
+    with pytest.raises(ConfigError, match=r"PlayConfig\.mix\['reach'\] is -1\.0; allowed is a number of 0 to"):
+        PlayConfig(mix={"reach": -1.0, "push": 2.0})
+    with pytest.raises(ConfigError, match=r"PlayConfig\.mix\['reach'\] is nan; allowed is a finite number"):
+        PlayConfig(mix={"reach": float("nan")})
+    for num_steps in (0, -3):
+        with pytest.raises(ConfigError, match=f"PlayConfig.num_steps is {num_steps} control steps; allowed is a whole number of 1 to"):
+            PlayConfig(num_steps=num_steps)
+    with pytest.raises(ConfigError, match=r"object_low\[0\] is nan m"):
+        StartRanges(object_low=(float("nan"), 0.0))
 
 
 def test_a_fraction_is_a_fraction() -> None:

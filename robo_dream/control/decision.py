@@ -1,0 +1,156 @@
+"""One decision: from the newest observations to a plan, and the record that is kept of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from robo_dream.embodiment import Observation
+from robo_dream.errors import ContractError
+from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, WorldModel
+from robo_dream.planning.candidates import gather_samples, shift
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import GoalRecord
+from robo_dream.safety.limits import SafetyLimits, belief_reasons
+
+_TRUSTED = (PlanStatus.OK, PlanStatus.OUT_OF_TIME)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A plan as it was made, what is kept of it, and how long it took. `reasons` say why it must not be acted on."""
+
+    plan: Plan
+    decision: Decision
+    seconds: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decider:
+    """What every decision of an episode has in common."""
+
+    model: WorldModel
+    planner: Planner
+    goal: Goal
+    seed: int
+    clock: Callable[[], float]  # of the planner
+    limits: SafetyLimits
+    decision_seconds: float | None = None  # deadline of each decision
+
+    def decide(
+        self,
+        observations: Sequence[Observation],
+        step: int,
+        previous: Plan | None,
+        committed: Float[Tensor, "time action"] | None = None,
+        start: int | None = None,
+    ) -> Decided:
+        """Plans from the newest of `observations`, made at control step `step`.
+
+        Where actions are `committed` (a whole number of action blocks, from the moment that the observation shows), the plan is for what
+        they are imagined to lead to, at control step `start`. What counts as unsure is what the model sees, not what it imagines.
+        """
+        began, observation = self.clock(), observations[-1]
+        with torch.no_grad():
+            belief = self.model.believe([observations])
+            seen = self.model.poses(belief.latent).tool_pos[0].cpu().numpy()
+            if committed is not None and len(committed):
+                belief = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
+        deadline = None if self.decision_seconds is None else began + self.decision_seconds
+        plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
+        unsure_reasons = belief_reasons(seen, observation.arm, self.limits)
+        if unsure_reasons and plan.status[0] in _TRUSTED:
+            plan = replace(plan, status=(PlanStatus.UNSURE,))
+        status = plan.status[0]
+        reasons = () if status in _TRUSTED else unsure_reasons or (f"{status}: {status.sentence}",)
+        seconds = self.clock() - began
+        at = step if start is None else start
+        return Decided(plan, decision_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons), seconds, reasons)
+
+
+def decision_of(
+    plan: Plan,
+    problem: int,
+    step: int,
+    time: float,
+    belief: Belief,
+    goal: Goal,
+    previous: Plan | None = None,
+    unsure_reasons: tuple[str, ...] = (),
+) -> Decision:
+    """What is kept of `problem` of `plan`; `step` is the control step and `time` the monotonic seconds of the observation it was made from.
+
+    `previous` is what the planner was given; `unsure_reasons` say why its status was changed to UNSURE.
+    """
+
+    def kept(values: Tensor) -> np.ndarray:
+        return _array(values[problem])
+
+    def kept_or_none(values: Tensor | None) -> np.ndarray | None:
+        return None if values is None else kept(values)
+
+    trace = plan.trace
+    return Decision(
+        step=step,
+        time=time,
+        planner=plan.planner,
+        seed=plan.seeds[problem],
+        status=plan.status[problem].value,
+        actions=kept(plan.actions),
+        latents=kept(plan.latents),
+        belief=kept(belief.latent),
+        goal=kept(goal.latent),
+        candidates=kept(trace.candidates),
+        candidate_latents=kept(trace.latents),
+        terms={name: kept(term) for name, term in trace.terms.items()},
+        totals=kept(trace.totals),
+        origins=kept(trace.origins),
+        origin_names=trace.origin_names,
+        best_by_iteration=kept(trace.best_by_iteration),
+        disagreement=kept(trace.disagreement),
+        seconds=dict(plan.seconds),
+        modes=kept_or_none(trace.modes),
+        total=float(plan.total[problem]),
+        elites=kept(trace.elites),
+        goal_object_pos=kept_or_none(goal.object_pos),
+        goal_tool_pos=kept_or_none(goal.tool_pos),
+        previous=None if previous is None else kept(previous.actions),
+        previous_elites=None if previous is None else kept(gather_samples(previous.trace.candidates, previous.trace.elites)),
+        late_readings=trace.late_readings,
+        unsure_reasons=unsure_reasons,
+    )
+
+
+def goal_record(goal: Goal, pictures: Mapping[str, UInt8[np.ndarray, "height width 3"]]) -> GoalRecord:
+    """What is kept of `goal` (a batch of one) and of the pictures that it was given in; none where it was given in numbers."""
+    if len(goal.latent) != 1:
+        raise ContractError(f"a run has one goal; got a batch of {len(goal.latent)}")
+
+    def kept(values: Tensor | None) -> np.ndarray | None:
+        return None if values is None else _array(values[0])
+
+    return GoalRecord(pictures, _array(goal.latent[0]), kept(goal.object_pos), kept(goal.tool_pos))
+
+
+def moved_on(plan: Plan, num_steps: int) -> Plan:
+    """`plan` after `num_steps` more were executed than the one block by which planners shift a previous plan."""
+    if num_steps == 0:
+        return plan
+    still = plan.actions.new_zeros(plan.actions.shape[-1])
+    trace = replace(plan.trace, candidates=shift(plan.trace.candidates, num_steps, still))
+    return replace(plan, actions=shift(plan.actions, num_steps, still), trace=trace)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    """On the CPU; numbers of any precision in single."""
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()
+
+
+def _decision_seed(seed: int, step: int) -> int:
+    """Another seed for every (episode seed, control step)."""
+    return (seed * 1_000_003 + step) & torch.iinfo(torch.int64).max

@@ -1,0 +1,54 @@
+"""Files that are written whole or not at all, and those that come with robo_dream: its configurations, manifests and demo checkpoint."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_HERE = Path(__file__).parent  # holds configs/: in a clone as a link to the one at the top, in an installed package as files
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what `path` will hold: a file beside it, which takes its place on leaving and is durable then.
+
+    A crash at any byte leaves the old file or the new one. After an exception the old one stays, and nothing lies beside it: on a full
+    disk, half a file is room for others. A process that is killed leaves NAME.tmp-PID. Raises `OSError` like any writing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        yield beside
+        _make_durable(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # gone already where all went well
+    _make_durable(path.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Puts `content` into `path`, whole or not at all; see `replacing`."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def _make_durable(path: Path) -> None:
+    """Waits until the disk has what was written to the file or the directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def packaged(path: str | Path) -> Path:
+    """`path` as it is where it exists; a relative `configs/...` that does not exist here is the one that comes with robo_dream.
+
+    So `configs/plan/demo.yaml` means the same in a clone, where it lies in the working directory, and in an empty folder. For reading
+    only: what is written goes where the caller says. A path that is nowhere comes back unchanged, to be named in an error.
+    """
+    path = Path(path)
+    if path.is_absolute() or path.parts[:1] != ("configs",) or path.exists():
+        return path
+    ours = _HERE / path
+    return ours if ours.exists() else path

@@ -1,1 +1,0 @@
-"""What `robo-dream doctor` looks at."""

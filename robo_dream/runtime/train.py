@@ -1,0 +1,384 @@
+"""From datasets to a checkpoint that plans: what a training reads, what it will cost here, its stages, and what it leaves."""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+
+from robo_dream.config import dump, to_yaml
+from robo_dream.data.cache import Datasets, FrameCache, HeldPictures, build_cache, open_dataset
+from robo_dream.data.reader import Dataset
+from robo_dream.errors import CheckpointError, ConfigError, DataError
+from robo_dream.models import checkpoint
+from robo_dream.models.checkpoint import GoalSeen, Regime
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.runtime.model import device_named
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, settings_json
+from robo_dream.training import dream, representation
+from robo_dream.training.config import TrainingConfig
+from robo_dream.training.frames import known
+from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
+from robo_dream.training.perception import sighted_pictures
+from robo_dream.training.policy import imitated_frames
+from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
+
+HORIZON = 10  # imagined steps of a strip
+BRIDGE = 6  # action blocks of a drawn bridge
+_PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
+Progress = Callable[[int, int], None]
+Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
+"""Makes a bar for a name, names by their total, and a unit."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is learned from, where results go, and how it is trained."""
+
+    out: Path = Path("runs/train/jaco_s")
+    datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
+    demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
+    cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
+    stage: Literal["all", "representation", "dream"] = "all"
+    init: Path | None = None  # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`)
+    release: Path | None = None  # where a copy of the finished checkpoint goes
+    strips: int = 10  # held-out windows that are drawn
+    workers: int = 2  # threads that decode pictures
+    resume: bool = True
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
+    by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
+    goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
+    regime: Regime = "privileged"  # recorded: nothing is learned from but pictures, joints and actions
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise ConfigError("datasets is empty; name at least one folder that `robo-dream collect` wrote")
+        if self.demonstrations and self.training.model.policy_input != "poses":
+            raise ConfigError(
+                f"demonstrations are given, of which the policy sees poses, but training.model.policy_input is "
+                f"{self.training.model.policy_input}; set it to poses, or name them in datasets"
+            )
+        if self.training.policy.perception_noise > 0 and not self.demonstrations:
+            raise ConfigError(
+                f"training.policy.perception_noise is {self.training.policy.perception_noise}, and no demonstrations are given: "
+                f"what is imitated in datasets is seen as pictures show it anyway; set it to 0, or name demonstrations"
+            )
+        if self.goal == "picture" and not self.training.model.picture_goals:
+            raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
+        if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
+            raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
+        if self.strips < 0 or self.workers < 1:
+            raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
+        _ = self.settings_json  # changes that cannot be made are told now, not after the training
+
+    @property
+    def settings_json(self) -> dict[str, Any]:
+        """The planning settings that the checkpoint will carry."""
+        return settings_json(self.planning, {task: changes.of(self.planning) for task, changes in self.by_task.items()})
+
+
+def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+    """Trains as `config` says and gives the file that it leaves: the checkpoint, or the representation where only that is asked for.
+
+    Goes on where a training in the same folder was interrupted. `say` is told what happens, for people.
+    """
+    device_named(config.training.device, "training.device")
+    if config.init is not None:
+        checkpoint.read_info(config.init)  # a checkpoint at all?
+    with bars("frames into the cache", {}, "episode") as bar:
+        data = open_training_data(config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar)
+    say(data.described())
+    config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "config.yaml").write_text(to_yaml(config))
+    if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
+        say(in_words(estimated(data.play, config.training)))
+
+    training, steps = config.training, config.training.dream
+    if config.stage != "dream":
+        with bars("representation", {}, "step") as bar:
+            representation.train_representation(data.play, training, config.out, init=config.init, progress=bar, resume=config.resume)
+        if config.stage == "representation":
+            return config.out / representation.MODEL_FILE
+    _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
+    written = config.out / dream.MODEL_FILE
+    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder"}
+    with bars("frames into latents", names, "step") as bar:
+        model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
+
+    released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
+    settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
+    metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
+    sheet = draw_strips(model, data.play, config.out / "strips", config.strips, training.seed)
+    for line in figures(metrics):
+        say(line)
+    say(f"Trained in {seconds / 60:.1f} minutes.")
+    if sheet is not None:
+        say(f"Imagined against real: {sheet}")
+    return released
+
+
+def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
+    """Seconds that each stage will take here, by what its first steps take on some of the episodes; nothing is kept of these."""
+    some = _some(cache, max(_PROBE_FRAMES, 4 * training.dream.unroll * training.model.action_block))
+    probe = _of_steps(training, _PROBE_STEPS)
+    watch = _Stopwatch()
+    with TemporaryDirectory() as folder:
+        representation.train_representation(some, probe, Path(folder), progress=watch, resume=False)
+        dream.train_dream(some, probe, Path(folder), progress=watch, resume=False)
+    new_pictures = cache.num_frames / cache.picture_every
+    counts = {"representation": training.representation.steps, "frames into latents": new_pictures, "dream": training.dream.steps}
+    counts |= {"policy": training.policy.steps, "decoder": training.dream.decoder_steps}
+    names = [name for name, count in counts.items() if count]
+    return {name: counts[name] * rate for name, rate in zip(names, watch.rates(), strict=True)}
+
+
+def in_words(seconds: Mapping[str, float]) -> str:
+    """What `estimated` gives, and which stage to shrink first."""
+    keys = {"representation": "training.representation.steps (or batch_windows)", "frames into latents": "the number of episodes"}
+    keys |= {"dream": "training.dream.steps (or batch)", "policy": "training.policy.steps (or batch)"}
+    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)"}
+    longest = max(seconds, key=lambda name: seconds[name])
+    parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
+    return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
+
+
+class _Stopwatch:
+    """A `Progress` that keeps when it was called; another total, or a count that starts over, is another stage."""
+
+    def __init__(self) -> None:
+        self._begun, self._total = time.perf_counter(), 0
+        self._stages: list[list[tuple[int, float]]] = []  # how much was done when
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if total != self._total or done <= self._stages[-1][-1][0]:
+            self._stages.append([(0, self._stages[-1][-1][1] if self._stages else self._begun)])
+            self._total = total
+        self._stages[-1].append((done, now))
+
+    def rates(self) -> list[float]:
+        """Seconds for one more, by stage; the first step, which warms up, is left out where there are others."""
+        measured = [stage[1:] if len(stage) > 2 else stage for stage in self._stages]
+        return [(stage[-1][1] - stage[0][1]) / (stage[-1][0] - stage[0][0]) for stage in measured]
+
+
+def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
+    """`training` with so many steps in each stage that has any, and nothing that asks more of the data."""
+    return replace(
+        training, tensorboard=False,
+        representation=replace(training.representation, steps=steps),
+        dream=replace(training.dream, steps=steps, decoder_steps=min(steps, training.dream.decoder_steps)),
+        policy=replace(training.policy, steps=steps, skills=(), perception_noise=0.0),
+    )  # fmt: skip
+
+
+def _some(cache: FrameCache, num_frames: int) -> FrameCache:
+    """The first episodes that are learned from, of so many frames altogether."""
+    count = int(np.searchsorted(cache.episode_starts, num_frames)) or 1
+    last = int(cache.episode_starts[min(count, cache.num_episodes)])
+
+    def first(pictures: Any) -> Any:
+        return replace(pictures, picture_of=pictures.picture_of[:last]) if isinstance(pictures, HeldPictures) else pictures[:last]
+
+    starts = cache.episode_starts[cache.episode_starts <= last]
+    arrays = {name: getattr(cache, name)[:last] for name in ("proprio", "actions", "object_pose", "skill", "sim_state")}
+    images = {name: first(pictures) for name, pictures in cache.images.items()}
+    return replace(cache, **arrays, images=images, episode_starts=starts, is_train=np.ones(len(starts) - 1, bool))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _told(training: TrainingConfig, has_demonstrations: bool) -> str:
+    """What of `training` reads more than pictures, joints and actions; empty where nothing does."""
+    found = [
+        f"training.{name}.pose is above 0, which learns true poses" for name in ("representation", "dream") if getattr(training, name).pose
+    ]
+    found += ["training.model.policy_input is poses"] * (training.model.policy_input == "poses")
+    found += ["training.policy.skills chooses among scripts"] * bool(training.policy.skills)
+    found += ["demonstrations are imitated by their true poses"] * has_demonstrations
+    return "; ".join(found)
+
+
+def _world_of(recipes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration of the world that the data came from; empty where they do not say."""
+    recipe = recipes["data"]
+    recipe = recipe["parts"][0] if "parts" in recipe else recipe
+    if "world" in recipe:
+        return recipe["world"]
+    return {"kind": "tabletop", **recipe["scene"]} if "scene" in recipe else {}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Frames of both, and how each was made and how many there are."""
+
+    play: FrameCache
+    demonstrations: FrameCache | None
+    recipes: Mapping[str, Any]
+
+    def described(self) -> str:
+        """How much there is, in a sentence each."""
+        said = f"{_counts(self.play)} of {' and '.join(self.play.cameras)}."
+        return said if self.demonstrations is None else f"{said}\nDemonstrations: {_counts(self.demonstrations)}."
+
+
+def open_training_data(
+    datasets: Sequence[Path],
+    demonstrations: Sequence[Path],
+    cache: Path,
+    training: TrainingConfig,
+    workers: int,
+    progress: Progress | None = None,
+) -> TrainingData:
+    """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages."""
+    sources = {"data": open_dataset(datasets)}
+    if not sources["data"].spec.cameras:
+        raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
+    if demonstrations:
+        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec, pictures=False)
+    every, block = sources["data"].spec.picture_every, training.model.action_block
+    if block % every:
+        raise DataError(
+            f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
+            f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
+        )
+    play = build_cache(sources["data"], cache, progress, workers)
+    shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations else None
+    if shown is not None:
+        if not known(shown.object_pose).all():
+            raise DataError(
+                f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
+                f"leave those episodes out, or name it in datasets"
+            )
+        if training.policy.perception_noise > 0:
+            sighted_pictures(play)
+    imitated_frames(shown or play, training)
+    return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()})
+
+
+def _made(data: Datasets) -> dict[str, Any]:
+    """How `data` was made and how much it is; where it was made in several ways, these are its `parts` (shards of one are one part)."""
+    made: dict[str, list[Dataset]] = {}
+    for part in data.parts:
+        made.setdefault(json.dumps(part.spec.recipe, sort_keys=True), []).append(part)
+    parts = [{**shards[0].spec.recipe, **_amount(Datasets(tuple(shards)))} for shards in made.values()]
+    return parts[0] if len(parts) == 1 else {"parts": parts, **_amount(data)}
+
+
+def _amount(data: Datasets) -> dict[str, int]:
+    return {"num_episodes": data.num_episodes, "num_frames": data.num_frames}
+
+
+def _counts(cache: FrameCache) -> str:
+    return f"{cache.num_episodes} episodes, {int((~cache.is_train).sum())} of them held out, {cache.num_frames} frames"
+
+
+def release(
+    model: LatentVideoModel, written: Path, released: Path, recipe: Mapping[str, Any], settings: checkpoint.Settings
+) -> Mapping[str, Any]:
+    """Writes the finished checkpoint `written` again with its whole `recipe` and `settings`, to both places; gives its held-out metrics.
+
+    Beside each lies a JSON file of the same name with all this and its hash, for people.
+    """
+    info = checkpoint.read_info(written)
+    for path in dict.fromkeys((written, released)):
+        checkpoint.save(model, path, recipe, info.dataset_id, info.metrics, settings=settings)
+        about = {"recipe": recipe, "metrics": info.metrics, "dataset": info.dataset_id, "sha256": checkpoint.sha256(path)}
+        about |= settings.to_json()
+        path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
+    return info.metrics
+
+
+def draw_strips(model: LatentVideoModel, cache: FrameCache, folder: Path, num_windows: int, seed: int) -> Path | None:
+    """One picture for each of `num_windows` held-out windows and a sheet of all of them, whose path is given; None when there are none.
+
+    Beside it lies bridges.png: the same windows as the straight line through latent space shows them, from their first frame to one
+    some steps on.
+    """
+    lengths = np.diff(cache.episode_starts)[~cache.is_train]
+    horizon = min(HORIZON, (int(lengths.max(initial=0)) - 1) // model.action_block)
+    if not num_windows or horizon < 1:
+        return None
+    drawn, bridges = [], []
+    for window in held_out_windows(cache, model.action_block, num_windows, horizon, seed):
+        pictures, bridge = strips(model, cache, int(window), horizon), bridge_strips(model, cache, int(window), min(BRIDGE, horizon))
+        apart = f"{model.action_block * cache.control_dt:.1f} s apart; {' above '.join(pictures)}"
+        drawn.append((f"frame {window}: real above imagined, {apart}", stacked(list(pictures.values()), 4)))
+        bridges.append((f"frame {window}: real above the bridge, {apart}", stacked(list(bridge.values()), 4)))
+        write_png(folder / f"frame-{window:06d}.png", contact_sheet(drawn[-1:], 2))
+    if not drawn:
+        return None
+    write_png(folder / "bridges.png", contact_sheet(bridges))
+    return write_png(folder / "sheet.png", contact_sheet(drawn))
+
+
+def training_seconds(log: Path) -> float:
+    """Seconds spent on training steps, interruptions left out, from the rates in the metrics log."""
+    seconds, last = 0.0, ("", 0)
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        if rate := entry.get("steps_per_second"):
+            before = last[1] if last[0] == entry["stage"] and last[1] < entry["step"] else 0
+            seconds += (entry["step"] - before) / rate
+            last = (entry["stage"], entry["step"])
+    return seconds
+
+
+def figures(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The held-out metrics that matter, in sentences."""
+    if "open_loop" in metrics:
+        loop = metrics["open_loop"]
+        for step in (1, 5, 10):
+            if step <= len(loop["copy_over_imagined"]):
+                ratio = loop["copy_over_imagined"][step - 1]
+                yield f"Held out: {step:2d} steps ahead, imagined pictures err {ratio:.2f} times less than copying the last frame."
+        yield f"Held out: disagreement against error, Spearman {loop['spearman']:.2f}."
+    if "actions" in metrics:
+        parts = ", ".join(f"off {name} {part:.0%}" for name, part in metrics["actions"].items())
+        yield f"Held out: variance of actions that is not read {parts}."
+    for name, errors in metrics.get("pose", {}).items():
+        yield f"Held out: median pose errors of the {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in errors.items()) + "."
+
+
+def _begin_dream(config: TrainConfig, representation: Path, state: Path) -> None:
+    """Puts a dream's `init` where it begins; raises `CheckpointError` when a dream of another one is under way there."""
+    if config.init is not None and config.stage == "dream":
+        if representation.exists() and checkpoint.sha256(representation) == checkpoint.sha256(config.init):
+            return
+        if state.exists():
+            raise CheckpointError(
+                f"{config.out} holds a dream begun from another representation than {config.init}; give another folder with out=..."
+            )
+        beside = representation.with_name(f"{representation.name}.tmp{os.getpid()}")
+        shutil.copyfile(config.init, beside)
+        os.replace(beside, representation)
+    elif not representation.exists():
+        raise CheckpointError(f"no representation at {representation}; run stage=representation first, or name one with init=...")
+
+
+def _recipe(config: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """How to make this checkpoint again: commands, configuration, data, and what it took."""
+    return {
+        "commands": [*["robo-dream collect"] * len(data), "robo-dream train"],
+        **data,
+        **({} if config.init is None else {"init_sha256": checkpoint.sha256(config.init)}),
+        "train": dump(config),
+        "training_minutes": round(seconds / 60, 1),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "device": config.training.device},
+        "versions": {name: metadata.version(name) for name in ("robo-dream", "torch", "numpy")},
+        "date": datetime.now(UTC).date().isoformat(),
+    }
