@@ -71,7 +71,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         for report in reports:
             if report.failed:
                 report.outcome = NOT_JUDGED  # type: ignore[assignment]
-                report.user_properties.append((NOT_JUDGED, "; ".join(reasons)))
+                what = report.longreprtext.strip().splitlines()[-1:] or ["?"]
+                report.user_properties.append((NOT_JUDGED, f"{'; '.join(reasons)}. It failed with {what[0]}"))
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from pydantic import Field
 
 from hardware.arms.franka import FrankaConfig
 from hardware.arms.servo_arm import GripperServo, JointServo
@@ -15,21 +16,22 @@ from robo_dream.embodiment import ActionSpec, LastResort, RobotArm
 from robo_dream.errors import ConfigError
 from robo_dream.safety.guard import Guard, motion_limits
 from robo_dream.safety.limits import SafetyLimits
+from robo_dream.schema import Unit, configuration
 from sim.tabletop.arm import collision_check
 from sim.tabletop.scene import Scene, SceneConfig, build_scene
 
 
-@dataclass(frozen=True)
+@configuration
 class LineKind:
     """An arm whose own program speaks lines of JSON on this computer (hardware/arms/line_arm.py)."""
 
     kind: Literal["line"] = "line"
-    port: int = 0  # TCP; a twin brings its own
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0  # TCP; a twin brings its own
     name: str = ""  # what the arm must say it is; empty: any
-    timeout: float = 0.05  # s
+    timeout: Annotated[float, Field(gt=0, le=5), Unit("s")] = 0.05
 
 
-@dataclass(frozen=True)
+@configuration
 class So101Kind:
     """An SO-100 or SO-101 on its bus (hardware/arms/so101.py)."""
 
@@ -38,7 +40,7 @@ class So101Kind:
     calibration: Path | None = None  # LeRobot's file
 
 
-@dataclass(frozen=True)
+@configuration
 class DynamixelKind:
     """An arm of Dynamixel X servos (hardware/arms/dynamixel.py): its servos, from base to tool."""
 

@@ -4,12 +4,14 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain, product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from robo_dream.embodiment import ArmState, Frame, Observation
 from robo_dream.errors import ConfigError
@@ -22,22 +24,23 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, build_planner, rollouts_a_decision
+from robo_dream.schema import Device, configuration
 
 _KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _SCALES = {"candidates": (64, 128, 256, 512, 1024, 2048), "horizon": (2, 4, 6, 8, 10), "problems": (1, 2, 4, 8, 16)}
 
 
-@dataclass(frozen=True)
+@configuration
 class BenchConfig:
     """Which decisions are timed, and how often."""
 
     checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
-    device: str = "cpu"
-    decisions: int = 30  # of each planner
+    device: Device = "cpu"
+    decisions: Annotated[int, Field(ge=2, le=1_000_000)] = 30  # of each planner
     compiled: tuple[bool, ...] = (False, True)  # plain, compiled, or both one after the other
     precision: tuple[Precision, ...] = ("float32", "bfloat16")  # of matrix products; each one after the other
-    threads: int = 0  # of torch; 0 leaves its own choice
-    large_search: int = 100_000  # candidates of one decision; 0 leaves it out
+    threads: Annotated[int, Field(ge=0, le=1_024)] = 0  # of torch; 0 leaves its own choice
+    large_search: Annotated[int, Field(ge=0, le=10_000_000)] = 100_000  # candidates of one decision; 0 leaves it out
     planners: Mapping[str, PlanningConfig] = field(
         default_factory=lambda: {
             "policy-guided 128x3x5": PlanningConfig(PolicyGuidedConfig()),
@@ -51,8 +54,6 @@ class BenchConfig:
                 f"decisions is {self.decisions} (at least 2); compiled {self.compiled}, precision {self.precision} and planners "
                 f"{list(self.planners)} (at least one of each)"
             )
-        if self.threads < 0 or self.large_search < 0:
-            raise ConfigError(f"threads is {self.threads} and large_search {self.large_search}; allowed is 0 or more")
 
 
 def bench(config: BenchConfig, progress: Callable[[int, int], None]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from hardware.cameras.folder import FolderWriter, read_camera, read_picture
 from hardware.cameras.newest import LiveCamera, WatchConfig
@@ -28,6 +29,7 @@ from robo_dream.calibration.poses import distance, pose, rotation
 from robo_dream.control.kinematics import Kinematics
 from robo_dream.embodiment import Clock, Frame, RobotArm, WallClock
 from robo_dream.errors import ConfigError, DataError
+from robo_dream.schema import Name, Unit, configuration
 from sim.emulators.plant import Plant
 from sim.emulators.plant_arm import PlantArm
 from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
@@ -46,7 +48,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@configuration
 class TwinRigConfig:
     """A MuJoCo arm that moves in real time, seen through a librealsense software device. Metres and degrees."""
 
@@ -54,35 +56,28 @@ class TwinRigConfig:
     arm: str = "jaco"
     camera_pos: tuple[float, float, float] = (0.95, 0.0, 0.58)  # of a camera on the world
     camera_look_at: tuple[float, float, float] = (0.43, 0.0, 0.2)
-    fovy: float = 42.0
+    fovy: Annotated[float, Field(ge=1, lt=180), Unit("degrees")] = 42.0
     device: SoftwareRealSenseConfig = field(default_factory=lambda: SoftwareRealSenseConfig(fps=10))
     watch: WatchConfig = field(default_factory=lambda: WatchConfig(warm_up_frames=2, lost_after=3.0, start_seconds=15.0))
 
 
-@dataclass(frozen=True)
+@configuration
 class CalibrateConfig:
     """One camera of one arm, and how the arm moves for it. Metres, radians, seconds."""
 
     rig: TwinRigConfig = field(default_factory=TwinRigConfig)
     board: BoardConfig = field(default_factory=lambda: BoardConfig(columns=6, rows=5, square=0.025, marker=0.019))
-    camera: str = "front"
+    camera: Name = "front"
     mount: Mount = "world"
-    views: int = 15
+    views: Annotated[int, Field(ge=4, le=1_000)] = 15
     lean: tuple[float, float, float] = (0.0, 0.5, 0.0)  # how the tool is turned at first (rotation vector, world axes): towards the camera
-    tilt: float = 0.4  # and from there tilted about each axis, at most
-    reach: float = 0.06  # and moved along each axis, at most
-    speed: float = 0.6  # rad/s of the fastest joint
-    sway_joint: int = 0
-    sway: float = 0.1  # rad to each side
-    sway_seconds: float = 8.0
+    tilt: Annotated[float, Field(gt=0, le=1), Unit("rad")] = 0.4  # and from there tilted about each axis, at most
+    reach: Annotated[float, Field(gt=0, le=1), Unit("m")] = 0.06  # and moved along each axis, at most
+    speed: Annotated[float, Field(gt=0, le=1), Unit("rad/s")] = 0.6  # rad/s of the fastest joint
+    sway_joint: Annotated[int, Field(ge=0, le=100)] = 0
+    sway: Annotated[float, Field(gt=0, le=1), Unit("rad")] = 0.1  # rad to each side
+    sway_seconds: Annotated[float, Field(ge=4, le=600), Unit("s")] = 8.0
     limits: CalibrationLimits = field(default_factory=CalibrationLimits)
-
-    def __post_init__(self) -> None:
-        if self.views < 4 or self.sway_seconds < 4:
-            raise ConfigError(f"views is {self.views} (at least 4, 12 are good) and sway_seconds {self.sway_seconds} (at least 4)")
-        for name in ("tilt", "reach", "speed", "sway"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is above 0 and up to 1")
 
 
 @dataclass(frozen=True)

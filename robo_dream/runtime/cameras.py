@@ -1,21 +1,23 @@
 """Live pictures as a checkpoint expects them: a square cut out of the picture and averaged down to N x N pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from pydantic import Field
 
 from hardware.cameras.folder import FolderCamera, FolderConfig
 from hardware.cameras.opencv import OpenCVConfig, opencv_camera
 from hardware.cameras.realsense import RealSenseConfig, RealSenseRecordingConfig, realsense_camera, realsense_recording
 from robo_dream.embodiment import Camera, Frame, Intrinsics
 from robo_dream.errors import CheckpointError, ConfigError, ContractError
+from robo_dream.schema import Unit, configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class Crop:
     """A square of the picture: its left and top edge and its side, as fractions of the picture's width, height and shorter side.
 
@@ -23,13 +25,9 @@ class Crop:
     square; None centres it.
     """
 
-    side: float = 1.0
-    left: float | None = None
-    top: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.side <= 1 or any(edge is not None and not 0 <= edge < 1 for edge in (self.left, self.top)):
-            raise ConfigError(f"crop {self}: side must be in (0, 1], left and top in [0, 1)")
+    side: Annotated[float, Field(gt=0, le=1), Unit("1")] = 1.0
+    left: Annotated[float, Field(ge=0, lt=1)] | None = None
+    top: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int]:
         """Left column, top row and side in pixels; raises `ConfigError` when the square leaves the picture."""

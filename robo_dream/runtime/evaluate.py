@@ -25,6 +25,7 @@ from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.compiled import Precision
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.attempt import GoalShown, Recorder, carry_out, goal_of, goal_shown, is_told, prepare, simulated_devices
@@ -48,6 +49,7 @@ from sim.physics.oracle import OracleDynamics
 Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dynamics"]
 METHODS: tuple[str, ...] = get_args(Method)
 _HEEDLESS = ("zero_action", "random")  # of any future, and so of any model
+_ANY_COST = CostConfig(distance=0.0, pose=1.0)
 _CODE = ("imagination.py", "embodiment.py", "planning", "models", "control", "safety", "runtime/attempt.py")
 _WORLDS = ("environment.py", "attempt.py", "devices.py", "goals.py", "ground_truth.py", "rendering.py", "tabletop", "adapters", "physics")
 _LIBRARIES = ("torch", "numpy", "mujoco", "dm-control", "ogbench", "metaworld", "gym-pusht")
@@ -144,11 +146,12 @@ class Evaluation:
         """How decisions are made in a method of a task; raises `ConfigError` for one of no `known_methods`."""
         config = self.config
         planning = planning_for(self.info, task, config.planning, config.by_task)
+        heedless_cost = planning.cost if self.info is not None else _ANY_COST  # what nothing trained can give is not asked for
         match method:
             case "zero_action":
-                return PlanningConfig(ZeroActionConfig(), planning.cost)
+                return PlanningConfig(ZeroActionConfig(), heedless_cost)
             case "random":
-                return PlanningConfig(RandomConfig(), planning.cost)
+                return PlanningConfig(RandomConfig(), heedless_cost)
             case "policy_alone":
                 return PlanningConfig(PolicyAloneConfig(), planning.cost, planning.proposals)
             case "planner":

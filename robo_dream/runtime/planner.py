@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from robo_dream.config import Changes, dump, parse
 from robo_dream.errors import ConfigError
@@ -22,9 +24,10 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
+from robo_dream.schema import configuration
 
 
-@dataclass(frozen=True)
+@configuration
 class ProposalConfig:
     """What learned policies propose to a search. `temperature` scales their spread; 0 draws among modes only.
 
@@ -35,16 +38,12 @@ class ProposalConfig:
     policy: bool = True  # proposals closed over the model's own imagination
     repeated: bool = False  # the first proposal held over the horizon
     bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
-    temperature: float = 1.0
+    temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
     gripper_goal: GripperGoal = "as_shown"
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 10:
-            raise ConfigError(f"proposals.temperature is {self.temperature}; allowed is 0 to 10")
 
-
-@dataclass(frozen=True)
+@configuration
 class PlanningConfig:
     """How decisions are made: the search, what it scores by and what it is proposed."""
 

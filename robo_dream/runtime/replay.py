@@ -38,6 +38,7 @@ from robo_dream.recording.timeline import chosen
 from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
+from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
 from robo_dream.viewer.diff import described, diff
 from robo_dream.viewer.dreams import ModelDreams
@@ -175,14 +176,14 @@ def sentences_of(found: Recomputed) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@configuration
 class Asked:
     """What `--what-if` can change of a decision: how it is planned, the seed of its search, and the goal."""
 
     planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
-    seed: int = 0
+    seed: Seed = 0
     goal: Path | None = None  # another recorded run, whose goal is taken
 
 

@@ -1,9 +1,11 @@
 """What a run on an arm, or on its twin, is told: which arm and cameras, towards what, with which model, and how carefully."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from robo_dream.calibration.file import CalibrationLimits
 from robo_dream.config import Changes
@@ -14,34 +16,31 @@ from robo_dream.runtime.arms import ArmKind, LineKind
 from robo_dream.runtime.cameras import CameraKind
 from robo_dream.runtime.planner import PlanningChanges
 from robo_dream.runtime.twin import RenderedKind, TwinCameraKind
+from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.viewer.video import VideoConfig
 from sim.tabletop.scene import SceneConfig
 
 
-@dataclass(frozen=True)
+@configuration
 class PairGoal:
     """The goal, and the start, of a held-out pair: only a twin can be put there."""
 
     kind: Literal["pair"] = "pair"
     task: str = "push"
-    pair: int = 3
+    pair: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     manifests: Path = Path("configs/manifests")
 
 
-@dataclass(frozen=True)
+@configuration
 class DrawnGoal:
     """A start and a goal of a task, drawn freely for this arm: only a twin can be put there."""
 
     kind: Literal["drawn"] = "drawn"
     task: str = "reach"
-    seed: int = 3
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"goal.seed is {self.seed}; it must be 0 or more")
+    seed: Seed = 3
 
 
-@dataclass(frozen=True)
+@configuration
 class SnapshotGoal:
     """What `robo-dream goal capture` kept: how it should look, and where the arm was."""
 
@@ -49,18 +48,18 @@ class SnapshotGoal:
     file: Path = Path("goal.npz")
 
 
-@dataclass(frozen=True)
+@configuration
 class PicturesGoal:
     """A picture file for each camera. The model also knows where the arm is in the pictures, or it is taken to be as at the start."""
 
     kind: Literal["pictures"] = "pictures"
     files: Mapping[str, Path] = field(default_factory=dict)  # by camera
     tool_pos: tuple[float, float, float] | None = None  # m
-    tool_yaw: float = 0.0  # rad
-    gripper: float = 0.0  # closure
+    tool_yaw: Annotated[float, Field(ge=-7, le=7), Unit("rad")] = 0.0
+    gripper: Fraction = 0.0  # closure
 
 
-@dataclass(frozen=True)
+@configuration
 class PoseGoal:
     """Where the tool, the (first) object or both should be (m, world frame), without a picture; for costs on poses."""
 
@@ -78,22 +77,17 @@ Policy = Literal["imagination", "oracle"]
 """Who chooses the moves: a checkpoint that imagines from the pictures, or a script that is told a twin's true poses."""
 
 
-@dataclass(frozen=True)
+@configuration
 class StartPose:
     """The pose to begin from. `verify` refuses to begin elsewhere, `home` goes there slowly, `as_is` begins where the arm stands."""
 
     kind: Literal["verify", "home", "as_is"] = "verify"
     joints: tuple[float, ...] | None = None  # rad; None: the model's home pose
-    tolerance: float = 0.05  # rad
-    speed: float = 0.2  # rad/s on the way home
-
-    def __post_init__(self) -> None:
-        for name, most in (("tolerance", 0.5), ("speed", 1.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise ConfigError(f"start.{name} is {getattr(self, name)}; allowed is above 0, at most {most}")
+    tolerance: Annotated[float, Field(gt=0, le=0.5), Unit("rad")] = 0.05
+    speed: Annotated[float, Field(gt=0, le=1), Unit("rad/s")] = 0.2  # rad/s on the way home
 
 
-@dataclass(frozen=True)
+@configuration
 class RunConfig:
     """Which arm and cameras, towards what, with which model, and how carefully."""
 
@@ -110,18 +104,14 @@ class RunConfig:
     calibration: Path | None = None  # the file of `robo-dream calibrate`, checked for age and for being of this arm and these cameras
     calibration_limits: CalibrationLimits = field(default_factory=CalibrationLimits)
     rest_pose: tuple[float, ...] | None = None  # rad; torque may go off here and nowhere else
-    seed: int = 3
-    device: str = "cpu"
+    seed: Seed = 3
+    device: Device = "cpu"
     compiled: bool = False
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningChanges = field(default_factory=Changes)  # what is changed of the checkpoint's settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of those for a task, after that
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(max_steps=100, asynchronous=False))
     video: VideoConfig = field(default_factory=VideoConfig)
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
 
     @property
     def task(self) -> str:

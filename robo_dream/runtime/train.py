@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from robo_dream.config import dump, to_yaml
 from robo_dream.data.cache import Datasets, FrameCache, HeldPictures, build_cache, open_dataset
@@ -25,6 +26,7 @@ from robo_dream.models.checkpoint import GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, settings_json
+from robo_dream.schema import configuration
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
@@ -41,7 +43,7 @@ Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
 
-@dataclass(frozen=True)
+@configuration
 class TrainConfig:
     """What is learned from, where results go, and how it is trained."""
 
@@ -52,8 +54,8 @@ class TrainConfig:
     stage: Literal["all", "representation", "dream"] = "all"
     init: Path | None = None  # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
-    strips: int = 10  # held-out windows that are drawn
-    workers: int = 2  # threads that decode pictures
+    strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
+    workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # threads that decode pictures
     resume: bool = True
     training: TrainingConfig = field(default_factory=TrainingConfig)
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
@@ -78,8 +80,6 @@ class TrainConfig:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
-        if self.strips < 0 or self.workers < 1:
-            raise ConfigError(f"strips is {self.strips} (at least 0) and workers {self.workers} (at least 1)")
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     @property

@@ -9,13 +9,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from multiprocessing import connection
 from types import TracebackType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from hardware.arms.ur import UrConfig
 from hardware.cameras.newest import LiveCamera, WatchConfig
@@ -25,6 +26,7 @@ from robo_dream.embodiment import Camera, Frame, Intrinsics
 from robo_dream.errors import ArmError, ConfigError, RoboDreamError
 from robo_dream.runtime.arms import ArmKind, DynamixelKind
 from robo_dream.runtime.cameras import SquareCamera
+from robo_dream.schema import Unit, configuration
 from sim.emulators.plant import Plant
 from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
 from sim.environment import truth
@@ -157,24 +159,24 @@ def _serve(
         channel.send({"error": str(error)})
 
 
-@dataclass(frozen=True)
+@configuration
 class RenderedKind:
     """Pictures drawn at the very moment they are read: no camera's delay, beat or faults."""
 
     kind: Literal["rendered"] = "rendered"
 
 
-@dataclass(frozen=True)
+@configuration
 class SoftwareRealSenseKind:
     """A librealsense software device for each camera of the scene. A D400's smallest mode, at a rate at which any two exposures that are
     the newest are less than `max_frame_spread` apart."""
 
     kind: Literal["realsense"] = "realsense"
-    width: int = 424
-    height: int = 240
-    fps: int = 30
+    width: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 424
+    height: Annotated[int, Field(ge=1, le=8_192), Unit("px")] = 240
+    fps: Annotated[int, Field(ge=1, le=1_000), Unit("Hz")] = 30
     depth: bool = True
-    latency: float = 0.0  # s from exposure to delivery, beside the time that drawing takes
+    latency: Annotated[float, Field(ge=0, le=10), Unit("s")] = 0.0  # s from exposure to delivery, beside the time that drawing takes
     watch: WatchConfig = field(default_factory=lambda: WatchConfig(warm_up_frames=5, start_seconds=20.0))
 
 

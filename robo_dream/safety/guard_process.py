@@ -37,6 +37,7 @@ _HEAD = struct.Struct("<IId")  # size and checksum of what follows; monotonic s 
 _START = 30.0  # s for a new interpreter, its imports and a connection
 _END = 3.0  # s for disconnecting, beyond what braking takes
 _HUNG = 0.3  # s without a tick while commands are on the wire; then the driver is told to stop
+_ACKNOWLEDGED = 0.3  # s that an emergency stop waits to be confirmed; the guard that does not tick meanwhile is watched
 _WATCH = 0.05  # s between two looks at whether the guard lives
 
 Build = Callable[[], tuple[RobotArm, Guard | GuardFor]]
@@ -115,11 +116,7 @@ class GuardProcess:
         self._process.start()
         theirs.close()
         try:
-            if not self._channel.poll(_START):
-                raise ArmError(f"the guard process did not start within {_START} s")
-            self._told = json.loads(self._received())
-            if "error" in self._told:
-                raise ArmError(self._told["error"])
+            self._told = self._hello()
             self._threads = [threading.Thread(target=task, daemon=True) for task in (self._listen, self._watch)]
             for thread in self._threads:
                 thread.start()
@@ -168,9 +165,16 @@ class GuardProcess:
             time.sleep(0.005)
 
     def emergency_stop(self, reason: str = "emergency stop") -> None:
-        """At once, latched until `reset`. Where the guard is no more, by the last resort."""
-        if not self._tell("E", reason.encode()) or not self._process.is_alive():
-            self._lose(self._how_it_ended() if not self._process.is_alive() else "the guard process does not listen", reason)
+        """At once, latched until `reset`; returns when the guard says so. Where it is no more, or dies of it, by the last resort."""
+        if not self._tell("E", reason.encode()) and self._process.is_alive():
+            return self._lose("the guard process does not listen", reason)
+        end = time.monotonic() + _ACKNOWLEDGED
+        while self._process.is_alive() and time.monotonic() < end:
+            if self._shared(default=True).get("reasons"):
+                return
+            time.sleep(0.002)
+        if not self._process.is_alive() and not self._goodbye:
+            self._lose(self._how_it_ended(), reason)
 
     def reset(self) -> None:
         """Ends a latched stop, after a person has looked."""
@@ -193,6 +197,19 @@ class GuardProcess:
                 return self._wire.send(struct.pack("!i", len(message)) + message, socket.MSG_DONTWAIT) > 0
             except OSError:
                 return False
+
+    def _hello(self) -> dict[str, Any]:
+        """What the guard says once it is connected; events may come before that. Raises `ArmError` when it cannot be."""
+        end = time.monotonic() + _START
+        while self._channel.poll(max(0.0, end - time.monotonic())):
+            line = self._received()
+            told = json.loads(line)
+            if "error" in told:
+                raise ArmError(told["error"])
+            if "spec" in told:
+                return told
+            self._say(SafetyEvent.from_line(line))
+        raise ArmError(f"the guard process did not start within {_START} s")
 
     def _received(self) -> bytes:
         try:
@@ -408,8 +425,8 @@ class _Served:
                 hello["lines"] = promise_lines(*about)
                 self._outbox.put(json.dumps({**hello, "braking": arm.braking_seconds}).encode())
                 self._ended.wait()
-                arm.stop(self._reason or "leaving")
-                was_still = arm.guard.is_still
+                arm.leaving_for = self._reason or "leaving"
+            was_still = arm.guard.is_still
             self._outbox.put(b"Q" + json.dumps({"reason": self._reason or "left", "was_still": was_still}).encode())
         except (RoboDreamError, OSError) as error:
             self._outbox.put(json.dumps({"error": f"{error}{f' ({self._halted_for})' if self._halted_for else ''}"}).encode())

@@ -93,7 +93,7 @@ def test_dry_run_of_a_twin_moves_nothing_and_holds_its_arm(run_twin: RunTwin, tm
         (["twin=false"], "only a twin knows those"),
         (["goal.kind=pose", "goal.tool_pos=[0.4,0,0.1]"], "which names no task; allowed are drawn and pair"),
         (["goal.task=lift"], "no script solves the task 'lift'; there are scripts for push, reach"),
-        (["goal.seed=-1"], "goal.seed is -1; it must be 0 or more"),
+        (["goal.seed=-1"], "goal.seed is -1; allowed is a whole number from 0"),
         (["rest_pose=[0,0]"], "rest_pose has 2 angles; this arm has 5 joints"),
         (["calibration=nowhere.json"], "cannot read the calibration nowhere.json"),
     ],
