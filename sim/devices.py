@@ -38,7 +38,7 @@ def devices_of(
 
 def limits_in(environment: Environment, limits: SafetyLimits) -> SafetyLimits:
     """`limits` as they hold there: an arm without a guard cannot break, so a model that is wrong about the tool acts all the same."""
-    return limits if isinstance(environment, Guarded) else replace(limits, max_tool_error=float("inf"))
+    return limits if isinstance(environment, Guarded) else replace(limits, max_tool_error=None)
 
 
 class EnvironmentArm:
