@@ -112,7 +112,7 @@ def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
 
 
 def _status(plan: Plan, decision: Decision) -> PlanStatus:
-    """The plan's status as the loop notes it: what it doubts is not trusted."""
+    """The plan's status as the loop notes it: what it is unsure of is not trusted."""
     status = plan.status[0]
     return PlanStatus.UNSURE if decision.unsure_reasons and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
 
@@ -127,7 +127,7 @@ def _equal(first: object, second: object) -> bool:
 
 
 def _error(decision: Decision, made: Decision, name: str) -> float:
-    """The largest difference by the largest number of what was recorded; infinite where shapes or places of NaN differ."""
+    """The largest difference by the largest number of what was recorded; infinite where shapes or positions of NaN differ."""
     first, second = getattr(decision, name), getattr(made, name)
     if first.shape != second.shape or not np.array_equal(np.isfinite(first), np.isfinite(second)):
         return float("inf")

@@ -22,6 +22,10 @@ class Tabletop(World):
 
     scripts = SCRIPTED
 
+    def __enter__(self) -> "Tabletop":
+        super().__enter__()
+        return self
+
     @property
     def tasks(self) -> Mapping[str, EnvironmentTask]:
         return tasks_of(self)
