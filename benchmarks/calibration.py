@@ -17,7 +17,9 @@ from robo_dream.imagination import Belief
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.training.probes import spearman
-from sim.tabletop.behaviours.play import PlayConfig, play_episode
+from sim.scripts import scripted_episode
+from sim.tabletop.behaviours.play import PlayConfig
+from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import BoxConfig, SceneConfig
 from sim.tabletop.start import VisualRandomization, VisualRandomizer
 from sim.tabletop.world import World
@@ -103,8 +105,8 @@ def measure(model: LatentVideoModel, wanted: Sequence[Condition], num_episodes: 
     def looked_at(condition: Condition, seeds: range) -> list["_Seen"]:
         key = f"{condition.play} {[(box.half_size, box.mass) for box in condition.scene.objects]} {seeds}"
         if key not in trips:
-            with World(replace(condition.scene, cameras=())) as blind:
-                trips[key] = [_trip(play_episode(blind, seed, condition.play), model.action_block) for seed in seeds]
+            with Tabletop(replace(condition.scene, cameras=())) as blind:
+                trips[key] = [_trip(scripted_episode(blind, seed, condition.play), model.action_block) for seed in seeds]
         seen = []
         with World(condition.scene) as world:
             paint = condition.painter(world)
@@ -143,7 +145,7 @@ def _see(model: LatentVideoModel, world: World, trip: Trip) -> _Seen:
     for state in trip.states:
         world.set_state(state)
         for view, name in zip(images, model.cameras, strict=True):
-            view.append(world.frame(name).image)
+            view.append(world.image(name))
     views = [np.stack(view) for view in images]
     beliefs = model.encode([torch.from_numpy(view) for view in views], torch.from_numpy(trip.proprio))
     starts = len(trip.blocks) - HORIZON + 1

@@ -111,14 +111,15 @@ def main() -> int:
 
 def _is_as_played_alone(out: Path, num_steps: int) -> bool:
     """Whether the last episode of each shard is what its seed gives in a fresh world."""
-    from sim.tabletop.behaviours.play import PlayConfig, play_episode
-    from sim.tabletop.world import World
+    from sim.scripts import scripted_episode
+    from sim.tabletop.behaviours.play import PlayConfig
+    from sim.tabletop.environment import Tabletop
 
-    with World() as world:
+    with Tabletop() as world:
         for root in sorted(out.glob("shard-*")):
             data = Dataset.open(root)
             kept = data.episode(data.num_episodes - 1)
-            again = play_episode(world, kept.seed, PlayConfig(num_steps=num_steps))
+            again = scripted_episode(world, kept.seed, PlayConfig(num_steps=num_steps))
             same = all(np.array_equal(kept.images[name], again.images[name]) for name in again.images)
             if not (same and np.array_equal(kept.sim_state, again.sim_state) and np.array_equal(kept.actions, again.actions)):
                 return False

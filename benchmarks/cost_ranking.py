@@ -36,12 +36,13 @@ from robo_dream.models.policy_prior import GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NoiseStreams, bounds_of
 from robo_dream.planning.proposals import PolicyProposer
-from robo_dream.runtime.compose import build_world, load_checkpoint_model
+from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.probes import spearman
+from sim.environment import ground_truth_at
 from sim.physics.oracle import PhysicsOracle
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.task import ground_truth_at
+from sim.tabletop.environment import Tabletop
+from sim.tabletop.tasks.catalogue import TASKS as CRITERIA
 
 TASKS, OBJECT_TASKS = ("push", "lift", "reach"), ("push", "lift")
 BLOCKS = 12  # of a candidate, as the released settings plan
@@ -148,7 +149,7 @@ class Executor:
         torch.set_num_threads(1)
         self.model, self.cache = load_checkpoint_model(checkpoint), load_cache(cache)
         self.num_candidates, self.seed = num_candidates, seed
-        self.world = build_world()
+        self.world = Tabletop()
         self.physics = PhysicsOracle(self.world, self.model.action_block, num_threads=1)
 
     def truth(self, pair: Pair) -> Truth:
@@ -156,7 +157,7 @@ class Executor:
         start, goal = (np.array(self.cache.sim_state[frame]) for frame in (pair.start, pair.goal))
         states = self.physics.imagine(Belief(torch.from_numpy(start[None])), torch.from_numpy(actions[None])).latents
         poses, there = self.physics.poses(states[0]), ground_truth_at(self.world, goal)
-        task, objects = task_named(pair.task), states[0][..., self.physics.layout.object_pose].numpy()
+        task, objects = CRITERIA[pair.task], states[0][..., self.physics.layout.object_pose].numpy()
         met = [[task.moderate(ground_truth_at(self.world, state), there) for state in path] for path in states[0].numpy()]
         return Truth(actions, origins, poses.tool_pos.numpy(), objects, np.array(met), there.tool_pos, there.object_pose)
 

@@ -24,18 +24,19 @@ from rival_costs import hand_of, released_planning, rival_costs
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.cli.evaluate import Job, pair_seed
 from robo_dream.evaluation.intervals import paired_difference, wilson
 from robo_dream.evaluation.manifest import Manifest, read_manifest, write_manifest
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.imagination import Planner
 from robo_dream.planning.baselines import PolicyAloneConfig, ZeroActionConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
-from robo_dream.runtime import compose
-from robo_dream.runtime.evaluate_worker import attempt_pair
+from robo_dream.runtime.environment import build_environment
+from robo_dream.runtime.evaluate import Job, attempt_pair, pair_seed
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import build_planner
 from robo_dream.runtime.progress import Bars
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.pairs import PairRule, build_manifest
+from sim.environment import task_named
+from sim.pairs import build_manifest
 
 FIRST_SEED = 9_000_000  # datasets count from 0, the frozen manifests from 1,000,000, demonstrations from 20,000,000
 ALONE = ("zero_action", "policy_alone")
@@ -47,8 +48,8 @@ class Attempter:
 
     def __init__(self, args: argparse.Namespace) -> None:
         torch.set_num_threads(1)
-        self.args, self.world = args, compose.build_world()
-        self.model = compose.load_checkpoint_model(args.checkpoint)
+        self.args, self.world = args, build_environment()
+        self.model = load_checkpoint_model(args.checkpoint)
         self.manifests = {label(args, away): read_manifest(manifest_path(args, away)) for away in args.distances}
         self.costs = rival_costs(self.model, released_planning(args.task), args.values)
 
@@ -56,13 +57,13 @@ class Attempter:
         released = released_planning(self.args.task)
         if method in ALONE:
             plain = ZeroActionConfig() if method == "zero_action" else PolicyAloneConfig()
-            return compose.build_planner(plain, self.model, released.cost, released.proposals)
-        guarded = compose.build_planner(search(self.args), self.model, released.cost, released.proposals)
+            return build_planner(plain, self.model, released.cost, released.proposals)
+        guarded = build_planner(search(self.args), self.model, released.cost, released.proposals)
         assert isinstance(guarded, PolicyGuidedPlanner)
         return replace(guarded, cost=self.costs[method])
 
     def attempt(self, job: Job) -> Result:
-        return attempt_pair(self.world, self.model, self.planner(job.method), self.manifests[job.task], job)
+        return attempt_pair(self.world, self.model, self.planner(job.method), self.manifests[job.task].pair(job.pair), job)
 
 
 _ATTEMPTERS: list[Attempter] = []  # one a process
@@ -94,13 +95,15 @@ def search(args: argparse.Namespace) -> PolicyGuidedConfig:
 def make_manifests(args: argparse.Namespace) -> Mapping[str, Manifest]:
     """Pairs of each distance: those that are there, where they are enough."""
     made = {}
-    with compose.build_world() as world:
+    with build_environment() as world:
         for away in args.distances:
             path = manifest_path(args, away)
             if not path.exists() or len(read_manifest(path, len(world.state))) < args.pairs:
-                rule = PairRule(nearest=away, farthest=away, num_steps=max(100, away + 30))
+                usual = task_named(world, args.task).pairs
+                assert usual is not None
+                rule = replace(usual, nearest=away, farthest=away, num_steps=max(100, away + 30))
                 with Bars({}, label(args, away), unit="pair") as bars:
-                    write_manifest(path, build_manifest(world, task_named(args.task), args.pairs, rule, bars, FIRST_SEED))
+                    write_manifest(path, build_manifest(world, args.task, args.pairs, bars, FIRST_SEED, rule))
             made[label(args, away)] = read_manifest(path, len(world.state))
     return made
 

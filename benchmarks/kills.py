@@ -126,7 +126,7 @@ def drive(name: str, address: str, seed: int) -> None:
     except RoboDreamError as error:
         time.sleep(0.3)  # what is done about it may still be under way
         with suppress(RoboDreamError):
-            said = "; ".join(guard.reasons) or str(error)
+            said = "; ".join(dict.fromkeys([str(error), *guard.reasons]))
         said = said or str(error)
     finally:
         print(json.dumps({"said": said, "events": [event.reason for event in events]}), flush=True)

@@ -79,16 +79,17 @@ def write(root: Path, storage: str) -> None:
     """Three episodes of different lengths, of the real scene, and what a reader must find in `expected.npz`."""
     import numpy as np
 
-    from robo_dream.cli.collect import CollectConfig, dataset_spec
     from robo_dream.data.writer import DatasetWriter
-    from sim.tabletop.behaviours.play import PlayConfig, play_episode
-    from sim.tabletop.world import World
+    from robo_dream.runtime.collect import CollectConfig, dataset_spec
+    from sim.scripts import scripted_episode
+    from sim.tabletop.behaviours.play import PlayConfig
+    from sim.tabletop.environment import Tabletop
 
     spec = dataset_spec(CollectConfig(storage=storage))  # type: ignore[arg-type]
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("episode", "frame", "task", "action", "state", "front", "side")}
-    with World() as world, DatasetWriter(root / "data", spec) as writer:
+    with Tabletop() as world, DatasetWriter(root / "data", spec) as writer:
         for seed, num_steps in enumerate((12, 30, 20)):
-            episode = play_episode(world, seed, PlayConfig(num_steps=num_steps))
+            episode = scripted_episode(world, seed, PlayConfig(num_steps=num_steps))
             writer.append(episode)
             frames = num_steps + 1
             columns["episode"].append(np.full(frames, seed))

@@ -41,14 +41,13 @@ from stable_worldmodel_env import FOLDER, ROOT, Side, environment
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.cli import evaluate
-from robo_dream.cli.evaluate import EvaluateConfig, Job, pair_seed
 from robo_dream.control.episode import EpisodeEnd
 from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.results import Progress, Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
-from robo_dream.runtime.compose import rollouts_a_decision
-from sim.adapters.catalogue import EnvironmentConfig, build_environment
+from robo_dream.runtime.environment import WorldConfig, build_environment
+from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, Job, pair_seed
+from robo_dream.runtime.planner import rollouts_a_decision
 from sim.environment import Environment, goal_observation, ground_truth_at, task_named
 
 _WORKER: "list[Worker]" = []  # one a process: what `start` made
@@ -79,7 +78,7 @@ class Request:
 
     python: Path
     checkpoint: Path
-    world: EnvironmentConfig
+    world: WorldConfig
     manifests: Mapping[str, Manifest]
     search: Search
     threads: int
@@ -176,20 +175,17 @@ def main() -> None:
     for name, default in vars(Search()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     args = parser.parse_args()
-    ours = config.load(EvaluateConfig, args.config, [])
-    if ours.world is None:
-        raise SystemExit(f"{args.config} has no world; this measures in worlds that others wrote")
+    evaluation = Evaluation.of(config.load(EvaluateConfig, args.config, []))
+    ours = evaluation.config
     if not args.checkpoint.is_file():
         raise SystemExit(f"no checkpoint at {args.checkpoint}; train it with `python benchmarks/lewm_train.py`")
     search = Search(**{name: getattr(args, name) for name in vars(Search())})
-    manifests = {task: read_manifest(ROOT / ours.manifests / f"{task}.safetensors") for task in args.tasks}
-    request = Request(
-        environment(args.env.absolute()), args.checkpoint, ours.world, manifests, search, args.threads, args.compile, args.device
+    manifests = {task: read_manifest(ROOT / evaluation.path(task)) for task in args.tasks}
+    wanted = Request(
+        environment(args.env.absolute()), args.checkpoint, evaluation.world, manifests, search, args.threads, args.compile, args.device
     )
-    settings = {
-        (task, method): evaluate.settings_hash(ours, method, task, manifests[task]) for task in args.tasks for method in ours.known_rows
-    }
-    settings |= {(task, search.method): settings_hash(request, task, ours.seed) for task in args.tasks}
+    settings = {(task, method): evaluation.settings(method, task, manifests[task]) for task in args.tasks for method in ours.known_methods}
+    settings |= {(task, search.method): settings_hash(wanted, task, ours.seed) for task in args.tasks}
     jobs = [
         Job(task, search.method, pair, pair_seed(manifest.sha256, task, pair, ours.seed), settings[task, search.method])
         for task, manifest in manifests.items()
@@ -205,10 +201,10 @@ def main() -> None:
             bar.update()
     results = sorted(file.results.values(), key=lambda result: (args.tasks.index(result.task), result.key))
     rollouts = {
-        (task, method): rollouts_a_decision(ours.planning_of(method, task).planner) for task in args.tasks for method in ours.known_rows
+        (task, method): rollouts_a_decision(ours.planning_of(method, task).planner) for task in args.tasks for method in ours.known_methods
     }
     rollouts |= {(task, search.method): search.rollouts for task in args.tasks}
-    table = markdown_table(results, (*ours.known_rows, search.method), rollouts)
+    table = markdown_table(results, (*ours.known_methods, search.method), rollouts)
     where = f"{machine()}, {args.workers} workers of {args.threads} threads, {date.today().isoformat()}"
     (out / "table.md").write_text(f"{table}\n\n{where}\n")
     print(f"{table}\n\n{where}\nresults: {out}")

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sim.adapters.catalogue import build_environment
+from robo_dream.runtime.environment import build_environment
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.mujoco_world import MujocoPicture, PictureConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig

@@ -33,13 +33,13 @@ def frames_per_second(world: World, seconds: float, draw_moves: int) -> dict[str
     for camera in world.scene.config.cameras:
         rng = np.random.default_rng(0)
         draw_start(world, rng)
-        world.frame(camera.name)
+        world.image(camera.name)
         spent, count = 0.0, 0
         while spent < seconds:
             if count % draw_moves == 0:
-                world.step_move(rng.uniform(world.moves.spec.low, world.moves.spec.high))
+                world.step(rng.uniform(world.moves.spec.low, world.moves.spec.high))
             start = time.process_time()  # of this process, so that others on the core do not count
-            world.frame(camera.name)
+            world.image(camera.name)
             spent += time.process_time() - start
             count += 1
         rates[camera.name] = count / spent
@@ -53,7 +53,7 @@ def as_shipped(world: World) -> None:
         setattr(world.model.vis.quality, name, getattr(default, name))
     world.model.light_castshadow[:] = True
     for camera in world.scene.config.cameras:
-        world.frame(camera.name)
+        world.image(camera.name)
     for renderer in world._renderers.values():
         flags = renderer._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = True

@@ -7,11 +7,11 @@ from pathlib import Path
 from dream_value import GripperGoal, load_value, value_path
 
 from robo_dream import config
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.imagination import Cost
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig, StepWeights, build_cost
-from robo_dream.runtime.compose import PlanningConfig
+from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation
+from robo_dream.runtime.planner import PlanningConfig
 
 RELEASED = Path("configs/evaluate/jaco.yaml")
 MEANING = {
@@ -25,7 +25,7 @@ MEANING = {
 
 def released_planning(task: str) -> PlanningConfig:
     """How the released settings plan in a task."""
-    return config.load(EvaluateConfig, RELEASED, []).planning_of("planner", task)
+    return Evaluation.of(config.load(EvaluateConfig, RELEASED, [])).planning_of("planner", task)
 
 
 def hand_of(planning: PlanningConfig) -> GripperGoal:

@@ -16,24 +16,21 @@ from tqdm import trange
 
 from robo_dream.control.cartesian import downward_yaw
 from robo_dream.evaluation.manifest import Manifest, read_manifest
+from sim.attempt import Attempt
 from sim.tabletop.behaviours.arrange import Arrangement, bring
 from sim.tabletop.behaviours.skills import nearest_face_yaw
-from sim.tabletop.tasks.attempt import Attempt
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.world import World
+from sim.tabletop.environment import Tabletop
 
 
-def attempt(world: World, manifest: Manifest, pair: int) -> Attempt:
+def attempt(world: Tabletop, manifest: Manifest, pair: int) -> Attempt:
     """The pair after the script's last step: solved, out of time, or done and not solved."""
     world.set_state(manifest.goals[pair])
     pose, hand = world.object_poses[0].copy(), world.kinematics.forward(world.measured[:-1])
     wanted = Arrangement(pose[:2], nearest_face_yaw(pose), hand.pos.copy(), downward_yaw(hand.quat), float(round(world.measured[-1])))
-    world.set_state(manifest.starts[pair])
-    tried = Attempt(task_named(manifest.task))
-    tried.begin(world, manifest.goals[pair])
+    tried = Attempt(world, manifest.pair(pair))
     for move in islice(bring(world, np.random.default_rng(pair), wanted), manifest.budget(pair)):
-        world.step_move(move)
-        tried.record(world)
+        world.step(move)
+        tried.record()
         if tried.progress.strict_step is not None:
             break
     return tried
@@ -46,7 +43,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200)
     args = parser.parse_args()
     manifest = read_manifest(args.manifests / f"{args.task}.safetensors")
-    with World() as world:
+    with Tabletop() as world:
         tried = [attempt(world, manifest, pair).progress for pair in trange(min(args.pairs, len(manifest)), unit="pair")]
     moderate, strict = (float(np.mean([getattr(one, f"{kind}_step") is not None for one in tried])) for kind in ("moderate", "strict"))
     missed = [pair for pair, one in enumerate(tried) if one.strict_step is None]

@@ -11,22 +11,21 @@ from itertools import islice
 
 import numpy as np
 
-from robo_dream.runtime.plan_episode import drawn_attempt
+from sim.attempt import Attempt
+from sim.pairs import drawn_pair
 from sim.tabletop.behaviours.solve import solve
+from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig
-from sim.tabletop.tasks.attempt import Attempt
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.world import World
 
 MAX_STEPS = 80  # control steps of 0.1 s
 
 
-def attempt_of(world: World, task: str, seed: int) -> Attempt:
+def attempt_of(world: Tabletop, task: str, seed: int) -> Attempt:
     """The attempt after the script's last step."""
-    attempt = drawn_attempt(world, task_named(task), seed)
+    attempt = Attempt(world, drawn_pair(world, task, np.random.default_rng(seed)))
     for move in islice(solve(world, attempt, np.random.default_rng(seed)), MAX_STEPS):
-        world.step_move(move)
-        attempt.record(world)
+        world.step(move)
+        attempt.record()
     return attempt
 
 
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--arm", default="so101")
     parser.add_argument("--trials", type=int, default=50)
     args = parser.parse_args()
-    with World(SceneConfig(arm=args.arm)) as world:
+    with Tabletop(SceneConfig(arm=args.arm)) as world:
         for task in ("reach", "push"):
             tried = [attempt_of(world, task, seed).progress for seed in range(args.trials)]
             rates = {kind: float(np.mean([getattr(one, f"{kind}_step") is not None for one in tried])) for kind in ("moderate", "strict")}

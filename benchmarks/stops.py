@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from guard_latency import PLANNERS, StampingArm, burn
 from results_file import write_figures
-from robo_dream.runtime.connected import StartPose, go_to_start
 
 from robo_dream.calibration.moves import go
 from robo_dream.embodiment import WallClock
 from robo_dream.errors import RoboDreamError
+from robo_dream.runtime.connect import go_to_start
+from robo_dream.runtime.run import StartPose
 from robo_dream.safety.guard import Guard, MotionLimits
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits
@@ -162,18 +163,20 @@ def loaded(bench_planner: str, cores: int) -> Iterator[None]:
 
 
 def run_up(bench: Bench, arm: GuardProcess, speed: float) -> None:
-    """Until the commands go at `speed` (rad/s), there or back."""
-    way = np.zeros(JOINTS + 1)
-    way[:-1] = COMMAND_DT * speed * (-1.0 if arm.state().joint_pos[0] > 0 else 1.0)
-    target, end = np.append(arm.state().joint_pos, 0.0), time.monotonic() + 30.0
+    """Until the commands go at `speed` (rad/s), there or back: to the other end of the range, however late this planner commands."""
+    here = np.append(arm.state().joint_pos, 0.0)
+    side = -1.0 if here[0] > 0 else 1.0
+    first, far = here.copy(), np.append(np.full(JOINTS, 5.8 * side), 0.0)
+    first[:-1] += 0.05 * side
+    arm.send(first)
+    end = time.monotonic() + 30.0
     while time.monotonic() < end:
-        target = target + way
-        arm.send(target)
-        time.sleep(COMMAND_DT)
+        time.sleep(0.5 * COMMAND_DT)
+        arm.send(far)
         steps = [step for _, word, step in bench.words()[-5:] if word == "sent"]
         if steps and max(steps) > 0.9 * speed * CONTROL_DT:
             return
-    raise RuntimeError("the arm never came up to speed")
+    raise RuntimeError(f"the arm never came up to speed: {arm.reasons}")
 
 
 def moving(bench: Bench, by: str, num: int) -> Iterator[float]:

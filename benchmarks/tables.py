@@ -495,7 +495,9 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "unsafe motions": "{campaign/unsafe_motions}",
             "stops later than stated": "{campaign/late_stops}",
             "records that could not be read": "{campaign/unreadable_records}",
-            "emergency key reaches the driver, planner blocking both cores (p99)": "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, {emergency_key/p99_ms_at_50hz} ms at 50 Hz",
+            "emergency key reaches the driver, planner blocking both cores (p99)": (
+                "{emergency_key/p99_ms_at_10hz} ms at 10 Hz, {emergency_key/p99_ms_at_50hz} ms at 50 Hz"
+            ),
             "commands leave after their beat": "{commands/late_p99_ms} ms (p99), {commands/late_max_ms} ms at most",
         },
     ),

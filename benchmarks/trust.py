@@ -22,21 +22,21 @@ import trust_pictures
 from tqdm import tqdm
 
 from robo_dream import config
-from robo_dream.cli.collect import CollectConfig
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.evaluation.manifest import read_manifest
-from robo_dream.runtime.compose import load_checkpoint_model
+from robo_dream.runtime.collect import CollectConfig
+from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation
+from robo_dream.runtime.model import load_checkpoint_model
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.world import World
 
 
 def measure_exploits(args: argparse.Namespace) -> None:
-    released = config.load(EvaluateConfig, args.evaluate)
-    model, manifest = load_checkpoint_model(args.checkpoint), read_manifest(released.manifests / "push.safetensors")
-    table = exploits.planner_table(released.planning)
+    released = Evaluation.of(config.load(EvaluateConfig, args.evaluate))
+    model, manifest = load_checkpoint_model(args.checkpoint), read_manifest(released.path("push"))
+    table = exploits.planner_table(released.planning_of("planner", "push"))
     key = f"{manifest.sha256} {hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()}"
     found: dict[str, list[exploits.Outcomes]] = {name: [] for name in table}
-    with World(released.scene) as world, PhysicsOracle(world, num_threads=1) as oracle:
+    with World(released.world) as world, PhysicsOracle(world, num_threads=1) as oracle:
         pairs = exploits.Pairs.of(world, manifest, args.pairs, model, oracle)
         folder = args.out / "exploits"
         with tqdm(total=len(table) * args.pairs, unit="plan") as bar:

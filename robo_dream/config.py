@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import packaged
-from robo_dream.renamed import new_key, new_value
+from robo_dream.renamed import new_block, new_key, new_value
 from robo_dream.schema import adapter, blocks, describe, did_you_mean, names, sentence, shown, steps_into, unpacked
 from robo_dream.yaml_text import MAX_DEPTH, Dumper, Key, parse_yaml, read_yaml
 
@@ -164,6 +164,7 @@ def _with_newnames(cls: type, data: Mapping[str, Any], key: Key, document: _Docu
                 raise ConfigError(f"{document.place((*key, name))}: {_dotted((*key, name))} is now {new}, which is given too; keep {new}")
             _log.warning("%s: %s is now called %s", document.place((*key, name)), _dotted((*key, name)), _dotted((*key, new)))
             places |= {(*key, new, *k[len(key) + 1 :]): place for k, place in places.items() if k[: len(key) + 1] == (*key, name)}
+            value = new_block(str(name), value)
         result[new or name] = value
     if "kind" in names(cls) and isinstance(result.get("kind"), str):
         result["kind"] = new_value(result["kind"], get_args(get_type_hints(cls)["kind"])) or result["kind"]

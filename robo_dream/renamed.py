@@ -28,6 +28,9 @@ OLD_KEYS: Mapping[str, tuple[str, ...]] = {  # of a configuration: what is meant
     "physics": ("oracle_planner",),
     "physics_pairs": ("oracle_pairs",),
 }
+OLD_BLOCKS: Mapping[str, tuple[str, str]] = {"scene": ("world", "tabletop")}
+"""Blocks that became one of several kinds of another: by their old key, today's key and their `kind`."""
+
 OLD_VALUES: Mapping[str, str] = {  # of a planner's `kind`, and of what is measured
     "guarded": "policy_guided",
     "direct": "policy_alone",
@@ -49,13 +52,26 @@ OLD_TERMS: Mapping[str, str] = {"tool_turn": "tool_yaw", "object_turn": "object_
 
 def new_key(old: str, allowed: Collection[str]) -> str | None:
     """Today's name of the key `old` in a block that has the keys `allowed`; None where it never had another."""
-    return None if old in allowed else next((new for new in OLD_KEYS.get(old, ()) if new in allowed), None)
+    if old in allowed:
+        return None
+    block = OLD_BLOCKS[old][:1] if old in OLD_BLOCKS else ()
+    return next((new for new in (*OLD_KEYS.get(old, ()), *block) if new in allowed), None)
+
+
+def new_block(old: str, value: Any) -> Any:
+    """What the key `old` said, for the key of today that `new_key` gave: a block that has become a kind of another says its kind."""
+    return {"kind": OLD_BLOCKS[old][1], **value} if old in OLD_BLOCKS and isinstance(value, Mapping) else value
 
 
 def new_value(old: str, allowed: Collection[str]) -> str | None:
     """Today's word for `old` where the words `allowed` may stand; None where it never was another."""
     new = OLD_VALUES.get(old)
     return new if old not in allowed and new in allowed else None
+
+
+def with_new_blocks(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """`recipe`, of a dataset or a checkpoint, with the blocks of today."""
+    return {OLD_BLOCKS[name][0] if name in OLD_BLOCKS else name: new_block(name, value) for name, value in recipe.items()}
 
 
 def with_new_keys(block: Mapping[str, Any], allowed: Collection[str]) -> dict[str, Any]:

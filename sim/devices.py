@@ -1,21 +1,52 @@
-"""An environment's arm, cameras and clock, behind the protocols that real ones have."""
+"""A simulated world's arm, cameras and clock, behind the protocols that real ones have."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.embodiment import ActionSpec, ArmState, Frame, Intrinsics
+from robo_dream.data.spec import CameraSpec
+from robo_dream.embodiment import ActionSpec, ArmState, Camera, Clock, Frame, Intrinsics, RobotArm
 from robo_dream.errors import ContractError
-from sim.environment import Environment, frame
+from robo_dream.recording.events import SafetyEvent
+from robo_dream.safety.limits import SafetyLimits
+from sim.environment import Environment, Guarded, Simulation, frame
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What the loop drives and looks through."""
+
+    arm: RobotArm
+    cameras: Sequence[Camera]
+    clock: Clock
+
+
+def devices_of(
+    environment: Environment, cameras: Sequence[str], limits: SafetyLimits, on_event: Callable[[SafetyEvent], None] | None = None
+) -> Devices:
+    """The environment's devices. Raises `ContractError` for a camera that it lacks."""
+    seen = [EnvironmentCamera(environment, name) for name in cameras]
+    if isinstance(environment, Guarded):
+        return Devices(environment.guarded_arm(limits, on_event), seen, SimClock(environment))
+    arm = EnvironmentArm(environment)
+    return Devices(arm, seen, SimClock(arm))
+
+
+def limits_in(environment: Environment, limits: SafetyLimits) -> SafetyLimits:
+    """`limits` as they hold there: an arm without a guard cannot break, so a model that is wrong about the tool acts all the same."""
+    return limits if isinstance(environment, Guarded) else replace(limits, max_tool_error=None)
 
 
 class EnvironmentArm:
-    """A `RobotArm`. An action sent lasts for one control step of the `EnvironmentClock`; after that zeros are sent, which hold still."""
+    """A `RobotArm`. An action sent lasts for one control step of the `SimClock`; after that zeros are sent, which hold still."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._pending = self._still = environment.action_spec.clip(np.zeros(environment.action_spec.size, np.float32))
+    def __init__(self, world: Simulation) -> None:
+        self._world = world
+        self._pending = self._still = world.action_spec.clip(np.zeros(world.action_spec.size, np.float32))
 
     def __enter__(self) -> "EnvironmentArm":
         return self
@@ -25,10 +56,18 @@ class EnvironmentArm:
 
     @property
     def action_spec(self) -> ActionSpec:
-        return self._environment.action_spec
+        return self._world.action_spec
+
+    @property
+    def control_dt(self) -> float:
+        return self._world.action_spec.control_dt
+
+    @property
+    def time(self) -> float:
+        return self._world.time
 
     def state(self) -> ArmState:
-        return self._environment.arm_state()
+        return self._world.arm_state()
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         self._pending = self.action_spec.check(action)
@@ -37,35 +76,45 @@ class EnvironmentArm:
     def stop(self) -> None:
         self._pending = self._still
 
-    def take(self) -> Float[np.ndarray, " action"]:
-        """What the world is to do in its next control step."""
+    def advance(self) -> None:
+        """One control step of the world, doing what was sent."""
         action, self._pending = self._pending, self._still
-        return action
+        self._world.step(action)
 
 
-class EnvironmentClock:
-    """The world's own time; sleeping advances it in whole control steps, doing what its arm was told."""
+@runtime_checkable
+class Advancing(Protocol):
+    """What moves on by control steps, doing what it was last told."""
 
-    def __init__(self, environment: Environment, arm: EnvironmentArm) -> None:
-        self._environment, self._arm = environment, arm
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def control_dt(self) -> float: ...
+
+    def advance(self) -> None: ...
+
+
+class SimClock:
+    """The world's own time; sleeping advances it in whole control steps."""
+
+    def __init__(self, moving: Advancing) -> None:
+        self._moving = moving
 
     def now(self) -> float:
-        return self._environment.time
+        return self._moving.time
 
     def sleep_until(self, time: float) -> None:
-        while self._environment.time < time - self._environment.action_spec.control_dt / 2:
-            self._environment.step(self._arm.take())
+        while self._moving.time < time - self._moving.control_dt / 2:
+            self._moving.advance()
 
 
 class EnvironmentCamera:
     """Draws the world as it is when read. Raises `ContractError` for a camera that the world lacks."""
 
-    def __init__(self, environment: Environment, name: str) -> None:
-        specs = {camera.name: camera for camera in environment.cameras}
-        if name not in specs:
-            raise ContractError(f"no camera {name!r} in this world; it has {sorted(specs)}")
-        self._environment, self._spec = environment, specs[name]
-        self.name = name
+    def __init__(self, world: Simulation, name: str) -> None:
+        self._world, self.name = world, name
+        _ = self._spec
 
     def __enter__(self) -> "EnvironmentCamera":
         return self
@@ -74,9 +123,17 @@ class EnvironmentCamera:
         return None
 
     @property
+    def _spec(self) -> CameraSpec:
+        """As it is now: a camera may be moved."""
+        specs = {camera.name: camera for camera in self._world.cameras}
+        if self.name not in specs:
+            raise ContractError(f"no camera {self.name!r} in this world; it has {sorted(specs)}")
+        return specs[self.name]
+
+    @property
     def intrinsics(self) -> Intrinsics:
-        unknown = float("nan")
-        return self._spec.intrinsics or Intrinsics(self._spec.width, self._spec.height, unknown, unknown, unknown, unknown)
+        spec, unknown = self._spec, float("nan")
+        return spec.intrinsics or Intrinsics(spec.width, spec.height, unknown, unknown, unknown, unknown)
 
     @property
     def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
@@ -84,4 +141,4 @@ class EnvironmentCamera:
         return np.full((4, 4), np.nan) if pose is None else np.array(pose)
 
     def read(self) -> Frame:
-        return frame(self._environment, self.name)
+        return frame(self._world, self.name)

@@ -7,8 +7,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.embodiment import BOX, Pose
-from sim.tabletop.world import World
+from robo_dream.embodiment import BOX
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class GroundTruth:
     @property
     def lies_flat(self) -> bool:
         """On the table, on one of its faces within 5 degrees."""
-        return abs(self.clearance) < 0.01 and float(self._up.max()) > np.cos(np.deg2rad(5))
+        return bool(abs(self.clearance) < 0.01 and self._up.max() > np.cos(np.deg2rad(5)))
 
     @property
     def _up(self) -> Float[np.ndarray, "3"]:
@@ -58,36 +57,6 @@ class GroundTruth:
     @property
     def at_rest(self) -> bool:
         return self.object_speed < 0.01 and self.object_spin < 0.2
-
-
-def ground_truth_of(world: World) -> GroundTruth:
-    """The moment that `world` is in."""
-    model, data, box = world.model, world.data, world.scene.config.objects[0]
-    dof = int(model.joint(box.name).dofadr[0])
-    measured = world.measured
-    tool: Pose = world.kinematics.forward(measured[:-1])
-    return GroundTruth(
-        tool_pos=tool.pos,
-        object_pose=world.object_poses[0].copy(),
-        half_size=box.half_size,
-        gripper=float(measured[-1]),
-        touched=_touched(world),
-        object_speed=float(np.linalg.norm(data.qvel[dof : dof + 3])),
-        object_spin=float(np.linalg.norm(data.qvel[dof + 3 : dof + 6])),
-    )
-
-
-def _touched(world: World) -> bool:
-    """Whether a contact joins the first object with anything but the table and the other objects."""
-    model, data = world.model, world.data
-    names = [box.name for box in world.scene.config.objects]
-    body = model.body(names[0]).id
-    others = {0, *(model.body(name).id for name in names)}  # body 0 carries the table
-    for contact in data.contact[: data.ncon]:
-        first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
-        if body in (first, second) and ({first, second} - others):
-            return True
-    return False
 
 
 def turn_between(

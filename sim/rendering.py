@@ -55,8 +55,7 @@ class SceneRenderer:
 
     def colour(self) -> UInt8[np.ndarray, "height width 3"]:
         """What was there when it last looked."""
-        with _ONE_DRAWS:
-            return self._renderer.render()
+        return self._drawn()
 
     def depth(self, to_the_right: float = 0.0) -> Float[np.ndarray, "height width"]:
         """Metres along the axis of a camera that many metres to the right of the one that last looked."""
@@ -64,13 +63,17 @@ class SceneRenderer:
             eye.pos = eye.pos + to_the_right * np.cross(eye.forward, eye.up)
         self._renderer.enable_depth_rendering()
         try:
-            return self.colour()
+            return self._drawn()
         finally:
             self._renderer.disable_depth_rendering()
 
     def draw(self, data: mujoco.MjData, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         self.look(data, camera)
         return self.colour()
+
+    def _drawn(self) -> np.ndarray:
+        with _ONE_DRAWS:
+            return self._renderer.render()
 
 
 def _close(renderer: mujoco.Renderer) -> None:
@@ -132,7 +135,7 @@ def _in_model_order(spec: mujoco.MjSpec) -> list[mujoco.MjsGeom]:
 def _is_drawn(model: mujoco.MjModel, geom: int) -> bool:
     material = int(model.geom_matid[geom])
     has_texture = material >= 0 and (model.mat_texid[material] >= 0).any()
-    return model.geom_group[geom] < _HIDDEN_GROUP and model.geom_rgba[geom, 3] > 0 and not has_texture
+    return bool(model.geom_group[geom] < _HIDDEN_GROUP and model.geom_rgba[geom, 3] > 0 and not has_texture)
 
 
 def _triangles(model: mujoco.MjModel, mesh: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
-"""Episodes in worlds that others wrote: their own scripts, shaken by noise, and random moves."""
+"""Scripted episodes: a world is put at a start, played, and what was seen and done is kept. In every world, scripts and random moves."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice, repeat
-from typing import Annotated
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -12,7 +12,7 @@ from robo_dream.data.episode import Episode
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
 from robo_dream.schema import Fraction, Share, Unit, configuration
-from sim.environment import Environment, observe
+from sim.environment import Environment, observation_of
 
 RANDOM = "random"  # what every world can be played by
 STRAYS = 3, 25  # control steps that an interruption takes, drawn from this range
@@ -20,6 +20,39 @@ _KEPT = 0.7  # of a random move from one control step to the next
 
 
 Steps = Annotated[int, Field(ge=1, le=100_000), Unit("control steps")]
+
+
+@dataclass(frozen=True)
+class Playing:
+    """An episode that has begun: actions without end, each with the number of its skill, and what is kept of it in words."""
+
+    actions: Iterator[tuple[int, np.ndarray]]
+    task: str
+    behavior: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Play(Protocol):
+    """How episodes are made: `ScriptConfig` in every world, `PlayConfig` on the tabletop."""
+
+    @property
+    def num_steps(self) -> int: ...
+
+    @property
+    def picture_every(self) -> int: ...
+
+    def skills(self, environment: Environment) -> tuple[str, ...]:
+        """What the episodes' labels mean."""
+        ...
+
+    def require(self, environment: Environment) -> None:
+        """Raises `ConfigError` for what cannot be played there."""
+        ...
+
+    def begin(self, environment: Environment, rng: np.random.Generator) -> Playing:
+        """Puts `environment` at a start; `rng` decides all."""
+        ...
 
 
 @configuration
@@ -47,32 +80,43 @@ class ScriptConfig:
         if sum(self.mix.values()) <= 0:
             raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0")
 
+    def skills(self, environment: Environment) -> tuple[str, ...]:
+        return behaviours(environment)
+
+    def require(self, environment: Environment) -> None:
+        if unknown := sorted(set(self.mix) - set(behaviours(environment))):
+            raise ConfigError(f"script.mix names {unknown}; this world has {', '.join(behaviours(environment))}")
+
+    def begin(self, environment: Environment, rng: np.random.Generator) -> Playing:
+        self.require(environment)
+        names = behaviours(environment)
+        environment.reset(rng)
+        weights = np.array([self.mix.get(name, 0.0) for name in names])
+        name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        noise_std = rng.uniform(0, self.max_noise) if rng.random() < self.noisy_fraction else 0.0
+        played = _played(environment, name, noise_std, self, rng)
+        task = f"{name} script" if name != RANDOM else "random moves"
+        return Playing(((names.index(label), action) for label, action in played), task, name)
+
 
 def behaviours(environment: Environment) -> tuple[str, ...]:
     """By what the world can be played; the skills of its datasets."""
     return (*environment.scripts, RANDOM)
 
 
-def scripted_episode(environment: Environment, seed: int, config: ScriptConfig) -> Episode:
-    """One episode; the same seed gives the same episode. Raises `ConfigError` for a script that the world lacks."""
-    names = behaviours(environment)
-    if unknown := sorted(set(config.mix) - set(names)):
-        raise ConfigError(f"script.mix names {unknown}; this world has {', '.join(names)}")
-    rng = np.random.default_rng(seed)
-    environment.reset(rng)
-    weights = np.array([config.mix.get(name, 0.0) for name in names])
-    label = int(rng.choice(len(names), p=weights / weights.sum()))
-    noise_std = rng.uniform(0, config.max_noise) if rng.random() < config.noisy_fraction else 0.0
-    seen, actions, skills = [observe(environment)], [], []
-    for name, action in _played(environment, names[label], noise_std, config, rng):
+def scripted_episode(environment: Environment, seed: int, play: Play) -> Episode:
+    """One episode; the same seed gives the same episode. Raises `ConfigError` for what the world cannot be played by."""
+    playing = play.begin(environment, np.random.default_rng(seed))
+    seen, actions, labels = [observation_of(environment)], [], []
+    for label, action in playing.actions:
         environment.step(action)
         actions.append(action)
-        skills.append(names.index(name))
-        is_new = len(actions) % config.picture_every == 0
-        seen.append(observe(environment, None if is_new else seen[-1].frames))
-        if len(actions) == config.num_steps:
+        labels.append(label)
+        is_new = len(actions) % play.picture_every == 0
+        seen.append(observation_of(environment, None if is_new else seen[-1].frames))
+        if len(actions) == play.num_steps:
             break
-    return _as_episode(environment, seen, actions, [*skills, skills[-1]], label, seed)
+    return _as_episode(environment, seen, actions, [*labels, labels[-1]], seed, playing)
 
 
 def moves(environment: Environment, name: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -118,18 +162,18 @@ def _stray(environment: Environment, rng: np.random.Generator) -> Iterator[np.nd
 
 
 def _as_episode(
-    environment: Environment, seen: list[Observation], actions: list[np.ndarray], skills: list[int], label: int, seed: int
+    world: Environment, seen: list[Observation], actions: list[np.ndarray], labels: list[int], seed: int, playing: Playing
 ) -> Episode:
-    name = behaviours(environment)[label]
     return Episode(
-        images={camera.name: np.stack([o.frames[camera.name].image for o in seen]) for camera in environment.cameras},
+        images={camera.name: np.stack([o.frames[camera.name].image for o in seen]) for camera in world.cameras},
         proprio=np.stack([o.arm.proprio for o in seen]),
         actions=np.stack(actions).astype(np.float32),
         object_pose=np.stack([o.truth["object_pose"] for o in seen]).astype(np.float32),
         sim_state=np.stack([o.truth["sim_state"] for o in seen]).astype(np.float64),
         times=np.array([o.time for o in seen], np.float64),
-        skill=np.array(skills, np.int64),
-        task=f"{name} script" if name != RANDOM else "random moves",
+        skill=np.array(labels, np.int64),
+        task=playing.task,
         seed=seed,
-        behavior=name,
+        behavior=playing.behavior,
+        info=playing.info,
     )

@@ -1,4 +1,4 @@
-"""The test run checks every annotated shape and type of robo_dream while it runs."""
+"""The test run checks every annotated shape and type of robo_dream, sim and hardware while it runs."""
 
 import os
 import tempfile
@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("MUJOCO_GL", "egl")  # before mujoco is imported; there is no screen
 os.environ.setdefault("LP_NUM_THREADS", "0")
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="robo-dream-tests-")  # locks of arms: another run of the tests has other arms
-install_import_hook("robo_dream", "beartype_with_tower.check")
+install_import_hook(("robo_dream", "sim", "hardware"), "beartype_with_tower.check")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -71,7 +71,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         for report in reports:
             if report.failed:
                 report.outcome = NOT_JUDGED  # type: ignore[assignment]
-                report.user_properties.append((NOT_JUDGED, "; ".join(reasons)))
+                what = report.longreprtext.strip().splitlines()[-1:] or ["?"]
+                report.user_properties.append((NOT_JUDGED, f"{'; '.join(reasons)}. It failed with {what[0]}"))
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

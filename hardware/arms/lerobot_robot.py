@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +20,7 @@ _ARRIVED, _SLOWEST = 0.1, 1.0  # s, and rad/s with which a joint comes to its ta
 _FAR_STOP = 0.15  # rad; a stop sends no joint further than this from where it was last told to be, whatever it says
 
 
+@runtime_checkable
 class LeRobotRobot(Protocol):
     """What of `lerobot.robots.Robot` is used here."""
 

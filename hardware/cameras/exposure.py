@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -27,6 +27,7 @@ class Exposure:
     pair_gap: float | None = 0.0  # s between colour and depth; None when one of them is missing
 
 
+@runtime_checkable
 class ExposureSource(Protocol):
     """A camera, file or emulator that yields exposures; used by one thread at a time."""
 

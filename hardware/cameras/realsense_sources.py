@@ -3,11 +3,12 @@
 import importlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from robo_dream.errors import CameraError, MissingExtraError
 
 
+@runtime_checkable
 class FramesetSource(Protocol):
     """Yields librealsense framesets of colour and, where desired, depth. A software device fed by a simulator is one too."""
 

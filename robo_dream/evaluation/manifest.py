@@ -18,6 +18,16 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Where an attempt at a task starts, and where it should end, as states of the simulator; `budget` control steps are allowed."""
+
+    task: str
+    start: Float64[np.ndarray, " state"]
+    goal: Float64[np.ndarray, " state"]
+    budget: int | None = None  # None: nobody has said
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Pairs of simulator states from held-out episodes; `steps` is how many control steps the episode took between them.
 
@@ -43,6 +53,9 @@ class Manifest:
         if self.budget_steps is not None:
             digest.update(str(self.budget_steps).encode())
         return digest.hexdigest()
+
+    def pair(self, number: int) -> Pair:
+        return Pair(self.task, self.starts[number], self.goals[number], self.budget(number))
 
     def budget(self, pair: int) -> int:
         """Control steps allowed: `budget_steps`, or 2.5 times the steps that the goal was away, at least 25."""

@@ -21,16 +21,16 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, identity_of, joint_speeds, last_resort
 from robo_dream.runtime.cameras import bench_cameras, serial_of
-from robo_dream.runtime.plan_episode import drawn_attempt
 from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig, StartPose
 from robo_dream.runtime.twin import Twin, TwinView, twin_cameras, twin_serial
 from robo_dream.safety.ending import ended_by_signals
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.keys import terminal
 from robo_dream.safety.limits import state_reasons
+from sim.attempt import Attempt
+from sim.pairs import drawn_pair
 from sim.tabletop.arm import collision_check
-from sim.tabletop.tasks.attempt import Attempt
-from sim.tabletop.tasks.catalogue import task_named
+from sim.tabletop.environment import Tabletop
 from sim.tabletop.world import CONTROL_DT, World
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Connected:
     arm: CartesianArm
     cameras: Sequence[Camera]
     clock: WallClock
-    world: World  # the arm's model; of a twin, how it was when last looked at
+    world: Tabletop  # the arm's model; of a twin, how it was when last looked at
     view: TwinView | None
     attempt: Attempt | None
 
@@ -129,7 +129,7 @@ def connected(config: RunConfig, setup: CameraSetup, dry: bool, events: Events) 
     """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
     poses = calibrated_poses(config, setup.cameras)
     with ExitStack() as stack:
-        world = stack.enter_context(World(config.scene))
+        world = stack.enter_context(Tabletop(config.scene))
         arm_kind, view, attempt = config.arm, None, None
         if config.twin:
             start, attempt = _start_of(config, world)
@@ -223,15 +223,13 @@ def _check_arm(arm: RobotArm, world: World, config: RunConfig) -> None:
         raise ConfigError(f"rest_pose has {len(config.rest_pose)} angles; this arm has {state.joint_pos.size} joints")
 
 
-def _start_of(config: RunConfig, world: World) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
+def _start_of(config: RunConfig, world: Tabletop) -> tuple[Float[np.ndarray, " state"] | None, Attempt | None]:
     """Where the twin begins, and what it is to do: as a pair or a draw has it, else at home."""
     if isinstance(config.goal, DrawnGoal):
-        attempt = drawn_attempt(world, task_named(config.goal.task), config.goal.seed)
-        return world.state, attempt
+        attempt = Attempt(world, drawn_pair(world, config.goal.task, np.random.default_rng(config.goal.seed)))
+        return attempt.pair.start, attempt
     if not isinstance(config.goal, PairGoal):
         return None, None
     manifest = read_manifest(config.goal.manifests / f"{config.goal.task}.safetensors", len(world.state))
-    pair, attempt = config.goal.pair % len(manifest), Attempt(task_named(config.goal.task))
-    world.set_state(manifest.starts[pair])
-    attempt.begin(world, manifest.goals[pair])
-    return manifest.starts[pair], attempt
+    attempt = Attempt(world, manifest.pair(config.goal.pair % len(manifest)))
+    return attempt.pair.start, attempt

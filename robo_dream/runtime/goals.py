@@ -30,7 +30,7 @@ def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple
     match config:
         case PairGoal() | DrawnGoal():
             assert bench.attempt is not None
-            seen = bench.attempt.goal_observation(bench.world)
+            seen = bench.attempt.goal_observation()
         case SnapshotGoal():
             seen = read_snapshot(config.file)
         case PicturesGoal():

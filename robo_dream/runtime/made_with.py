@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def made_with(device: torch.device) -> dict[str, Any]:
     """Version and digest of the code that decides, Python, torch, its threads, and the device by name; plain JSON."""
     return {
         "robo_dream": __version__,
-        "code_sha256": _code_sha256(),
+        "code_sha256": code_sha256(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -26,9 +27,10 @@ def made_with(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _code_sha256() -> str:
-    root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for part in _DECIDING:
+def code_sha256(parts: Sequence[str] = _DECIDING, root: Path = Path(__file__).parents[1]) -> str:
+    """Hexadecimal SHA-256 of the Python files of `parts`, files or folders in `root`, by default those that make decisions."""
+    digest = hashlib.sha256()
+    for part in parts:
         for path in sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]:
             digest.update(f"{path.relative_to(root)}\n".encode())
             digest.update(path.read_bytes())

@@ -5,8 +5,8 @@ import torch
 
 from robo_dream.embodiment import Observation
 from robo_dream.imagination import Goal
+from sim.attempt import Attempt
 from sim.tabletop.behaviours.solve import solve
-from sim.tabletop.tasks.attempt import Attempt
 from sim.tabletop.world import World
 
 ORACLE = "oracle: true poses, not imagination"

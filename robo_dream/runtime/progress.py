@@ -30,6 +30,15 @@ class Bars:
             self._bar = tqdm(total=total, initial=first, desc=name, unit=self._unit, delay=self._delay, leave=self._delay == 0)
         self._bar.update(done - self._bar.n)
 
+    def note(self, text: str) -> None:
+        """Says `text` behind the bar that is drawn now."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    def say(self, text: str) -> None:
+        """A line to stdout, above the bar."""
+        tqdm.write(text)
+
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -19,16 +19,18 @@ from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connect import Connected, Events, camera_setup_of, connected
+from robo_dream.runtime.environment import require_same_world
 from robo_dream.runtime.goals import goal_of
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
-from robo_dream.runtime.plan_episode import Referee, drawing, require_same_world
+from robo_dream.runtime.pictures import drawing
 from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for
 from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
+from sim.attempt import Attempt
 
 
 def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int:
@@ -45,22 +47,14 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
         if model is None:
             say(f"the moves come from the {ORACLE}")
         say("space, e or escape: emergency stop   Ctrl-C: decelerate and hold")
-        episode, referee = _episode(config, model, planning, bench, events, folder, dry)
+        episode, attempt = _episode(config, model, planning, bench, events, folder, dry)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
-    distances = None if referee is None else referee.distances
-    verdict = "" if referee is None else "success" if referee.reached else "not reached"
+    distances = None if attempt is None else attempt.distances
+    verdict = "" if attempt is None else "success" if attempt.is_reached else "not reached"
     video = write_video(folder / "video.mp4", episode_pictures(run, draw, config.video, distances, verdict), config.video.fps)
     sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
-    say(_sentence(episode, referee, [event.kind for event in run.events], video, sheet))
+    say(_sentence(episode, attempt, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
-
-
-class TwinReferee(Referee):
-    """Judges by how the twin was when it was last looked at."""
-
-    @property
-    def reached(self) -> bool:
-        return self._attempt.progress.moderate_step is not None
 
 
 def _episode(
@@ -71,10 +65,10 @@ def _episode(
     events: Events,
     folder: Path,
     dry: bool,
-) -> tuple[EpisodeResult, TwinReferee | None]:
+) -> tuple[EpisodeResult, Attempt | None]:
     if model is None:
         assert bench.attempt is not None  # see `require_policy`
-        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation(bench.world)
+        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation()
         pictures = {name: frame.image for name, frame in seen.frames.items()}
         made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
     else:
@@ -97,7 +91,7 @@ def _episode(
         "loop": dump(config.loop),
         **made_by,
     }
-    referee = None if bench.attempt is None else TwinReferee(bench.attempt, bench.world)
+    attempt = bench.attempt  # judges by how the twin was when it was last looked at
     with RunWriter(folder / "record", about, goal_record(goal, pictures)) as writer:
         events.record_by(writer.on_event)
         if model is None:
@@ -107,22 +101,23 @@ def _episode(
             assert planning is not None
             planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
             policy = PlannerPolicy(model, planner, goal, config.seed)
+        hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
         on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
-        episode = run_episode(on, policy, config.loop, Hooks(writer.on_decision, writer.on_step, referee))
-        if referee is not None:
-            referee(episode.last)
+        episode = run_episode(on, policy, config.loop, hooks)
+        if attempt is not None:
+            attempt.is_done(episode.last)
         torque = _torque_reasons(config, episode.last.arm)
         result = {
             "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
-            "distances": [] if referee is None else referee.distances, "torque": list(torque),
+            "distances": [] if attempt is None else attempt.distances, "torque": list(torque),
         }  # fmt: skip
-        if referee is not None:
-            progress = referee.progress
+        if attempt is not None:
+            progress = attempt.progress
             result |= {"moderate_step": progress.moderate_step, "strict_step": progress.strict_step}
             result |= {"moderate": progress.moderate_step is not None, "strict": progress.strict_step is not None}
         writer.finish(episode.last, result)
         events.record = None  # what the guard says on leaving is logged, and no longer part of this run
-    return episode, referee
+    return episode, attempt
 
 
 def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:
@@ -143,15 +138,15 @@ def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:
     return {}
 
 
-def _sentence(episode: EpisodeResult, referee: TwinReferee | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
+def _sentence(episode: EpisodeResult, attempt: Attempt | None, kinds: list[str], video: Path, sheet: Path | None) -> str:
     seconds = np.asarray(episode.decision_seconds) * 1e3
     timing = "no decision"
     if len(seconds):
         timing = f"{len(seconds)} decisions, {np.percentile(seconds, 50):.0f} ms each (p50), {np.percentile(seconds, 95):.0f} ms (p95)"
     lines = [f"ended after {len(episode.sent)} control steps and {episode.seconds:.1f} s: {episode.end}", f"  {timing}"]
-    if referee is not None:
-        reached = "reached" if referee.reached else "not reached"
-        lines.insert(1, f"  goal {reached}; {100 * referee.distances[0]:.1f} cm away, then {100 * referee.distances[-1]:.1f} cm")
+    if attempt is not None:
+        reached = "reached" if attempt.is_reached else "not reached"
+        lines.insert(1, f"  goal {reached}; {100 * attempt.distances[0]:.1f} cm away, then {100 * attempt.distances[-1]:.1f} cm")
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     lines += [f"  guard    {counts or 'nothing clipped, nothing stopped'}", f"  video    {video}"]
     lines += [] if sheet is None else [f"  pictures {sheet}"]

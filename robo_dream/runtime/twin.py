@@ -29,6 +29,7 @@ from robo_dream.runtime.cameras import SquareCamera
 from robo_dream.schema import Unit, configuration
 from sim.emulators.plant import Plant
 from sim.emulators.realsense import SoftwareRealSense, SoftwareRealSenseConfig
+from sim.environment import truth
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import World
 
@@ -207,7 +208,7 @@ class TwinView:
     def truth(self) -> dict[str, np.ndarray]:
         """What only a simulator knows, now; `world` stays as it then was."""
         with self:
-            return self.world.truth()
+            return truth(self.world)
 
 
 class RenderedCamera:
@@ -233,8 +234,8 @@ class RenderedCamera:
 
     def read(self) -> Frame:
         with self._view:
-            frame = self._view.world.frame(self.name)
-            return Frame(self._view.time, frame.image, frame.number)
+            world = self._view.world
+            return Frame(self._view.time, world.image(self.name), round(world.time / world.model.opt.timestep))
 
 
 def twin_serial(name: str) -> str:

@@ -63,6 +63,7 @@ class GuardThread:
         self._stop_asked, self._stop_done = threading.Event(), threading.Event()
         self._has_left = threading.Event()
         self._stopper: threading.Thread | None = None
+        self.leaving_for = "leaving"  # the reason that is given for the last stop
         self.last_tick = -np.inf  # monotonic s of the newest one
 
     @property
@@ -115,7 +116,7 @@ class GuardThread:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._made is not None:
-            self.stop("leaving" if value is None else f"{type(value).__name__}: {value}")
+            self.stop(self.leaving_for if value is None else f"{type(value).__name__}: {value}")
         self._quit.set()
         if self._thread is not None:
             self._thread.join(_REST)

@@ -13,6 +13,7 @@ from robo_dream.data.writer import DatasetWriter
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
 from robo_dream.recording.record import RunRecord, StepRecord
+from robo_dream.viewer.page_data import world_name
 
 _TOLERANCE = 1e-6
 
@@ -30,11 +31,11 @@ def dataset_spec(run: RunRecord, action_spec: ActionSpec, storage: Storage = "im
         raise DataError(f"the run in {run.root} has no control steps that can be read; leave it out")
     frames = first.observation.frames
     cameras = tuple(CameraSpec(name, *frame.image.shape[:2]) for name, frame in frames.items())
-    scene = run.about.get("config", {}).get("scene", {})
     recipe = {"command": "robo-dream replay --lerobot", "checkpoint_sha256": run.about.get("checkpoint_sha256", "unknown")}
+    robot = world_name(run.about).removeprefix("tabletop ") or "unknown"
     num_objects = max(1, len(first.observation.truth.get("object_pose", ())) // 7)
     return DatasetSpec(
-        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=str(scene.get("arm", "unknown")), storage=storage,
+        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=robot, storage=storage,
         recipe=recipe,
     )  # fmt: skip
 

@@ -60,7 +60,7 @@ class Metaworld(MujocoWorld):
         self.action_spec = ActionSpec("command", ("x", "y", "z", "gripper"), ("m", "m", "m", "1"), -high, high, env.dt)
         criterion = _CRITERIA[config.env]
         self.tasks = {
-            "expert": EnvironmentTask(criterion, budget=_EXPERT_STEPS, draw=self._expert_pair),
+            "expert": EnvironmentTask(criterion, None, self._expert_pair, _EXPERT_STEPS),
             "near": EnvironmentTask(criterion),
         }
         self.about = {**self.about, "target": "hidden"}

@@ -63,7 +63,7 @@ class Ogbench(MujocoWorld):
         high = np.asarray(self._env.action_high, np.float32)
         self.action_spec = ActionSpec("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"), -high, high, self._env.control_timestep())
         goal = ObjectGoal(family, moderate_radius=0.04, strict_radius=0.03)
-        official = EnvironmentTask(goal, budget=_BUDGETS[config.env], draw=self._official_pair)
+        official = EnvironmentTask(goal, None, self._official_pair, _BUDGETS[config.env])
         self.tasks = {family: EnvironmentTask(goal), "five_tasks": official}
         self.about = {**self.about, "picture_of_ogbench": _OFFICIAL_PICTURE, "picture_difference": "see benchmarks/picture_cost.py"}
 

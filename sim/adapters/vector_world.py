@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -26,7 +25,7 @@ class VectorWorld(ABC):
     @abstractmethod
     def draw(self, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]: ...
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VectorWorld":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""The simulated arm and clock: a `RobotArm` that takes joint targets, moved along by a clock whose sleeping is physics."""
+"""The tabletop's arm: a `RobotArm` that takes joint targets, and its views that take tool moves, with the guard in between or without."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -13,6 +13,7 @@ from robo_dream.safety.collision import CollisionCheck
 from robo_dream.safety.guard import Guard, motion_limits
 from robo_dream.safety.guarded_arm import GuardedArm
 from robo_dream.safety.limits import Clearance, SafetyLimits
+from sim.devices import SimClock
 from sim.tabletop.scene import Scene
 from sim.tabletop.world import CONTROL_DT, World
 
@@ -46,20 +47,6 @@ class SimArm:
 
     def stop(self) -> None:
         self._world.pending_target = self._world.measured
-
-
-class SimClock:
-    """The world's own time. Sleeping advances physics, in whole control steps, toward the last joint target sent."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> float:
-        return self._world.time
-
-    def sleep_until(self, time: float) -> None:
-        while self._world.time < time - CONTROL_DT / 2:
-            self._world.step(self._world.pending_target)
 
 
 def tool_arm(world: World) -> CartesianArm:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import mujoco
 import numpy as np
@@ -61,6 +61,7 @@ class SceneConfig:
     `decimate` is the fraction of each mesh's triangles that is left out of the pictures; physics keeps them all.
     """
 
+    kind: Literal["tabletop"] = "tabletop"
     arm: str = "jaco"
     cameras: tuple[CameraConfig, ...] = (FRONT, SIDE)
     objects: Boxes = field(default_factory=lambda: (BoxConfig(),))

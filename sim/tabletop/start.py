@@ -80,20 +80,15 @@ class VisualRandomizer:
     def __init__(self, world: World, config: VisualRandomization) -> None:
         self._world = world
         self._config = config
-        model = world.model
-        self._colour = model.geom_rgba.copy()
-        self._light = model.light_diffuse.copy()
-        self._cam_pos = model.cam_pos.copy()
-        self._cam_quat = model.cam_quat.copy()
-        self._painted = [model.geom(name).id for name in ("table", *(box.name for box in world.scene.config.objects))]
+        self._painted = [world.model.geom(name).id for name in ("table", *(box.name for box in world.scene.config.objects))]
 
     def draw(self, rng: np.random.Generator) -> None:
-        model, config = self._world.model, self._config
+        model, config, built = self._world.model, self._config, self._world.as_built
         shift = rng.uniform(-config.colour, config.colour, (len(self._painted), 3))
-        model.geom_rgba[self._painted, :3] = np.clip(self._colour[self._painted, :3] + shift, 0, 1)
-        model.light_diffuse[:] = self._light * (1 + rng.uniform(-config.light, config.light))
-        model.cam_pos[:] = self._cam_pos + rng.normal(0, 1, self._cam_pos.shape) * config.camera_pos
-        for i, quat in enumerate(self._cam_quat):
+        model.geom_rgba[self._painted, :3] = np.clip(built.colour[self._painted, :3] + shift, 0, 1)
+        model.light_diffuse[:] = built.light * (1 + rng.uniform(-config.light, config.light))
+        model.cam_pos[:] = built.camera_pos + rng.normal(0, 1, built.camera_pos.shape) * config.camera_pos
+        for i, quat in enumerate(built.camera_quat):
             axis = rng.normal(0, config.camera_turn, 3)
             turn = np.array([1.0, *(axis / 2)])
             w, xyz = turn[0], turn[1:]

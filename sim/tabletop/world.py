@@ -1,15 +1,19 @@
-"""A running MuJoCo world: stepped by joint targets, looked at through its cameras, restored to any stored state."""
+"""A running MuJoCo world: stepped by tool moves or joint targets, looked at through its cameras, restored to any stored state."""
 
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 import mujoco
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from robo_dream.control.cartesian import CartesianMoves, with_tool
 from robo_dream.control.kinematics import Kinematics
-from robo_dream.embodiment import ArmState, Frame, Intrinsics, Observation
+from robo_dream.data.spec import CameraSpec
+from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
 from robo_dream.errors import ContractError
+from sim.ground_truth import GroundTruth
 from sim.rendering import SceneRenderer
 from sim.tabletop.scene import Additions, CameraConfig, Scene, SceneConfig, build_scene
 
@@ -18,8 +22,20 @@ SERVO_UPDATES = 5  # in a control step the servo targets move to the new joint t
 STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
 
 
+@dataclass(frozen=True)
+class Appearance:
+    """How a model looks: colours, light, and where its cameras stand."""
+
+    colour: Float[np.ndarray, "geom 4"]
+    light: Float[np.ndarray, "light 3"]
+    camera_pos: Float[np.ndarray, "camera 3"]
+    camera_quat: Float[np.ndarray, "camera 4"]
+
+
 class World:
-    """Physics and cameras of one scene. `state` and `set_state` carry everything that decides the future."""
+    """Physics and cameras of one scene: a `Simulation`. `state` and `set_state` carry everything that decides the future."""
+
+    control_dt = CONTROL_DT
 
     def __init__(self, config: SceneConfig | None = None, additions: Additions | None = None) -> None:
         self.scene: Scene = build_scene(config or SceneConfig(), additions)
@@ -34,10 +50,12 @@ class World:
         self._finger_dofs = np.array([self.model.joint(name).dofadr[0] for name in self.scene.finger_names], np.int64)
         self._renderers: dict[tuple[int, int], SceneRenderer] = {}
         self._cameras = {camera.name: camera for camera in self.scene.config.cameras}
+        model = self.model
+        self.as_built = Appearance(*(part.copy() for part in (model.geom_rgba, model.light_diffuse, model.cam_pos, model.cam_quat)))
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
         self.home()
 
-    def __enter__(self) -> "World":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -120,18 +138,27 @@ class World:
         mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)  # forward moved the warm start
         self.pending_target = self.joint_target
 
-    def step(self, joint_target: Float[np.ndarray, " joint_and_gripper"]) -> None:
+    @property
+    def action_spec(self) -> ActionSpec:
+        """Tool moves."""
+        return self.moves.spec
+
+    def step(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
+        """Advances the world by one tool move and returns the move that was really applied."""
+        target, applied = self.moves.step(self.joint_target, self.measured, action)
+        self.step_joints(target)
+        return applied
+
+    def step_joints(self, joint_target: Float[np.ndarray, " joint_and_gripper"]) -> None:
         """Advances the world by one control step while the servo targets move to `joint_target`."""
         before = self.joint_target
         for i in range(1, SERVO_UPDATES + 1):
             self.set_servos(before + (joint_target - before) * (i / SERVO_UPDATES))
             mujoco.mj_step(self.model, self.data, self._substeps)
 
-    def step_move(self, move: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
-        """Advances the world by one tool move and returns the move that was really applied."""
-        target, applied = self.moves.step(self.joint_target, self.measured, move)
-        self.step(target)
-        return applied
+    def advance(self) -> None:
+        """One control step towards what the arm was last told."""
+        self.step_joints(self.pending_target)
 
     def arm_state(self) -> ArmState:
         measured, target = self.measured, self.joint_target
@@ -143,24 +170,42 @@ class World:
         )  # fmt: skip
         return with_tool(state, self.kinematics)
 
-    def observe(self) -> Observation:
-        """Everything that can be seen, felt and known at this very moment."""
-        frames = {name: self.frame(name) for name in self._cameras}
-        return Observation(self.time, frames, self.arm_state(), self.truth())
+    def ground_truth(self) -> GroundTruth:
+        """What is true now of the tool and the first object."""
+        box, measured = self.scene.config.objects[0], self.measured
+        dof = int(self.model.joint(box.name).dofadr[0])
+        return GroundTruth(
+            tool_pos=self.kinematics.forward(measured[:-1]).pos,
+            object_pose=self.object_poses[0].copy(),
+            half_size=box.half_size,
+            gripper=float(measured[-1]),
+            touched=self._touched(),
+            object_speed=float(np.linalg.norm(self.data.qvel[dof : dof + 3])),
+            object_spin=float(np.linalg.norm(self.data.qvel[dof + 3 : dof + 6])),
+        )
 
-    def truth(self) -> dict[str, np.ndarray]:
-        """What only a simulator knows, for labels and scores."""
-        poses = self.object_poses
-        return {"object_pose": poses[0].copy(), "object_poses": poses, "sim_state": self.state}
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        return tuple(self._cameras)
 
-    def frame(self, camera: str) -> Frame:
+    @property
+    def cameras(self) -> tuple[CameraSpec, ...]:
+        """With their poses of now: a camera may be moved, or stand on the tool."""
+        return tuple(
+            CameraSpec(
+                camera.name, camera.height, camera.width, self.intrinsics(camera.name),
+                tuple(tuple(float(x) for x in row) for row in self.world_from_camera(camera.name)),
+            )
+            for camera in self._cameras.values()
+        )  # fmt: skip
+
+    def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         """A picture of this very moment."""
         config = self.camera(camera)
         key = (config.width, config.height)
         if key not in self._renderers:
             self._renderers[key] = SceneRenderer(self.model, *key)
-        number = round(self.time / self.model.opt.timestep)
-        return Frame(self.time, self._renderers[key].draw(self.data, camera), number)
+        return self._renderers[key].draw(self.data, camera)
 
     def camera(self, name: str) -> CameraConfig:
         if name not in self._cameras:
@@ -189,28 +234,14 @@ class World:
         opened, closed = self.scene.arm.finger_range
         return opened + closure * (closed - opened)
 
-
-class SimCamera:
-    """Draws the world as it is at the moment of reading; raises `ContractError` for a camera that the scene lacks."""
-
-    def __init__(self, world: World, name: str) -> None:
-        world.camera(name)
-        self._world = world
-        self.name = name
-
-    def __enter__(self) -> "SimCamera":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    @property
-    def intrinsics(self) -> Intrinsics:
-        return self._world.intrinsics(self.name)
-
-    @property
-    def world_from_camera(self) -> Float[np.ndarray, "4 4"]:
-        return self._world.world_from_camera(self.name)
-
-    def read(self) -> Frame:
-        return self._world.frame(self.name)
+    def _touched(self) -> bool:
+        """Whether a contact joins the first object with anything but the table and the other objects."""
+        model, data = self.model, self.data
+        names = [box.name for box in self.scene.config.objects]
+        body = model.body(names[0]).id
+        others = {0, *(model.body(name).id for name in names)}  # body 0 carries the table
+        for contact in data.contact[: data.ncon]:
+            first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)
+            if body in (first, second) and ({first, second} - others):
+                return True
+        return False

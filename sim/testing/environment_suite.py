@@ -1,4 +1,4 @@
-"""What every adapter must keep; three lines test a new one:
+"""What every environment must keep; three lines test a new one:
 
 class TestMine(EnvironmentSuite):
     def make(self) -> Environment:
@@ -6,14 +6,13 @@ class TestMine(EnvironmentSuite):
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from robo_dream.errors import RoboDreamError
-from sim.environment import Environment, goal_observation, observe
+from sim.environment import Environment, goal_observation, observation_of
 from sim.pairs import build_manifest
 from sim.scripts import RANDOM, STRAYS, ScriptConfig, behaviours, moves, scripted_episode
 
@@ -27,9 +26,17 @@ class EnvironmentSuite(ABC):
     def make(self) -> Environment: ...
 
     @pytest.fixture(scope="class")
-    def world(self) -> Iterator[Environment]:
-        with self.make() as world:
-            yield world
+    def world(self, request: pytest.FixtureRequest) -> Environment:
+        world = self.make()
+        request.addfinalizer(lambda: world.__exit__(None, None, None))  # no generator: checking of shapes would hide that it is one
+        return world.__enter__()
+
+    def settle(self, world: Environment) -> None:
+        """Called before what is seen is compared with what is seen in a restored state. Nothing is done: a step leaves all as it should be.
+
+        Only for a world whose released data were drawn otherwise: the tabletop's pictures are those of one physics step (4 ms) before.
+        """
+        return
 
     def test_it_has_all_that_is_asked_for(self, world: Environment) -> None:
         assert isinstance(world, Environment)
@@ -47,6 +54,7 @@ class EnvironmentSuite(ABC):
         rng = np.random.default_rng(3)
         world.reset(rng)
         self._play(world, rng)
+        self.settle(world)
         state, here = world.state, self._seen(world)
         actions = [next(moves(world, "random", rng)) for _ in range(_STEPS)]
         futures = []
@@ -68,12 +76,12 @@ class EnvironmentSuite(ABC):
 
     def test_pictures_are_as_the_cameras_say_and_change(self, world: Environment) -> None:
         world.reset(np.random.default_rng(5))
-        before = observe(world)
+        before = observation_of(world)
         for camera in world.cameras:
             image = before.frames[camera.name].image
             assert image.shape == (camera.height, camera.width, 3) and image.dtype == np.uint8 and image.std() > 1
         self._play(world, np.random.default_rng(50), 3 * _STEPS)  # another seed: a script may draw the very pose that a start drew
-        after = observe(world)
+        after = observation_of(world)
         assert any(not np.array_equal(before.frames[name].image, after.frames[name].image) for name in before.frames)
         assert all(before.frames[name].number < after.frames[name].number for name in before.frames)
 
@@ -134,7 +142,8 @@ class EnvironmentSuite(ABC):
         rng = np.random.default_rng(11)
         world.reset(rng)
         self._play(world, rng)
-        goal, seen = world.state, observe(world)
+        self.settle(world)
+        goal, seen = world.state, observation_of(world)
         world.reset(rng)
         here = world.state
         shown = goal_observation(world, goal)
@@ -146,7 +155,7 @@ class EnvironmentSuite(ABC):
     def test_pairs_are_apart_and_the_same_seeds_give_the_same(self, world: Environment) -> None:
         for name, task in world.tasks.items():
             first, again = build_manifest(world, name, 2), build_manifest(world, name, 2)
-            assert first.sha256 == again.sha256 and first.budget(0) == task.budget
+            assert first.sha256 == again.sha256 and task.budget in (None, first.budget(0))
             for start, goal in zip(first.starts, first.goals, strict=True):
                 world.set_state(start)
                 here = world.ground_truth()
@@ -161,7 +170,7 @@ class EnvironmentSuite(ABC):
             world.step(world.action_spec.clip(np.asarray(next(script), np.float32)))
 
     def _seen(self, world: Environment) -> list[np.ndarray]:
-        seen = observe(world)
+        seen = observation_of(world)
         return [world.state, seen.arm.proprio, seen.truth["object_pose"], *(frame.image for frame in seen.frames.values())]
 
     def _same(self, one: list[np.ndarray], other: list[np.ndarray]) -> None:

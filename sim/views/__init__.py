@@ -1,1 +1,1 @@
-"""The same worlds and tasks behind the interfaces of other libraries: dm_env and Gymnasium."""
+"""Any environment and one of its tasks behind the interfaces of other libraries: dm_env and Gymnasium."""

@@ -1,23 +1,22 @@
-"""A task in a world as a `dm_env.Environment`."""
+"""A task of any environment as a `dm_env.Environment`."""
 
 import dm_env
 import numpy as np
 from dm_env import specs
 
-from sim.tabletop.tasks.task import Task
-from sim.tabletop.world import World
+from sim.environment import Environment
 from sim.views.task_view import MAX_STEPS, TaskView
 
 
 class DmEnvironment(dm_env.Environment):
-    """Actions are tool moves in physical units; see `TaskView` for observations. Closing it closes the world.
+    """Actions are in physical units; see `TaskView` for observations. Closing it closes the environment.
 
     The reward is 1 where the strict condition is met, else minus the metres left. An episode ends with discount 0 when the strict
     condition was held, with discount 1 after `max_steps`. The same seed gives the same sequence of episodes.
     """
 
-    def __init__(self, world: World, task: Task, seed: int = 0, max_steps: int = MAX_STEPS) -> None:
-        self._view = TaskView(world, task, max_steps)
+    def __init__(self, environment: Environment, task: str, seed: int = 0, max_steps: int = MAX_STEPS) -> None:
+        self._view = TaskView(environment, task, max_steps)
         self._rng = np.random.default_rng(seed)
         self._over = True
 
@@ -37,7 +36,7 @@ class DmEnvironment(dm_env.Environment):
 
     def action_spec(self) -> specs.BoundedArray:
         spec = self._view.action_spec
-        return specs.BoundedArray((spec.size,), np.float32, spec.low, spec.high, name="tool move")
+        return specs.BoundedArray((spec.size,), np.float32, spec.low, spec.high, name=spec.kind.replace("_", " "))
 
     def observation_spec(self) -> dict[str, specs.Array]:
         return {
@@ -46,4 +45,4 @@ class DmEnvironment(dm_env.Environment):
         }
 
     def close(self) -> None:
-        self._view.world.close()
+        self._view.environment.close()

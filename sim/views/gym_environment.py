@@ -1,12 +1,11 @@
-"""A task in a world as a `gymnasium.Env`."""
+"""A task of any environment as a `gymnasium.Env`."""
 
 from typing import Any
 
 import numpy as np
 
 from robo_dream.errors import MissingExtraError
-from sim.tabletop.tasks.task import Task
-from sim.tabletop.world import World
+from sim.environment import Environment
 from sim.views.task_view import MAX_STEPS, TaskView
 
 try:
@@ -17,7 +16,7 @@ except ImportError as error:
 
 
 class GymEnvironment(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
-    """Actions are tool moves in physical units; see `TaskView` for observations. Closing it closes the world.
+    """Actions are in physical units; see `TaskView` for observations. Closing it closes the environment.
 
     The reward is 1 where the strict condition is met, else minus the metres left. Terminated when the strict condition was held,
     truncated after `max_steps`. `info` gives the metres left and whether each condition has been met. `render` is the first camera.
@@ -25,8 +24,8 @@ class GymEnvironment(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's own convention)
 
-    def __init__(self, world: World, task: Task, max_steps: int = MAX_STEPS, render_mode: str | None = None) -> None:
-        self._view = TaskView(world, task, max_steps)
+    def __init__(self, environment: Environment, task: str, max_steps: int = MAX_STEPS, render_mode: str | None = None) -> None:
+        self._view = TaskView(environment, task, max_steps)
         self.render_mode = render_mode
         spec = self._view.action_spec
         self.action_space = spaces.Box(spec.low, spec.high, dtype=np.float32)
@@ -48,7 +47,7 @@ class GymEnvironment(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """The picture of the first camera in mode "rgb_array", else None."""
         if self.render_mode != "rgb_array":
             return None
-        return self._view.world.frame(self._view.world.scene.config.cameras[0].name).image
+        return self._view.picture()
 
     def close(self) -> None:
-        self._view.world.close()
+        self._view.environment.close()

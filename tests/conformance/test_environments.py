@@ -1,4 +1,4 @@
-"""Every world that others wrote keeps the contract of environments."""
+"""Every world, our own and those that others wrote, keeps the contract of environments."""
 
 from typing import Literal
 
@@ -12,7 +12,16 @@ from sim.adapters.mujoco_world import PictureConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
 from sim.environment import Environment
+from sim.tabletop.environment import Tabletop
 from sim.testing.environment_suite import EnvironmentSuite
+
+
+class TestTabletop(EnvironmentSuite):
+    def make(self) -> Environment:
+        return Tabletop()
+
+    def settle(self, world: Environment) -> None:
+        world.set_state(world.state)
 
 
 class TestReacher(EnvironmentSuite):

@@ -3,8 +3,9 @@
 from robo_dream.embodiment import Camera, Clock, RobotArm
 from robo_dream.testing.arm_suite import RobotArmSuite
 from robo_dream.testing.camera_suite import CameraSuite
-from sim.tabletop.arm import SimArm, SimClock, tool_arm
-from sim.tabletop.world import SimCamera, World
+from sim.devices import EnvironmentCamera, SimClock
+from sim.tabletop.arm import SimArm, tool_arm
+from sim.tabletop.world import World
 
 
 class TestSimArm(RobotArmSuite):
@@ -22,10 +23,10 @@ class TestToolMoves(TestSimArm):
         return tool_arm(self.world)
 
 
-class TestSimCamera(CameraSuite):
+class TestEnvironmentCamera(CameraSuite):
     def make(self) -> Camera:
         self.world = World()
-        return SimCamera(self.world, "front")
+        return EnvironmentCamera(self.world, "front")
 
     def make_clock(self, camera: Camera) -> Clock:
         return SimClock(self.world)

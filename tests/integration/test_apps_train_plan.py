@@ -46,7 +46,7 @@ def train_words(folder: Path, out: str = "run") -> tuple[str, ...]:
 
 def test_a_training_leaves_a_checkpoint_with_its_recipe_and_pictures(trained: Path) -> None:
     info = checkpoint.read_info(trained / "run/model.safetensors")
-    assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["scene"]["arm"] == "jaco"
+    assert info.recipe["train"]["training"]["dream"]["steps"] == 4 and info.recipe["data"]["world"]["arm"] == "jaco"
     assert info.metrics["open_loop"]["windows"] == 2 and (trained / "run/strips/sheet.png").stat().st_size > 1000
     stages = [json.loads(line)["stage"] for line in (trained / "run/metrics.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(stages)) == ["representation", "dream", "policy", "decoder", "held_out"]
@@ -79,7 +79,7 @@ def test_a_resumed_training_names_the_keys_that_differ(trained: Path) -> None:
 
 def test_a_checkpoint_says_what_it_imitates(trained: Path) -> None:
     recipe = checkpoint.read_info(trained / "run/model.safetensors").recipe
-    assert recipe["demonstrations"]["scene"]["cameras"] == [] and recipe["demonstrations"]["seed"] == 100
+    assert recipe["demonstrations"]["world"]["cameras"] == [] and recipe["demonstrations"]["seed"] == 100
     assert [recipe[name]["num_episodes"] for name in ("data", "demonstrations")] == [4, 4]
     assert [command.split()[1] for command in recipe["commands"]] == ["collect", "collect", "train"]
 

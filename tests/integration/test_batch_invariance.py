@@ -7,13 +7,15 @@ plan: the same candidates win, and what differs is rounding.
 import pytest
 import torch
 
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.cem import CemConfig
+from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.scoring import RiskConfig
-from robo_dream.runtime import compose
+from robo_dream.runtime.evaluate import EvaluateConfig
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import build_planner
 
 ROUNDING = 1e-5  # of actions, in metres, radians and closure; another candidate would differ by a thousand times that
 
@@ -27,9 +29,9 @@ SEARCHES = [
 
 @pytest.mark.parametrize("search", SEARCHES, ids=["policy_guided", "risk", "mode", "cem"])
 def test_the_plan_for_a_problem_is_the_same_alone_and_among_64(search: PlannerConfig) -> None:
-    model = compose.load_checkpoint_model(EvaluateConfig().checkpoint)
-    cost = compose.CostConfig(distance=1.0, disagreement=1.0)
-    planner = compose.build_planner(search, model, cost)
+    model = load_checkpoint_model(EvaluateConfig().checkpoint)
+    cost = CostConfig(distance=1.0, disagreement=1.0)
+    planner = build_planner(search, model, cost)
     generator = torch.Generator().manual_seed(0)
     latents, goals = torch.randn(2, 64, model.spec.config.latent, generator=generator)
     seeds = list(range(100, 164))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.cli.evaluate import EvaluateConfig, pair_seed
 from robo_dream.cli.main import main
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
@@ -15,11 +14,14 @@ from robo_dream.evaluation.results import read_results
 from robo_dream.models.policy_prior import PolicyPrior
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.runtime import compose
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, pair_seed
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import build_planner
+from sim.environment import ground_truth_at, observation_of
 from sim.physics.oracle import PhysicsOracle
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.task import ground_truth_at
-from sim.tabletop.world import World
+from sim.tabletop.environment import Tabletop
+from sim.tabletop.tasks.catalogue import TASKS as CRITERIA
 
 MANIFESTS = Path("configs/manifests")
 CHECKPOINT = EvaluateConfig().checkpoint
@@ -28,8 +30,8 @@ TASKS = ("reach", "push", "lift", "place")
 
 @pytest.mark.parametrize("task", TASKS)
 def test_no_committed_pair_is_solved_at_its_start(task: str):
-    judge = task_named(task)
-    with World() as world:
+    judge = CRITERIA[task]
+    with Tabletop() as world:
         manifest = read_manifest(MANIFESTS / f"{task}.safetensors", len(world.state))
         assert len(manifest) >= 200
         for start, goal in zip(manifest.starts, manifest.goals, strict=True):
@@ -57,17 +59,17 @@ def test_outcomes_depend_neither_on_workers_nor_on_resuming(tmp_path: Path):
 
 def test_a_row_that_nobody_knows_is_answered_with_those_that_are():
     with pytest.raises(ConfigError, match="no method named 'cem'; known: zero_action, random, policy_alone, planner, oracle_dynamics"):
-        EvaluateConfig().planning_of("cem", "push")
-    assert EvaluateConfig(extra_planners={"cem": CemConfig()}).planning_of("cem", "push").planner == CemConfig()
+        Evaluation.of(EvaluateConfig()).planning_of("cem", "push")
+    assert Evaluation.of(EvaluateConfig(extra_planners={"cem": CemConfig()})).planning_of("cem", "push").planner == CemConfig()
     with pytest.raises(ConfigError, match="methods names 'cem'"):
         EvaluateConfig(methods=("cem",))
-    with pytest.raises(ConfigError, match="others has methods \\['planner'\\]"):
+    with pytest.raises(ConfigError, match="extra_planners has methods \\['planner'\\]"):
         EvaluateConfig(extra_planners={"planner": CemConfig()})
 
 
 def test_the_released_reacher_goes_where_a_picture_alone_shows_it(tmp_path: Path):
     words = ["evaluate", "--config", "configs/evaluate/dm_control_reacher.yaml", f"out={tmp_path}", "num_pairs=4", "workers=1"]
-    assert main([*words, "methods=[planner,nothing]"]) == 0
+    assert main([*words, "methods=[planner,zero_action]"]) == 0
     solved = [result.method for result in read_results(tmp_path / "results.jsonl") if result.moderate]
     assert solved.count("planner") >= 3 and solved.count("zero_action") == 0  # 100 of 100 and 0 of 100 when measured
 
@@ -83,14 +85,14 @@ def test_seeds_of_pairs_differ():
 
 
 def test_a_decision_does_not_change_with_the_simulators_truth():
-    model = compose.load_checkpoint_model(CHECKPOINT)
-    planner = compose.build_planner(EvaluateConfig().planning.planner, model)
-    with World() as world:
+    model = load_checkpoint_model(CHECKPOINT)
+    planner = build_planner(PolicyGuidedConfig(), model)
+    with Tabletop() as world:
         manifest = read_manifest(MANIFESTS / "push.safetensors")
         world.set_state(manifest.goals[0])
-        goal = goal_from_observation(model, world.observe())
+        goal = goal_from_observation(model, observation_of(world))
         world.set_state(manifest.starts[0])
-        seen = world.observe()
+        seen = observation_of(world)
         lied = replace(seen, truth={name: np.full_like(value, 9.0) for name, value in seen.truth.items()})
         plans = [planner.plan(model.believe([[observation]]), goal, [1]) for observation in (seen, lied)]
         planted = replace(seen, arm=replace(seen.arm, tool_pos=seen.arm.tool_pos + 0.05))  # a leak of this size would be seen
@@ -99,15 +101,15 @@ def test_a_decision_does_not_change_with_the_simulators_truth():
 
 
 def test_at_true_poses_the_inverse_model_suggests_what_it_does_from_pictures():
-    model, manifest = compose.load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
+    model, manifest = load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
     seen, true = [], []
-    with World() as world, PhysicsOracle(world, num_threads=1) as physics:
+    with Tabletop() as world, PhysicsOracle(world, num_threads=1) as physics:
         likeliest = torch.zeros(1), torch.zeros(1, model.spec.block_size)
         for start, goal in zip(manifest.starts[:8], manifest.goals[:8], strict=True):
             world.set_state(goal)
-            there = world.observe()
+            there = observation_of(world)
             world.set_state(start)
-            here = world.observe()
+            here = observation_of(world)
             for believer, found in ((model, seen), (physics, true)):
                 belief = believer.believe([[here]]).latent
                 inverse, goal = PolicyPrior(model, believer), goal_from_observation(believer, there)

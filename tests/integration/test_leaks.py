@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from robo_dream.cli.evaluate import Job
+from robo_dream.control.episode import LoopConfig
 from robo_dream.embodiment import PROPRIO_NAMES, ArmState
 from robo_dream.evaluation.manifest import Manifest
 from robo_dream.imagination import Belief
@@ -19,9 +19,9 @@ from robo_dream.models.heads import pose_names
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig
-from robo_dream.runtime import compose
-from robo_dream.runtime.evaluate_worker import attempt_stage
-from robo_dream.runtime.stages import Stage, environment_stage
+from robo_dream.runtime.attempt import Prepared, carry_out, goal_of, prepare, simulated_devices
+from robo_dream.runtime.planner import build_planner
+from robo_dream.safety.limits import SafetyLimits
 from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.mujoco_world import MujocoWorld, PictureConfig
@@ -30,12 +30,16 @@ from sim.adapters.pusht import PushT, PushTConfig
 from sim.environment import Environment, ground_truth_at
 from sim.ground_truth import GroundTruth
 from sim.pairs import build_manifest
+from sim.tabletop.environment import Tabletop
+from sim.tabletop.scene import CameraConfig, SceneConfig
 
 SIZE, BUDGET = 64, 10
 SEARCH = CemConfig(num_samples=8, num_iterations=2, num_elites=2, num_proposals=4)
 COST = CostConfig(distance=0.0, latent=1.0)
-JOB = Job("leak", "planner", 0, 1, "")
 WORLDS: dict[str, Callable[[], Environment]] = {
+    "tabletop": lambda: Tabletop(
+        SceneConfig(cameras=(CameraConfig("front", (0.95, 0.0, 0.58), (0.43, 0.0, 0.08), width=SIZE, height=SIZE),))
+    ),
     "reacher": lambda: Reacher(DmControlConfig(picture=PictureConfig(SIZE))),
     "ogbench": lambda: Ogbench(OgbenchConfig(picture=PictureConfig(SIZE, decimate=0.95, shadow=128))),
     "metaworld": lambda: Metaworld(MetaworldConfig(picture=PictureConfig(SIZE))),
@@ -50,6 +54,7 @@ class Opinion:
 
     says: bool
     name: str = "opinion"
+    is_about_objects: bool = False
     hold_steps: int = 10**6  # an attempt that has succeeded ends, which is no decision
     least_motion: float = 0.0
 
@@ -74,24 +79,40 @@ def model_of(world: Environment, picture_goals: bool = False) -> LatentVideoMode
     return LatentVideoModel(ModelSpec(config, tuple(camera.name for camera in world.cameras), world.action_spec, flat, pose)).eval()
 
 
-def honestly(stage: Stage) -> Stage:
-    return stage
+class Decisions:
+    """What was planned, decision after decision: a `Recorder`."""
+
+    def __init__(self) -> None:
+        self.planned: list[torch.Tensor] = []
+
+    def on_event(self, event) -> None: ...
+
+    def on_decision(self, record) -> None:
+        self.planned.append(record.actions)
+
+    def on_step(self, before, sent, applied) -> None: ...
+
+
+def honestly(prepared: Prepared) -> Prepared:
+    return prepared
 
 
 def decisions(
     world: Environment,
     model: LatentVideoModel,
     manifest: Manifest,
-    change: Callable[[Stage], Stage] = honestly,
+    change: Callable[[Prepared], Prepared] = honestly,
     picture_alone: bool = False,
+    told: bool = False,
 ) -> torch.Tensor:
-    """What was planned in one attempt at the manifest's first pair, decision after decision."""
-    planner = compose.build_planner(SEARCH, model, COST)
-    planned: list[torch.Tensor] = []
-    stage = change(environment_stage(world, manifest, 0, model.cameras))
-    attempt_stage(stage, model, planner, BUDGET, JOB, lambda record: planned.append(record.actions), picture_alone=picture_alone)
-    assert len(planned) == BUDGET // model.action_block
-    return torch.stack(planned)
+    """What was planned in one attempt at the manifest's first pair. `told` is what a learned model never is, but for oracle dynamics."""
+    planner, seen = build_planner(SEARCH, model, COST), Decisions()
+    loop = LoopConfig(limits=SafetyLimits(max_tool_error=float("inf")))  # of the untrained model
+    prepared = change(prepare(world, replace(manifest.pair(0), budget=BUDGET), loop))
+    goal = goal_of(prepared, model, "picture" if picture_alone else "picture_and_arm", told)
+    carry_out(prepared, simulated_devices(prepared, model), model, planner, goal, 1, with_truth=told, recorder=seen)
+    assert len(seen.planned) == BUDGET // model.action_block
+    return torch.stack(seen.planned)
 
 
 def leaks(world: Environment, model: LatentVideoModel | None = None) -> set[str]:
@@ -100,12 +121,16 @@ def leaks(world: Environment, model: LatentVideoModel | None = None) -> set[str]
     honest = decisions(world, model, manifest)
     assert torch.equal(honest, decisions(world, model, manifest))
 
-    def lie(stage: Stage) -> Stage:
-        truth = {name: np.full_like(value, 9.0) for name, value in stage.truth().items()}
-        return replace(stage, truth=lambda: truth, goal_observation=replace(stage.goal_observation, truth=truth))
+    def lie(prepared: Prepared) -> Prepared:
+        truth = {name: np.full_like(value, 9.0) for name, value in prepared.truth().items()}
+        return replace(prepared, truth=lambda: truth, goal_observation=replace(prepared.goal_observation, truth=truth))
 
-    def judged(says: bool) -> Callable[[Stage], Stage]:
-        return lambda stage: replace(stage, judge=Opinion(says))
+    def judged(says: bool) -> Callable[[Prepared], Prepared]:
+        def change(prepared: Prepared) -> Prepared:
+            prepared.attempt.criterion = Opinion(says)
+            return prepared
+
+        return change
 
     told = (replace(manifest, starts=recommanded(world, manifest.starts)), replace(manifest, goals=recommanded(world, manifest.goals)))
     changed = {
@@ -117,8 +142,8 @@ def leaks(world: Environment, model: LatentVideoModel | None = None) -> set[str]
 
 
 def recommanded(world: Environment, states: np.ndarray) -> np.ndarray:
-    """The same states, but that something else was commanded last; where states hold no command, the same."""
-    if not isinstance(world, MujocoWorld):
+    """The same states, but that something else was commanded last; where states hold no command, or nothing is commanded, the same."""
+    if not isinstance(world, MujocoWorld) or world.model.nu == 0:
         return states
     found = []
     for state in states:
@@ -142,9 +167,9 @@ def test_nothing_leaks(world: Environment) -> None:
 
 
 def test_of_a_goal_that_is_a_picture_alone_the_arm_tells_nothing() -> None:
-    def elsewhere(stage: Stage) -> Stage:
-        arm = stage.goal_observation.arm
-        return replace(stage, goal_observation=replace(stage.goal_observation, arm=replace(arm, tool_pos=arm.tool_pos + 0.1)))
+    def elsewhere(prepared: Prepared) -> Prepared:
+        arm = prepared.goal_observation.arm
+        return replace(prepared, goal_observation=replace(prepared.goal_observation, arm=replace(arm, tool_pos=arm.tool_pos + 0.1)))
 
     with WORLDS["reacher"]() as world:
         model, manifest = model_of(world, picture_goals=True), build_manifest(world, "reach", 1)
@@ -203,14 +228,12 @@ def test_truth_that_is_told_is_found() -> None:
         model.__class__ = TruthTold
         assert leaks(world, model) == set()  # it would read it, but there is none
         manifest = build_manifest(world, "reach", 1)
-        planner = compose.build_planner(SEARCH, model, COST)
-        planned: list[list[torch.Tensor]] = [[], []]
-        for told, found in zip((1.0, 9.0), planned, strict=True):
-            stage = environment_stage(world, manifest, 0, model.cameras)
-            stage = replace(stage, truth=lambda told=told: {"object_pose": np.full(7, told)})
-            job = replace(JOB, method="oracle_dynamics")  # the one method to which truth is told
-            attempt_stage(stage, model, planner, BUDGET, job, lambda record, found=found: found.append(record.actions))
-        assert not torch.equal(torch.stack(planned[0]), torch.stack(planned[1]))
+
+        def telling(what: float) -> Callable[[Prepared], Prepared]:
+            return lambda prepared: replace(prepared, truth=lambda: {"object_pose": np.full(7, what)})
+
+        planned = [decisions(world, model, manifest, telling(what), told=True) for what in (1.0, 9.0)]
+        assert not torch.equal(planned[0], planned[1])
 
 
 def test_ogbenchs_own_target_and_success_are_not_seen() -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from robo_dream import config
 from robo_dream.cli import main
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
@@ -20,9 +19,11 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime import compose
+from robo_dream.runtime import replay
+from robo_dream.runtime.evaluate import EvaluateConfig
 from robo_dream.runtime.made_with import made_with
-from robo_dream.runtime.planner import PlanningConfig
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import PlanningConfig, build_planner
 from robo_dream.runtime.replay import RunAsker
 
 PLANNING = PlanningConfig(
@@ -34,8 +35,8 @@ PATH = EvaluateConfig().checkpoint
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     """Three decisions, each at another belief, planned with the released checkpoint."""
-    model = compose.load_checkpoint_model(PATH)
-    planner = compose.build_planner(PLANNING.planner, model, PLANNING.cost, PLANNING.proposals)
+    model = load_checkpoint_model(PATH)
+    planner = build_planner(PLANNING.planner, model, PLANNING.cost, PLANNING.proposals)
     latents = torch.randn(4, 1, model.spec.config.latent, generator=torch.Generator().manual_seed(0))
     goal, previous = Goal(latents[3]), None
     about = {
@@ -165,3 +166,15 @@ def test_diff_says_where_two_records_part(record: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main.main(["diff", str(record), str(other)]) == 1
     assert "they part at control step 5\n  because of the seed: it is 1 against 99" in capsys.readouterr().out
+
+
+def test_a_notebook_makes_decisions_again_asks_and_exports_without_the_command_line(record: Path, tmp_path: Path) -> None:
+    run = replay.open_run(record.parent)
+    done: list[tuple[int, int]] = []
+    found = replay.recompute(run, on_progress=lambda *counted: done.append(counted))
+    assert found.same and all(one.exact for one in found.comparisons) and done == [(1, 3), (2, 3), (3, 3)]
+    assert len(replay.recompute(run, 7).comparisons) == 1
+    asked = replay.what_if(run, 7, ["seed=11"], out=tmp_path / "both.png")
+    assert asked.found.changes == ("seed=11",) and asked.picture.is_file() and "what if seed=11" in asked.text
+    page = replay.export_html(run, tmp_path / "run.html")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from robo_dream.cli import main
-from robo_dream.cli.evaluate import EvaluateConfig
 from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.data.cache import open_dataset
 from robo_dream.embodiment import ArmState, Frame, Observation
@@ -17,7 +16,8 @@ from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.recording.record import RunRecord, read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime.plan_episode import write_pictures
+from robo_dream.runtime.evaluate import EvaluateConfig
+from robo_dream.runtime.pictures import write_pictures
 from robo_dream.viewer.video import VideoConfig
 
 torch = pytest.importorskip("torch")
@@ -28,11 +28,12 @@ PATH, SIDE = EvaluateConfig().checkpoint, 96
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two decisions of the policy alone, and the eleven control steps around them, with noise for pictures."""
     from robo_dream.planning.baselines import PolicyAloneConfig
-    from robo_dream.runtime import compose
+    from robo_dream.runtime.model import load_checkpoint_model
+    from robo_dream.runtime.planner import build_planner
 
     root = tmp_path_factory.mktemp("run") / "record"
-    model = compose.load_checkpoint_model(PATH)
-    planner, goal = compose.build_planner(PolicyAloneConfig(horizon=3), model), Goal(torch.zeros(1, model.spec.config.latent))
+    model = load_checkpoint_model(PATH)
+    planner, goal = build_planner(PolicyAloneConfig(horizon=3), model), Goal(torch.zeros(1, model.spec.config.latent))
     rng, zeros = np.random.default_rng(0), np.zeros(6)
     pictures = {name: rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for name in model.cameras}
     about = {

@@ -9,7 +9,6 @@ import pytest
 
 from robo_dream.cli import main
 from robo_dream.recording.record import RunRecord, read_run
-from sim.ground_truth import ground_truth_of
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import World
 
@@ -47,7 +46,7 @@ def test_a_twin_moves_towards_its_goal_in_its_physics_and_is_seen_through_librea
         tools, joints, times = [], [], []
         for step in run.steps:
             world.set_state(step.observation.truth["sim_state"])
-            tools.append(ground_truth_of(world).tool_pos)
+            tools.append(world.ground_truth().tool_pos)
             joints.append(world.measured[:-1].copy())
             times.append(world.time)
         most = 1.25 * np.asarray(world.scene.arm.limits.joint_speed)  # rad/s that the guard allows

@@ -8,6 +8,7 @@ import torch
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief
+from sim.environment import truth
 from sim.physics.chain import Chain, ChainMoves
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.behaviours.skills import CLOSED, OPEN, go, squeeze
@@ -27,7 +28,7 @@ def grasping(world: World) -> list[np.ndarray]:
     for part in parts:
         for move in part:
             moves.append(move)
-            world.step_move(move)
+            world.step(move)
     return moves
 
 
@@ -40,7 +41,7 @@ def test_the_oracle_imagines_what_happens_through_a_grasp(seed):
         world.set_state(start)
         states = []
         for move in moves:
-            world.step_move(move)
+            world.step(move)
             states.append(world.state)
         noise = np.random.default_rng(2).uniform(-0.02, 0.02, moves.shape).astype(np.float32)
         actions = torch.from_numpy(np.stack([moves, moves + noise]))[None]
@@ -54,7 +55,7 @@ def test_poses_read_from_a_state_are_the_worlds_own():
     with World() as world, PhysicsOracle(world, num_threads=1) as oracle:
         draw_start(world, np.random.default_rng(4))
         state = world.arm_state()
-        belief = oracle.believe([[Observation(world.time, {}, state, world.truth())]])
+        belief = oracle.believe([[Observation(world.time, {}, state, truth(world))]])
         poses = oracle.poses(belief.latent)
         np.testing.assert_allclose(poses.object_pos[0, 0], world.object_poses[0, :3], atol=1e-6)
         np.testing.assert_allclose(poses.tool_pos[0], state.tool_pos, atol=1e-6)
@@ -69,7 +70,7 @@ def test_an_exact_oracle_is_the_world_bit_for_bit_through_a_lift():
         moves = np.asarray(grasping(world), np.float32)
         moves = moves[: len(moves) // 5 * 5]
         world.set_state(start)
-        states = [(world.step_move(move), world.state)[1] for move in moves]
+        states = [(world.step(move), world.state)[1] for move in moves]
         imagined = oracle.imagine(Belief(torch.from_numpy(start)[None]), torch.from_numpy(moves)[None, None])
         assert len(moves) >= 25 and world.object_poses[0, 2] > 0.05  # it was lifted
         np.testing.assert_array_equal(imagined.latents[0, 0], np.stack(states)[4::5])

@@ -52,4 +52,4 @@ def test_whatever_the_moves_the_target_keeps_every_limit(moves, repeat):
         assert limits.yaw_low - 0.05 <= downward_yaw(tool.quat) <= limits.yaw_high + 0.05
         assert 0 <= target[-1] <= 1 and abs(target[-1] - measured[-1]) <= limits.max_grip_lag + 1e-9
         assert np.isfinite(applied).all()
-        world.step(target)
+        world.step_joints(target)

@@ -1,6 +1,7 @@
 """The parts of the comparison of costs that could quietly be wrong."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +12,9 @@ import torch
 
 from robo_dream.imagination import ScenePose
 from robo_dream.planning.costs import TemporalDistance
-from sim.tabletop.tasks.catalogue import task_named
-from sim.tabletop.tasks.pairs import PairRule, build_manifest
-from sim.tabletop.world import World
+from sim.environment import task_named
+from sim.pairs import build_manifest
+from sim.tabletop.environment import Tabletop
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,9 @@ def test_a_value_reads_as_control_steps_with_goals_encoded_once(benchmark: Modul
 
 
 def test_pairs_are_as_far_apart_as_asked_and_from_the_seeds_that_were_named() -> None:
-    with World() as world:
-        manifest = build_manifest(world, task_named("push"), 1, PairRule(nearest=10, farthest=10, num_steps=40), first_seed=9_000_000)
+    with Tabletop() as world:
+        rule = task_named(world, "push").pairs
+        assert rule is not None
+        rule = replace(rule, nearest=10, farthest=10, num_steps=40)
+        manifest = build_manifest(world, "push", 1, first_seed=9_000_000, rule=rule)
     assert manifest.steps.tolist() == [10] and min(manifest.episodes) >= 9_000_000

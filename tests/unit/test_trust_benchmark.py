@@ -11,6 +11,7 @@ import torch
 
 from robo_dream.imagination import Belief, Goal
 from robo_dream.planning.costs import PoseCostConfig
+from sim.environment import observation_of
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.world import World
 
@@ -39,9 +40,9 @@ def test_an_exploit_promises_much_and_brings_less_than_half(exploits: ModuleType
 
 def test_a_true_cost_is_in_centimetres_of_the_objects_way(exploits: ModuleType) -> None:
     with World() as world, PhysicsOracle(world, num_threads=1) as oracle:
-        here, pose = world.observe(), world.object_poses[0].copy()
+        here, pose = observation_of(world), world.object_poses[0].copy()
         world.set_object(pose + np.array([0.03, 0.04, 0, 0, 0, 0, 0]))
-        there = world.observe()
+        there = observation_of(world)
         start, goal = (oracle.believe([[seen]]) for seen in (here, there))
         cost = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_yaw=6.0), start.latent, Goal(goal.latent))
         nothing = exploits.costs(oracle, PoseCostConfig(object_pos=100.0, object_yaw=6.0), goal.latent, Goal(goal.latent))

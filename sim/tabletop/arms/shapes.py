@@ -10,6 +10,9 @@ import mujoco
 import numpy as np
 from dm_control import mjcf
 
+from robo_dream.control.cartesian import MoveLimits
+from sim.tabletop.arms.model import ArmModel
+
 _RESPONSE = 40.0  # rad/s of the joint servos, critically damped: a joint lags its target by 50 ms, as arms of this class do
 _FINGER_TRAVEL = 0.0425  # m of each finger; both grippers open by 85 mm
 _FINGER_STIFFNESS = 1200.0  # N/m; a hand that lags by 0.4 of its closure squeezes with 20 N
@@ -38,22 +41,11 @@ class Link:
     shift: float = 0.0
 
 
-@dataclass(frozen=True)
-class Shapes:
-    """The tree and the parts of it that an `ArmModel` names."""
-
-    root: mjcf.RootElement
-    joints: tuple[mjcf.Element, ...]
-    servos: tuple[mjcf.Element, ...]
-    tool_site: mjcf.Element
-    finger_joints: tuple[mjcf.Element, ...]
-    finger_servos: tuple[mjcf.Element, ...]
-    finger_range: tuple[float, float] = (0.0, _FINGER_TRAVEL)  # m, open and closed
-
-
-def build(name: str, links: Sequence[Link], joint_names: Sequence[str], tool_length: float) -> Shapes:
+def arm_of_shapes(
+    name: str, links: Sequence[Link], joint_names: Sequence[str], tool_length: float, home: Sequence[float], limits: MoveLimits
+) -> ArmModel:
     """An arm that stands at the origin, with a parallel gripper whose finger tips are `tool_length` metres from the flange."""
-    root = mjcf.RootElement(model=name)
+    root = mjcf.RootElement(model=name.removesuffix("_shapes"))
     root.compiler.angle = "radian"
     base = root.worldbody.add("body", name="base")
     height = links[0].d / 2
@@ -80,7 +72,10 @@ def build(name: str, links: Sequence[Link], joint_names: Sequence[str], tool_len
     alone = mujoco.MjModel.from_xml_string(root.to_xml_string(), root.get_assets())
     servos = tuple(_servo(root, joint, alone, link.torque) for joint, link in zip(joints, links, strict=True))
     grips = tuple(_grip(root, finger) for finger in fingers)
-    return Shapes(root, tuple(joints), servos, tool, fingers, grips)
+    return ArmModel(
+        name=name, root=root, joints=tuple(joints), servos=servos, tool_site=tool, finger_joints=fingers, finger_servos=grips,
+        finger_range=(0.0, _FINGER_TRAVEL), home=tuple(home), limits=limits, integrator="implicitfast",
+    )  # fmt: skip
 
 
 def _capsules(body: mjcf.Element, link: Link, above: float) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 
 from robo_dream.control.cartesian import MoveLimits
 from sim.tabletop.arms.model import ArmModel
-from sim.tabletop.arms.shapes import Link
-from sim.tabletop.arms.shapes import build as build_shapes
+from sim.tabletop.arms.shapes import Link, arm_of_shapes
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 _TURN = 2 * np.pi
@@ -25,23 +24,11 @@ HOME = (2.8264, -1.7227, 2.0336, -1.8817, -1.5708, -1.886)  # the tool points do
 
 
 def build() -> ArmModel:
-    shapes = build_shapes("ur5e", _LINKS, JOINTS, _TOOL)
-    return ArmModel(
-        name="ur5e_shapes",
-        root=shapes.root,
-        joints=shapes.joints,
-        servos=shapes.servos,
-        tool_site=shapes.tool_site,
-        finger_joints=shapes.finger_joints,
-        finger_servos=shapes.finger_servos,
-        finger_range=shapes.finger_range,
-        home=HOME,
-        limits=MoveLimits(
-            workspace_low=(0.26, -0.22, 0.012),
-            workspace_high=(0.60, 0.22, 0.32),
-            yaw_low=-0.9,
-            yaw_high=0.9,
-            joint_speed=(np.pi / 2,) * 6,  # half of what the arm can do
-        ),
-        integrator="implicitfast",
+    limits = MoveLimits(
+        workspace_low=(0.26, -0.22, 0.012),
+        workspace_high=(0.60, 0.22, 0.32),
+        yaw_low=-0.9,
+        yaw_high=0.9,
+        joint_speed=(np.pi / 2,) * 6,  # half of what the arm can do
     )
+    return arm_of_shapes("ur5e_shapes", _LINKS, JOINTS, _TOOL, HOME, limits)

@@ -4,8 +4,7 @@ import numpy as np
 
 from robo_dream.control.cartesian import MoveLimits
 from sim.tabletop.arms.model import ArmModel
-from sim.tabletop.arms.shapes import Link
-from sim.tabletop.arms.shapes import build as build_shapes
+from sim.tabletop.arms.shapes import Link, arm_of_shapes
 
 _TURN = 2 * np.pi
 _BEND = 1.3849179  # rad between the upper arm's straight line and its joint's zero
@@ -23,23 +22,11 @@ HOME = (0.0, -0.2245, -0.8727, 0.0, 1.0971, 0.0)  # the tool points down above t
 
 
 def build() -> ArmModel:
-    shapes = build_shapes("xarm6", _LINKS, [f"joint{i}" for i in range(1, 7)], _TOOL)
-    return ArmModel(
-        name="xarm6",
-        root=shapes.root,
-        joints=shapes.joints,
-        servos=shapes.servos,
-        tool_site=shapes.tool_site,
-        finger_joints=shapes.finger_joints,
-        finger_servos=shapes.finger_servos,
-        finger_range=shapes.finger_range,
-        home=HOME,
-        limits=MoveLimits(
-            workspace_low=(0.26, -0.22, 0.012),
-            workspace_high=(0.55, 0.22, 0.32),
-            yaw_low=-0.9,
-            yaw_high=0.9,
-            joint_speed=(np.pi / 2,) * 6,  # half of what the arm can do
-        ),
-        integrator="implicitfast",
+    limits = MoveLimits(
+        workspace_low=(0.26, -0.22, 0.012),
+        workspace_high=(0.55, 0.22, 0.32),
+        yaw_low=-0.9,
+        yaw_high=0.9,
+        joint_speed=(np.pi / 2,) * 6,  # half of what the arm can do
     )
+    return arm_of_shapes("xarm6", _LINKS, [f"joint{i}" for i in range(1, 7)], _TOOL, HOME, limits)

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_yaw
-from sim.ground_truth import ground_truth_of
 from sim.tabletop.behaviours.skills import (
     CLOSED,
     GRASP_Z,
@@ -79,7 +78,7 @@ def bring(world: World, rng: np.random.Generator, desired: Arrangement, miss: fl
     for _ in range(MAX_TRIES):
         if not desired.lies_well(world):
             yield from _carry(world, rng, desired.spot, desired.turn, miss)
-        elif ground_truth_of(world).in_hand:
+        elif world.ground_truth().in_hand:
             yield from let_go(world, rng)
         yield from _end(world, desired.hand, desired.hand_yaw, desired.grip)
         yield from squeeze(world, desired.grip, int(rng.integers(1, 4)))
@@ -99,7 +98,7 @@ def _end(world: World, pos: np.ndarray, yaw: float, grip: float) -> Moves:
 
 def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float, miss: float) -> Moves:
     """Grasps the object, carries it just over the table, turned as it should be, puts it down where it then hangs right, and lets go."""
-    if not ground_truth_of(world).in_hand:
+    if not world.ground_truth().in_hand:
         yield from _grasp(world, rng, miss)
     for height in (CARRY_Z, GRASP_Z + rng.uniform(0, 0.006)):
         for _ in range(2):  # the object slips in the hand on the way: look again

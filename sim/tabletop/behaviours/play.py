@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from robo_dream.data.episode import Episode
-from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
 from robo_dream.schema import Fraction, Share, Unit, configuration
+from sim.environment import Actions, Environment
+from sim.scripts import Playing
 from sim.tabletop.behaviours import skills
 from sim.tabletop.behaviours.arrange import arrange
 from sim.tabletop.start import StartRanges, VisualRandomization, VisualRandomizer, draw_start
@@ -19,12 +19,12 @@ from sim.tabletop.world import World
 
 SKILLS = ("reach", "push", "drag", "lift", "wander", "plan", "arrange", "stray")  # "plan" labels what a planner did
 CUT_AFTER = 3, 36  # control steps after which an interrupted skill ends, drawn from this range
-_SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
+SCRIPTED = tuple(skill for skill in SKILLS if skill != "plan")
 
 
 @configuration
 class PlayConfig:
-    """How data is made. `mix` weighs skills by name; noise is a fraction of the action limits."""
+    """How data is made on the tabletop. `mix` weighs skills by name; noise is a fraction of the action limits."""
 
     num_steps: Annotated[int, Field(ge=1, le=100_000), Unit("control steps")] = 130
     mix: Mapping[str, Share] = field(
@@ -39,52 +39,52 @@ class PlayConfig:
     look: VisualRandomization = field(default_factory=VisualRandomization)
 
     def __post_init__(self) -> None:
-        if set(self.mix) - set(_SCRIPTED) or sum(self.mix.values()) <= 0:
-            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(_SCRIPTED)}")
+        if set(self.mix) - set(SCRIPTED) or sum(self.mix.values()) <= 0:
+            raise ConfigError(f"mix is {dict(self.mix)}; give non-negative weights, not all 0, to some of {', '.join(SCRIPTED)}")
         if idle := sorted(skill for skill in self.interrupted if self.mix.get(skill, 0.0) <= 0):
             raise ConfigError(f"PlayConfig.interrupted names {idle}, which mix never plays; mix is {dict(self.mix)}")
 
+    @property
+    def picture_every(self) -> int:
+        return 1
 
-def play_episode(world: World, seed: int, config: PlayConfig, look: VisualRandomizer | None = None) -> Episode:
-    """One episode; the same seed gives the same episode."""
-    rng = np.random.default_rng(seed)
-    if look is not None:
-        look.draw(rng)
-    draw_start(world, rng, config.start)
-    noise_std = rng.uniform(0, config.max_noise) if rng.random() < config.noisy_fraction else 0.0
-    noise = np.zeros(world.moves.spec.size)
-    high = world.moves.spec.high
-    observations, actions, labels = [world.observe()], [], []
+    def skills(self, environment: Environment) -> tuple[str, ...]:
+        return SKILLS
+
+    def require(self, environment: Environment) -> None:
+        if not isinstance(environment, World):
+            raise ConfigError("`play` is of the tabletop; other worlds follow scripts of their own: see `script`")
+
+    def begin(self, environment: Environment, rng: np.random.Generator) -> Playing:
+        self.require(environment)
+        assert isinstance(environment, World)
+        varies, info = self.look != VisualRandomization(), {}
+        if varies:
+            VisualRandomizer(environment, self.look).draw(rng)
+        draw_start(environment, rng, self.start)
+        if varies:  # the cameras stand a little differently in each episode
+            info = {"world_from_camera": {name: environment.world_from_camera(name).tolist() for name in environment.camera_names}}
+        noise_std = rng.uniform(0, self.max_noise) if rng.random() < self.noisy_fraction else 0.0
+        return Playing(_shaken(environment, rng, self, noise_std), "play with the box", "play", info)
+
+
+def calm_play(world: World, rng: np.random.Generator, mix: Mapping[str, float]) -> Actions:
+    """Skills done well, without noise, from a random start: for held-out pairs."""
+    draw_start(world, rng)
+    return (move for _, move in play_moves(world, rng, PlayConfig(mix=mix, clumsy_fraction=0.0)))
+
+
+def play_moves_of(world: World, rng: np.random.Generator, skill: str) -> Actions:
+    """One skill, done well, time after time."""
+    return (move for _, move in play_moves(world, rng, PlayConfig(mix={skill: 1.0}, clumsy_fraction=0.0)))
+
+
+def _shaken(world: World, rng: np.random.Generator, config: PlayConfig, noise_std: float) -> Iterator[tuple[int, np.ndarray]]:
+    high, noise = world.moves.spec.high, np.zeros(world.moves.spec.size)
     for label, move in play_moves(world, rng, config):
         noise = 0.7 * noise + 0.7 * rng.normal(0, noise_std, noise.shape)
         noise[4] = 0.0 if rng.random() < 0.95 else rng.normal(0, noise_std)  # a shaking hand drops everything
-        action = np.clip(move + noise * high, -high, high).astype(np.float32)
-        world.step_move(action)
-        actions.append(action)
-        labels.append(label)
-        observations.append(world.observe())
-        if len(actions) == config.num_steps:
-            break
-    return as_episode(world, observations, actions, [*labels, labels[-1]], "play with the box", seed, "play")
-
-
-def as_episode(
-    world: World, observations: list[Observation], actions: list[np.ndarray], labels: list[int], task: str, seed: int, behaviour: str
-) -> Episode:
-    """What was recorded, in the form in which datasets keep it."""
-    cameras = [camera.name for camera in world.scene.config.cameras]
-    return Episode(
-        images={name: np.stack([o.frames[name].image for o in observations]) for name in cameras},
-        proprio=np.stack([o.arm.proprio for o in observations]),
-        actions=np.stack(actions).astype(np.float32),
-        object_pose=np.stack([o.truth["object_pose"] for o in observations]).astype(np.float32),
-        sim_state=np.stack([o.truth["sim_state"] for o in observations]),
-        times=np.array([o.time for o in observations]),
-        skill=np.asarray(labels, np.int64),
-        task=task,
-        seed=seed,
-        behavior=behaviour,
-    )
+        yield label, np.clip(move + noise * high, -high, high).astype(np.float32)
 
 
 def play_moves(world: World, rng: np.random.Generator, config: PlayConfig) -> Iterator[tuple[int, np.ndarray]]:

@@ -6,10 +6,10 @@ import numpy as np
 
 from robo_dream.control.cartesian import downward_yaw
 from robo_dream.errors import ConfigError
+from sim.attempt import Attempt
 from sim.ground_truth import GroundTruth
 from sim.tabletop.behaviours import skills
 from sim.tabletop.behaviours.skills import Moves
-from sim.tabletop.tasks.attempt import Attempt
 from sim.tabletop.world import World
 
 Script = Callable[[World, GroundTruth, np.random.Generator], Moves]
@@ -17,9 +17,9 @@ Script = Callable[[World, GroundTruth, np.random.Generator], Moves]
 
 def solve(world: World, attempt: Attempt, rng: np.random.Generator) -> Moves:
     """Tool moves towards the attempt's goal, from where `world` is. Raises `ConfigError` for a task that has no script."""
-    script = _SCRIPTS.get(attempt.task.name)
+    script = _SCRIPTS.get(attempt.pair.task)
     if script is None:
-        raise ConfigError(f"no script solves the task {attempt.task.name!r}; there are scripts for {', '.join(sorted(_SCRIPTS))}")
+        raise ConfigError(f"no script solves the task {attempt.pair.task!r}; there are scripts for {', '.join(sorted(_SCRIPTS))}")
     return script(world, attempt.goal, rng)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from robo_dream.control.cartesian import downward_quat, downward_yaw
 from robo_dream.embodiment import Pose
-from sim.ground_truth import GroundTruth, ground_truth_of
+from sim.ground_truth import GroundTruth
 from sim.tabletop.start import draw_start
 from sim.tabletop.world import World
 
@@ -22,13 +22,14 @@ class Lift:
     hold_steps: int = 10
     least_height: float = 0.05  # m
     least_motion: float = 0.06
+    is_about_objects: bool = True
 
     def draw_start(self, world: World, rng: np.random.Generator) -> None:
         draw_start(world, rng)
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The object between the fingers above where it lies: a picture to aim for, not a state at rest."""
-        before, start = world.state, ground_truth_of(world)
+        before, start = world.state, world.ground_truth()
         pos = start.object_pose[:3] + [0, 0, rng.uniform(0.08, 0.16)]
         yaw = downward_yaw(world.kinematics.forward(world.measured[:-1]).quat)
         world.set_arm(world.kinematics.inverse(world.measured[:-1], Pose(pos, downward_quat(yaw)), 200), _GRIP)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from sim.ground_truth import GroundTruth, ground_truth_of, turn_between
+from sim.ground_truth import GroundTruth, turn_between
 from sim.tabletop.start import draw_start
 from sim.tabletop.tasks.spots import free_spot, table_pose
 from sim.tabletop.world import World
@@ -22,13 +22,14 @@ class Place:
     strict_radius: float = 0.02
     strict_turn: float = math.radians(15)
     least_motion: float = 0.06
+    is_about_objects: bool = True
 
     def draw_start(self, world: World, rng: np.random.Generator) -> None:
         draw_start(world, rng)
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The object on the second object when there is one, else at a random spot of the table; the arm stays where it is."""
-        before, start, boxes = world.state, ground_truth_of(world), world.scene.config.objects
+        before, start, boxes = world.state, world.ground_truth(), world.scene.config.objects
         if len(boxes) > 1:
             under = world.object_poses[1]
             height = under[2] + boxes[1].half_size[2] + boxes[0].half_size[2]

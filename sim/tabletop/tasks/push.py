@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from sim.goals import ObjectGoal
-from sim.ground_truth import ground_truth_of
 from sim.tabletop.start import draw_start
 from sim.tabletop.tasks.spots import free_spot, table_pose
 from sim.tabletop.world import World
@@ -27,7 +26,7 @@ class Push(ObjectGoal):
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The object at a random spot of the table, a little turned; the arm stays where it is."""
-        before, start = world.state, ground_truth_of(world)
+        before, start = world.state, world.ground_truth()
         spot = free_spot(world, rng, least=self.least_motion, most=0.2)
         world.set_object(table_pose(start.object_pose, spot, rng.normal(0, 0.3)))
         goal = world.state

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from robo_dream.control.cartesian import downward_quat
 from robo_dream.embodiment import Pose
 from sim.goals import ToolGoal
-from sim.ground_truth import ground_truth_of
 from sim.tabletop.start import draw_start
 from sim.tabletop.world import World
 
@@ -28,7 +27,7 @@ class Reach(ToolGoal):
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
         """The arm at a random pose at least `least_motion` away and clear of the object, which stays where it is."""
-        before, start, limits = world.state, ground_truth_of(world), world.scene.arm.limits
+        before, start, limits = world.state, world.ground_truth(), world.scene.arm.limits
         pos = start.tool_pos
         for _ in range(200):
             pos = rng.uniform(limits.workspace_low, limits.workspace_high)

@@ -75,7 +75,7 @@ def lift_the_box(world: World) -> float:
         squeeze(world, CLOSED, 9), go(world, np.array([*spot, 0.18]), 0.0, CLOSED),
     ):  # fmt: skip
         for move in moves:
-            world.step_move(move)
+            world.step(move)
     return float(world.object_poses[0, 2])
 
 
@@ -99,7 +99,7 @@ def test_an_arm_without_a_hand_moves(tmp_path):
     with World(SceneConfig(arm=f"menagerie:{menagerie_folder(tmp_path, has_hand=False)}")) as world:
         before = world.arm_state().tool_pos
         for _ in range(8):
-            world.step_move(np.array([0, 0.01, -0.01, 0, 0.2]))
+            world.step(np.array([0, 0.01, -0.01, 0, 0.2]))
         assert world.measured[-1] == 0.0
         np.testing.assert_allclose(world.arm_state().target_pos - before, [0, 0.08, -0.08], atol=2e-3)
 
@@ -129,7 +129,7 @@ def test_a_menagerie_name_without_the_package_says_what_to_install(monkeypatch):
 
 
 def test_the_ur5e_without_ogbench_says_what_to_install():
-    code = "import sys; sys.modules['ogbench'] = None\nfrom sim.arms import ur5e\nur5e.build()"
+    code = "import sys; sys.modules['ogbench'] = None\nfrom sim.tabletop.arms import ur5e\nur5e.build()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MissingExtraError" in done.stderr and "pip install 'robo-dream[ogbench]'" in done.stderr
 
@@ -144,5 +144,5 @@ def test_the_ur5es_linkage_closes_without_a_jump():
     pytest.importorskip("ogbench")
     with World(SceneConfig(arm="ur5e")) as world:
         world.set_arm(np.asarray(world.scene.arm.home), 0.6)
-        world.step_move(np.zeros(5))
+        world.step(np.zeros(5))
         assert world.measured[-1] == pytest.approx(0.6, abs=0.03)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
-from sim.ground_truth import ground_truth_of
 from sim.tabletop.behaviours.arrange import bring, draw_arrangement
 from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_moves
 from sim.tabletop.start import StartRanges, draw_start
@@ -18,7 +17,7 @@ def test_arranging_tries_until_the_object_lies_well(world: World, seed: int) -> 
     wanted = draw_arrangement(world, rng)
     assert not wanted.lies_well(world)
     for move in bring(world, rng, wanted):
-        world.step_move(move)
+        world.step(move)
     hand = world.kinematics.forward(world.measured[:-1]).pos
     assert wanted.lies_well(world) and np.linalg.norm(hand - wanted.hand) < 0.02
 
@@ -60,7 +59,7 @@ def test_interrupted_skills_end_before_they_are_done(world: World, fraction: flo
     config = PlayConfig(mix={"reach": 1.0, "wander": 1.0}, interrupted={"wander": fraction})
     labels = []
     for label, move in islice(play_moves(world, rng, config), 400):
-        world.step_move(move)
+        world.step(move)
         labels.append(SKILLS[label])
     wanders = [len(list(run)) for skill, run in groupby(labels) if skill == "wander"][:-1]
     assert wanders and all(length % 40 == 0 for length in wanders) == (fraction == 0.0)  # a wander takes 40 steps
@@ -71,11 +70,11 @@ def test_an_object_in_the_hand_is_carried_on_not_taken_anew(world: World) -> Non
     draw_start(world, rng)
     wanted = draw_arrangement(world, rng)
     moves = bring(world, rng, wanted)
-    while not (ground_truth_of(world).in_hand and world.object_poses[0, 2] > 0.045):
-        world.step_move(next(moves))
+    while not (world.ground_truth().in_hand and world.object_poses[0, 2] > 0.045):
+        world.step(next(moves))
     for move in islice(bring(world, rng, wanted), 6):  # as if another had begun
-        world.step_move(move)
-        assert ground_truth_of(world).in_hand
+        world.step(move)
+        assert world.ground_truth().in_hand
     for move in bring(world, rng, wanted):
-        world.step_move(move)
+        world.step(move)
     assert wanted.lies_well(world)

@@ -39,12 +39,12 @@ def test_decimated_meshes_change_the_picture_a_little_and_physics_not_at_all():
         start = whole.object_poses[0].copy()
         for _ in range(30):  # onto the box and through it
             down = np.append(np.clip(start[:3] - [0, 0, 0.01] - whole.arm_state().tool_pos, -0.02, 0.02), [0.0, 0.1])
-            whole.step_move(down)
-            light.step_move(down)
+            whole.step(down)
+            light.step(down)
             np.testing.assert_array_equal(light.state, whole.state)
         assert np.linalg.norm(whole.object_poses[0, :2] - start[:2]) > 0.02  # meshes collided
         assert drawn_faces(light) < 0.3 * drawn_faces(whole)
-        difference = np.abs(light.frame("front").image.astype(int) - whole.frame("front").image)
+        difference = np.abs(light.image("front").astype(int) - whole.image("front"))
         assert 0 < difference.mean() < MAX_DIFFERENCE
 
 
@@ -83,12 +83,12 @@ def test_decimating_without_its_package_says_what_to_install():
 
 
 def test_a_world_that_nobody_closed_ends_quietly():
-    done = run("from sim.tabletop.world import World; a, b = World(), World(); a.frame('front'); b.frame('side')", MUJOCO_GL="egl")
+    done = run("from sim.tabletop.world import World; a, b = World(), World(); a.image('front'); b.image('side')", MUJOCO_GL="egl")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("backend", ["glfw", "bogus"])
 def test_without_a_gl_the_error_names_the_debian_packages(backend):
-    done = run("from sim.tabletop.world import World; World().frame('front')", MUJOCO_GL=backend)
+    done = run("from sim.tabletop.world import World; World().image('front')", MUJOCO_GL=backend)
     assert "MissingExtraError" in done.stderr
     assert "libegl1" in done.stderr and "libosmesa6" in done.stderr

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from robo_dream.evaluation.manifest import read_manifest
-from sim.tabletop.tasks.catalogue import TASKS, task_named
-from sim.tabletop.tasks.pairs import PairRule, build_manifest
-from sim.tabletop.tasks.task import ground_truth_at
-from sim.tabletop.world import World
+from sim.environment import ground_truth_at
+from sim.pairs import build_manifest
+from sim.tabletop.environment import Tabletop
+from sim.tabletop.tasks.catalogue import TASKS
 
 MANIFESTS = Path("configs/manifests")
 
@@ -20,15 +20,15 @@ MANIFESTS = Path("configs/manifests")
 def test_a_manifest_made_twice_on_one_machine_is_the_same() -> None:
     made = []
     for _ in range(2):
-        with World() as world:
-            made.append(build_manifest(world, task_named("push"), 2, PairRule()))
+        with Tabletop() as world:
+            made.append(build_manifest(world, "push", 2))
     assert made[0].sha256 == made[1].sha256
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_frozen_pairs_are_unsolved_far_enough_apart_and_reachable(name: str) -> None:
-    with World() as world:
-        task, manifest = task_named(name), read_manifest(MANIFESTS / f"{name}.safetensors", len(world.state))
+    with Tabletop() as world:
+        task, manifest = TASKS[name], read_manifest(MANIFESTS / f"{name}.safetensors", len(world.state))
         limits = world.scene.arm.limits
         for pair in range(0, len(manifest), 5):
             here, there = ground_truth_at(world, manifest.starts[pair]), ground_truth_at(world, manifest.goals[pair])

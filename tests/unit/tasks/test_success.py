@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.goals import ObjectGoal
+from sim.goals import ObjectGoal, progress_of
 from sim.ground_truth import GroundTruth, turn_between
 from sim.tabletop.tasks.lift import Lift
 from sim.tabletop.tasks.place import Place
 from sim.tabletop.tasks.push import Push
 from sim.tabletop.tasks.reach import Reach
-from sim.tabletop.tasks.task import progress_of
 
 REST = GroundTruth(np.array([0.4, 0, 0.2]), np.array([0.45, 0.05, 0.03, 1, 0, 0, 0]), (0.03, 0.03, 0.03), 0.0, touched=False)
 

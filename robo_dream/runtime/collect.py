@@ -1,0 +1,170 @@
+"""Datasets played in any world, by processes that each write a shard of their own and end the moment their parent does."""
+
+import multiprocessing as mp
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from robo_dream.config import dump
+from robo_dream.data import layout
+from robo_dream.data.cache import shard_root
+from robo_dream.data.reader import Dataset
+from robo_dream.data.spec import DatasetSpec, Storage
+from robo_dream.data.writer import DatasetWriter, encode
+from robo_dream.errors import ConfigError, DataError, RoboDreamError
+from robo_dream.renamed import with_new_blocks
+from robo_dream.runtime.environment import WorldConfig, build_environment, name_of
+from sim.environment import Environment
+from sim.scripts import Play, ScriptConfig, scripted_episode
+from sim.tabletop.behaviours.play import PlayConfig
+from sim.tabletop.scene import SceneConfig
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What is collected and where to. `workers` changes no episode. The tabletop is played as `play` says, any other world as `script`."""
+
+    out: Path = Path("datasets/jaco")
+    num_episodes: int = 1200
+    seed: int = 0
+    workers: int = 2
+    storage: Storage = "image"
+    test_fraction: float = 0.1  # of the episodes are held out
+    world: WorldConfig = field(default_factory=SceneConfig)
+    play: PlayConfig = field(default_factory=PlayConfig)
+    script: ScriptConfig = field(default_factory=ScriptConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("num_episodes", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.test_fraction <= 0.5:
+            raise ConfigError(f"test_fraction is {self.test_fraction}; allowed: above 0, at most 0.5")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
+
+    @property
+    def played(self) -> Play:
+        return self.play if isinstance(self.world, SceneConfig) else self.script
+
+
+def dataset_spec(config: CollectConfig) -> DatasetSpec:
+    """What the dataset's metadata will say: actions, cameras with their poses, and the recipe that made it.
+
+    Raises `ConfigError` for what the world cannot be played by.
+    """
+    with build_environment(config.world) as environment:
+        config.played.require(environment)
+        return DatasetSpec(
+            environment.action_spec, environment.cameras, sim_state_size=len(environment.state),
+            num_objects=len(environment.ground_truth().object_poses), skills=config.played.skills(environment),
+            robot_type=name_of(config.world), storage=config.storage, seed=config.seed, test_fraction=config.test_fraction,
+            picture_every=config.played.picture_every if environment.cameras else 1, recipe=_recipe(config, environment),
+        )  # fmt: skip
+
+
+def _recipe(config: CollectConfig, environment: Environment) -> dict[str, Any]:
+    """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
+    settings = dump(config)
+    how = "play" if config.played is config.play else "script"
+    stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", how, "world")}
+    return {"command": "robo-dream collect", **stored, "about": dict(environment.about)}
+
+
+def committed_seeds(out: Path, spec: DatasetSpec) -> set[int]:
+    """Seeds of the episodes in `out`; raises `DataError` when they were made by another recipe."""
+    seeds: set[int] = set()
+    for root in shards(out):
+        data = Dataset.open(root)
+        made = {"about": spec.recipe["about"], **with_new_blocks(data.spec.recipe)}  # the tabletop said nothing about itself before 0.2
+        differing = [key for key in spec.recipe if made.get(key) != spec.recipe[key]]
+        differing = [key for name in differing for key in _differing(name, made.get(name), spec.recipe[name])]
+        if differing or data.spec.differences(spec):
+            raise DataError(
+                f"{root} was collected with another {', '.join(differing) or 'world'}; give the same configuration to go on, "
+                "or another folder with out=..."
+            )
+        seeds |= {int(row["robo_dream/seed"]) for row in data.rows}
+    return seeds
+
+
+def _differing(name: str, one: Any, other: Any) -> Iterator[str]:
+    """The keys at which two blocks differ, dotted."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        yield name
+        return
+    for key in dict.fromkeys((*one, *other)):
+        if one.get(key) != other.get(key):
+            yield from _differing(f"{name}.{key}", one.get(key), other.get(key))
+
+
+def shards(out: Path) -> list[Path]:
+    """The shards in `out` that hold a dataset."""
+    return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
+
+
+def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[int]:
+    """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails."""
+    context = mp.get_context("spawn")  # a forked GL context is broken
+    crew: dict[connection.Connection, BaseProcess] = {}
+    try:
+        for worker in range(min(config.workers, len(seeds))):
+            ours, theirs = context.Pipe(duplex=False)
+            arguments = (theirs, shard_root(config.out, worker), config, spec, list(seeds[worker :: config.workers]))
+            process = context.Process(target=_work, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            crew[ours] = process
+        running = set(crew)
+        while running:
+            for ready in connection.wait(list(running)):
+                assert isinstance(ready, connection.Connection)
+                try:
+                    message = ready.recv()
+                except EOFError:
+                    crew[ready].join()
+                    raise RoboDreamError(
+                        f"a worker ended with exit code {crew[ready].exitcode} (a negative one is a signal, -9 out of memory); "
+                        "finished episodes are kept: give the same command again, perhaps with fewer workers"
+                    ) from None
+                if message is None:
+                    running.remove(ready)
+                elif isinstance(message, str):
+                    raise RoboDreamError(f"a worker failed: {message}; finished episodes are kept")
+                else:
+                    yield message
+    finally:
+        for process in crew.values():
+            process.terminate()
+        for process in crew.values():
+            process.join()
+
+
+def _work(channel: connection.Connection, root: Path, config: CollectConfig, spec: DatasetSpec, seeds: list[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with build_environment(config.world) as environment, DatasetWriter(root, spec) as writer:
+            for seed in seeds:
+                episode = scripted_episode(environment, seed, config.played)
+                # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
+                writer.append_encoded(replace(encode(episode, spec), is_train=spec.split_rule.is_train(seed - config.seed)))
+                channel.send(seed)
+        channel.send(None)
+    except RoboDreamError as error:
+        channel.send(str(error))
+    except BrokenPipeError:  # the parent is gone
+        return
+
+
+def _end_with_parent() -> None:
+    parent = mp.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

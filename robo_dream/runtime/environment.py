@@ -1,0 +1,126 @@
+"""Any world by the `kind` of its configuration: our tabletop, or one that others wrote."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robo_dream.config import parse
+from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.renamed import with_new_blocks
+from robo_dream.runtime.planner import PlanningConfig
+from sim.adapters.dm_control import DmControlConfig, Reacher
+from sim.adapters.metaworld import Metaworld, MetaworldConfig
+from sim.adapters.ogbench import Ogbench, OgbenchConfig
+from sim.adapters.pusht import PushT, PushTConfig
+from sim.environment import Environment, Simulation, task_named
+from sim.physics.oracle import OracleDynamics, PhysicsOracle, StillDynamics
+from sim.tabletop.environment import Tabletop
+from sim.tabletop.scene import SceneConfig
+
+WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig
+MANIFESTS = Path("configs/manifests")
+
+
+@dataclass(frozen=True)
+class _World:
+    """A block of a configuration that says a world alone."""
+
+    world: WorldConfig = field(default_factory=SceneConfig)
+
+
+def build_environment(config: WorldConfig | None = None) -> Environment:
+    """The world of `config`, the default tabletop without; close it when done.
+
+    Raises `MissingExtraError` where a package that it needs is not installed.
+    """
+    match config:
+        case None:
+            return Tabletop()
+        case SceneConfig():
+            return Tabletop(config)
+        case OgbenchConfig():
+            return Ogbench(config)
+        case DmControlConfig():
+            return Reacher(config)
+        case MetaworldConfig():
+            return Metaworld(config)
+        case PushTConfig():
+            return PushT(config)
+
+
+def world_of(info: CheckpointInfo | None, path: Path) -> WorldConfig:
+    """The world that the checkpoint in `path` was trained in, as it says itself; the default tabletop where there is no checkpoint.
+
+    Raises `CheckpointError` where it does not say, as after training on recordings of a bench.
+    """
+    if info is None:
+        return SceneConfig()
+    made = info.recipe.get("data", {})
+    made = with_new_blocks(made["parts"][0] if made.get("parts") else made)
+    said = info.settings.world or made.get("world")
+    if not said:
+        raise CheckpointError(f"{path} does not say which world it was trained in; give one, such as world.kind=tabletop")
+    return parse(_World, {"world": said}, f"{path}").world
+
+
+def name_of(world: WorldConfig) -> str:
+    """In words: the arm of a tabletop, else package and environment."""
+    return world.arm if isinstance(world, SceneConfig) else f"{world.kind} {world.env}"
+
+
+def manifests_of(world: WorldConfig) -> Path:
+    """The folder of its frozen pairs."""
+    if isinstance(world, SceneConfig):
+        return MANIFESTS
+    return MANIFESTS / f"{world.kind}_{world.env}".replace("-", "_")
+
+
+def usual_tasks(world: WorldConfig, manifests: Path) -> tuple[str, ...]:
+    """What is tried where nobody names a task: those that have frozen pairs, of a tabletop the three that one arm does alone."""
+    if isinstance(world, SceneConfig):
+        return ("reach", "push", "lift")
+    found = tuple(path.stem for path in sorted(manifests.glob("*.safetensors")))
+    if not found:
+        raise ConfigError(f"no task is named, and {manifests} holds no frozen pairs; name a task, such as task=push")
+    return found
+
+
+def oracle_dynamics(environment: Environment, action_block: int = 5) -> OracleDynamics:
+    """The world itself as a world model, in this thread alone."""
+    if isinstance(environment, Tabletop):
+        return PhysicsOracle(environment, action_block, num_threads=1)
+    return OracleDynamics(environment, action_block)
+
+
+def still_dynamics(environment: Environment) -> OracleDynamics:
+    """For planners that heed no future, where nothing has been trained."""
+    return StillDynamics(environment)
+
+
+def require_same_world(model: LatentVideoModel, world: Simulation, path: Path) -> None:
+    """Raises `CheckpointError` listing how the checkpoint's body and cameras differ from the world's."""
+    found = [f"action {sentence}" for sentence in model.action_spec.differences(world.action_spec)]
+    there = {camera.name: camera for camera in world.cameras}
+    side = model.spec.config.image_size
+    for name in model.cameras:
+        if name not in there:
+            found.append(f"camera {name!r} is missing; the world has {sorted(there)}")
+        elif (there[name].height, there[name].width) != (side, side):
+            found.append(f"camera {name!r} is {there[name].width} x {there[name].height} px; the model was trained on {side} x {side}")
+    if found:
+        raise CheckpointError(f"{path} was trained in another world than this: {'; '.join(found)}. Change `world`, or train in it")
+
+
+def require_fitting_cost(environment: Environment, task: str, planning: PlanningConfig) -> None:
+    """Raises `ConfigError` where a task is about objects and the cost leaves out where they are."""
+    if isinstance(planning.planner, PolicyAloneConfig | ZeroActionConfig | RandomConfig):
+        return
+    cost, parts = planning.cost, planning.cost.pose_parts
+    heeds_objects = cost.distance > 0 or cost.latent > 0 or (cost.pose > 0 and parts.object_pos > 0)
+    if task_named(environment, task).criterion.is_about_objects and not heeds_objects:
+        raise ConfigError(
+            f"task {task!r} is about objects, but the cost leaves out where they are (cost.pose_parts.object_pos is {parts.object_pos}, "
+            f"cost.pose {cost.pose}); set planning.cost.pose_parts.object_pos=100, as for a world with objects"
+        )

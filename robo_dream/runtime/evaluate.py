@@ -1,0 +1,309 @@
+"""Success on frozen pairs: which attempts are made, by how many processes, and what decides each of their outcomes."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+import sim
+from robo_dream.config import dump
+from robo_dream.control.episode import LoopConfig
+from robo_dream.errors import ConfigError
+from robo_dream.evaluation.manifest import Manifest, Pair, read_manifest
+from robo_dream.evaluation.results import Result
+from robo_dream.imagination import Planner, WorldModel
+from robo_dream.models import checkpoint
+from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.models.compiled import Precision
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.planning.costs import CostConfig
+from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime.attempt import GoalShown, Recorder, carry_out, goal_of, goal_shown, is_told, prepare, simulated_devices
+from robo_dream.runtime.environment import (
+    WorldConfig,
+    build_environment,
+    manifests_of,
+    oracle_dynamics,
+    require_fitting_cost,
+    require_same_world,
+    still_dynamics,
+    usual_tasks,
+    world_of,
+)
+from robo_dream.runtime.made_with import code_sha256
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
+from sim.environment import Environment, task_named
+from sim.physics.oracle import OracleDynamics
+
+Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dynamics"]
+METHODS: tuple[str, ...] = get_args(Method)
+_HEEDLESS = ("zero_action", "random")  # of any future, and so of any model
+_ANY_COST = CostConfig(distance=0.0, pose=1.0)
+_CODE = ("imagination.py", "embodiment.py", "planning", "models", "control", "safety", "runtime/attempt.py")
+_WORLDS = ("environment.py", "attempt.py", "devices.py", "goals.py", "ground_truth.py", "rendering.py", "tabletop", "adapters", "physics")
+_LIBRARIES = ("torch", "numpy", "mujoco", "dm-control", "ogbench", "metaworld", "gym-pusht")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured. `num_pairs` counts from the manifest's beginning; `oracle_pairs` is for the slow method of true physics.
+
+    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals.
+    What is not said, the checkpoint says: world, frozen pairs, tasks, what is shown of goals, and how each task is planned.
+    """
+
+    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
+    out: Path = Path("runs/evaluate")
+    tasks: tuple[str, ...] | None = None  # without, those that the world has frozen pairs of
+    methods: tuple[str, ...] = METHODS  # of these, and the names in `extra_planners`
+    num_pairs: int = 200
+    oracle_pairs: int = 20
+    seed: int = 0
+    workers: int = 2  # processes, one thread each; they change no outcome
+    compiled: bool = False  # as in plan; it changes rounding and decision times
+    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
+    planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
+    by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
+    goal: GoalShown | None = None  # what learned methods are shown of it: the arm's own word too, or not
+    loop: LoopConfig = field(default_factory=LoopConfig)  # as in plan and run; a pair brings its own max_steps
+    oracle_planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(num_samples=16, num_elites=6, num_proposals=12))
+    extra_planners: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more methods, by name
+    world: WorldConfig | None = None  # without, the one that the checkpoint was trained in
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            if name not in self.known_methods:
+                raise ConfigError(
+                    f"methods names {name!r}; known methods: {', '.join(self.known_methods)}. Add it to `extra_planners`, or leave it out"
+                )
+        if taken := [name for name in self.extra_planners if name in METHODS]:
+            raise ConfigError(f"extra_planners has methods {taken}, which are there already; give them other names")
+        for name in ("num_pairs", "oracle_pairs", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.tasks == () or not self.methods:
+            raise ConfigError("name at least one task and one method, such as tasks='[push]' methods='[planner]'")
+
+    @property
+    def known_methods(self) -> tuple[str, ...]:
+        return (*METHODS, *self.extra_planners)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt: everything that decides its outcome."""
+
+    task: str
+    method: str  # one of `METHODS`, or what another program measures
+    pair: int
+    seed: int
+    settings: str  # hash of what else decides it
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A configuration with all that it leaves to its checkpoint filled in, and what follows from it."""
+
+    config: EvaluateConfig
+    info: CheckpointInfo | None  # None where nothing has been trained yet
+    world: WorldConfig
+    manifests: Path
+    tasks: tuple[str, ...]
+    shown: GoalShown
+
+    @classmethod
+    def of(cls, config: EvaluateConfig) -> "Evaluation":
+        info = checkpoint.read_info(config.checkpoint) if config.checkpoint.is_file() else None
+        world = config.world or world_of(info, config.checkpoint)
+        manifests = config.manifests or manifests_of(world)
+        tasks = config.tasks or usual_tasks(world, manifests)
+        return cls(config, info, world, manifests, tasks, goal_shown(config.goal, info, config.checkpoint))
+
+    def path(self, task: str) -> Path:
+        return self.manifests / f"{task}.safetensors"
+
+    def require(self) -> None:
+        """Raises `ConfigError` for a task that the world lacks, and for a cost that does not fit one."""
+        with build_environment(self.world) as environment:
+            for task in self.tasks:
+                task_named(environment, task)
+                for method in self.config.methods:
+                    require_fitting_cost(environment, task, self.planning_of(method, task))
+
+    def planning_of(self, method: str, task: str) -> PlanningConfig:
+        """How decisions are made in a method of a task; raises `ConfigError` for one of no `known_methods`."""
+        config = self.config
+        planning = planning_for(self.info, task, config.planning, config.by_task)
+        heedless_cost = planning.cost if self.info is not None else _ANY_COST  # what nothing trained can give is not asked for
+        match method:
+            case "zero_action":
+                return PlanningConfig(ZeroActionConfig(), heedless_cost)
+            case "random":
+                return PlanningConfig(RandomConfig(), heedless_cost)
+            case "policy_alone":
+                return PlanningConfig(PolicyAloneConfig(), planning.cost, planning.proposals)
+            case "planner":
+                return planning
+            case "oracle_dynamics":
+                return PlanningConfig(config.oracle_planner, planning.cost, planning.proposals)
+            case _ if method in config.extra_planners:
+                return PlanningConfig(config.extra_planners[method], planning.cost, planning.proposals)
+        raise ConfigError(f"no method named {method!r}; known: {', '.join(config.known_methods)}")
+
+    def jobs(self) -> Iterator[Job]:
+        """Every attempt that is asked for. Raises `ConfigError` where a manifest has too few pairs."""
+        for task in self.tasks:
+            manifest = read_manifest(self.path(task))
+            for method in self.config.methods:
+                asked = self.config.oracle_pairs if method == "oracle_dynamics" else self.config.num_pairs
+                if asked > len(manifest):
+                    raise ConfigError(f"{asked} pairs were asked for; the manifest of {task} has {len(manifest)}")
+                settings = self.settings(method, task, manifest)
+                for pair in range(asked):
+                    yield Job(task, method, pair, pair_seed(manifest.sha256, task, pair, self.config.seed), settings)
+
+    def settings_of(self) -> dict[tuple[str, str], str]:
+        """By task and method, the hash of what decides its outcomes."""
+        manifests = {task: read_manifest(self.path(task)) for task in self.tasks}
+        return {(task, method): self.settings(method, task, manifests[task]) for task in self.tasks for method in self.config.known_methods}
+
+    def settings(self, method: str, task: str, manifest: Manifest) -> str:
+        """What decides the outcomes of a method besides pair and seed, the code and the libraries included.
+
+        A checkpoint or a cost that a method does not use changes nothing.
+        """
+        config = self.config
+        decides: dict[str, Any] = {"method": method, "seed": config.seed, "manifest": manifest.sha256, "world": dump(self.world)}
+        decides |= {"loop": dump(config.loop), "code": _code(), "libraries": _libraries()}
+        if method not in _HEEDLESS:
+            decides |= {"planning": dump(self.planning_of(method, task)), "compiled": config.compiled, "precision": config.precision}
+            decides |= {"checkpoint": checkpoint.sha256(config.checkpoint) if self.info is not None else None}
+            decides |= {"goal": self.shown if method != "oracle_dynamics" else None}
+        return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
+    """The seed of one attempt; it depends on no order and no other pair."""
+    return int.from_bytes(hashlib.sha256(f"{manifest_hash}/{task}/{pair}/{seed}".encode()).digest()[:4])
+
+
+class Worker:
+    """The world, the models and the manifests of one process; nothing that one attempt could leave for the next."""
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        self.evaluation = Evaluation.of(config)
+        self.environment = build_environment(self.evaluation.world)
+        size = len(self.environment.state)
+        self.manifests = {task: read_manifest(self.evaluation.path(task), size) for task in self.evaluation.tasks}
+        self._untrained = self.evaluation.info is None and set(config.methods) <= {*_HEEDLESS, "oracle_dynamics"}
+        self._learned: LatentVideoModel | None = None
+        self._oracle: OracleDynamics | None = None
+        self._still: OracleDynamics | None = None
+
+    def attempt(self, job: Job) -> Result:
+        """One pair, from its start until the strict condition was held or the budget is used."""
+        evaluation = self.evaluation
+        planning, model = evaluation.planning_of(job.method, job.task), self._model(job)
+        planner = build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
+        pair = self.manifests[job.task].pair(job.pair)
+        return attempt_pair(self.environment, model, planner, pair, job, evaluation.config.loop, evaluation.shown)
+
+    def _model(self, job: Job) -> WorldModel:
+        """The checkpoint; for its own method the world itself; before anything is trained nothing, for those that heed no future."""
+        if job.method == "oracle_dynamics":
+            self._oracle = self._oracle or oracle_dynamics(self.environment)
+            return self._oracle
+        if self._untrained:
+            self._still = self._still or still_dynamics(self.environment)
+            return self._still
+        return self._checkpoint
+
+    def _teacher(self, job: Job) -> LatentVideoModel | None:
+        """True physics is proposed what the checkpoint would do if it saw the true poses, where its policy goes by poses."""
+        if job.method != "oracle_dynamics" or self._untrained or self._checkpoint.spec.config.policy_input != "poses":
+            return None
+        return self._checkpoint
+
+    @property
+    def _checkpoint(self) -> LatentVideoModel:
+        config = self.evaluation.config
+        if self._learned is None:
+            self._learned = load_checkpoint_model(config.checkpoint, "cpu", config.compiled, config.precision)
+            require_same_world(self._learned, self.environment, config.checkpoint)
+        return self._learned
+
+
+def attempt_pair(
+    environment: Environment,
+    model: WorldModel,
+    planner: Planner,
+    pair: Pair,
+    job: Job,
+    loop: LoopConfig | None = None,
+    shown: GoalShown = "picture_and_arm",
+    recorder: Recorder | None = None,
+) -> Result:
+    """`pair` in closed loop, from its start until the strict condition was held or the budget is used."""
+    prepared, told = prepare(environment, pair, loop or LoopConfig()), is_told(model)
+    goal = goal_of(prepared, model, shown, told)
+    devices = simulated_devices(prepared, model, recorder)
+    episode = carry_out(prepared, devices, model, planner, goal, job.seed, with_truth=told, recorder=recorder)
+    attempt = prepared.attempt
+    return Result(
+        job.task, job.method, job.pair, job.settings, attempt.is_reached, attempt.is_held, len(episode.sent), attempt.distance,
+        tuple(episode.decision_seconds), str(episode.end),
+    )  # fmt: skip
+
+
+def attempts(config: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
+    """The result of each job, as they come."""
+    if not jobs:
+        return
+    if config.workers == 1:
+        _start(config)
+        yield from map(_attempt, jobs)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with multiprocessing.get_context("spawn").Pool(config.workers, _start, (config,)) as pool:
+        yield from pool.imap_unordered(_attempt, jobs)
+
+
+_STATE: list[Worker] = []  # one a process: what `_start` made
+
+
+def _start(config: EvaluateConfig) -> None:
+    torch.set_num_threads(1 if config.workers > 1 else torch.get_num_threads())
+    _STATE[:] = [Worker(config)]
+
+
+def _attempt(job: Job) -> Result:
+    return _STATE[0].attempt(job)
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    return code_sha256(_CODE) + code_sha256(_WORLDS, Path(sim.__file__).parent)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> dict[str, str]:
+    """Versions of what an outcome may depend on, where it is installed."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

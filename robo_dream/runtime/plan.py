@@ -1,0 +1,162 @@
+"""Planned episodes in any world: a start and a goal of a task, the loop, and record, video and pictures of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from robo_dream.config import dump
+from robo_dream.control.decision import goal_record
+from robo_dream.control.episode import EpisodeResult, LoopConfig
+from robo_dream.errors import ConfigError, DataError
+from robo_dream.evaluation.manifest import Pair, read_manifest
+from robo_dream.models import checkpoint
+from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.models.compiled import Precision
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.recording.record import read_run
+from robo_dream.recording.writer import RunWriter
+from robo_dream.runtime.attempt import GoalShown, Prepared, carry_out, goal_of, goal_shown, prepare, simulated_devices
+from robo_dream.runtime.environment import WorldConfig, manifests_of, require_fitting_cost, usual_tasks, world_of
+from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.pictures import drawing, write_pictures
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
+from robo_dream.viewer.video import VideoConfig
+from sim.environment import Environment, task_named
+from sim.pairs import drawn_pair
+from sim.tabletop.environment import Tabletop
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """What is tried, with which model, and how decisions are made. What is not said, the checkpoint says."""
+
+    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    out: Path = Path("runs/plan")
+    task: str | tuple[str, ...] | None = None  # one name or several; without, those that the world has frozen pairs of
+    goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely
+    manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
+    goal: GoalShown | None = None  # what is shown of a goal: the arm's own word too, or not; without, as the checkpoint learned it
+    seed: int = 3  # which pair, or what is drawn; and of every search
+    device: str = "cpu"
+    compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
+    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
+    planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
+    by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
+    loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
+    video: VideoConfig = field(default_factory=VideoConfig)
+    world: WorldConfig | None = None  # without, the one that the checkpoint was trained in
+
+    def __post_init__(self) -> None:
+        if self.task is not None and not self.task:
+            raise ConfigError("task is empty; name one, such as task=push")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return (self.task,) if isinstance(self.task, str) else self.task or ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How an episode ended, in numbers and in words."""
+
+    moderate: bool
+    strict: bool
+    sentence: str
+
+
+def completed(config: PlanConfig, info: CheckpointInfo) -> PlanConfig:
+    """`config` with what it leaves to the checkpoint: world, manifests, tasks, what is shown of goals."""
+    world = config.world or world_of(info, config.checkpoint)
+    manifests = config.manifests or manifests_of(world)
+    shown = goal_shown(config.goal, info, config.checkpoint)
+    return replace(config, world=world, manifests=manifests, task=config.task or usual_tasks(world, manifests), goal=shown)
+
+
+def planning_of(config: PlanConfig, info: CheckpointInfo, environment: Environment) -> dict[str, PlanningConfig]:
+    """By task, how decisions are made. Raises `ConfigError` for a task that the world lacks, and for settings that do not fit one."""
+    found = {task: planning_for(info, task, config.planning, config.by_task) for task in config.tasks}
+    for task, planning in found.items():
+        require_fitting_cost(environment, task, planning)
+    return found
+
+
+def plan_episode(
+    environment: Environment, model: LatentVideoModel, task: str, planning: PlanningConfig, config: PlanConfig, folder: Path
+) -> Planned:
+    """Plans `task` once, from the start and goal of `config.seed`; keeps record/, video.mp4 and decisions.png in `folder`.
+
+    `config` is a `completed` one.
+    """
+    prepared = prepare(environment, _pair(environment, task, config), config.loop)
+    attempt, goal = prepared.attempt, goal_of(prepared, model, config.goal or "picture_and_arm")
+    planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
+    pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
+    with RunWriter(folder / "record", _about(prepared, model, planning, config), goal_record(goal, pictures)) as writer:
+        devices = simulated_devices(prepared, model, writer)
+        episode = carry_out(prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer)
+        progress = attempt.progress
+        result = {
+            "moderate": attempt.is_reached, "strict": attempt.is_held, "moderate_step": progress.moderate_step,
+            "strict_step": progress.strict_step, "end": episode.end.value, "reasons": list(episode.reasons),
+            "distances": attempt.distances, "decision_seconds": list(episode.decision_seconds),
+        }  # fmt: skip
+        writer.finish(episode.last, result)
+
+    verdict = "success, held" if attempt.is_held else "success" if attempt.is_reached else "not reached"
+    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, attempt.distances, verdict)
+    return Planned(attempt.is_reached, attempt.is_held, _sentence(prepared, episode, video, sheet))
+
+
+def _pair(environment: Environment, task: str, config: PlanConfig) -> Pair:
+    task_named(environment, task)
+    if config.goals == "drawn":
+        return drawn_pair(environment, task, np.random.default_rng(config.seed), config.seed)
+    path = (config.manifests or Path()) / f"{task}.safetensors"
+    if not path.is_file():
+        raise DataError(f"no frozen pairs at {path}; draw some with goals=drawn, or make them with `robo-dream evaluate --make-manifests`")
+    manifest = read_manifest(path, len(environment.state))
+    return manifest.pair(config.seed % len(manifest))
+
+
+def _about(prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig, config: PlanConfig) -> dict[str, Any]:
+    """What run.json says."""
+    attempt = prepared.attempt
+    environment, task = attempt.environment, attempt.pair.task
+    moves = {"moves": dump(environment.moves.limits)} if isinstance(environment, Tabletop) else {}
+    return {
+        "task": task,
+        "seed": config.seed,
+        "goal": f"{task}, as in the goal pictures",
+        "config": dump(config),
+        "planning": dump(planning),  # of this task
+        **moves,
+        "action_spec": environment.action_spec.to_json(),
+        "loop": dump(prepared.loop),  # with the steps that this pair is allowed, and the limits that hold in this world
+        "checkpoint": str(config.checkpoint),
+        "checkpoint_sha256": checkpoint.sha256(config.checkpoint),
+        "made_with": made_with(model.device),
+        "goal_state": [float(x) for x in attempt.goal_state],
+    }
+
+
+def _sentence(prepared: Prepared, episode: EpisodeResult, video: str, sheet: str) -> str:
+    attempt, seconds = prepared.attempt, np.asarray(episode.decision_seconds) * 1e3
+    progress, distances = attempt.progress, attempt.distances
+    moderate = "no" if progress.moderate_step is None else f"yes, at step {progress.moderate_step}"
+    strict = "no" if progress.strict_step is None else f"yes, at step {progress.strict_step}"
+    timing = "no decision"
+    if len(seconds):
+        timing = f"{len(seconds)} decisions, {np.percentile(seconds, 50):.0f} ms each (p50), {np.percentile(seconds, 95):.0f} ms (p95)"
+    lines = [
+        f"{attempt.pair.task}: success {moderate}; held to the strict standard {strict}",
+        f"  {100 * distances[0]:.1f} cm from the goal, then {100 * distances[-1]:.1f} cm after {len(episode.sent)} steps ({episode.end})",
+        f"  {timing}",
+        f"  video    {video}",
+        f"  pictures {sheet}",
+    ]
+    return "\n".join([*lines, *(f"  stopped: {reason}" for reason in episode.reasons)])
