@@ -181,11 +181,11 @@ def main() -> None:
         raise SystemExit(f"no checkpoint at {args.checkpoint}; train it with `python benchmarks/lewm_train.py`")
     search = Search(**{name: getattr(args, name) for name in vars(Search())})
     manifests = {task: read_manifest(ROOT / evaluation.path(task)) for task in args.tasks}
-    wanted = Request(
+    request = Request(
         environment(args.env.absolute()), args.checkpoint, evaluation.world, manifests, search, args.threads, args.compile, args.device
     )
     settings = {(task, method): evaluation.settings(method, task, manifests[task]) for task in args.tasks for method in ours.known_methods}
-    settings |= {(task, search.method): settings_hash(wanted, task, ours.seed) for task in args.tasks}
+    settings |= {(task, search.method): settings_hash(request, task, ours.seed) for task in args.tasks}
     jobs = [
         Job(task, search.method, pair, pair_seed(manifest.sha256, task, pair, ours.seed), settings[task, search.method])
         for task, manifest in manifests.items()

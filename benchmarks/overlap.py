@@ -49,7 +49,7 @@ class SlowPlanner:
 
 
 def attempt_pair(
-    world: Environment, model, wanted: PlanConfig, planning: PlanningConfig, task: str, pair: int, seconds: float, overlap: bool
+    world: Environment, model, wanted: PlanConfig, planning: PlanningConfig, task: str, pair: int, seconds: float, asynchronous: bool
 ):
     """Whether the pair was solved, moderately and strictly, and the seconds of the world's time until moderately."""
     manifest = read_manifest(wanted.manifests / f"{task}.safetensors", len(world.state))

@@ -122,6 +122,7 @@ def decision_of(
         previous_elites=None if previous is None else kept(gather_samples(previous.trace.candidates, previous.trace.elites)),
         late_readings=trace.late_readings,
         unsure_reasons=unsure_reasons,
+        belief_disagreement=None if belief.disagreement is None else float(belief.disagreement[problem]),
     )
 
 

@@ -43,6 +43,7 @@ class Decision:
     previous_elites: Float[np.ndarray, "elite time action"] | None = None
     late_readings: tuple[int, ...] = ()  # of the planner's clock, past the deadline
     unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
+    belief_disagreement: float | None = None  # gathered on the way to an imagined belief; None: it was seen, or recorded before 0.2
 
     @property
     def cost(self) -> float:

@@ -15,7 +15,7 @@ from robo_dream.planning.search import DEADLINE, RecordedClock
 from robo_dream.recording.decision import Decision
 
 TOLERANCE = 1e-3  # of the largest number of a plan, between machines: float32 sums in another order, through some hundred layers
-_NOT_COMPARED = ("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status")
+_NOT_COMPARED = ("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status", "belief_disagreement")
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def question_of(decision: Decision, device: torch.device | str = "cpu") -> Quest
     assert latent is not None and goal is not None
     actions, elites = batch(decision.previous), batch(decision.previous_elites)
     previous = None if actions is None or elites is None else _plan_of(actions, elites, decision.planner)
+    gathered = None if decision.belief_disagreement is None else batch(np.asarray(decision.belief_disagreement, np.float32))
     given = Goal(goal, batch(decision.goal_object_pos), batch(decision.goal_tool_pos))
-    return Question(Belief(latent), given, decision.seed, previous)
+    return Question(Belief(latent, gathered), given, decision.seed, previous)
 
 
 def recomputed(build: Callable[[Callable[[], float]], Planner], decision: Decision, device: torch.device | str = "cpu") -> Plan:
@@ -111,7 +112,7 @@ def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
 
 
 def _status(plan: Plan, decision: Decision) -> PlanStatus:
-    """The plan's status as the loop notes it: what it doubts is not trusted."""
+    """The plan's status as the loop notes it: what it is unsure of is not trusted."""
     status = plan.status[0]
     return PlanStatus.UNSURE if decision.unsure_reasons and status in (PlanStatus.OK, PlanStatus.OUT_OF_TIME) else status
 
@@ -126,7 +127,7 @@ def _equal(first: object, second: object) -> bool:
 
 
 def _error(decision: Decision, made: Decision, name: str) -> float:
-    """The largest difference by the largest number of what was recorded; infinite where shapes or places of NaN differ."""
+    """The largest difference by the largest number of what was recorded; infinite where shapes or positions of NaN differ."""
     first, second = getattr(decision, name), getattr(made, name)
     if first.shape != second.shape or not np.array_equal(np.isfinite(first), np.isfinite(second)):
         return float("inf")
