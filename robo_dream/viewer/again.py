@@ -62,7 +62,7 @@ def question_of(decision: Decision, device: torch.device | str = "cpu") -> Quest
     actions, elites = batch(decision.previous), batch(decision.previous_elites)
     previous = None if actions is None or elites is None else _plan_of(actions, elites, decision.planner)
     given = Goal(goal, batch(decision.goal_object_pos), batch(decision.goal_tool_pos))
-    return Question(Belief(latent), given, decision.seed, previous)
+    return Question(Belief(latent, batch(decision.belief_disagreement)), given, decision.seed, previous)
 
 
 def recomputed(build: Callable[[Callable[[], float]], Planner], decision: Decision, device: torch.device | str = "cpu") -> Plan:

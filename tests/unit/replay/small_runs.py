@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from robo_dream import config
+from robo_dream.control.asynchronous import DelayedWorker
 from robo_dream.control.decision import goal_record
 from robo_dream.control.episode import Bench, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
@@ -87,7 +88,7 @@ def record_run(root: Path, recipe: Recipe) -> RunRecord:
                 clock.tick = 3 * recipe.tick
             writer.on_decision(decision)
 
-        policy = PlannerPolicy(recipe.model, recipe.planner_of(clock), goal, recipe.seed, clock)
+        policy = PlannerPolicy(recipe.model, recipe.planner_of(clock), goal, recipe.seed, clock, DelayedWorker(arm.clock, 0.2))
         episode = run_episode(Bench(arm, [PointCamera(arm)], arm.clock), policy, recipe.loop, Hooks(on_decision, writer.on_step))
         writer.finish(episode.last, {"end": episode.end.value})
     return read_run(root)

@@ -20,6 +20,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.recording.decision import Decision
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.point_mass import point_action_spec
 from robo_dream.viewer.again import compared, fitted, question_of, recomputed
 
@@ -106,3 +107,16 @@ def test_a_previous_plan_is_cut_or_held_still_to_fit_another_horizon(tmp_path: P
     assert previous is not None and shorter is not None and longer is not None
     assert torch.equal(shorter.actions, previous.actions[:, :10])
     assert torch.equal(longer.actions[:, :15], previous.actions) and not longer.actions[:, 15:].any()
+
+
+def test_a_decision_made_for_where_an_imagined_way_leads_is_asked_about_just_that(tmp_path: Path) -> None:
+    """Asynchronous planning begins at an imagined belief, at which disagreement has gathered already."""
+    recipe = Recipe(loop=LoopConfig(max_steps=20, asynchronous=True, limits=SafetyLimits(max_plan_age=0.5)), known_radius=0.01)
+    run = record_run(tmp_path, recipe)
+    assert len(run.decisions) > 2 and run.decisions[0].belief_disagreement is None  # the first is made at rest, of what was seen
+    for decision in run.decisions[1:]:
+        asked = question_of(decision).belief
+        imagined = recipe.model.imagine(asked, torch.zeros(1, 1, 5, 5)).end()  # standing still: what it stands at
+        assert asked.disagreement is not None and torch.allclose(asked.disagreement, imagined.disagreement, atol=1e-6)
+    assert any(decision.belief_disagreement for decision in run.decisions[1:])
+    assert all(same_again(recipe, decision) for decision in run.decisions)
