@@ -40,8 +40,9 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, PoseCostConfig, StepWeights
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.runtime import compose
 from robo_dream.runtime.environment import build_environment
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import ProposalConfig, build_planner
 from sim.environment import goal_observation, observation_of
 
 SEARCH = CemConfig(horizon=5, num_samples=300, num_iterations=30, num_elites=30, num_proposals=0, action_selection="mean")
@@ -114,12 +115,12 @@ def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
 
 
 def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoModel]:
-    model = compose.load_checkpoint_model(checkpoint)
+    model = load_checkpoint_model(checkpoint)
     fast = model.running(row_runner(compiled=True, precision="bfloat16"))
     belief, goal = problem(model)
     rows = []
     for (name, cost), (way, running) in product(COSTS.items(), (("", model), (", compile+bf16", fast))):
-        planner = compose.build_planner(SEARCH, running, cost, compose.ProposalConfig(policy=False))
+        planner = build_planner(SEARCH, running, cost, ProposalConfig(policy=False))
         seeds = iter(range(10**6))
 
         def solve(planner: Any = planner, seeds: Any = seeds) -> float:
@@ -128,7 +129,7 @@ def our_rows(checkpoint: Path, per_round: int) -> tuple[list[Row], LatentVideoMo
             return time.perf_counter() - start
 
         solve()  # compiles, and warms up
-        counted = compose.build_planner(SEARCH, model, cost, compose.ProposalConfig(policy=False))  # compiled code hides its work
+        counted = build_planner(SEARCH, model, cost, ProposalConfig(policy=False))  # compiled code hides its work
         with FlopCounterMode(display=False) as counter:
             counted.plan(belief, goal, [0])
         parts = [model.dynamics, *([model.pose_head] if cost.pose else [])]

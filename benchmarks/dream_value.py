@@ -7,7 +7,7 @@ the dynamics imagine, and the dream's own pose head says when the object has arr
 is changed. What is learned is V = E[discount ** steps], by Monte Carlo over rollouts of 12 s (TD(lambda) with lambda 1: what the dream
 leaves open after that counts as never). Behaviour learned in latent imagination: Dreamer, Hafner et al. 2020, arXiv 1912.01603; a value
 at the end of a short imagined horizon: TD-MPC, Hansen et al. 2022, arXiv 2203.04955; reading it as a distance in steps: HILP, Park et
-al. 2024, arXiv 2402.15567. One value for each way of asking for the hand (`robo_dream.runtime.compose.ProposalConfig.hand`).
+al. 2024, arXiv 2402.15567. One value for each way of asking for the hand (`robo_dream.runtime.planner.ProposalConfig.gripper_goal`).
 
 It is here and not in the library because nothing said that it beats the pose head: it ranks candidates worse (cost_ranking.py), and in
 closed loop it succeeded about as often (far_goals.py), more often than the learned distance.
@@ -36,7 +36,7 @@ from robo_dream.models.policy import PoseRelations
 from robo_dream.models.policy_prior import GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import draws
-from robo_dream.runtime.compose import load_checkpoint_model
+from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.training.frames import frame_index
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.probes import spearman

@@ -30,9 +30,10 @@ from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.imagination import Planner
 from robo_dream.planning.baselines import PolicyAloneConfig, ZeroActionConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
-from robo_dream.runtime import compose
 from robo_dream.runtime.environment import build_environment
 from robo_dream.runtime.evaluate import Job, attempt_pair, pair_seed
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import build_planner
 from robo_dream.runtime.progress import Bars
 from sim.environment import task_named
 from sim.pairs import build_manifest
@@ -48,7 +49,7 @@ class Attempter:
     def __init__(self, args: argparse.Namespace) -> None:
         torch.set_num_threads(1)
         self.args, self.world = args, build_environment()
-        self.model = compose.load_checkpoint_model(args.checkpoint)
+        self.model = load_checkpoint_model(args.checkpoint)
         self.manifests = {label(args, away): read_manifest(manifest_path(args, away)) for away in args.distances}
         self.costs = rival_costs(self.model, released_planning(args.task), args.values)
 
@@ -56,8 +57,8 @@ class Attempter:
         released = released_planning(self.args.task)
         if method in ALONE:
             plain = ZeroActionConfig() if method == "zero_action" else PolicyAloneConfig()
-            return compose.build_planner(plain, self.model, released.cost, released.proposals)
-        guarded = compose.build_planner(search(self.args), self.model, released.cost, released.proposals)
+            return build_planner(plain, self.model, released.cost, released.proposals)
+        guarded = build_planner(search(self.args), self.model, released.cost, released.proposals)
         assert isinstance(guarded, PolicyGuidedPlanner)
         return replace(guarded, cost=self.costs[method])
 

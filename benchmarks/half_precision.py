@@ -16,8 +16,8 @@ import torch
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief
 from robo_dream.models.compiled import row_runner
-from robo_dream.runtime import compose
 from robo_dream.runtime.environment import build_environment
+from robo_dream.runtime.model import load_checkpoint_model
 from sim.environment import goal_observation
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "configs/checkpoints/jaco_s.safetensors")
     parser.add_argument("--compiled", action="store_true", help="half precision as compiled code, as it is planned with")
     args = parser.parse_args()
-    single = compose.load_checkpoint_model(args.checkpoint)
+    single = load_checkpoint_model(args.checkpoint)
     half = single.running(row_runner(args.compiled, "bfloat16"))
     with build_environment() as world:
         manifest = read_manifest(ROOT / "configs/manifests/push.safetensors", len(world.state))

@@ -45,9 +45,9 @@ from robo_dream.control.episode import EpisodeEnd
 from robo_dream.evaluation.manifest import Manifest, read_manifest
 from robo_dream.evaluation.results import Progress, Result, ResultFile
 from robo_dream.evaluation.table import markdown_table
-from robo_dream.runtime.compose import rollouts_a_decision
 from robo_dream.runtime.environment import WorldConfig, build_environment
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, Job, pair_seed
+from robo_dream.runtime.planner import rollouts_a_decision
 from sim.environment import Environment, goal_observation, ground_truth_at, task_named
 
 _WORKER: "list[Worker]" = []  # one a process: what `start` made

@@ -20,10 +20,10 @@ from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 from robo_dream.models.checkpoint import read_info
 from robo_dream.planning.goals import goal_from_observation
-from robo_dream.runtime import compose
 from robo_dream.runtime.environment import build_environment
+from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.plan import PlanConfig, completed
-from robo_dream.runtime.planner import PlanningConfig, planning_for
+from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for
 from robo_dream.safety.limits import SafetyLimits
 from sim.attempt import Attempt
 from sim.devices import SimClock, devices_of
@@ -59,7 +59,7 @@ def attempt_pair(
     devices = devices_of(world, model.cameras, limits)
     clock = devices.clock
     assert isinstance(clock, SimClock)
-    planner: Planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
+    planner: Planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
     begin, counted = world.time, world.time
     solved: list[float] = []
 
@@ -94,7 +94,7 @@ def main() -> None:
     wanted = config.load(PlanConfig, args.config)
     info = read_info(wanted.checkpoint)
     wanted = completed(wanted, info)
-    model = compose.load_checkpoint_model(wanted.checkpoint)
+    model = load_checkpoint_model(wanted.checkpoint)
     print("| task | loop | decision s | pairs | moderate % | strict % | s until reached, median |\n|---|---|---|---|---|---|---|")
     with build_environment(wanted.world) as world:
         for task in args.tasks:

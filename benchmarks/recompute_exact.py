@@ -24,9 +24,9 @@ from robo_dream.models import checkpoint
 from robo_dream.planning.kinds import PLANNER_CONFIGS
 from robo_dream.recording.record import RunRecord, find_record, read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime import compose
-from robo_dream.runtime.compose import PlanningConfig
 from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import PlanningConfig, build_planner
 
 KINDS = ("policy_guided", "cem", "icem", "mppi", "predictive", "gradient", "hybrid", "policy_alone")
 SMALLER = {"cem": {"num_samples": 100, "num_iterations": 4}, "mppi": {"num_samples": 128}, "gradient": {"num_iterations": 5}}
@@ -36,10 +36,10 @@ COST = {"distance": 0.0, "pose": 1.0, "pose_parts": {"object_pos": 100.0, "tool_
 def record(run: RunRecord, kind: str, num_decisions: int, root: Path) -> float:
     """Records `num_decisions` of planner `kind` in `root`; the share of them that a deadline cut."""
     path = Path(run.about["checkpoint"])
-    model = compose.load_checkpoint_model(path)
+    model = load_checkpoint_model(path)
     assert kind in PLANNER_CONFIGS
     planning = config.parse(PlanningConfig, {"planner": {"kind": kind} | SMALLER.get(kind, {}), "cost": COST}, "benchmark")
-    planner = compose.build_planner(planning.planner, model, planning.cost, planning.proposals)
+    planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
     about = {
         "planning": config.dump(planning), "checkpoint": str(path), "checkpoint_sha256": checkpoint.sha256(path),
         "made_with": made_with(model.device),

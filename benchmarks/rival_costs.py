@@ -10,8 +10,8 @@ from robo_dream import config
 from robo_dream.imagination import Cost
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig, StepWeights, build_cost
-from robo_dream.runtime.compose import PlanningConfig
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation
+from robo_dream.runtime.planner import PlanningConfig
 
 RELEASED = Path("configs/evaluate/jaco.yaml")
 MEANING = {

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from robo_dream import config
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.runtime.collect import CollectConfig
-from robo_dream.runtime.compose import load_checkpoint_model
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation
+from robo_dream.runtime.model import load_checkpoint_model
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.world import World
 

@@ -4,11 +4,10 @@ import argparse
 import os
 import time
 
-from tqdm import tqdm
-
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.data.reader import Dataset
 from robo_dream.runtime.collect import CollectConfig, collect, committed_seeds, dataset_spec, shards
+from robo_dream.runtime.progress import Bars
 
 _DESCRIPTION = """\
 Plays in a simulated world and keeps every episode as LeRobotDataset v3.0: on our tabletop with the box (reaching, pushing, lifting,
@@ -42,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
     if done:
         print(f"{config.out} has {len(done)} episodes already; {len(seeds)} to go.")
     start = first = time.monotonic()
-    with tqdm(total=config.num_episodes, initial=config.num_episodes - len(seeds), unit="episode", disable=not seeds) as bar:
+    with Bars({}, "collecting", unit="episode") as bars:
         for number, _ in enumerate(collect(config, spec, seeds), start=1):
-            bar.update()
+            bars(config.num_episodes - len(seeds) + number, config.num_episodes)
             if number == config.workers:  # every worker has started, and played about one
                 first = time.monotonic()
             elif number == 2 * config.workers:
-                bar.write(_estimate(config, len(seeds) - number, (time.monotonic() - first) / config.workers))
+                bars.say(_estimate(config, len(seeds) - number, (time.monotonic() - first) / config.workers))
     datasets = [Dataset.open(root) for root in shards(config.out)]
     num_test = sum(not data.is_train(i) for data in datasets for i in range(data.num_episodes))
     frames = sum(data.num_frames for data in datasets)

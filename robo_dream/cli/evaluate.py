@@ -5,8 +5,6 @@ import os
 import platform
 from datetime import date
 
-from tqdm import tqdm
-
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.evaluation.manifest import write_manifest
 from robo_dream.evaluation.results import ResultFile
@@ -52,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings, code or libraries; they are kept there and left out here.")
     left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
-    with tqdm(total=len(jobs), initial=len(jobs) - len(left), unit="pair", disable=not left) as bar:
-        for result in attempts(config, left):
+    with Bars({}, "evaluating", unit="pair") as bars:
+        for done, result in enumerate(attempts(config, left), start=len(jobs) - len(left) + 1):
             file.add(result)
-            bar.update()
+            bars(done, len(jobs))
             rates = [other.moderate for other in file.results.values() if (other.task, other.method) == (result.task, result.method)]
-            bar.set_postfix_str(f"{result.task} {result.method} {100 * sum(rates) / len(rates):.0f} %")
+            bars.note(f"{result.task} {result.method} {100 * sum(rates) / len(rates):.0f} %")
     results, methods = sorted(file.results.values(), key=lambda one: (evaluation.tasks.index(one.task), one.key)), config.known_methods
     rollouts = {
         (task, name): rollouts_a_decision(evaluation.planning_of(name, task).planner) for task in evaluation.tasks for name in methods

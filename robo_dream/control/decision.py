@@ -120,9 +120,9 @@ def decision_of(
         goal_tool_pos=kept_or_none(goal.tool_pos),
         previous=None if previous is None else kept(previous.actions),
         previous_elites=None if previous is None else kept(gather_samples(previous.trace.candidates, previous.trace.elites)),
-        belief_disagreement=kept_or_none(belief.disagreement),
         late_readings=trace.late_readings,
         unsure_reasons=unsure_reasons,
+        belief_disagreement=None if belief.disagreement is None else float(belief.disagreement[problem]),
     )
 
 

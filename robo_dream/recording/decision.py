@@ -41,9 +41,9 @@ class Decision:
     goal_tool_pos: Float[np.ndarray, "3"] | None = None
     previous: Float[np.ndarray, "time action"] | None = None  # what warm-started the search, as the planner got it
     previous_elites: Float[np.ndarray, "elite time action"] | None = None
-    belief_disagreement: Float[np.ndarray, ""] | None = None  # gathered on the way to an imagined belief; None: it was seen
     late_readings: tuple[int, ...] = ()  # of the planner's clock, past the deadline
     unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
+    belief_disagreement: float | None = None  # gathered on the way to an imagined belief; None: it was seen, or recorded before 0.2
 
     @property
     def cost(self) -> float:

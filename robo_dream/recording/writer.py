@@ -21,7 +21,19 @@ from robo_dream.recording.events import EVENTS, SafetyEvent, append_line
 from robo_dream.recording.record import DECISIONS, GOAL, RESULT, RUN, STEPS, VERSION, GoalRecord
 
 _log = logging.getLogger(__name__)
-_IN_JSON = ("step", "time", "planner", "seed", "origin_names", "seconds", "total", "late_readings", "unsure_reasons", "status")
+_IN_JSON = (
+    "step",
+    "time",
+    "planner",
+    "seed",
+    "origin_names",
+    "seconds",
+    "total",
+    "late_readings",
+    "unsure_reasons",
+    "status",
+    "belief_disagreement",
+)
 
 QUEUE_SIZE = 256  # files that may wait for the disk: some 20 s of control at 10 Hz
 MAX_WAIT = 0.02  # s that the loop waits for a full queue, once; then recording stops

@@ -5,11 +5,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from robo_dream.config import dump
 from robo_dream.data import layout
@@ -17,37 +19,29 @@ from robo_dream.data.cache import shard_root
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, encode
-from robo_dream.errors import ConfigError, DataError, RoboDreamError
+from robo_dream.errors import DataError, RoboDreamError
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.environment import WorldConfig, build_environment, name_of
+from robo_dream.schema import Seed, Unit, configuration
 from sim.environment import Environment
 from sim.scripts import Play, ScriptConfig, scripted_episode
 from sim.tabletop.behaviours.play import PlayConfig
 from sim.tabletop.scene import SceneConfig
 
 
-@dataclass(frozen=True)
+@configuration
 class CollectConfig:
     """What is collected and where to. `workers` changes no episode. The tabletop is played as `play` says, any other world as `script`."""
 
     out: Path = Path("datasets/jaco")
-    num_episodes: int = 1200
-    seed: int = 0
-    workers: int = 2
+    num_episodes: Annotated[int, Field(ge=1, le=10_000_000)] = 1200
+    seed: Seed = 0
+    workers: Annotated[int, Field(ge=1, le=1_024)] = 2
     storage: Storage = "image"
-    test_fraction: float = 0.1  # of the episodes are held out
+    test_fraction: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.1  # of the episodes are held out
     world: WorldConfig = field(default_factory=SceneConfig)
     play: PlayConfig = field(default_factory=PlayConfig)
     script: ScriptConfig = field(default_factory=ScriptConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("num_episodes", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.test_fraction <= 0.5:
-            raise ConfigError(f"test_fraction is {self.test_fraction}; allowed: above 0, at most 0.5")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
 
     @property
     def played(self) -> Play:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Field
 
 import sim
 from robo_dream.config import dump
@@ -42,7 +43,8 @@ from robo_dream.runtime.environment import (
 )
 from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
-from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
+from robo_dream.schema import Seed, configuration
 from sim.environment import Environment, task_named
 from sim.physics.oracle import OracleDynamics
 
@@ -55,7 +57,7 @@ _WORLDS = ("environment.py", "attempt.py", "devices.py", "goals.py", "ground_tru
 _LIBRARIES = ("torch", "numpy", "mujoco", "dm-control", "ogbench", "metaworld", "gym-pusht")
 
 
-@dataclass(frozen=True)
+@configuration
 class EvaluateConfig:
     """What is measured. `num_pairs` counts from the manifest's beginning; `oracle_pairs` is for the slow method of true physics.
 
@@ -68,10 +70,10 @@ class EvaluateConfig:
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] | None = None  # without, those that the world has frozen pairs of
     methods: tuple[str, ...] = METHODS  # of these, and the names in `extra_planners`
-    num_pairs: int = 200
-    oracle_pairs: int = 20
-    seed: int = 0
-    workers: int = 2  # processes, one thread each; they change no outcome
+    num_pairs: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    oracle_pairs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    seed: Seed = 0
+    workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # processes, one thread each; they change no outcome
     compiled: bool = False  # as in plan; it changes rounding and decision times
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
@@ -90,9 +92,6 @@ class EvaluateConfig:
                 )
         if taken := [name for name in self.extra_planners if name in METHODS]:
             raise ConfigError(f"extra_planners has methods {taken}, which are there already; give them other names")
-        for name in ("num_pairs", "oracle_pairs", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.tasks == () or not self.methods:
             raise ConfigError("name at least one task and one method, such as tasks='[push]' methods='[planner]'")
 
@@ -137,6 +136,7 @@ class Evaluation:
     def require(self) -> None:
         """Raises `ConfigError` for a task that the world lacks, and for a cost that does not fit one."""
         with build_environment(self.world) as environment:
+            require_known_tasks(self.config.by_task, environment.tasks)
             for task in self.tasks:
                 task_named(environment, task)
                 for method in self.config.methods:

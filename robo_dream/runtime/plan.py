@@ -22,14 +22,15 @@ from robo_dream.runtime.attempt import GoalShown, Prepared, carry_out, goal_of, 
 from robo_dream.runtime.environment import WorldConfig, manifests_of, require_fitting_cost, usual_tasks, world_of
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.pictures import drawing, write_pictures
-from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
+from robo_dream.schema import Device, Seed, configuration
 from robo_dream.viewer.video import VideoConfig
 from sim.environment import Environment, task_named
 from sim.pairs import drawn_pair
 from sim.tabletop.environment import Tabletop
 
 
-@dataclass(frozen=True)
+@configuration
 class PlanConfig:
     """What is tried, with which model, and how decisions are made. What is not said, the checkpoint says."""
 
@@ -39,8 +40,8 @@ class PlanConfig:
     goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely
     manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
     goal: GoalShown | None = None  # what is shown of a goal: the arm's own word too, or not; without, as the checkpoint learned it
-    seed: int = 3  # which pair, or what is drawn; and of every search
-    device: str = "cpu"
+    seed: Seed = 3  # which pair, or what is drawn; and of every search
+    device: Device = "cpu"
     compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
@@ -52,8 +53,6 @@ class PlanConfig:
     def __post_init__(self) -> None:
         if self.task is not None and not self.task:
             raise ConfigError("task is empty; name one, such as task=push")
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -79,6 +78,7 @@ def completed(config: PlanConfig, info: CheckpointInfo) -> PlanConfig:
 
 def planning_of(config: PlanConfig, info: CheckpointInfo, environment: Environment) -> dict[str, PlanningConfig]:
     """By task, how decisions are made. Raises `ConfigError` for a task that the world lacks, and for settings that do not fit one."""
+    require_known_tasks(config.by_task, environment.tasks)
     found = {task: planning_for(info, task, config.planning, config.by_task) for task in config.tasks}
     for task, planning in found.items():
         require_fitting_cost(environment, task, planning)

@@ -1,7 +1,7 @@
 """How decisions are made: a search with its cost and proposals, as a checkpoint carries it and as a file changes it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
-from robo_dream.schema import configuration
+from robo_dream.schema import configuration, did_you_mean
 
 
 @configuration
@@ -54,6 +54,13 @@ class PlanningConfig:
 
 PlanningChanges = Changes[PlanningConfig]
 """The type of a file's `planning:` block and of each block under `by_task:`."""
+
+
+def require_known_tasks(by_task: Mapping[str, Any], tasks: Collection[str]) -> None:
+    """Raises `ConfigError` where settings are given for a task that the world does not have: they would do nothing."""
+    for name in by_task:
+        if name not in tasks:
+            raise ConfigError(f"by_task names {name!r}{did_you_mean(name, list(tasks))}; this world has {', '.join(tasks)}")
 
 
 def planning_for(

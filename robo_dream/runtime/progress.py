@@ -35,6 +35,10 @@ class Bars:
         if self._bar is not None:
             self._bar.set_postfix_str(text)
 
+    def say(self, text: str) -> None:
+        """A line to stdout, above the bar."""
+        tqdm.write(text)
+
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -12,13 +12,13 @@ from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ContractError
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.safety.collision import Breach, CollisionCheck
+from robo_dream.safety.frozen import FrozenReadings
 from robo_dream.safety.limits import SafetyLimits, stale_state_reasons
 from robo_dream.safety.motion import Motion, MotionLimits, at_rest, braked, rest_of, toward
 
 Target = Float[np.ndarray, " joint_and_gripper"]
 _CLIP_EVERY = 1.0  # s between two events of the same clip
 _FUTURE = 0.01  # s; a target stamped later than that is of another clock
-_CHANGED = 0.004  # rad by which a reading changes when its joint moves; more than two ticks of an encoder
 
 
 class Act(StrEnum):
@@ -95,7 +95,7 @@ class Guard:
         self._has_given_up = False  # the present target: nobody has said for long that it is still requested
         self._now = -np.inf  # of the newest tick
         self._foreign = np.nan  # the time of a target that was stamped by another clock: it does not become good by waiting
-        self._changed: tuple[np.ndarray, np.ndarray] | None = None  # each joint's reading when it last changed, and its command then
+        self._frozen = FrozenReadings()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -241,15 +241,8 @@ class Guard:
         if self._motion is None or (self._stop and self._stop.latched):
             return False
         command = self._motion.command[:-1]
-        if self._changed is None:
-            self._changed = state.joint_pos.copy(), command.copy()
-            return False
-        seen, told = self._changed
-        moved = np.abs(state.joint_pos - seen) > _CHANGED
-        self._changed = np.where(moved, state.joint_pos, seen), np.where(moved, command, told)
-        limits = self.motion_limits
+        limits, run = self.motion_limits, self._frozen.run(state.joint_pos, command)
         fastest = np.minimum(np.abs(self._motion.velocity) + limits.acceleration * limits.dt, limits.speed)[:-1]
-        run = np.where(moved, 0.0, np.abs(command - told))
         joint = int(np.argmax(run))
         if run[joint] + fastest[joint] * limits.dt <= self._max_tracking_error:
             return False
@@ -379,7 +372,7 @@ class Guard:
 
     def _forget(self) -> None:
         self._told.clear()
-        self._changed = None
+        self._frozen.forget()
         self._breaches = ()
         self._requested = None
 

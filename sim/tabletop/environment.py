@@ -23,7 +23,6 @@ class Tabletop(World):
     scripts = SCRIPTED
 
     def __enter__(self) -> "Tabletop":
-        super().__enter__()
         return self
 
     @property

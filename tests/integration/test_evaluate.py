@@ -15,8 +15,9 @@ from robo_dream.models.policy_prior import PolicyPrior
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.runtime import compose
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, pair_seed
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import build_planner
 from sim.environment import ground_truth_at, observation_of
 from sim.physics.oracle import PhysicsOracle
 from sim.tabletop.environment import Tabletop
@@ -84,8 +85,8 @@ def test_seeds_of_pairs_differ():
 
 
 def test_a_decision_does_not_change_with_the_simulators_truth():
-    model = compose.load_checkpoint_model(CHECKPOINT)
-    planner = compose.build_planner(PolicyGuidedConfig(), model)
+    model = load_checkpoint_model(CHECKPOINT)
+    planner = build_planner(PolicyGuidedConfig(), model)
     with Tabletop() as world:
         manifest = read_manifest(MANIFESTS / "push.safetensors")
         world.set_state(manifest.goals[0])
@@ -100,7 +101,7 @@ def test_a_decision_does_not_change_with_the_simulators_truth():
 
 
 def test_at_true_poses_the_inverse_model_suggests_what_it_does_from_pictures():
-    model, manifest = compose.load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
+    model, manifest = load_checkpoint_model(CHECKPOINT), read_manifest(MANIFESTS / "push.safetensors")
     seen, true = [], []
     with Tabletop() as world, PhysicsOracle(world, num_threads=1) as physics:
         likeliest = torch.zeros(1), torch.zeros(1, model.spec.block_size)

@@ -19,8 +19,8 @@ from robo_dream.models.heads import pose_names
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig
-from robo_dream.runtime import compose
 from robo_dream.runtime.attempt import Prepared, carry_out, goal_of, prepare, simulated_devices
+from robo_dream.runtime.planner import build_planner
 from robo_dream.safety.limits import SafetyLimits
 from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
@@ -106,8 +106,8 @@ def decisions(
     told: bool = False,
 ) -> torch.Tensor:
     """What was planned in one attempt at the manifest's first pair. `told` is what a learned model never is, but for oracle dynamics."""
-    planner, seen = compose.build_planner(SEARCH, model, COST), Decisions()
-    loop = LoopConfig(limits=SafetyLimits(max_tool_error=float("inf")))  # of the untrained model
+    planner, seen = build_planner(SEARCH, model, COST), Decisions()
+    loop = LoopConfig(limits=SafetyLimits(max_tool_error=None))  # of the untrained model
     prepared = change(prepare(world, replace(manifest.pair(0), budget=BUDGET), loop))
     goal = goal_of(prepared, model, "picture" if picture_alone else "picture_and_arm", told)
     carry_out(prepared, simulated_devices(prepared, model), model, planner, goal, 1, with_truth=told, recorder=seen)

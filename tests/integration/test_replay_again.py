@@ -19,10 +19,11 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime import compose, replay
+from robo_dream.runtime import replay
 from robo_dream.runtime.evaluate import EvaluateConfig
 from robo_dream.runtime.made_with import made_with
-from robo_dream.runtime.planner import PlanningConfig
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.planner import PlanningConfig, build_planner
 from robo_dream.runtime.replay import RunAsker
 
 PLANNING = PlanningConfig(
@@ -34,8 +35,8 @@ PATH = EvaluateConfig().checkpoint
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     """Three decisions, each at another belief, planned with the released checkpoint."""
-    model = compose.load_checkpoint_model(PATH)
-    planner = compose.build_planner(PLANNING.planner, model, PLANNING.cost, PLANNING.proposals)
+    model = load_checkpoint_model(PATH)
+    planner = build_planner(PLANNING.planner, model, PLANNING.cost, PLANNING.proposals)
     latents = torch.randn(4, 1, model.spec.config.latent, generator=torch.Generator().manual_seed(0))
     goal, previous = Goal(latents[3]), None
     about = {

@@ -28,11 +28,12 @@ PATH, SIDE = EvaluateConfig().checkpoint, 96
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two decisions of the policy alone, and the eleven control steps around them, with noise for pictures."""
     from robo_dream.planning.baselines import PolicyAloneConfig
-    from robo_dream.runtime import compose
+    from robo_dream.runtime.model import load_checkpoint_model
+    from robo_dream.runtime.planner import build_planner
 
     root = tmp_path_factory.mktemp("run") / "record"
-    model = compose.load_checkpoint_model(PATH)
-    planner, goal = compose.build_planner(PolicyAloneConfig(horizon=3), model), Goal(torch.zeros(1, model.spec.config.latent))
+    model = load_checkpoint_model(PATH)
+    planner, goal = build_planner(PolicyAloneConfig(horizon=3), model), Goal(torch.zeros(1, model.spec.config.latent))
     rng, zeros = np.random.default_rng(0), np.zeros(6)
     pictures = {name: rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8) for name in model.cameras}
     about = {

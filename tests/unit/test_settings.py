@@ -32,9 +32,7 @@ from sim.tabletop.start import StartRanges
         (lambda: VideoConfig(fps=math.inf), "VideoConfig.fps is inf Hz; allowed is a finite number above 0 and at most 240 Hz"),
         (lambda: VideoConfig(picture_size=20_000), "VideoConfig.picture_size is 20000 px; allowed is a whole number of 32 to 2,048 px"),
         (lambda: BoxConfig(mass=-1.0), "BoxConfig.mass is -1.0 kg; allowed is a number of 0.0001 to 1,000 kg"),
-        (
-            lambda: BoxConfig(half_size=(30.0, 0.03, 0.03)),
-            "half_size[0] is 30.0 m; allowed is a number of 0.001 to 10 m; did you mean 0.03?"),
+        (lambda: BoxConfig(half_size=(30.0, 0.03, 0.03)), "[0] is 30.0 m; allowed is a number of 0.001 to 10 m; did you mean 0.03?"),
         (lambda: CameraConfig("../x", (1.0, 0.0, 0.0), (0.0, 0.0, 0.0)), "CameraConfig.name is '../x'; allowed is a name of letters"),
         (lambda: SceneConfig(objects=()), "SceneConfig.objects is (); allowed is a list of boxes; a scene needs at least one object"),
         (lambda: PolicyGuidedConfig(num_iterations=1_000_000), "num_iterations is 1000000; allowed is a whole number of 1 to 1,000"),

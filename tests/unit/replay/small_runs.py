@@ -88,7 +88,8 @@ def record_run(root: Path, recipe: Recipe) -> RunRecord:
                 clock.tick = 3 * recipe.tick
             writer.on_decision(decision)
 
-        policy = PlannerPolicy(recipe.model, recipe.planner_of(clock), goal, recipe.seed, clock, DelayedWorker(arm.clock, 0.2))
+        worker = DelayedWorker(arm.clock, 0.2) if recipe.loop.asynchronous else None
+        policy = PlannerPolicy(recipe.model, recipe.planner_of(clock), goal, recipe.seed, clock, worker)
         episode = run_episode(Bench(arm, [PointCamera(arm)], arm.clock), policy, recipe.loop, Hooks(on_decision, writer.on_step))
         writer.finish(episode.last, {"end": episode.end.value})
     return read_run(root)

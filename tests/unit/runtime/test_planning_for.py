@@ -13,7 +13,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_for
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_for, require_known_tasks
 from robo_dream.runtime.train import TrainConfig
 
 RELEASED = sorted(Path("configs/checkpoints").glob("*.safetensors"))
@@ -103,7 +103,7 @@ def test_an_unknown_key_is_an_error_with_its_line_when_the_file_is_loaded(tmp_pa
     [
         ("planning:\n  planner:\n    num_samples: many\n", r"file\.yaml:3: planning\.planner\.num_samples is 'many'"),
         ("planning:\n  planner:\n    temperature: 3\n", r"file\.yaml:3: unknown key planning\.planner\.temperature"),  # another kind's
-        ("planning:\n  proposals:\n    temperature: 11\n", r"file\.yaml:2: planning\.proposals: .*temperature is 11"),
+        ("planning:\n  proposals:\n    temperature: 11\n", r"file\.yaml:3: planning\.proposals\.temperature is 11"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_with_its_line(jaco: CheckpointInfo, tmp_path: Path, text: str, wanted: str) -> None:
@@ -171,3 +171,9 @@ def test_a_released_checkpoint_carries_what_the_file_of_its_training_says(path: 
     file = next(one for one in (Path(f"configs/train/{path.stem}.yaml"), Path(f"configs/train/{path.stem[:-2]}.yaml")) if one.is_file())
     config, settings = load(TrainConfig, file), checkpoint.read_info(path).settings
     assert (config.settings_json, config.goal, config.regime) == (settings.planning, settings.goal, settings.regime)
+
+
+def test_settings_of_a_task_that_the_world_lacks_are_refused() -> None:
+    require_known_tasks({"push": {}}, ("reach", "push"))
+    with pytest.raises(ConfigError, match=r"by_task names 'pusch'; did you mean push\?; this world has reach, push"):
+        require_known_tasks({"push": {}, "pusch": {}}, ("reach", "push"))
