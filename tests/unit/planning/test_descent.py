@@ -21,7 +21,7 @@ COST = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
 def search(cost: object = COST, model: object = MODEL) -> Search:
     belief, goal = point_problems(2, 0.2, seed=1)
     return Search(
-        model, cost, belief, goal, [1, 2], None, planner="test", horizon=2, sample_budget=100, clock=TickingClock(), deadline=None,  # type: ignore[arg-type]
+        model, cost, Problems(belief, goal, [1, 2]), planner="test", horizon=2, sample_budget=100, clock=TickingClock(),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
