@@ -10,7 +10,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NOISE, of_origin
 from robo_dream.planning.costs import LatentCost, PoseCost, PoseCostConfig
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner, score_with_slopes
-from robo_dream.planning.search import Search
+from robo_dream.planning.search import Problems, Search
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
