@@ -32,7 +32,7 @@ _PROGRAMS = ("robo_dream.cli.main", "robo_dream.apps.main")  # now and before
 RESULT = ROOT / "docs" / "results" / "house.json"
 
 _TRACER = """
-import importlib, sys, threading
+import importlib, inspect, sys, threading
 tree, program, what, *arguments = sys.argv[1:]
 places = tuple(f"{tree}/{package}/" for package in ("robo_dream", "sim", "hardware"))
 window, depth, has_decided, steps, seen = None, 0, False, [], set()
@@ -42,7 +42,8 @@ def profile(frame, event, _):
     if event not in ("call", "return"):
         return
     code = frame.f_code
-    if not code.co_filename.startswith(places) or code.co_name.startswith("<"):
+    is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")  # not a class that is being made
+    if not is_function or not code.co_filename.startswith(places):
         return
     if event == "call":
         seen.add(code.co_filename)
@@ -52,7 +53,7 @@ def profile(frame, event, _):
     if window is None:
         return
     window.add(code.co_filename)
-    has_decided |= owner.endswith("Planner") and name == "plan"
+    has_decided |= "Planner" in owner and name == "plan"
     if owner.endswith("Arm") and name == "send":
         depth += 1 if event == "call" else -1
         if event == "return" and depth == 0:
@@ -66,6 +67,8 @@ if what == "train":
 sys.setprofile(profile)
 code = main(arguments)
 sys.setprofile(None)
+if what != "train" and not steps:
+    sys.exit("no control step was seen that reads a Camera, asks a Planner and sends to an Arm; see the names in the tracer")
 found = seen if what == "train" else steps[-1]
 sys.stderr.flush()
 print("\\nFILES", *sorted(file[len(tree) + 1:] for file in found))

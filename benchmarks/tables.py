@@ -250,6 +250,26 @@ def twins() -> list[Row]:
     return rows
 
 
+def kills() -> list[Row]:
+    """By twin and by the process that was struck: the slowest stop and the farthest, beside what was stated of them."""
+    figures = results("kills")
+    rows: list[Row] = [("twin", "process", "strikes", "at rest after, s (stated)", "a joint went on, rad (stated)")]
+    struck: dict[tuple[str, str], list[str]] = {}
+    for key in figures:
+        if key.startswith("num/"):
+            struck.setdefault((key.split("/")[1], key.split("/")[2]), []).append(key.removeprefix("num/"))
+    for (twin, victim), cases in struck.items():
+        slowest = max(cases, key=lambda case: figures[f"max_seconds/{case}"])
+        farthest = max(cases, key=lambda case: figures[f"max_travel_rad/{case}"])
+        rows.append((
+            twin, {"main": "planner", "driver": "vendor's client"}.get(victim, victim),
+            plain(sum(figures[f"num/{case}"] for case in cases)),
+            f"{figures[f'max_seconds/{slowest}']:.2f} ({figures[f'stated_seconds/{slowest}']:.2f})",
+            f"{figures[f'max_travel_rad/{farthest}']:.3f} ({figures[f'stated_travel_rad/{farthest}']:.3f})",
+        ))  # fmt: skip
+    return rows
+
+
 def perception() -> list[Row]:
     figures = results("training")
     rows: list[Row] = [("`feature_grid`", "s a step, one core", "cube", "mm p50 / p90 / p95", "degrees p50 / p90 / p95")]
@@ -501,6 +521,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "commands leave after their beat": "{commands/late_p99_ms} ms (p99), {commands/late_max_ms} ms at most",
         },
     ),
+    "kills": kills,
     "house": house,
     "house-folders": house_folders,
 }
