@@ -22,6 +22,9 @@ class Tabletop(World):
 
     scripts = SCRIPTED
 
+    def __enter__(self) -> "Tabletop":
+        return self
+
     @property
     def tasks(self) -> Mapping[str, EnvironmentTask]:
         return tasks_of(self)

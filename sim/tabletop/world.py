@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 import mujoco
 import numpy as np
@@ -55,7 +54,7 @@ class World:
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
         self.home()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "World":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

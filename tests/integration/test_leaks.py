@@ -107,7 +107,7 @@ def decisions(
 ) -> torch.Tensor:
     """What was planned in one attempt at the manifest's first pair. `told` is what a learned model never is, but for oracle dynamics."""
     planner, seen = compose.build_planner(SEARCH, model, COST), Decisions()
-    loop = LoopConfig(limits=SafetyLimits(max_tool_error=float("inf")))  # of the untrained model
+    loop = LoopConfig(limits=SafetyLimits(max_tool_error=None))  # of the untrained model
     prepared = change(prepare(world, replace(manifest.pair(0), budget=BUDGET), loop))
     goal = goal_of(prepared, model, "picture" if picture_alone else "picture_and_arm", told)
     carry_out(prepared, simulated_devices(prepared, model), model, planner, goal, 1, with_truth=told, recorder=seen)
