@@ -120,7 +120,7 @@ def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> Camera
     """Those that the checkpoint was trained with; without one, those of the scene."""
     if model is not None:
         return CameraSetup(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
-    cameras = config.scene.cameras
+    cameras = config.world.cameras
     return CameraSetup(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
 
 
@@ -134,13 +134,13 @@ def connected(
     """
     poses = calibrated_poses(config, setup.cameras)
     with ExitStack() as stack:
-        world = stack.enter_context(Tabletop(config.scene))
+        world = stack.enter_context(Tabletop(config.world))
         arm_kind, view, attempt = config.arm, None, None
         if config.twin:
             start, attempt = _start_of(config, world)
-            twin = stack.enter_context(Twin(config.arm, config.scene, start))
+            twin = stack.enter_context(Twin(config.arm, config.world, start))
             arm_kind, view = at_address(config.arm, twin.address), TwinView(twin, world)
-            cameras = stack.enter_context(twin_cameras(config.twin_cameras, twin, config.scene, setup.cameras, setup.size))
+            cameras = stack.enter_context(twin_cameras(config.twin_cameras, twin, config.world, setup.cameras, setup.size))
         else:
             if isinstance(config.goal, PairGoal | DrawnGoal):
                 raise ConfigError(
@@ -153,7 +153,7 @@ def connected(
             driver = build_driver(arm_kind, Rest(config.rest_pose, config.loop.limits.rest_tolerance))
             joints: GuardProcess | StillArm = StillArm(driver, setup.control_dt)
         else:
-            build = partial(build_guarded, arm_kind, config.scene, config.loop.limits, config.rest_pose)
+            build = partial(build_guarded, arm_kind, config.world, config.loop.limits, config.rest_pose)
             tty = terminal()
             joints = GuardProcess(build, setup.control_dt, events, None if tty is None else Path(tty), partial(last_resort, arm_kind))
         stack.enter_context(ended_by_signals())
@@ -178,7 +178,7 @@ def calibrated_poses(config: RunConfig, cameras: Sequence[str], at: datetime | N
     if config.calibration is None:
         return {}
     known = load(config.calibration)
-    arm = f"twin {config.scene.arm}" if config.twin else identity_of(config.arm)
+    arm = f"twin {config.world.arm}" if config.twin else identity_of(config.arm)
     there = {camera.name: serial_of(camera) for camera in config.cameras}
     serials = {name: twin_serial(name) if config.twin else there.get(name, "") for name in cameras}
     if unnamed := [name for name, serial in serials.items() if not serial]:

@@ -98,7 +98,7 @@ class RunConfig:
     twin: bool = False
     cameras: tuple[CameraKind, ...] = ()  # on a bench; a twin has those of its scene, as the next line says
     twin_cameras: TwinCameraKind = field(default_factory=RenderedKind)
-    scene: SceneConfig = field(default_factory=SceneConfig)  # the arm's model (and all of a twin's world)
+    world: SceneConfig = field(default_factory=SceneConfig)  # the arm's model (and all of a twin's world)
     goal: AnyGoal = field(default_factory=PairGoal)
     start: StartPose = field(default_factory=StartPose)
     calibration: Path | None = None  # the file of `robo-dream calibrate`, checked for age and for being of this arm and these cameras
@@ -123,7 +123,7 @@ def require_policy(config: RunConfig) -> None:
     """Raises `ConfigError` where nobody can choose the moves."""
     if config.policy == "imagination" and config.checkpoint is None:
         raise ConfigError(
-            f"checkpoint is not given, so nothing can be imagined: train one for {config.scene.arm!r} (`robo-dream collect`, then "
+            f"checkpoint is not given, so nothing can be imagined: train one for {config.world.arm!r} (`robo-dream collect`, then "
             "`robo-dream train`); a twin may be moved by policy=oracle, which is told its true poses"
         )
     if config.policy != "oracle":
