@@ -294,6 +294,14 @@ def house() -> list[Row]:
     return rows
 
 
+def house_way() -> list[Row]:
+    """Where the files from a picture to an action are, most first."""
+    stem, named = "files_picture_to_action/", "`{}`".format
+    found = {key.removeprefix(stem): value for key, value in results("house").items() if key.startswith(stem)}
+    most_first = sorted(found, key=lambda folder: (-found[folder], folder))
+    return [("folder", "files from a picture to an action"), *((named(folder), plain(found[folder])) for folder in most_first)]
+
+
 def house_folders() -> list[Row]:
     """Files and lines of each folder, before and now; a folder that is gone has nothing now."""
     figures = results("house")
@@ -523,6 +531,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ),
     "kills": kills,
     "house": house,
+    "house-way": house_way,
     "house-folders": house_folders,
 }
 
