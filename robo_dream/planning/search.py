@@ -56,6 +56,17 @@ class RecordedClock:
         return 2 * DEADLINE if self.num_readings in self.late else 0.0
 
 
+@dataclass(frozen=True)
+class Problems:
+    """What a planner is asked: a batch of planning problems, what was planned for them before, and until when there is time."""
+
+    belief: Belief
+    goal: Goal
+    seeds: Sequence[int]
+    previous: Plan | None = None
+    deadline: float | None = None  # seconds of the planner's clock
+
+
 class Search:
     """One search over a batch of problems. Made and forgotten inside `plan`, so planners stay pure functions."""
 
@@ -63,18 +74,15 @@ class Search:
         self,
         model: WorldModel,
         cost: Cost,
-        belief: Belief,
-        goal: Goal,
-        seeds: Sequence[int],
-        previous: Plan | None,
+        problems: Problems,
         proposers: Sequence[Proposer] = (),
         *,
         planner: str,
         horizon: int,
         sample_budget: int,
         clock: Callable[[], float],
-        deadline: float | None,
     ) -> None:
+        belief, goal, seeds, previous = problems.belief, problems.goal, problems.seeds, problems.previous
         num_problems = len(belief.latent)
         if not len(goal.latent) == len(seeds) == num_problems:
             raise ContractError(
@@ -91,7 +99,7 @@ class Search:
         self._model, self._cost, self._belief, self._goal, self._seeds = model, cost, belief, goal, tuple(seeds)
         self._proposers, self._planner = proposers, planner
         self._noise = NoiseStreams(seeds, planner, self.bounds.low)
-        self._sample_budget, self._deadline = sample_budget, deadline
+        self._sample_budget, self._deadline = sample_budget, problems.deadline
         self._late_readings: list[int] = []
         self._best: Scored | None = None
         self._best_by_iteration: list[Float[Tensor, " batch"]] = []
@@ -281,9 +289,10 @@ class PlannerBase(ABC, Generic[Config]):
     def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
         """See `Planner.plan`; raises `ContractError` when the arguments do not fit together."""
         with torch.no_grad() if self.needs_gradients else torch.inference_mode():
+            problems = Problems(belief, goal, seeds, previous if self.is_warm_started else None, deadline)
             begun = Search(
-                self.model, self.cost, belief, goal, seeds, previous if self.is_warm_started else None, self.proposers,
-                planner=self.name, horizon=self.config.horizon, sample_budget=self.sample_budget, clock=self.clock, deadline=deadline,
+                self.model, self.cost, problems, self.proposers,
+                planner=self.name, horizon=self.config.horizon, sample_budget=self.sample_budget, clock=self.clock,
             )  # fmt: skip
             return self.search(begun)
 

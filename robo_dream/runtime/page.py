@@ -27,7 +27,7 @@ def served(run: Path, host: str = LOOPBACK, port: int = 0, checkpoint: Path | No
         return load_dreams(watch.about, watch.channels, checkpoint, device)
 
     def load_asker() -> Asker:
-        from robo_dream.runtime.replay import RunAsker
+        from robo_dream.runtime.asker import RunAsker
 
         return RunAsker(watch.root, watch.about, checkpoint)
 

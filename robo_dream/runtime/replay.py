@@ -30,22 +30,19 @@ from robo_dream.models import checkpoint as checkpoints
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig, build_cost
-from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
+from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.record import RUN, RunRecord, decision_in_force, find_record, read_run
-from robo_dream.recording.timeline import chosen
+from robo_dream.recording.record import RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
-from robo_dream.viewer.diff import described, diff
 from robo_dream.viewer.dreams import ModelDreams
 from robo_dream.viewer.episodes import action_spec_of, dataset_spec, write_dataset
 from robo_dream.viewer.export import html_page
 from robo_dream.viewer.pictures import comparison_sheet, decision_sheet, run_sheet, write_png
-from robo_dream.viewer.questions import Choices, OnStage, Preset, Told, ToldPlan
 from robo_dream.viewer.rerun_export import Seer, write_rrd
 from robo_dream.viewer.routes import Dreamer, Routes
 from robo_dream.viewer.video import VideoConfig, episode_pictures, write_video
@@ -54,9 +51,6 @@ from robo_dream.viewer.watch import RunWatch
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # (done, all)
 Terms = Mapping[str, Float[np.ndarray, " horizon"]]
-_MAX_RUNS = 40
-_UNASKED = ("policy_guided", "zero_action", "random")  # the default, and what needs no imagination
-_SMALLER = {"cem": ("planner.num_samples=100", "planner.num_iterations=5"), "mppi": ("planner.num_samples=128",)}  # seconds, not a minute
 
 
 def open_run(path: Path | str) -> RunRecord:
@@ -430,136 +424,3 @@ def _counted(pictures: Iterator[Any], total: int, on_progress: Progress | None) 
         yield picture
         if on_progress is not None:
             on_progress(done, max(done, total))
-
-
-class RunAsker:
-    """An `Asker` on the run in `root`, which is only read. The model is loaded at the first question that needs it.
-
-    `checkpoint` is where the run's checkpoint lies now, when not where it did.
-    """
-
-    def __init__(self, root: Path, about: Mapping[str, Any], checkpoint: Path | None = None) -> None:
-        self._root, self._about, self._checkpoint = root, about, checkpoint
-        self._kept: Setting | None = None
-
-    def choices(self, decision: Decision) -> Choices:
-        return choices_of(self._about, self._root, decision)
-
-    def recompute(self, decision: Decision, on_stage: OnStage) -> Told:
-        setting = self._setting(on_stage)
-        on_stage("planning again", 0, 0)
-        found = made_again(setting, decision)
-        comparison = compared(decision, found.plan, question_of(decision, setting.model.device))
-        text = sentences_of(Recomputed((comparison,), setting))
-        return Told(text, _both(found, "made again"), decision.step)
-
-    def recompute_all(self, on_stage: OnStage) -> Told:
-        setting = self._setting(on_stage)
-        on_stage("reading the run", 0, 0)
-        decisions = read_run(self._root).decisions
-        found = recomputed_all(setting, decisions, lambda done, all_: on_stage("planning again", done, all_))
-        return Told(sentences_of(found))
-
-    def what_if(self, decision: Decision, changes: tuple[str, ...], on_stage: OnStage) -> Told:
-        asked_for(self._about, self._root, decision, changes)  # what is misspelt is told before the model is loaded
-        setting = self._setting(on_stage)
-        on_stage("planning again", 0, 0)
-        found = replanned(setting, self._about, self._root, decision, changes)
-        return Told(in_words(found, setting.model), _both(found, f"what if {' '.join(changes)}"), decision.step)
-
-    def diff(self, other: Path, tolerance: float, on_stage: OnStage) -> Told:
-        on_stage("reading both runs", 0, 2)
-        first = read_run(self._root)
-        on_stage("reading both runs", 1, 2)
-        second = read_run(find_record(other))
-        on_stage("comparing", 0, 0)
-        found = diff(first, second, tolerance)
-        return Told(described(found, str(first.root), str(second.root)), _at(found.step, first, second), found.step)
-
-    def _setting(self, on_stage: OnStage) -> Setting:
-        if self._kept is None:
-            on_stage("loading the model", 0, 0)
-            self._kept = setting_of(self._about, self._root, self._checkpoint)
-        return self._kept
-
-
-def _both(found: Replanned, name: str) -> tuple[ToldPlan, ToldPlan]:
-    """The recorded plan and the other one, judged alike."""
-    decision, plan = found.decision, found.plan
-    costs = [{cost: both[n].terms for cost, both in found.judged.items()} for n in range(2)]
-    total = decision.total if decision.total is not None else decision.cost
-    recorded = ToldPlan("recorded", str(decision.status), total, decision.actions, costs[0], _moments(decision.belief, decision.latents))
-    other = ToldPlan(name, str(plan.status[0]), float(plan.total[0]), found.actions, costs[1], _moments(decision.belief, found.latents))
-    return recorded, other
-
-
-def _at(step: int | None, first: RunRecord, second: RunRecord) -> tuple[ToldPlan, ...]:
-    """Both runs' plans at control step `step`, where both decided there. Pictures only by the checkpoint that imagined them."""
-    both = [next((one for one in run.decisions if one.step == step), None) for run in (first, second)]
-    if step is None or both[0] is None or both[1] is None:
-        return ()
-    is_same_model = first.about.get("checkpoint_sha256") == second.about.get("checkpoint_sha256")
-    return _recorded(both[0], "A, this run", True), _recorded(both[1], "B, the other", is_same_model)
-
-
-def _recorded(decision: Decision, name: str, is_drawable: bool) -> ToldPlan:
-    pick = chosen(decision)
-    terms = {} if pick is None else {term: values[pick] for term, values in decision.terms.items()}
-    total = decision.total if decision.total is not None else decision.cost
-    latents = _moments(decision.belief, decision.latents) if is_drawable else None
-    return ToldPlan(name, str(decision.status), total, decision.actions, {"its own cost": terms} if terms else {}, latents)
-
-
-def _moments(belief: np.ndarray, latents: np.ndarray) -> np.ndarray:
-    return np.concatenate([belief[None], latents])
-
-
-def choices_of(about: Mapping[str, Any], root: Path, decision: Decision) -> Choices:
-    """Every key that a change can name with its value in the run, presets, and other runs that lie beside this one."""
-    values = dict(_leaves(about.get("planning", {})))
-    values["seed"] = decision.seed
-    return Choices(
-        {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()},
-        tuple(_presets(values, decision)),
-        tuple(PLANNER_CONFIGS),
-        tuple(str(path) for path in _runs_beside(root)),
-    )
-
-
-def _presets(values: Mapping[str, Any], decision: Decision) -> Iterator[Preset]:
-    yield Preset("another seed", (f"seed={decision.seed + 1}",))
-    samples, iterations, horizon = (values.get(f"planner.{name}") for name in ("num_samples", "num_iterations", "horizon"))
-    if isinstance(samples, int):
-        yield Preset("4 times the candidates", (f"planner.num_samples={4 * samples}",))
-    if isinstance(iterations, int):
-        yield Preset("2 more iterations", (f"planner.num_iterations={iterations + 2}",))
-    if isinstance(horizon, int) and horizon > 1:
-        yield Preset("half the look-ahead", (f"planner.horizon={horizon // 2}",))
-    if values.get("proposals.policy") is True and values.get("planner.kind") != "policy_alone":
-        yield Preset("no learned proposals", ("proposals.policy=false",))
-    for key, value in values.items():
-        if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and value > 0 and values.get("cost.pose"):
-            yield Preset(f"twice {key.rpartition('.')[2]}", (f"{key}={2 * value:g}",))
-    if values.get("cost.disagreement") == 0:
-        yield Preset("disagreement costs", ("cost.disagreement=1.0",))
-    for kind in PLANNER_CONFIGS:
-        if kind not in _UNASKED and kind != values.get("planner.kind"):
-            same = (f"planner.horizon={horizon}",) if isinstance(horizon, int) else ()
-            yield Preset(kind, (f"planner.kind={kind}", *same, *_SMALLER.get(kind, ())))
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, f"{key}.{name}" if key else name)
-    elif value is not None:
-        yield key, value
-
-
-def _runs_beside(root: Path) -> list[Path]:
-    """Other records in the folders around `root`, the newest first."""
-    home = root.resolve()
-    places = [home.parents[n] for n in range(min(3, len(home.parents)))]
-    patterns = (f"*/{RUN}", f"*/record/{RUN}", f"*/*/record/{RUN}")
-    found = {file.parent.resolve() for place, pattern in zip(places, patterns, strict=False) for file in place.glob(pattern)} - {home}
-    return sorted(found, key=lambda folder: (folder / RUN).stat().st_mtime, reverse=True)[:_MAX_RUNS]

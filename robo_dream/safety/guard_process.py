@@ -62,7 +62,6 @@ class GuardProcess:
         self._goodbye: dict[str, Any] = {}  # what the guard said on ending
         self._lost = ""  # how the guard went, and what was done about the arm
         self._losing = threading.Lock()
-        self._writing = threading.Lock()
         self._is_leaving = False
         self._threads: list[threading.Thread] = []
 
@@ -177,13 +176,16 @@ class GuardProcess:
         return tuple(self._shared()["reasons"])
 
     def _tell(self, kind: str, content: bytes = b"") -> bool:
-        """Whether the guard was told. Waits for nobody: what does not fit into the pipe is not told."""
+        """Whether the guard was told. Waits for nobody, and what does not fit into the pipe is not told.
+
+        Framed as by `Connection.send_bytes`, which would wait. One call to the system puts it into the pipe whole, without a lock:
+        a thread that has one may wait for a planner that keeps Python, and an emergency stop would wait for that thread.
+        """
         message = kind.encode() + content
-        with self._writing:
-            try:  # framed as by `Connection.send_bytes`, which would wait; in one call, so that a planner that keeps Python does not count
-                return self._wire.send(struct.pack("!i", len(message)) + message, socket.MSG_DONTWAIT) > 0
-            except OSError:
-                return False
+        try:
+            return self._wire.send(struct.pack("!i", len(message)) + message, socket.MSG_DONTWAIT) > 0
+        except OSError:
+            return False
 
     def _hello(self) -> dict[str, Any]:
         """What the guard says once it is connected; events may come before that. Raises `ArmError` when it cannot be."""

@@ -35,7 +35,7 @@ from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
-from robo_dream.training.stage import MetricsLog, Progress, Stage, TrainingRun, run_stage, stage_of
+from robo_dream.training.stage import MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
 
@@ -131,7 +131,7 @@ def train_dream(
     run_dir: Path,
     *,
     demonstrations: Frames | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     resume: bool = True,
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).

@@ -8,7 +8,7 @@ from torch import Tensor
 from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, Split, frame_index, pictures
-from robo_dream.training.stage import Progress
+from robo_dream.training.stage import OnProgress
 
 MAX_PICTURES = 2000  # for the mean picture
 MAX_SCALE_FRAMES = 8000  # for the latents' mean and variance
@@ -40,7 +40,7 @@ def measure_scale(model: LatentVideoModel, cache: Frames, seed: int) -> None:
 
 @torch.no_grad()
 def encode_frames(
-    model: LatentVideoModel, cache: Frames, frames: np.ndarray | None = None, progress: Progress | None = None
+    model: LatentVideoModel, cache: Frames, frames: np.ndarray | None = None, progress: OnProgress | None = None
 ) -> Float[Tensor, "frame channel"]:
     """Latents of the given frames (default: all of the cache, NaN where there is no new picture), on the model's device."""
     if frames is None and cache.picture_every > 1:

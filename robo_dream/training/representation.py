@@ -28,7 +28,7 @@ from robo_dream.training.frames import (
 )
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
-from robo_dream.training.stage import MetricsLog, Progress, TrainingRun, run_stage, stage_of
+from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 
 STAGE = "representation"
 MODEL_FILE = "representation.safetensors"
@@ -54,7 +54,7 @@ def train_representation(
     run_dir: Path,
     *,
     init: Path | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     resume: bool = True,
 ) -> LatentVideoModel:
     """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors.

@@ -112,7 +112,7 @@ def _stored(value: torch.Tensor) -> torch.Tensor:
     return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]  # (done, all)
 MAX_GRADIENT = 5.0
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
 BEFORE_POLICY = ("representation", "dream")  # stages to which it is nothing how the policy learns
@@ -125,7 +125,7 @@ class TrainingRun:
     config: TrainingConfig
     folder: Path
     log: MetricsLog
-    progress: Progress | None = None
+    progress: OnProgress | None = None
     resume: bool = True
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TypeVar
 
 import mujoco
 import numpy as np
@@ -19,6 +20,8 @@ from sim.tabletop.scene import Additions, CameraConfig, Scene, SceneConfig, buil
 CONTROL_DT = 0.1  # s
 SERVO_UPDATES = 5  # in a control step the servo targets move to the new joint target in this many equal parts
 STATE_PARTS = mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_CTRL | mujoco.mjtState.mjSTATE_WARMSTART
+
+AnyWorld = TypeVar("AnyWorld", bound="World")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class World:
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
         self.home()
 
-    def __enter__(self) -> "World":
+    def __enter__(self: AnyWorld) -> AnyWorld:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

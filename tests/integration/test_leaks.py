@@ -87,8 +87,8 @@ class Decisions:
 
     def on_event(self, event) -> None: ...
 
-    def on_decision(self, record) -> None:
-        self.planned.append(record.actions)
+    def on_decision(self, decision) -> None:
+        self.planned.append(torch.as_tensor(decision.actions))
 
     def on_step(self, before, sent, applied) -> None: ...
 

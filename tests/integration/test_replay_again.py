@@ -20,11 +20,11 @@ from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime import replay
+from robo_dream.runtime.asker import RunAsker
 from robo_dream.runtime.evaluate import EvaluateConfig
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, build_planner
-from robo_dream.runtime.replay import RunAsker
 
 PLANNING = PlanningConfig(
     PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4), CostConfig(distance=0.0, pose=1.0)

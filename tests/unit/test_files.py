@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robo_dream.evaluation.manifest import read_manifest
-from robo_dream.files import packaged
+from robo_dream.files import packaged, replace_file, replacing
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +31,21 @@ ELSEWHERE = ["configs/plan/absent.yaml", "runs/plan", "demo.yaml", "/configs/pla
 def test_any_other_path_comes_back_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     assert packaged(path) == Path(path)
+
+
+def test_what_fails_half_way_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    replace_file(path, b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+        beside.write_bytes(b"ne")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"old")
+    with replacing(path) as beside:
+        beside.write_bytes(b"new")
+        assert path.read_bytes() == b"old" and beside.parent == tmp_path
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import NOISE, of_origin
 from robo_dream.planning.costs import LatentCost, PoseCost, PoseCostConfig
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner, score_with_slopes
-from robo_dream.planning.search import Search
+from robo_dream.planning.search import Problems, Search
 from robo_dream.testing.clocks import TickingClock
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
@@ -21,7 +21,7 @@ COST = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
 def search(cost: object = COST, model: object = MODEL) -> Search:
     belief, goal = point_problems(2, 0.2, seed=1)
     return Search(
-        model, cost, belief, goal, [1, 2], None, planner="test", horizon=2, sample_budget=100, clock=TickingClock(), deadline=None,  # type: ignore[arg-type]
+        model, cost, Problems(belief, goal, [1, 2]), planner="test", horizon=2, sample_budget=100, clock=TickingClock(),  # type: ignore[arg-type]
     )  # fmt: skip
 
 

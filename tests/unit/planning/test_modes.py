@@ -10,7 +10,7 @@ from robo_dream.planning.candidates import NOISE, of_origin, origin_names
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.elites import FOLLOWED, NO_VOTE, find_modes, followed_elites, nearest_better, ranked_groups, selected_action
 from robo_dream.planning.scoring import Scored
-from robo_dream.planning.search import Search
+from robo_dream.planning.search import Problems, Search
 from robo_dream.testing.detour import DetourCost, TwoWays, detour_model, detour_problems, passes_left
 
 MODEL = detour_model()
@@ -21,7 +21,7 @@ UNIMODAL = PoseCost(MODEL, PoseCostConfig(object_pos=0, tool_pos=1))
 def opened(cost: Cost, belief: Belief, goal: Goal) -> Search:
     seeds = [0] * len(belief.latent)
     return Search(
-        MODEL, cost, belief, goal, seeds, None, planner="test", horizon=HORIZON, sample_budget=8192, clock=time.monotonic, deadline=None,
+        MODEL, cost, Problems(belief, goal, seeds), planner="test", horizon=HORIZON, sample_budget=8192, clock=time.monotonic,
     )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_an_unknown_key_is_an_error_with_its_line_when_the_file_is_loaded(tmp_pa
     [
         ("planning:\n  planner:\n    num_samples: many\n", r"file\.yaml:3: planning\.planner\.num_samples is 'many'"),
         ("planning:\n  planner:\n    temperature: 3\n", r"file\.yaml:3: unknown key planning\.planner\.temperature"),  # another kind's
-        ("planning:\n  proposals:\n    temperature: 11\n", r"file\.yaml:2: planning\.proposals: .*temperature is 11"),
+        ("planning:\n  proposals:\n    temperature: 11\n", r"file\.yaml:3: planning\.proposals\.temperature is 11"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error_with_its_line(jaco: CheckpointInfo, tmp_path: Path, text: str, wanted: str) -> None:

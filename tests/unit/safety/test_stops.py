@@ -187,3 +187,16 @@ def test_commands_to_a_guard_that_does_not_listen_never_wait(tmp_path: Path) -> 
             for _ in range(20_000):
                 arm.send(np.array([0.01, 0.0, 0.0]))
         os.kill(arm.pid, signal.SIGCONT)
+
+
+def test_an_emergency_stop_does_not_wait_for_a_thread_that_is_telling_the_guard_something_else(tmp_path: Path) -> None:
+    """A planner that keeps Python holds up whoever sends: an emergency stop must not queue behind it."""
+    with GuardProcess(partial(build, tmp_path / "said", SafetyLimits()), 0.1, max_silence=10.0) as arm:
+        held = [lock for lock in vars(arm).values() if isinstance(lock, type(threading.Lock()))]
+        for lock in held:
+            lock.acquire()
+        moment = time.monotonic()
+        threading.Thread(target=arm.emergency_stop, args=("now",), daemon=True).start()
+        assert first_stop_after(tmp_path / "said", moment) < PROMPT
+        for lock in held:
+            lock.release()

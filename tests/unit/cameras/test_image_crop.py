@@ -56,7 +56,7 @@ def test_depth_is_picked_and_never_mixed() -> None:
 
 @pytest.mark.parametrize("bad", [{"side": 0.0}, {"side": 1.2}, {"left": -0.1}])
 def test_a_bad_crop_is_refused(bad: dict) -> None:
-    with pytest.raises(ConfigError, match="crop"):
+    with pytest.raises(ConfigError, match="Crop"):
         Crop(**bad)
 
 
