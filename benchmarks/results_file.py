@@ -14,12 +14,12 @@ import numpy as np
 
 
 def write_figures(path: Path, figures: Mapping[str, float | int | str | None]) -> None:
-    """Adds the command line, the date, the commit and the speed of one core (float32, GFLOP/s)."""
+    """Adds the command line, the date, the commit, the machine and the speed of one core (float32, GFLOP/s)."""
     about = {
         "_command": f"python {' '.join(sys.argv)}",
         "_date": datetime.now(UTC).date().isoformat(),
         "_commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "_machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "_machine": f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "_gflops": round(gflops(), 1),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def _scored(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
     actions, origins = join([part.actions for part in piece]), join([part.origins for part in piece])
     imagined = [part.imagination for part in piece if part.imagination is not None]
     imagination = Imagination(join([one.latents for one in imagined]), join([one.disagreement for one in imagined]))
-    with watch.stage("judge"):
+    with watch.stage("score"):
         costs = cost(imagination, goal)
     if costs.total.shape != origins.shape:
         raise ContractError(

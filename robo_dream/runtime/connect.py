@@ -125,8 +125,13 @@ def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> Camera
 
 
 @contextmanager
-def connected(config: RunConfig, setup: CameraSetup, dry: bool, events: Events) -> Iterator[Connected]:
-    """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped."""
+def connected(
+    config: RunConfig, setup: CameraSetup, dry: bool, events: Events, say: Callable[[str], None] = _log.info
+) -> Iterator[Connected]:
+    """Everything entered and checked, at its start pose; left in the opposite order, the arm first and stopped.
+
+    `say` is told how long and how far a stop may go on by the limits in force, before anything moves.
+    """
     poses = calibrated_poses(config, setup.cameras)
     with ExitStack() as stack:
         world = stack.enter_context(Tabletop(config.scene))
@@ -154,6 +159,9 @@ def connected(config: RunConfig, setup: CameraSetup, dry: bool, events: Events) 
         stack.enter_context(ended_by_signals())
         stack.enter_context(joints)
         _check_arm(joints, world, config)
+        if isinstance(joints, GuardProcess):
+            for line in joints.promise_lines:
+                say(line)
         if not (dry or attempt is not None):
             go_to_start(joints, config.start, np.asarray(config.start.joints or world.scene.arm.home))
         limits = world.moves.limits

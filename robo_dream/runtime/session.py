@@ -40,7 +40,7 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
     folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     planning = None if path is None else planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
     events, setup = Events(), camera_setup_of(config, model)
-    with connected(config, setup, dry, events) as bench:
+    with connected(config, setup, dry, events, say) as bench:
         if config.twin and model is not None and path is not None:
             require_same_world(model, bench.world, path)
         say(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(setup.cameras)}{', dry run' if dry else ''}")

@@ -14,8 +14,10 @@ from robo_dream.runtime.environment import build_environment, manifests_of, requ
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, Job, Worker
 from robo_dream.runtime.plan import PlanConfig, completed
 from robo_dream.runtime.planner import PlanningConfig
+from robo_dream.safety.limits import SafetyLimits
 from sim.adapters.dm_control import DmControlConfig
 from sim.adapters.ogbench import OgbenchConfig
+from sim.devices import limits_in
 from sim.physics.oracle import PhysicsOracle, StillDynamics
 from sim.tabletop.scene import SceneConfig
 
@@ -101,6 +103,15 @@ def test_before_anything_is_trained_nothing_imagines_for_those_that_heed_no_futu
     assert isinstance(worker._model(replace(job, method="oracle_dynamics")), PhysicsOracle)
     result = worker.attempt(job)
     assert result.steps > 0 and not result.moderate
+
+
+def test_an_arm_without_a_guard_acts_wherever_it_is_seen() -> None:
+    with build_environment(DmControlConfig()) as unguarded, build_environment() as tabletop:
+        assert limits_in(unguarded, SafetyLimits()).max_tool_error is None
+        assert limits_in(tabletop, SafetyLimits()) == SafetyLimits()
+    checkpoint = CHECKPOINTS / "dm_control_reacher_s.safetensors"
+    worker = Worker(EvaluateConfig(checkpoint=checkpoint, tasks=("reach",), methods=("policy_alone",)))
+    assert worker.attempt(Job("reach", "policy_alone", 0, 1, "")).steps > 0
 
 
 def test_results_of_other_code_or_libraries_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
