@@ -8,7 +8,7 @@
 `readme_lines`: lines of README.md. `import_circles`: groups of modules that import each other in a ring, imports in functions included.
 `files_picture_to_action`: project files with a function that is executed, in the loop's own thread, from the reading of the first camera to
 the return of the arm's `send`, in a control step of `robo-dream plan` in which a decision is made (the last of a few; the files of all that
-imagines, scores, guards and records on the way).
+imagines, scores, guards and records on the way); by folder as `files_picture_to_action/FOLDER`.
 `files_episode_to_checkpoint`: project files with a function that is executed in the process of `robo-dream train`, command line included,
 from a tiny dataset to the written checkpoint.
 `duplicate_pairs` comes from a tool outside of the repository and is handed in. An older tree's figures end in `_before`.
@@ -183,7 +183,18 @@ def ways(tree: Path, names: bool = False) -> dict[str, int]:
     if names:
         for title, files in (("from a picture to an action", action), ("from an episode to a checkpoint", checkpoint)):
             print(f"{tree}, {title}:", *files, sep="\n  ", file=sys.stderr)
-    return {"files_picture_to_action": len(action), "files_episode_to_checkpoint": len(checkpoint)}
+    folders = Counter(_folder(file) for file in action)
+    return {
+        "files_picture_to_action": len(action),
+        "files_episode_to_checkpoint": len(checkpoint),
+        **{f"files_picture_to_action/{folder}": number for folder, number in sorted(folders.items())},
+    }
+
+
+def _folder(file: str) -> str:
+    """Of robo_dream the folder, of the others the package."""
+    package, *inside = file.split("/")[:-1]
+    return "/".join([package, *inside[:1]]) if package == "robo_dream" else package
 
 
 def _traced(tree: Path, what: str, arguments: list[str]) -> list[str]:

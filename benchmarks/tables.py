@@ -250,6 +250,20 @@ def twins() -> list[Row]:
     return rows
 
 
+def stops() -> list[Row]:
+    """What the guard was doing when it was told to stop at once; deceleration in rad/s^2."""
+    figures, rows = results("stops"), [("while the guard", "emergency stops", "slowest, ms")]
+    labels = {
+        "moving": "moves the arm",
+        **{f"soft_stop_{a}": f"decelerates by {a} rad/s²" for a in ("0.1", "0.4", "4", "40")},
+        "homing": "brings the arm to its start",
+        "calibrating": "calibrates",
+        "reconnecting": "connects again",
+    }
+    rows += [(label, plain(figures[f"num/{state}"]), plain(figures[f"estop_max_ms/{state}"])) for state, label in labels.items()]
+    return rows
+
+
 def kills() -> list[Row]:
     """By twin and by the process that was struck: the slowest stop and the farthest, beside what was stated of them."""
     figures = results("kills")
@@ -292,6 +306,14 @@ def house() -> list[Row]:
         if name in figures:
             rows.append((label, plain(figures[f"{name}_before"]) if f"{name}_before" in figures else "", plain(figures[name])))
     return rows
+
+
+def house_way() -> list[Row]:
+    """Where the files from a picture to an action are, most first."""
+    stem, named = "files_picture_to_action/", "`{}`".format
+    found = {key.removeprefix(stem): value for key, value in results("house").items() if key.startswith(stem)}
+    most_first = sorted(found, key=lambda folder: (-found[folder], folder))
+    return [("folder", "files from a picture to an action"), *((named(folder), plain(found[folder])) for folder in most_first)]
 
 
 def house_folders() -> list[Row]:
@@ -521,8 +543,10 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "commands leave after their beat": "{commands/late_p99_ms} ms (p99), {commands/late_max_ms} ms at most",
         },
     ),
+    "stops": stops,
     "kills": kills,
     "house": house,
+    "house-way": house_way,
     "house-folders": house_folders,
 }
 
