@@ -119,7 +119,7 @@ def main() -> None:
         rows.append(row)
 
     for arm in () if args.table else args.arms:
-        scene = config.load(RunConfig, ROOT / f"configs/hardware/{arm}_twin.yaml", []).scene
+        scene = config.load(RunConfig, ROOT / f"configs/hardware/{arm}_twin.yaml", []).world
         with World(scene) as world:
             for task in TASKS:
                 for seed in range(args.trials):

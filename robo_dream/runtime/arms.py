@@ -156,7 +156,7 @@ def guard_of(scene: Scene, limits: SafetyLimits, speeds: tuple[float, ...], spec
     num_joints = spec.size - 1
     if num_joints != len(scene.joint_names):
         raise ConfigError(
-            f"the arm has {num_joints} joints {spec.names[:-1]}, its model {scene.config.arm!r} {len(scene.joint_names)}; correct scene.arm"
+            f"the arm has {num_joints} joints {spec.names[:-1]}, its model {scene.config.arm!r} {len(scene.joint_names)}; correct world.arm"
         )
     joints = [scene.model.joint(name) for name in scene.joint_names]
     ranges = np.array([joint.range if scene.model.jnt_limited[joint.id] else (-np.inf, np.inf) for joint in joints])
