@@ -5,6 +5,7 @@ from pathlib import Path
 
 from robo_dream.config import parse
 from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.files import packaged
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
@@ -81,7 +82,9 @@ def usual_tasks(world: WorldConfig, manifests: Path) -> tuple[str, ...]:
     """What is tried where nobody names a task: those that have frozen pairs, of a tabletop the three that one arm does alone."""
     if isinstance(world, SceneConfig):
         return ("reach", "push", "lift")
-    found = tuple(path.stem for path in sorted(manifests.glob("*.safetensors")) if path.stem != "five_tasks")  # those take minutes each
+    found = tuple(
+        path.stem for path in sorted(packaged(manifests).glob("*.safetensors")) if path.stem != "five_tasks"
+    )  # those take minutes each
     if not found:
         raise ConfigError(f"no task is named, and {manifests} holds no frozen pairs; name a task, such as task=push")
     return found

@@ -20,6 +20,7 @@ from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Manifest, Pair, read_manifest
 from robo_dream.evaluation.results import Result
+from robo_dream.files import packaged
 from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
@@ -124,7 +125,7 @@ class Evaluation:
 
     @classmethod
     def of(cls, config: EvaluateConfig) -> "Evaluation":
-        info = checkpoint.read_info(config.checkpoint) if config.checkpoint.is_file() else None
+        info = checkpoint.read_info(config.checkpoint) if packaged(config.checkpoint).is_file() else None
         world = config.world or world_of(info, config.checkpoint)
         manifests = config.manifests or manifests_of(world)
         tasks = config.tasks or usual_tasks(world, manifests)

@@ -12,6 +12,7 @@ from robo_dream.control.decision import goal_record
 from robo_dream.control.episode import EpisodeResult, LoopConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.evaluation.manifest import Pair, read_manifest
+from robo_dream.files import packaged
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.compiled import Precision
@@ -117,7 +118,7 @@ def _pair(environment: Environment, task: str, config: PlanConfig) -> Pair:
     if config.goals == "drawn":
         return drawn_pair(environment, task, np.random.default_rng(config.seed), config.seed)
     path = (config.manifests or Path()) / f"{task}.safetensors"
-    if not path.is_file():
+    if not packaged(path).is_file():
         raise DataError(f"no frozen pairs at {path}; draw some with goals=drawn, or make them with `robo-dream evaluate --make-manifests`")
     manifest = read_manifest(path, len(environment.state))
     return manifest.pair(config.seed % len(manifest))

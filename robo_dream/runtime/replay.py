@@ -24,7 +24,7 @@ from jaxtyping import Float
 
 from robo_dream.config import parse
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError
-from robo_dream.files import replace_file
+from robo_dream.files import packaged, replace_file
 from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
 from robo_dream.models.world_model import LatentVideoModel
@@ -93,7 +93,7 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
     if "planning" not in about or "made_with" not in about:
         raise DataError(f"the run in {root} was recorded before its planning was kept with it; record it again with this release")
     path = checkpoint or Path(about["checkpoint"])
-    if not path.is_file():
+    if not packaged(path).is_file():
         raise CheckpointError(f"the run's checkpoint is not at {path}; say where it is with --checkpoint FILE")
     found, sha256 = checkpoints.sha256(path), about["checkpoint_sha256"]
     if found != sha256:
@@ -328,7 +328,7 @@ def load_dreams(about: Mapping[str, Any], channels: int | None, checkpoint: Path
     if checkpoint is None and told is None:
         raise CheckpointError(f"nothing was imagined in this run ({about.get('policy', 'it names no checkpoint')})")
     path = checkpoint or Path(str(told))
-    if not path.is_file():
+    if not packaged(path).is_file():
         raise CheckpointError(f"the run names the checkpoint {str(path)!r}, which is not here; give it with --checkpoint FILE")
     sha256 = about.get("checkpoint_sha256")
     if sha256 and checkpoints.sha256(path) != sha256:
