@@ -37,6 +37,7 @@ MOST_NOT_JUDGED = 5  # of one run of the tests; more say nothing about the code,
 NOT_JUDGED = "not judged"
 METER = pytest.StashKey[PauseMeter]()
 _not_judged: list[tuple[str, str]] = []
+_tried_again: list[str] = []  # tests in real time that passed so
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
@@ -48,8 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """A test in real time that fails is a failure, unless the machine was not its own: then it is tried again, and is not judged if that
-    was so each time."""
+    """A test in real time that fails each time is a failure, unless the machine was never its own: then it is not judged. One that passes
+    when it is tried again passes, and the summary names it."""
     if not item.get_closest_marker("realtime"):
         return None
     stash = item.config.stash
@@ -63,13 +64,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
             item._initrequest()  # type: ignore[attr-defined]  # fixtures anew, as pytest-rerunfailures does
         before = Load.now()
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        reason = disturbance(stash[METER], before) if any(report.failed for report in reports) else ""
-        if not reason:
+        if not any(report.failed for report in reports):
+            if reasons:
+                _tried_again.append(item.nodeid)
             break
-        reasons.append(reason)
+        reasons.append(disturbance(stash[METER], before))
     else:
         for report in reports:
-            if report.failed:
+            if report.failed and all(reasons):
                 report.outcome = NOT_JUDGED  # type: ignore[assignment]
                 what = report.longreprtext.strip().splitlines()[-1:] or ["?"]
                 report.user_properties.append((NOT_JUDGED, f"{'; '.join(reasons)}. It failed with {what[0]}"))
@@ -102,6 +104,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _tried_again:
+        terminalreporter.section(f"{len(_tried_again)} passed when tried again")
+        for nodeid in _tried_again:
+            terminalreporter.line(nodeid)
     if _not_judged:
         too_many = f", of which {MOST_NOT_JUDGED} are allowed: the run fails" if len(_not_judged) > MOST_NOT_JUDGED else ""
         terminalreporter.section(f"{len(_not_judged)} not judged{too_many}")

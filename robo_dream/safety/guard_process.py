@@ -172,6 +172,7 @@ class GuardProcess:
         if self._lost:
             return (self._lost,)
         if not self._process.is_alive():
+            self._threads[0].join(_WATCH)  # what it said last is read first
             return (self._said_at_the_end() or f"{self._how_it_ended()}; what is done about the arm is said next",)
         return tuple(self._shared()["reasons"])
 
