@@ -29,11 +29,13 @@ setup: $(VENV)/.dev
 
 setup-all: $(VENV)/.all
 
-# Tests that keep real time run after the others, alone: beside them they would be late. A part without a test (exit code 5) is no failure.
+# Tests that keep real time run after the others, alone: beside them they would be late; those of the guard in a process of their own. A part without a test (exit code 5) is no failure.
 test: $(VENV)/.dev
-	@several=0; alone=0; \
+	@several=0; alone=0; guard=0; \
 	$(PYTEST) -m "not realtime and not slow and not gpu" -n $(WORKERS) --dist loadfile $(TEST_ARGS) || several=$$?; \
-	$(PYTEST) -m "realtime and not slow and not gpu" $(TEST_ARGS) || alone=$$?; \
+	$(PYTEST) -m "realtime and not slow and not gpu" --ignore tests/unit/safety $(TEST_ARGS) || alone=$$?; \
+	$(PYTEST) -m "realtime and not slow and not gpu" $(TEST_ARGS) tests/unit/safety || guard=$$?; \
+	if [ $$guard -ne 0 ] && [ $$guard -ne 5 ]; then alone=$$guard; fi; \
 	if [ $$several -eq 5 ]; then exit $$alone; elif [ $$several -ne 0 ] || [ $$alone -eq 5 ]; then exit $$several; else exit $$alone; fi
 
 check: $(VENV)/.dev
