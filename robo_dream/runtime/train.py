@@ -33,6 +33,7 @@ from robo_dream.training.frames import known
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
+from robo_dream.training.recorded import CYCLES, recorded
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
 HORIZON = 10  # imagined steps of a strip
@@ -78,6 +79,10 @@ class TrainConfig:
             )
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
+        if self.regime == "privileged" and self.training.grasps is not None:
+            raise ConfigError(
+                "training.grasps tells poses from joints, but regime is privileged, which reads true ones; set regime to recorded"
+            )
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
@@ -97,7 +102,9 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     if config.init is not None:
         checkpoint.read_info(config.init)  # a checkpoint at all?
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_training_data(config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar)
+        data = open_training_data(
+            config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
+        )
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.yaml").write_text(to_yaml(config))
@@ -204,12 +211,15 @@ def _minutes(seconds: float) -> str:
 
 def _told(training: TrainingConfig, has_demonstrations: bool) -> str:
     """What of `training` reads more than pictures, joints and actions; empty where nothing does."""
-    found = [
-        f"training.{name}.pose is above 0, which learns true poses" for name in ("representation", "dream") if getattr(training, name).pose
-    ]
-    found += ["training.model.policy_input is poses"] * (training.model.policy_input == "poses")
-    found += ["training.policy.skills chooses among scripts"] * bool(training.policy.skills)
-    found += ["demonstrations are imitated by their true poses"] * has_demonstrations
+    found = [f"training.policy.skills chooses among scripts: of {list(CYCLES)} joints tell"] * bool(
+        set(training.policy.skills) - set(CYCLES)
+    )
+    if training.grasps is None:
+        losses = [name for name in ("representation", "dream") if getattr(training, name).pose]
+        found += [f"training.{name}.pose is above 0, and without training.grasps no joint tells a pose" for name in losses]
+        found += ["training.model.policy_input is poses, and training.grasps is null"] * (training.model.policy_input == "poses")
+        found += ["demonstrations are imitated by their poses, and training.grasps is null"] * has_demonstrations
+        found += [f"training.policy.skills is {list(training.policy.skills)}, and training.grasps is null"] * bool(training.policy.skills)
     return "; ".join(found)
 
 
@@ -243,8 +253,12 @@ def open_training_data(
     training: TrainingConfig,
     workers: int,
     progress: Progress | None = None,
+    regime: Regime = "privileged",
 ) -> TrainingData:
-    """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages."""
+    """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages.
+
+    In the recorded regime, what is handed on is `recorded`.
+    """
     sources = {"data": open_dataset(datasets)}
     if not sources["data"].spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
@@ -258,8 +272,11 @@ def open_training_data(
         )
     play = build_cache(sources["data"], cache, progress, workers)
     shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations else None
+    if regime == "recorded":
+        play = recorded(play, training.grasps)
+        shown = None if shown is None else recorded(shown, training.grasps)
     if shown is not None:
-        if not known(shown.object_pose).all():
+        if regime == "privileged" and not known(shown.object_pose).all():
             raise DataError(
                 f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
                 f"leave those episodes out, or name it in datasets"

@@ -8,6 +8,7 @@ from pydantic import Field
 from robo_dream.errors import ConfigError
 from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
+from robo_dream.training.grasps import GraspConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -109,6 +110,7 @@ class TrainingConfig:
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    grasps: GraspConfig | None = None  # how the gripper tells where a thing is, where nothing else may (regime=recorded)
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere

@@ -31,7 +31,7 @@ class InverseBatch:
     seen: Float[Tensor, "batch number"]
     goals: Float[Tensor, "batch number"]
     blocks: Float[Tensor, "batch block"]  # normalised, from `seen` on
-    weights: Float[Tensor, " batch"]  # 0 where nothing was done though the goal was not reached
+    weights: Float[Tensor, " batch"]  # 0 where nothing was done though the goal was not reached, and where poses are not known
 
 
 def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
@@ -87,6 +87,8 @@ class PolicyBatches:
         goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
         seen, desired = self._at(start), self._at(goals)
+        is_told = (seen.isfinite() & desired.isfinite()).all(-1)  # not so where joints tell poses
+        seen, desired = seen.nan_to_num(), desired.nan_to_num()
         if self.errors is not None:
             here, there = self.errors.draw(rng, len(start))
             errs = torch.from_numpy(rng.random(len(start)) < stage.perception_noise).to(seen.device)[:, None]
@@ -96,7 +98,7 @@ class PolicyBatches:
             )
         return InverseBatch(
             seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
-            self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)),
+            self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)) * is_told,
         )  # fmt: skip
 
     def _differ(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:

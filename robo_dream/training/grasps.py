@@ -1,0 +1,151 @@
+"""Where a thing was, told by the gripper that held it: labels of poses that a bench has, from joints alone.
+
+A gripper that stops closing half way holds something; while it does, the thing is where the tool is and turned as the tool is. Before it
+was picked up and after it was set down it lay where that happened, for as long as nothing came near. So play with a gripper labels its own
+pictures, and an encoder that learns from these sees the thing where no label says it. (Grasp2Vec, Jang et al. 2018, arXiv 1811.06964,
+learns from grasping itself what was grasped.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from robo_dream.errors import DataError
+from robo_dream.schema import Unit, configuration
+
+Metres = Annotated[float, Field(gt=0, le=1), Unit("m")]
+Seconds = Annotated[float, Field(ge=0, le=10), Unit("s")]
+TOOL_POS, COS_YAW, SIN_YAW, CLOSURE = slice(0, 3), 3, 4, 5  # of `embodiment.PROPRIO_NAMES`
+_OPEN, _FIST = 0.1, 0.9  # closures beyond which nothing is held
+_STILL = 0.02  # change of closure in a control step, below which the fingers rest
+_BINS = 80
+
+
+@configuration
+class GraspConfig:
+    """How holding is told from joints. `closure` 0 looks for where fingers that neither open nor make a fist mostly come to rest."""
+
+    closure: Annotated[float, Field(ge=0, lt=1), Unit("1")] = 0.0  # of the gripper around the thing
+    tolerance: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.05  # of closure
+    shortest: Seconds = 0.2  # of a hold
+    carried: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.05  # way of the tool meanwhile, without which nothing need have been held
+    settling: Seconds = 0.15  # after it was let go
+    near: Metres = 0.08  # within which the tool might have touched it
+    same: Metres = 0.025  # from where it was set down to where it is picked up, if it stayed
+    approach: Seconds = 10.0  # what was done before it was picked up, and meant to
+    low: Metres = 0.05  # above where things are picked up: there the tool may touch anything
+    drop: Metres = 0.03  # let go from higher up, it may have rolled
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Frames `first` to `last` of an episode, in which something was held. It was picked up at `first`, or was held from the start."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """Of one episode: when something was held, and the pose of what was held, in metres and radians; NaN where that is not known."""
+
+    holds: tuple[Hold, ...]
+    pose: Float[np.ndarray, "frame 4"]  # x, y, z and yaw
+
+
+def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: GraspConfig, control_dt: float) -> list[Held]:
+    """What each episode's proprioception tells of the one thing that there is to be held.
+
+    Raises `DataError` where the gripper never rests half closed, so that nothing tells of a thing.
+    """
+    closure = config.closure or closure_when_holding([proprio[:, CLOSURE] for proprio in episodes])
+    found = [_holds(proprio, closure, config, control_dt) for proprio in episodes]
+    heights = [proprio[hold.first, 2] for proprio, holds in zip(episodes, found, strict=True) for hold in holds if hold.first > 0]
+    if not heights:
+        raise DataError(
+            f"nothing was ever picked up in {len(episodes)} episodes: the gripper never rested at a closure of {closure:.2f}; "
+            f"record some grasps, or learn without: training.grasps=null and training.model.policy_input=latents"
+        )
+    table = float(np.median(heights))
+    return [Held(holds, _told(proprio, holds, table, config, control_dt)) for proprio, holds in zip(episodes, found, strict=True)]
+
+
+def closure_when_holding(closures: Sequence[Float[np.ndarray, " frame"]]) -> float:
+    """Where the fingers mostly rest when they are neither open nor a fist; raises `DataError` where they never do."""
+    resting = []
+    for closure in closures:
+        change = np.abs(np.diff(closure))
+        resting.append(closure[1:-1][(change[1:] < 0.5 * _STILL) & (change[:-1] < 0.5 * _STILL)])
+    some = np.concatenate(resting)
+    counts, edges = np.histogram(some[(some > _OPEN) & (some < _FIST)], bins=_BINS, range=(_OPEN, _FIST))
+    if not counts.any():
+        raise DataError(
+            f"the gripper never rests between {_OPEN} and {_FIST} of its closure in {len(closures)} episodes, so it never held anything; "
+            f"record some grasps, or learn without: training.grasps=null and training.model.policy_input=latents"
+        )
+    most = int(counts.argmax())
+    return float(0.5 * (edges[most] + edges[most + 1]))
+
+
+def _holds(proprio: Float[np.ndarray, "frame proprio"], level: float, config: GraspConfig, control_dt: float) -> tuple[Hold, ...]:
+    closure = proprio[:, CLOSURE]
+    is_around = np.abs(closure - level) < config.tolerance
+    is_held = is_around & (np.abs(np.diff(closure, prepend=closure[0])) < _STILL)
+    is_held[1:-1] |= is_held[:-2] & is_held[2:]  # one frame of shaking lets nothing go
+    edges = np.flatnonzero(np.diff(is_held, prepend=False, append=False))
+    holds: list[Hold] = []
+    for first, end in zip(edges[::2], edges[1::2], strict=True):
+        while first > 0 and is_around[first - 1] and (not holds or first - 1 > holds[-1].last):  # closed, and not yet at rest
+            first -= 1
+        way = np.linalg.norm(np.diff(proprio[first:end, TOOL_POS], axis=0), axis=-1).sum()
+        if end - first > config.shortest / control_dt and way > config.carried:
+            holds.append(Hold(int(first), int(end - 1)))
+    return tuple(holds)
+
+
+def _told(
+    proprio: Float[np.ndarray, "frame proprio"], holds: tuple[Hold, ...], table: float, config: GraspConfig, control_dt: float
+) -> Float[np.ndarray, "frame 4"]:
+    tool, yaw = proprio[:, TOOL_POS], np.arctan2(proprio[:, SIN_YAW], proprio[:, COS_YAW])
+    pose = np.full((len(proprio), 4), np.nan)
+    settling = round(config.settling / control_dt)
+    for number, hold in enumerate(holds):
+        frames = slice(hold.first, hold.last + 1)
+        pose[frames] = np.concatenate([tool[frames], yaw[frames, None]], -1)
+        before, after = holds[number - 1] if number else None, holds[number + 1] if number + 1 < len(holds) else None
+        taken = np.array([*tool[hold.first, :2], tool[max(hold.first - 1, 0), 2], yaw[hold.first]])  # fingers lift while they close
+        stayed = before is not None and _apart(tool, before.last, hold.first) < config.same
+        since = 0 if before is None else before.last + 1 + settling
+        if before is not None and stayed:  # known twice
+            taken[:2] = 0.5 * (taken[:2] + tool[before.last, :2])
+            pose[since : hold.first] = taken
+        elif hold.first > 0 and taken[2] < table + config.drop:
+            earlier = np.arange(hold.first - 1, since - 1, -1)
+            pose[earlier[: _undisturbed(tool[earlier], taken[:3], table, config)]] = taken
+        moved_on = after is None or _apart(tool, hold.last, after.first) >= config.same
+        if moved_on and tool[hold.last, 2] < table + config.drop:
+            left = np.array([*tool[hold.last, :2], table, yaw[hold.last]])
+            later = np.arange(hold.last + 1, len(tool) if after is None else after.first)
+            later = later[: _undisturbed(tool[later], left[:3], table, config)][settling:]
+            pose[later[np.isnan(pose[later, 0])]] = left
+    return pose
+
+
+def _apart(tool: Float[np.ndarray, "frame 3"], one: int, other: int) -> float:
+    """Level distance, in metres."""
+    return float(np.linalg.norm(tool[one, :2] - tool[other, :2]))
+
+
+def _undisturbed(tool: Float[np.ndarray, "frame 3"], place: Float[np.ndarray, "3"], table: float, config: GraspConfig) -> int:
+    """How many frames, counted away from a grasp at `place`, until the tool may have touched what lies there.
+
+    First it leaves; after that it must stay away, and high enough to push nothing else there.
+    """
+    is_near = np.linalg.norm(tool - place, axis=-1) < config.near
+    has_left = np.logical_or.accumulate(~is_near)
+    touching = has_left & (is_near | (tool[:, 2] < table + config.low))
+    return int(touching.argmax()) if touching.any() else len(tool)

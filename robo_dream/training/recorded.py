@@ -1,0 +1,100 @@
+"""The recorded regime: training is handed pictures, joints and actions, and what these tell by themselves."""
+
+import hashlib
+import itertools
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from robo_dream.data.cache import FrameCache, HeldPictures
+from robo_dream.embodiment import ActionSpec
+from robo_dream.training.grasps import GraspConfig, Held, held_poses
+
+# What an episode is made of, where nobody says so: ways to a letting go, in turn, so that neighbours differ; and the rest.
+CYCLES = ("carrying", "carrying_next")
+NOTHING_HELD = "nothing_held"
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """What a bench records. `FrameCache` has more; who takes a `Recording` cannot read it."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    @property
+    def images(self) -> Any:
+        """As in `Frames.images`."""
+        ...
+
+    @property
+    def picture_every(self) -> int: ...
+
+    @property
+    def proprio(self) -> np.ndarray: ...
+
+    @property
+    def actions(self) -> np.ndarray: ...
+
+    @property
+    def episode_starts(self) -> np.ndarray: ...
+
+    @property
+    def is_train(self) -> np.ndarray: ...
+
+    @property
+    def action_spec(self) -> ActionSpec: ...
+
+    @property
+    def control_dt(self) -> float: ...
+
+
+def recorded(recording: Recording, grasps: GraspConfig | None) -> FrameCache:
+    """Frames whose poses and skills are those that joints tell (`held_poses`, `CYCLES`); with no `grasps`, none are told.
+
+    `dataset_id` is a hash of what was recorded: the same whatever else lies beside it. Raises `DataError` where nothing was grasped.
+    """
+    bounds = np.asarray(recording.episode_starts, np.int64)
+    proprio = np.asarray(recording.proprio)
+    pose = np.full((len(proprio), 7), np.nan, np.float32)
+    skill = np.full(len(proprio), len(CYCLES), np.int64)
+    if grasps is not None:
+        spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
+        for span, held in zip(spans, held_poses([proprio[span] for span in spans], grasps, recording.control_dt), strict=True):
+            pose[span], skill[span] = _upright(held.pose), _cycles(held, round(grasps.approach / recording.control_dt))
+    return FrameCache(
+        cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),
+        object_pose=pose, skill=skill, sim_state=np.zeros((len(proprio), 0)), episode_starts=bounds,
+        is_train=np.asarray(recording.is_train), skills=(*CYCLES, NOTHING_HELD), action_spec=recording.action_spec,
+        control_dt=recording.control_dt, dataset_id=fingerprint(recording), picture_every=recording.picture_every,
+    )  # fmt: skip
+
+
+def fingerprint(recording: Recording) -> str:
+    """Changes with every picture, joint and action, and with nothing else."""
+    digest = hashlib.sha256(" ".join(recording.cameras).encode())
+    for array in (recording.proprio, recording.actions, recording.episode_starts, recording.is_train):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for name in recording.cameras:
+        images = recording.images[name]
+        kept = images.kept if isinstance(images, HeldPictures) else images
+        for some in range(0, len(kept), 1024):
+            digest.update(np.ascontiguousarray(kept[some : some + 1024]).tobytes())
+    return digest.hexdigest()
+
+
+def _upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
+    """Metres and wxyz."""
+    half, zero = 0.5 * pose[:, 3], np.where(np.isnan(pose[:, 3]), np.nan, 0.0)
+    return np.stack([*pose[:, :3].T, np.cos(half), zero, zero, np.sin(half)], -1).astype(np.float32)
+
+
+def _cycles(held: Held, approach: int) -> Int64[np.ndarray, " frame"]:
+    """Which of `CYCLES` each frame belongs to: `approach` frames before a picking up, and the carrying. The others belong to none."""
+    skill = np.full(len(held.pose), len(CYCLES), np.int64)
+    begins = 0
+    for number, hold in enumerate(held.holds):
+        skill[max(begins, hold.first - approach) : hold.last + 1] = number % len(CYCLES)
+        begins = hold.last + 1
+    return skill

@@ -1,0 +1,137 @@
+"""The recorded regime: whatever lies beside pictures, joints and actions changes not one bit of the checkpoint."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from grasping import carried
+
+from robo_dream.config import load
+from robo_dream.data.episode import Episode
+from robo_dream.data.spec import DatasetSpec
+from robo_dream.data.writer import DatasetWriter
+from robo_dream.errors import ConfigError
+from robo_dream.models import checkpoint
+from robo_dream.runtime.train import TrainConfig, open_training_data
+from robo_dream.training.dream import MODEL_FILE, train_dream
+from robo_dream.training.recorded import CYCLES, NOTHING_HELD
+from robo_dream.training.representation import train_representation
+from tests.unit.data.episodes import make_episode, make_spec
+
+SETTINGS = """
+datasets: [data]
+demonstrations: [data]
+out: out
+cache: cache
+regime: recorded
+strips: 0
+workers: 1
+training:
+  grasps: {}
+  model: {image_size: 32, num_heads: 2}
+  representation: {steps: 3, batch_windows: 4, pose: 1.0}
+  dream: {steps: 3, batch: 8, unroll: 2, decoder_steps: 2, decoder_batch: 4}
+  policy: {steps: 3, batch: 8, skills: [carrying, carrying_next], perception_noise: 1.0}
+  evaluation_windows: 4
+"""
+
+
+def spec() -> DatasetSpec:
+    made = make_spec()
+    return replace(made, test_fraction=0.4, cameras=tuple(replace(camera, width=32, height=32, intrinsics=None) for camera in made.cameras))
+
+
+def episode(seed: int) -> Episode:
+    rng = np.random.default_rng(seed)
+    places = [(float(x), float(y), float(turn)) for x, y, turn in rng.uniform(-0.3, 0.3, (3, 3))]
+    one = carried(places, rng)
+    made = make_episode(spec(), seed, num_actions=len(one.proprio) - 1)
+    return replace(made, proprio=one.proprio)
+
+
+def write(root: Path, labels: str = "told") -> None:
+    """Episodes whose labels are `told`, `scrambled`, or `gone` from the disk."""
+    rng, made = np.random.default_rng(99), spec()
+    made = replace(made, sim_state_size=0) if labels == "gone" else made
+    with DatasetWriter(root, made) as writer:
+        for seed in range(6):
+            one = episode(seed)
+            if labels == "scrambled":
+                one = replace(
+                    one, object_pose=rng.normal(size=one.object_pose.shape).astype(np.float32), task="something else",
+                    sim_state=rng.normal(size=one.sim_state.shape), skill=rng.integers(0, 3, len(one.skill)), info={"success": False},
+                )  # fmt: skip
+            writer.append(replace(one, sim_state=one.sim_state[:, : made.sim_state_size]))
+    if labels == "gone":
+        _remove(root)
+
+
+def _remove(root: Path) -> None:
+    labels = ("observation.environment_state", "skill")
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(
+        json.dumps({**info, "features": {name: value for name, value in info["features"].items() if name not in labels}})
+    )
+    for path in (root / "data").rglob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(list(labels)), path)
+    for path in (root / "meta/episodes").rglob("*.parquet"):  # which say by a hash that data files are as they were written
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns([name for name in table.column_names if "sha256" in name]), path)
+
+
+def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
+    """What `robo-dream train` learns from `folder`/data."""
+    (folder / "train.yaml").write_text(SETTINGS)
+    config = load(TrainConfig, folder / "train.yaml", changes)
+    data = open_training_data([folder / "data"], [folder / "data"], folder / "cache", config.training, 1, regime=config.regime)
+    train_representation(data.play, config.training, folder / "out")
+    train_dream(data.play, config.training, folder / "out", demonstrations=data.demonstrations)
+    return folder / "out" / MODEL_FILE
+
+
+def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(tmp_path: Path) -> None:
+    files = []
+    for labels in ("told", "scrambled", "gone"):
+        write(tmp_path / labels / "data", labels)
+        files.append(trained(tmp_path / labels))
+    infos, models = [checkpoint.read_info(path) for path in files], [checkpoint.load(path).state_dict() for path in files]
+    for info, model in zip(infos[1:], models[1:], strict=True):
+        assert info.dataset_id == infos[0].dataset_id and info.metrics == infos[0].metrics
+        assert model.keys() == models[0].keys() and all(model[key].equal(models[0][key]) for key in model)
+    assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
+    shutil.rmtree(tmp_path / "told/out")
+    changes = ["regime=privileged", "training.grasps=null", "training.policy.skills=[]", "training.policy.perception_noise=0.5"]
+    privileged = checkpoint.load(trained(tmp_path / "told", changes)).state_dict()
+    assert any(not privileged[key].equal(models[0][key]) for key in privileged)  # the same files, with their labels read
+
+
+def test_skills_are_ways_to_a_letting_go_and_poses_are_known_where_joints_tell_them(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    (tmp_path / "train.yaml").write_text(SETTINGS)
+    config = load(TrainConfig, tmp_path / "train.yaml", [])
+    play = open_training_data([tmp_path / "data"], [], tmp_path / "cache", config.training, 1, regime="recorded").play
+    assert play.skills == (*CYCLES, NOTHING_HELD) and play.sim_state.shape[1] == 0
+    first = slice(play.episode_starts[0], play.episode_starts[1])
+    assert list(dict.fromkeys(play.skill[first].tolist())) == [0, 1, 2]
+    known = np.isfinite(play.object_pose[first]).all(-1)
+    assert 0.8 < known.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["training.policy.skills=[reach]"], "chooses among scripts"),
+        (["training.grasps=null"], "no joint tells a pose"),
+        (["regime=privileged"], "training.grasps tells poses from joints, but regime is privileged"),
+    ],
+)
+def test_what_reads_more_than_was_recorded_is_refused(tmp_path: Path, changes: list[str], said: str) -> None:
+    (tmp_path / "train.yaml").write_text(SETTINGS)
+    with pytest.raises(ConfigError, match=said):
+        load(TrainConfig, tmp_path / "train.yaml", changes)
