@@ -69,7 +69,7 @@ def figures(name: str, args: argparse.Namespace) -> dict[str, float | int]:
     config = load(TrainConfig, BASE, [*changes, *args.change])
     released = work / "model.safetensors"
     if not released.with_suffix(".json").is_file():
-        train(config, print, Bars)
+        train(config, print, lambda said, names, unit: Bars(names, said, unit=unit))
     model = checkpoint.load(released)
     truth = build_cache(data, args.work / "cache")  # the judge's
     probes = pose_metrics(model, truth, 0)

@@ -181,12 +181,26 @@ def train_dream(
 def _policy_batches(
     model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
 ) -> PolicyBatches:
-    """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`."""
+    """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`.
+
+    Where `demonstrations` are the frames of `cache` and do not tell a pose, it is what was seen in the picture: failures are such frames,
+    and who never saw one does not know the way out.
+    """
     if demonstrations is None:
-        return PolicyBatches(cache, config, torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)]))
+        return PolicyBatches(cache, config, _all_seen(model, latents))
     erring = config.policy.perception_noise > 0
     errors = perception_noise(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
-    return PolicyBatches(demonstrations, config, demonstrated_poses(model, demonstrations), errors)
+    poses, is_seen = demonstrated_poses(model, demonstrations), None
+    if demonstrations.dataset_id == cache.dataset_id:
+        is_seen = torch.zeros(len(poses), dtype=torch.bool, device=poses.device)
+        is_seen[torch.from_numpy(frame_index(cache, 1).frames)] = True  # with a picture of their own
+        is_seen &= ~poses.isfinite().all(-1)
+        poses = torch.where(is_seen[:, None], _all_seen(model, latents), poses)
+    return PolicyBatches(demonstrations, config, poses, errors, is_seen)
+
+
+def _all_seen(model: LatentVideoModel, latents: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame number"]:
+    return torch.cat([model.seen(some).float() for some in latents.split(SEEN_ROWS)])
 
 
 def demonstrated_poses(model: LatentVideoModel, demonstrations: Frames) -> Float[Tensor, "frame pose"]:
