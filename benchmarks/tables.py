@@ -327,6 +327,19 @@ def house_folders() -> list[Row]:
     return rows
 
 
+def held_labels() -> list[Row]:
+    """What grippers tell of poses, world by world."""
+    figures = results("held_labels")
+    worlds = {"cube-single": "OGBench cube-single", "tabletop": "tabletop (Jaco)"}
+    rows: list[Row] = [("world", "episodes", "grasps", "frames told, %", "position, mm p50 / p90", "turn, degrees p50 / p90")]
+    for world, name in worlds.items():
+        if f"{world}/grasps" in figures:
+            counts = (plain(figures[f"{world}/{key}"]) for key in ("episodes", "grasps", "frames_told_percent"))
+            errors = (" / ".join(plain(figures[f"{world}/{unit}_p{p}"]) for p in (50, 90)) for unit in ("mm", "degrees"))
+            rows.append((name, *counts, *errors))
+    return rows
+
+
 _TABLETOP = ("reach", "push", "lift")
 _POLICY_ALONE = "cube-double-other-pairs/privileged/policy_alone"
 _NAMES = "cube-single-skill-names"
@@ -447,6 +460,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "published-cube-single": lambda: published("cube-single"),
     "published-reacher": lambda: published("reacher"),
     "perception": perception,
+    "held-labels": held_labels,
     "training-cost": lambda: [
         ("checkpoint", "data", "collecting, minutes", "training, minutes"),
         *_training_cost(),

@@ -1,0 +1,60 @@
+"""How well a gripper tells where a thing is: what `training.grasps` says of episodes, against the simulator's truth.
+
+    python benchmarks/held_labels.py cube-single datasets/ogbench_cube_single configs/train/ogbench_cube_single_recorded.yaml
+    python benchmarks/held_labels.py tabletop datasets/jaco configs/train/jaco_recorded.yaml
+
+Figures of other worlds stay in the file.
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from results_file import write_figures
+from tqdm import tqdm
+
+from robo_dream.config import load
+from robo_dream.data.cache import open_dataset
+from robo_dream.embodiment import upright_turn
+from robo_dream.runtime.train import TrainConfig
+from robo_dream.training.grasps import held_poses
+
+OUT = Path("docs/results/held_labels.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("world", help="what the figures are called by")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("config", type=Path)
+    args = parser.parse_args()
+    training = load(TrainConfig, args.config).training
+    assert training.grasps is not None
+    data = open_dataset(args.data, pictures=False)
+    episodes = [data.episode(number) for number in tqdm(range(len(data)), unit="episode")]
+    held = held_poses([episode.proprio for episode in episodes], training.grasps, data.spec.action_spec.control_dt)
+    told = np.concatenate([one.pose for one in held])
+    true = np.concatenate([episode.object_pose.reshape(len(episode.proprio), -1, 7)[:, 0] for episode in episodes])
+    is_told, symmetry = np.isfinite(told).all(-1), training.model.object_symmetry
+    millimetres = 1e3 * np.linalg.norm(told[is_told, :3] - true[is_told, :3], axis=-1)
+    apart = symmetry * (told[is_told, 3] - upright_turn(true[is_told, 3:], symmetry))
+    degrees = np.degrees(np.abs(np.arctan2(np.sin(apart), np.cos(apart)))) / symmetry
+    starts = np.cumsum([0, *(len(one.pose) for one in held)])
+    figures = {
+        "episodes": len(episodes),
+        "episodes_with_grasps_percent": round(100 * np.mean([bool(one.holds) for one in held]), 1),
+        "grasps": sum(len(one.holds) for one in held),
+        "frames_told_percent": round(100 * np.mean([is_told[a:b].mean() for a, b in itertools.pairwise(starts)]), 1),
+        **{f"mm_p{p}": round(float(np.percentile(millimetres, p)), 1) for p in (50, 90)},
+        **{f"degrees_p{p}": round(float(np.percentile(degrees, p)), 1) for p in (50, 90)},
+    }
+    before = json.loads(OUT.read_text()) if OUT.is_file() else {}
+    kept = {key: value for key, value in before.items() if key[0] != "_" and not key.startswith(f"{args.world}/")}
+    write_figures(OUT, {**kept, **{f"{args.world}/{key}": value for key, value in figures.items()}})
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
