@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from robo_dream.errors import ConfigError
+from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Plan
 from robo_dream.planning.candidates import (
     REFINED,
@@ -40,6 +40,9 @@ class PolicyGuidedConfig:
     where the model does not know. `*_std` are fractions of half the action range. `action_selection`: "best" is the lowest total seen,
     so that one confirmed proposal is not blurred by others; "mean" is the centre of the last elites;
     "mode" see `CemConfig`, where every strategy is refined until the last vote.
+
+    `least_gain`, in units of the cost, is what imagination is known to err by: a smaller promise is not believed, and the first proposal,
+    the policy's likeliest, is executed instead. 0 believes all of them; a very large one executes the policy alone.
     """
 
     kind: Literal["policy_guided"] = "policy_guided"
@@ -53,6 +56,7 @@ class PolicyGuidedConfig:
     max_std: Std = 0.3  # of the refinement around each elite
     noise_beta: NoiseBeta = 2.0
     action_selection: Literal["best", "mean", "mode"] = "best"
+    least_gain: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # by how much another must cost less than the policy's likeliest proposal
     risk: RiskConfig | None = None  # the elites' last word: what each head of the model imagines of them on its own
     sample_budget: SampleBudget = 8192  # rollouts imagined at once
     unsure_above: Disagreement = math.inf  # disagreement of the chosen plan beyond which its status is UNSURE
@@ -62,6 +66,15 @@ class PolicyGuidedConfig:
         require_at_most(self, self.num_samples - 4, "num_proposals")
         if self.max_std < self.min_std:
             raise ConfigError(f"PolicyGuidedConfig.max_std is {self.max_std}; allowed is at least min_std, which is {self.min_std}")
+        if self.least_gain and not self.num_proposals:
+            raise ConfigError(
+                f"least_gain is {self.least_gain} and num_proposals 0, so there is no proposal to gain over; set one otherwise"
+            )
+        if self.least_gain and self.num_samples > self.sample_budget:
+            raise ConfigError(
+                f"least_gain is {self.least_gain} and num_samples {self.num_samples}, of which only the best are kept, perhaps without the "
+                f"policy's likeliest; set num_samples to at most sample_budget, which is {self.sample_budget}"
+            )
         if self.risk is not None and self.action_selection == "mean":
             raise ConfigError(
                 "risk chooses among the elites, and action_selection=mean executes none of them; "
@@ -77,7 +90,9 @@ class PolicyGuidedPlanner(SearchPlanner[PolicyGuidedConfig]):
 
     def search(self, search: Search) -> Plan:
         config, bounds, hold = self.config, search.bounds, search.held()
-        widest, elites = search.spread(config.initial_std), None
+        if config.least_gain and not self.proposers:
+            raise ContractError(f"least_gain is {config.least_gain}, and this planner has no proposers over which to gain; give it some")
+        widest, elites, likeliest = search.spread(config.initial_std), None, None
         for _ in search.iterations(config.num_iterations):
             kept = None if elites is None else elites.scored.take(elites.indices)
             with search.watch.stage("propose"):
@@ -96,6 +111,8 @@ class PolicyGuidedPlanner(SearchPlanner[PolicyGuidedConfig]):
                     centres = _centres(kept, num_drawn, bounds)
                     parts = [search.centre(mean), search.around(centres, std, num_drawn, config.noise_beta, REFINED)]
             scored = search.score(*parts)
+            if config.least_gain and likeliest is None:
+                likeliest = search.first_proposal(scored)
             if kept is not None:
                 scored = join_scored(kept, scored)  # imagining is deterministic: elites keep their score, origin and place
             # the elites of other strategies are refined too, and may win the next vote
@@ -107,6 +124,10 @@ class PolicyGuidedPlanner(SearchPlanner[PolicyGuidedConfig]):
         else:
             mean, _ = elite_moments(elites.followed, hold, hold)
             chosen = selected_action(config.action_selection, search, search.centre(mean), elites.followed)
+        if likeliest is not None:
+            other = search.best_seen() if chosen is None else chosen
+            gains = likeliest.totals - other.totals  # NaN where neither is finite: then `Search.plan` holds still
+            chosen = join_scored(likeliest, other).take((gains > config.least_gain).long())
         return elites.plan(search, config.unsure_above, chosen)
 
 

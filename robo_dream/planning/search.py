@@ -187,6 +187,16 @@ class Search:
         self._best = both.take(both.cheapest())
         return scored
 
+    def first_proposal(self, opened: Scored) -> Scored:
+        """Of the candidates of `opening`, scored, each problem's first proposal: the policy's likeliest."""
+        index = 1 if self.previous is None else 2  # after holding still, and the previous plan
+        return opened.take(torch.full((len(self._seeds), 1), index, device=opened.totals.device))
+
+    def best_seen(self) -> Scored:
+        """Each problem's cheapest candidate so far."""
+        assert self._best is not None, "score before asking for the best"
+        return self._best
+
     def least_risk(self, candidates: Scored, risk: RiskConfig) -> Scored:
         """Of each problem's candidates the one with the least risk over the futures of the model's heads; its total is that risk."""
         model = check_many_futures(self._model)

@@ -115,3 +115,30 @@ def test_two_proposers_of_one_name_are_an_error() -> None:
 def test_impossible_configuration_names_its_field(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"PolicyGuidedConfig.{next(iter(change))}"):
         PolicyGuidedConfig(**change)  # type: ignore[arg-type]
+
+
+def test_a_smaller_gain_than_imagination_errs_by_is_not_believed() -> None:
+    belief, goal = point_problems(3, 0.15, seed=1)
+    poor = 0.5 * straight(belief, goal)  # half of the first problem's way: something else is better
+    free = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(), (Fixed(poor),)).plan(belief, goal, [0, 1, 2])
+    proposed = COST(MODEL.imagine(belief, poor.expand(3, 1, -1, -1)), goal).total[:, 0]
+    gains = proposed - free.total
+    assert (gains > 0).all() and gains.max() > 1.1 * gains.min()
+    between = float(gains.sort().values[:2].mean())  # above the smallest gain, below the next
+    plan = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(least_gain=between), (Fixed(poor),)).plan(belief, goal, [0, 1, 2])
+    for problem, gain in enumerate(gains):
+        if gain > between:
+            torch.testing.assert_close(plan.actions[problem], free.actions[problem], rtol=0, atol=0)
+        else:
+            torch.testing.assert_close(plan.actions[problem], poor)
+            torch.testing.assert_close(plan.total[problem], proposed[problem])
+
+
+def test_a_gain_that_can_be_over_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"least_gain is 1.0 and num_proposals 0"):
+        PolicyGuidedConfig(least_gain=1.0, num_proposals=0)
+    with pytest.raises(ConfigError, match=r"set num_samples to at most sample_budget, which is 100"):
+        PolicyGuidedConfig(least_gain=1.0, sample_budget=100)
+    belief, goal = point_problems(1, 0.15, seed=1)
+    with pytest.raises(ContractError, match="no proposers over which to gain"):
+        PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(least_gain=1.0)).plan(belief, goal, [0])
