@@ -62,7 +62,7 @@ class TrainConfig:
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
     goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
-    regime: Regime = "privileged"  # recorded: nothing is learned from but pictures, joints and actions
+    regime: Regime = "recorded"  # nothing is learned from but pictures, joints and actions; privileged: poses and names of scripts too
 
     def __post_init__(self) -> None:
         if not self.datasets:
@@ -210,13 +210,14 @@ def _minutes(seconds: float) -> str:
 
 
 def _told(training: TrainingConfig, has_demonstrations: bool) -> str:
-    """What of `training` reads more than pictures, joints and actions; empty where nothing does."""
+    """What of `training` reads more than pictures, joints and actions; empty where nothing does.
+
+    Losses of poses do not: where no object's is told, they are the tool's, which joints tell.
+    """
     found = [f"training.policy.skills chooses among scripts: of {list(CYCLES)} joints tell"] * bool(
         set(training.policy.skills) - set(CYCLES)
     )
     if training.grasps is None:
-        losses = [name for name in ("representation", "dream") if getattr(training, name).pose]
-        found += [f"training.{name}.pose is above 0, and without training.grasps no joint tells a pose" for name in losses]
         found += ["training.model.policy_input is poses, and training.grasps is null"] * (training.model.policy_input == "poses")
         found += ["demonstrations are imitated by their poses, and training.grasps is null"] * has_demonstrations
         found += [f"training.policy.skills is {list(training.policy.skills)}, and training.grasps is null"] * bool(training.policy.skills)

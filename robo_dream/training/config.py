@@ -110,7 +110,7 @@ class TrainingConfig:
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    grasps: GraspConfig | None = None  # how the gripper tells where a thing is, where nothing else may (regime=recorded)
+    grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere

@@ -127,7 +127,7 @@ def test_skills_are_ways_to_a_letting_go_and_poses_are_known_where_joints_tell_t
     ("changes", "said"),
     [
         (["training.policy.skills=[reach]"], "chooses among scripts"),
-        (["training.grasps=null"], "no joint tells a pose"),
+        (["training.grasps=null"], "training.model.policy_input is poses, and training.grasps is null"),
         (["regime=privileged"], "training.grasps tells poses from joints, but regime is privileged"),
     ],
 )
