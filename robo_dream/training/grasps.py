@@ -36,7 +36,8 @@ class GraspConfig:
     settling: Seconds = 0.15  # after it was let go
     near: Metres = 0.08  # within which the tool might have touched it
     same: Metres = 0.025  # from where it was set down to where it is picked up, if it stayed
-    approach: Seconds = 10.0  # what was done before it was picked up, and meant to
+    approach: Seconds = 10.0  # what was done so long before it was picked up was meant to
+    retreat: Seconds = 1.5  # and so long after it was let go, at most half of the time until it is picked up again
     low: Metres = 0.05  # above where things are picked up: there the tool may touch anything
     drop: Metres = 0.03  # let go from higher up, it may have rolled
 

@@ -11,7 +11,7 @@ from robo_dream.data.cache import FrameCache, HeldPictures
 from robo_dream.embodiment import ActionSpec
 from robo_dream.training.grasps import GraspConfig, Held, held_poses
 
-# What an episode is made of, where nobody says so: ways to a letting go, in turn, so that neighbours differ; and the rest.
+# What an episode is made of, where nobody says so: carryings from place to place, in turn, so that neighbours differ; and the rest.
 CYCLES = ("carrying", "carrying_next")
 NOTHING_HELD = "nothing_held"
 
@@ -62,7 +62,8 @@ def recorded(recording: Recording, grasps: GraspConfig | None) -> FrameCache:
     if grasps is not None:
         spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
         for span, held in zip(spans, held_poses([proprio[span] for span in spans], grasps, recording.control_dt), strict=True):
-            pose[span], skill[span] = _upright(held.pose), _cycles(held, round(grasps.approach / recording.control_dt))
+            steps = (round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat))
+            pose[span], skill[span] = _upright(held.pose), _cycles(held, *steps)
     return FrameCache(
         cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),
         object_pose=pose, skill=skill, sim_state=np.zeros((len(proprio), 0)), episode_starts=bounds,
@@ -90,11 +91,16 @@ def _upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]
     return np.stack([*pose[:, :3].T, np.cos(half), zero, zero, np.sin(half)], -1).astype(np.float32)
 
 
-def _cycles(held: Held, approach: int) -> Int64[np.ndarray, " frame"]:
-    """Which of `CYCLES` each frame belongs to: `approach` frames before a picking up, and the carrying. The others belong to none."""
+def _cycles(held: Held, approach: int, retreat: int) -> Int64[np.ndarray, " frame"]:
+    """Which of `CYCLES` each frame belongs to: `approach` frames before a picking up, the carrying, `retreat` frames after the letting go.
+
+    So at the end of each a thing is set down and the hand has left it. Other frames belong to none.
+    """
     skill = np.full(len(held.pose), len(CYCLES), np.int64)
     begins = 0
-    for number, hold in enumerate(held.holds):
-        skill[max(begins, hold.first - approach) : hold.last + 1] = number % len(CYCLES)
-        begins = hold.last + 1
+    for number, (hold, after) in enumerate(zip(held.holds, (*held.holds[1:], None), strict=True)):
+        free = (len(skill) if after is None else hold.last + 1 + (after.first - hold.last) // 2) - (hold.last + 1)
+        ends = hold.last + 1 + min(retreat, free)
+        skill[max(begins, hold.first - approach) : ends] = number % len(CYCLES)
+        begins = ends
     return skill

@@ -32,7 +32,7 @@ regime: recorded
 strips: 0
 workers: 1
 training:
-  grasps: {}
+  grasps: {retreat: 0.6}
   model: {image_size: 32, num_heads: 2}
   representation: {steps: 3, batch_windows: 4, pose: 1.0}
   dream: {steps: 3, batch: 8, unroll: 2, decoder_steps: 2, decoder_batch: 4}
@@ -111,7 +111,7 @@ def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned
     assert any(not privileged[key].equal(models[0][key]) for key in privileged)  # the same files, with their labels read
 
 
-def test_skills_are_ways_to_a_letting_go_and_poses_are_known_where_joints_tell_them(tmp_path: Path) -> None:
+def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_where_joints_tell_them(tmp_path: Path) -> None:
     write(tmp_path / "data")
     (tmp_path / "train.yaml").write_text(SETTINGS)
     config = load(TrainConfig, tmp_path / "train.yaml", [])
@@ -119,6 +119,11 @@ def test_skills_are_ways_to_a_letting_go_and_poses_are_known_where_joints_tell_t
     assert play.skills == (*CYCLES, NOTHING_HELD) and play.sim_state.shape[1] == 0
     first = slice(play.episode_starts[0], play.episode_starts[1])
     assert list(dict.fromkeys(play.skill[first].tolist())) == [0, 1, 2]
+    closed = play.proprio[first, 5] > 0.5
+    assert (play.skill[first][closed] < 2).all()
+    for cycle in (0, 1):  # ends where the hand is open and has risen
+        last = np.flatnonzero(play.skill[first] == cycle)[-1]
+        assert not closed[last] and play.proprio[first][last, 2] > 0.1
     known = np.isfinite(play.object_pose[first]).all(-1)
     assert 0.8 < known.mean() < 1
 
