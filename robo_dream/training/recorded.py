@@ -98,9 +98,10 @@ def _cycles(held: Held, approach: int, retreat: int) -> Int64[np.ndarray, " fram
     """
     skill = np.full(len(held.pose), len(CYCLES), np.int64)
     begins = 0
-    for number, (hold, after) in enumerate(zip(held.holds, (*held.holds[1:], None), strict=True)):
-        free = (len(skill) if after is None else hold.last + 1 + (after.first - hold.last) // 2) - (hold.last + 1)
-        ends = hold.last + 1 + min(retreat, free)
+    for number, hold in enumerate(held.holds):
+        let_go, is_last = hold.last + 1, number + 1 == len(held.holds)
+        free = len(skill) - let_go if is_last else (held.holds[number + 1].first - let_go) // 2
+        ends = let_go + min(retreat, free)
         skill[max(begins, hold.first - approach) : ends] = number % len(CYCLES)
         begins = ends
     return skill
