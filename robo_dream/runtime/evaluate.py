@@ -45,7 +45,7 @@ from robo_dream.runtime.environment import (
 from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
-from robo_dream.schema import Seed, configuration
+from robo_dream.schema import Seed, configuration, did_you_mean
 from sim.environment import Environment, task_named
 from sim.physics.oracle import OracleDynamics
 
@@ -83,6 +83,7 @@ class EvaluateConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)  # as in plan and run; a pair brings its own max_steps
     oracle_planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(num_samples=16, num_elites=6, num_proposals=12))
     extra_planners: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more methods, by name
+    by_method: Mapping[str, PlanningChanges] = field(default_factory=dict)  # what else is changed of a method, such as its proposals
     world: WorldConfig | None = None  # without, the one that the checkpoint was trained in
 
     def __post_init__(self) -> None:
@@ -93,6 +94,11 @@ class EvaluateConfig:
                 )
         if taken := [name for name in self.extra_planners if name in METHODS]:
             raise ConfigError(f"extra_planners has methods {taken}, which are there already; give them other names")
+        for name in self.by_method:
+            if name not in self.known_methods:
+                raise ConfigError(
+                    f"by_method names {name!r}{did_you_mean(name, self.known_methods)}; known: {', '.join(self.known_methods)}"
+                )
         if self.tasks == () or not self.methods:
             raise ConfigError("name at least one task and one method, such as tasks='[push]' methods='[planner]'")
 
@@ -145,6 +151,10 @@ class Evaluation:
 
     def planning_of(self, method: str, task: str) -> PlanningConfig:
         """How decisions are made in a method of a task; raises `ConfigError` for one of no `known_methods`."""
+        planning, changes = self._unchanged(method, task), self.config.by_method.get(method)
+        return planning if changes is None else changes.of(planning)
+
+    def _unchanged(self, method: str, task: str) -> PlanningConfig:
         config = self.config
         planning = planning_for(self.info, task, config.planning, config.by_task)
         heedless_cost = planning.cost if self.info is not None else _ANY_COST  # what nothing trained can give is not asked for

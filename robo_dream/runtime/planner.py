@@ -15,6 +15,7 @@ from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.hybrid import HybridConfig
@@ -106,11 +107,11 @@ def build_planner(
     scored_by = build_cost(cost or CostConfig(), model, model.distance if learned else None)
     teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
     proposers = _proposers(model, teacher, proposals or ProposalConfig()) if teacher is not None else []
-    if isinstance(planner, PolicyAloneConfig):
+    if isinstance(planner, PolicyAloneConfig | BestOfConfig):
         proposers = proposers[:1]
         if not proposers:
             raise ConfigError(
-                "the policy_alone planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
+                f"the {planner.kind} planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
             )
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
@@ -122,7 +123,7 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
     match planner:
         case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0
-        case PredictiveConfig():
+        case PredictiveConfig() | BestOfConfig():
             return planner.num_samples
         case HybridConfig():
             return planner.num_samples + planner.num_refined * planner.num_iterations
