@@ -34,6 +34,7 @@ from robo_dream.runtime.attempt import GoalShown, Recorder, carry_out, goal_of, 
 from robo_dream.runtime.environment import (
     WorldConfig,
     build_environment,
+    drawn_dynamics,
     manifests_of,
     oracle_dynamics,
     require_fitting_cost,
@@ -47,6 +48,7 @@ from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.schema import Seed, configuration, did_you_mean
 from sim.environment import Environment, task_named
+from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics
 
 Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dynamics"]
@@ -62,7 +64,8 @@ _LIBRARIES = ("torch", "numpy", "mujoco", "dm-control", "ogbench", "metaworld", 
 class EvaluateConfig:
     """What is measured. `num_pairs` counts from the manifest's beginning; `oracle_pairs` is for the slow method of true physics.
 
-    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals.
+    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals. Where the cost
+    reads latents, what true physics leads to is drawn and encoded.
     What is not said, the checkpoint says: world, frozen pairs, tasks, what is shown of goals, and how each task is planned.
     """
 
@@ -201,8 +204,13 @@ class Evaluation:
         if method not in _HEEDLESS:
             decides |= {"planning": dump(self.planning_of(method, task)), "compiled": config.compiled, "precision": config.precision}
             decides |= {"checkpoint": checkpoint.sha256(config.checkpoint) if self.info is not None else None}
-            decides |= {"goal": self.shown if method != "oracle_dynamics" else None}
+            decides |= {"goal": self.shown}
         return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _reads_latents(planning: PlanningConfig) -> bool:
+    """Whether candidates are ranked by what a model sees, which poses, however true, do not tell."""
+    return planning.cost.latent > 0 or planning.cost.distance > 0
 
 
 def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
@@ -221,6 +229,7 @@ class Worker:
         self._untrained = self.evaluation.info is None and set(config.methods) <= {*_HEEDLESS, "oracle_dynamics"}
         self._learned: LatentVideoModel | None = None
         self._oracle: OracleDynamics | None = None
+        self._drawn: DrawnDynamics | None = None
         self._still: OracleDynamics | None = None
 
     def attempt(self, job: Job) -> Result:
@@ -234,6 +243,9 @@ class Worker:
     def _model(self, job: Job) -> WorldModel:
         """The checkpoint; for its own method the world itself; before anything is trained nothing, for those that heed no future."""
         if job.method == "oracle_dynamics":
+            if not self._untrained and _reads_latents(self.evaluation.planning_of(job.method, job.task)):
+                self._drawn = self._drawn or drawn_dynamics(self.environment, self._checkpoint)
+                return self._drawn
             self._oracle = self._oracle or oracle_dynamics(self.environment)
             return self._oracle
         if self._untrained:
