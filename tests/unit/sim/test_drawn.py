@@ -1,4 +1,4 @@
-"""True physics seen through a model: what it imagines is what would be seen, and a search over it is the model's own but for the dynamics."""
+"""True physics seen through a model: it imagines what would be seen, and a search over it is the model's own but for the dynamics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
