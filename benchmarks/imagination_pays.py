@@ -105,7 +105,7 @@ def evaluation_of(whole: Evaluation, task: str, args: argparse.Namespace) -> Eva
     assert whole.info is not None
     released = whole.planning_of(RELEASED, task).planner
     small = small_search(released, args.oracle_rollouts)
-    extra: dict[str, PlannerConfig] = {name: BestOfConfig(released.horizon, num_samples=number) for name, number in BEST_OF.items()}
+    extra: dict[str, PlannerConfig] = {name: BestOfConfig(horizon=released.horizon, num_samples=number) for name, number in BEST_OF.items()}
     extra |= {
         "cem": CemConfig(horizon=released.horizon, num_proposals=0),
         "small_search": small,
