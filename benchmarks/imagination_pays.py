@@ -269,7 +269,8 @@ def lines_of(figures: Figures) -> list[Line]:
         at = {number: found for name, number in BEST_OF.items() if (found := gain(stem, name))}
         apart = {name: found for name in APART if (found := gain(stem, name))}
         world, regime = stem.split("/")
-        lines.append(Line(f"{world}, {regime}", worlds.index(world), regime != "recorded", {1: (0.0, 0.0, 0.0)} | at, apart))
+        start = {1: (0.0, 0.0, 0.0)} if at else {}  # the policy alone
+        lines.append(Line(f"{world}, {regime}", worlds.index(world), regime != "recorded", start | at, apart))
     return lines
 
 

@@ -13,7 +13,7 @@ Interval = tuple[float, float, float]  # middle, low, high
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 WIDTH, HEIGHT, TOP, LEGEND_ROW, COLUMNS = 1000, 400, 44, 20, 4
 LEFT, RIGHT = (60, 590), (625, 985)  # where the two parts begin and end
-SPREAD = 7  # px between lines at the same number
+SPREAD = 42  # px at most between the first and the last line at the same number
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def draw_lines(path: Path, lines: Sequence[Line], title: str, over: str, cases: 
         for row, word in enumerate(name.split("\n")):
             parts.append(_text(_beside(place, len(cases)), HEIGHT - 30 + 15 * row, word))
     for place, line in enumerate(lines):
-        shift = SPREAD * (place - (len(lines) - 1) / 2)
+        shift = min(7, SPREAD / len(lines)) * (place - (len(lines) - 1) / 2)
         at = [(_across(number, numbers) + shift, line.at[number]) for number in sorted(line.at)]
         way = " ".join(f"{x:.1f},{up(found[0]):.1f}" for x, found in at)
         dashes = ' stroke-dasharray="6 4"' if line.is_dashed else ""
