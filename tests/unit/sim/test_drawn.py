@@ -1,6 +1,6 @@
 """True physics seen through a model: it imagines what would be seen, and a search over it is the model's own but for the dynamics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,17 +10,19 @@ import torch
 
 from robo_dream.config import Changes
 from robo_dream.control.episode import LoopConfig
+from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.best_of import BestOfConfig
-from robo_dream.planning.costs import CostConfig, LatentCost
+from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.runtime.attempt import goal_of, prepare
+from robo_dream.runtime.attempt import GoalShown, goal_of, prepare
 from robo_dream.runtime.evaluate import EvaluateConfig, Job, Worker
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import ProposalConfig, build_planner
+from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 from sim.environment import observation_of
 from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics, PhysicsOracle
@@ -29,6 +31,7 @@ from sim.tabletop.environment import Tabletop
 CHECKPOINT = Path("configs/checkpoints/jaco_s.safetensors")
 BY_LATENTS = CostConfig(distance=0.0, latent=1.0)
 NEARLY = 1e-5  # pictures are encoded in other batches
+ONE_PHYSICS_STEP = 0.1  # MuJoCo's own picture of a world that is being stepped is one physics step old
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,16 @@ def test_what_is_imagined_is_what_the_model_believes_on_seeing_it_happen(scene: 
     np.testing.assert_array_equal(scene.world.state, before)
     for sample in range(2):
         scene.world.set_state(scene.start)
+        states, alive = [], []
         for step in range(2 * block):
             scene.world.step(spec.clip(actions[0, sample, step].numpy()))
             if (step + 1) % block == 0:
-                seen = scene.model.believe([[observation_of(scene.world)]]).latent[0]
-                place = (step + 1) // block - 1
-                torch.testing.assert_close(scene.drawn.seen(imagined.latents)[0, sample, place], seen, atol=NEARLY, rtol=0)
+                states.append(scene.world.state)
+                alive.append(scene.model.believe([[observation_of(scene.world)]]).latent[0])
+        found, seen = imagined.latents[0, sample], scene.drawn.seen(imagined.latents)[0, sample]
+        np.testing.assert_array_equal(found[:, scene.drawn.num_seen :].numpy(), np.stack(states))
+        torch.testing.assert_close(seen, torch.stack(alive), atol=ONE_PHYSICS_STEP, rtol=0)
+        torch.testing.assert_close(seen, torch.cat([believed(scene, scene.model, state) for state in states]), atol=NEARLY, rtol=0)
 
 
 def test_imagining_on_is_the_same_as_imagining_through(scene: Scene) -> None:
@@ -112,15 +119,14 @@ def test_a_picture_of_the_goal_does_not_say_where_the_arm_was_even_to_who_knows_
     prepared = prepare(scene.world, pair, LoopConfig())
     goals: list[np.ndarray] = []
 
-    class Asking(LatentCost):
-        action_spec, action_block, cameras = scene.model.action_spec, 5, ()
-
-        def believe(self, histories):
+    class Asking(PointMassModel):
+        def believe(self, histories: Sequence[Sequence[Observation]]) -> Belief:
             goals.append(histories[0][-1].arm.tool_pos)
-            return Belief(torch.zeros(1, 1))
+            return Belief(torch.zeros(1, 8))
 
-    for shown in ("picture", "picture_and_arm"):
-        goal_of(prepared, Asking(), shown, is_told=True)  # type: ignore[arg-type]
+    shows: tuple[GoalShown, ...] = ("picture", "picture_and_arm")
+    for shown in shows:
+        goal_of(prepared, Asking(point_action_spec()), shown, is_told=True)
     assert np.isnan(goals[0]).all() and np.isfinite(goals[1]).all()
 
 
