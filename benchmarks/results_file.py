@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from robo_dream.files import replace_file
+
 
 def write_figures(path: Path, figures: Mapping[str, float | int | str | None]) -> None:
-    """Adds the command line, the date, the commit, the machine and the speed of one core (float32, GFLOP/s)."""
+    """Adds the command line, the date, the commit, the machine and the speed of one core (float32, GFLOP/s); whole or not at all."""
     about = {
         "_command": f"python {' '.join(sys.argv)}",
         "_date": datetime.now(UTC).date().isoformat(),
@@ -22,8 +24,7 @@ def write_figures(path: Path, figures: Mapping[str, float | int | str | None]) -
         "_machine": f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "_gflops": round(gflops(), 1),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**figures, **about}, indent=1) + "\n")
+    replace_file(path, (json.dumps({**figures, **about}, indent=1) + "\n").encode())
 
 
 def gflops(size: int = 512, seconds: float = 0.5) -> float:

@@ -182,6 +182,52 @@ def readme() -> list[Row]:
     return rows
 
 
+def imagination() -> list[Row]:
+    """What each use of imagination reaches, and what it adds to the policy alone on the same pairs; the recorded regime first."""
+    figures = results("imagination_pays")
+    head = ("world, regime", "method", "pairs", "moderate / strict %", "strict gain, points", "decision p50 / p95, ms")
+    rows: list[Row] = [head]
+    for stem in _imagining_worlds():
+        for method, label in _IMAGINING.items():
+            key = f"{stem}/{method}"
+            if f"{key}/strict" in figures:
+                times = decision_times(figures, key)
+                gained = points(figures, f"{key}/gain_strict") if f"{key}/gain_strict" in figures else ""
+                rows.append((stem.replace("/", ", "), label, plain(figures[f"{key}/pairs"]), plain_rates(figures, key), gained, times))
+    return rows
+
+
+def imagination_peaks() -> list[Row]:
+    """By world: of how many of the policy's proposals the best is best, and whether more do harm."""
+    figures = results("imagination_pays")
+    rows: list[Row] = [("world, regime", "best of", "most tried", "most minus best, strict, points", "so")]
+    for stem in _imagining_worlds():
+        key = f"{stem}/best_of"
+        if f"{key}/peak" in figures:
+            peak, most = int(figures[f"{key}/peak"]), int(figures[f"{key}/most"])
+            falls = figures[f"{key}/most_minus_peak_strict_high"] < 0
+            so = (
+                "more helped as far as was tried"
+                if peak == most
+                else f"over-optimises beyond {peak}"
+                if falls
+                else "more adds nothing sure"
+            )
+            rows.append((stem.replace("/", ", "), str(peak), str(most), points(figures, f"{key}/most_minus_peak_strict"), so))
+    return rows
+
+
+def points(figures: Figures, key: str) -> str:
+    """A difference in points with its interval."""
+    return "{:+.0f} ({:+.0f} to {:+.0f})".format(*(figures[f"{key}{end}"] for end in ("", "_low", "_high")))
+
+
+def _imagining_worlds() -> list[str]:
+    end = "/policy_alone/strict"
+    stems = [key.removesuffix(end) for key in results("imagination_pays") if key.endswith(end)]
+    return sorted(stems, key=lambda stem: (not stem.endswith("/recorded"), stem))
+
+
 def planners() -> list[Row]:
     """Every search on the same pairs of our tabletop, by imagined rollouts a decision."""
     figures, rows = results("planners"), [("planner", "reach", "push", "lift", "rollouts a decision")]
@@ -341,6 +387,15 @@ def held_labels() -> list[Row]:
 
 
 _TABLETOP = ("reach", "push", "lift")
+_IMAGINING = {
+    "policy_alone": "policy alone",
+    **{f"best_of_{number}": f"the policy's best of {number}" for number in (2, 4, 8, 32, 128, 512)},
+    "planner": "search as released",
+    "cem": "CEM, no proposals",
+    "small_search": "a small search",
+    "oracle_dynamics": "the same, oracle dynamics",
+    "goal_bridge": "imagined goal bridge",
+}
 _POLICY_ALONE = "cube-double-other-pairs/privileged/policy_alone"
 _NAMES = "cube-single-skill-names"
 
@@ -360,6 +415,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "pose head, turn of the box (median)": "{model/object_turn_error_p50_deg} degrees",
         },
     ),
+    "imagination": imagination,
+    "imagination-peaks": imagination_peaks,
     "planners": planners,
     "planners-against-cem": lambda: [
         ("task", "moderate, points", "strict, points"),

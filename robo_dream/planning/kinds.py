@@ -16,6 +16,7 @@ from robo_dream.planning.baselines import (
     ZeroActionConfig,
     ZeroActionPlanner,
 )
+from robo_dream.planning.best_of import BestOfConfig, BestOfPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
@@ -25,8 +26,8 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPl
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 
 PlannerConfig = Annotated[
-    PolicyGuidedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | GradientConfig | HybridConfig | PolicyAloneConfig
-    | RandomConfig | ZeroActionConfig,
+    PolicyGuidedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | GradientConfig | HybridConfig | BestOfConfig
+    | PolicyAloneConfig | RandomConfig | ZeroActionConfig,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -38,6 +39,7 @@ PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
     "predictive": PredictiveConfig,
     "gradient": GradientConfig,
     "hybrid": HybridConfig,
+    "best_of": BestOfConfig,
     "policy_alone": PolicyAloneConfig,
     "random": RandomConfig,
     "zero_action": ZeroActionConfig,
@@ -67,6 +69,8 @@ def planner_of(
             return GradientPlanner(model, cost, config, proposers, clock)
         case HybridConfig():
             return HybridPlanner(model, cost, config, proposers, clock)
+        case BestOfConfig():
+            return BestOfPlanner(model, cost, config, proposers, clock)
         case PolicyAloneConfig():
             return PolicyAlonePlanner(model, cost, config, proposers, clock)
         case RandomConfig():

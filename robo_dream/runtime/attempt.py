@@ -74,8 +74,8 @@ def goal_of(prepared: Prepared, model: WorldModel, shown: GoalShown, is_told: bo
     seen = prepared.goal_observation
     if not is_told:
         seen = replace(seen, truth={})
-        if shown == "picture":
-            seen = replace(seen, arm=ArmState.unknown(seen.arm.time, len(seen.arm.joint_pos)))
+    if shown == "picture":
+        seen = replace(seen, arm=ArmState.unknown(seen.arm.time, len(seen.arm.joint_pos)))
     return goal_from_observation(model, seen)
 
 

@@ -16,6 +16,7 @@ from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
 from sim.environment import Environment, Simulation, task_named
+from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics, PhysicsOracle, StillDynamics
 from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig
@@ -95,6 +96,11 @@ def oracle_dynamics(environment: Environment, action_block: int = 5) -> OracleDy
     if isinstance(environment, Tabletop):
         return PhysicsOracle(environment, action_block, num_threads=1)
     return OracleDynamics(environment, action_block)
+
+
+def drawn_dynamics(environment: Environment, model: LatentVideoModel) -> DrawnDynamics:
+    """The world itself, seen through `model`."""
+    return DrawnDynamics(oracle_dynamics(environment, model.action_block), environment, model)
 
 
 def still_dynamics(environment: Environment) -> OracleDynamics:

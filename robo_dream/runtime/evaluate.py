@@ -34,6 +34,7 @@ from robo_dream.runtime.attempt import GoalShown, Recorder, carry_out, goal_of, 
 from robo_dream.runtime.environment import (
     WorldConfig,
     build_environment,
+    drawn_dynamics,
     manifests_of,
     oracle_dynamics,
     require_fitting_cost,
@@ -45,8 +46,9 @@ from robo_dream.runtime.environment import (
 from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
-from robo_dream.schema import Seed, configuration
+from robo_dream.schema import Seed, configuration, did_you_mean
 from sim.environment import Environment, task_named
+from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics
 
 Method = Literal["zero_action", "random", "policy_alone", "planner", "oracle_dynamics"]
@@ -62,7 +64,8 @@ _LIBRARIES = ("torch", "numpy", "mujoco", "dm-control", "ogbench", "metaworld", 
 class EvaluateConfig:
     """What is measured. `num_pairs` counts from the manifest's beginning; `oracle_pairs` is for the slow method of true physics.
 
-    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals.
+    That method searches as `oracle_planner` says, and `extra_planners` as these say, with the planner's costs and proposals. Where the cost
+    reads latents, what true physics leads to is drawn and encoded.
     What is not said, the checkpoint says: world, frozen pairs, tasks, what is shown of goals, and how each task is planned.
     """
 
@@ -83,6 +86,7 @@ class EvaluateConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)  # as in plan and run; a pair brings its own max_steps
     oracle_planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(num_samples=16, num_elites=6, num_proposals=12))
     extra_planners: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more methods, by name
+    by_method: Mapping[str, PlanningChanges] = field(default_factory=dict)  # what else is changed of a method, such as its proposals
     world: WorldConfig | None = None  # without, the one that the checkpoint was trained in
 
     def __post_init__(self) -> None:
@@ -93,6 +97,11 @@ class EvaluateConfig:
                 )
         if taken := [name for name in self.extra_planners if name in METHODS]:
             raise ConfigError(f"extra_planners has methods {taken}, which are there already; give them other names")
+        for name in self.by_method:
+            if name not in self.known_methods:
+                raise ConfigError(
+                    f"by_method names {name!r}{did_you_mean(name, self.known_methods)}; known: {', '.join(self.known_methods)}"
+                )
         if self.tasks == () or not self.methods:
             raise ConfigError("name at least one task and one method, such as tasks='[push]' methods='[planner]'")
 
@@ -145,6 +154,10 @@ class Evaluation:
 
     def planning_of(self, method: str, task: str) -> PlanningConfig:
         """How decisions are made in a method of a task; raises `ConfigError` for one of no `known_methods`."""
+        planning, changes = self._unchanged(method, task), self.config.by_method.get(method)
+        return planning if changes is None else changes.of(planning)
+
+    def _unchanged(self, method: str, task: str) -> PlanningConfig:
         config = self.config
         planning = planning_for(self.info, task, config.planning, config.by_task)
         heedless_cost = planning.cost if self.info is not None else _ANY_COST  # what nothing trained can give is not asked for
@@ -191,8 +204,13 @@ class Evaluation:
         if method not in _HEEDLESS:
             decides |= {"planning": dump(self.planning_of(method, task)), "compiled": config.compiled, "precision": config.precision}
             decides |= {"checkpoint": checkpoint.sha256(config.checkpoint) if self.info is not None else None}
-            decides |= {"goal": self.shown if method != "oracle_dynamics" else None}
+            decides |= {"goal": self.shown}
         return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _reads_latents(planning: PlanningConfig) -> bool:
+    """Whether candidates are ranked by what a model sees, which poses, however true, do not tell."""
+    return planning.cost.latent > 0 or planning.cost.distance > 0
 
 
 def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
@@ -211,6 +229,7 @@ class Worker:
         self._untrained = self.evaluation.info is None and set(config.methods) <= {*_HEEDLESS, "oracle_dynamics"}
         self._learned: LatentVideoModel | None = None
         self._oracle: OracleDynamics | None = None
+        self._drawn: DrawnDynamics | None = None
         self._still: OracleDynamics | None = None
 
     def attempt(self, job: Job) -> Result:
@@ -224,6 +243,9 @@ class Worker:
     def _model(self, job: Job) -> WorldModel:
         """The checkpoint; for its own method the world itself; before anything is trained nothing, for those that heed no future."""
         if job.method == "oracle_dynamics":
+            if not self._untrained and _reads_latents(self.evaluation.planning_of(job.method, job.task)):
+                self._drawn = self._drawn or drawn_dynamics(self.environment, self._checkpoint)
+                return self._drawn
             self._oracle = self._oracle or oracle_dynamics(self.environment)
             return self._oracle
         if self._untrained:

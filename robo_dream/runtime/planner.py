@@ -9,12 +9,13 @@ from pydantic import Field
 
 from robo_dream.config import Changes, dump, parse
 from robo_dream.errors import ConfigError
-from robo_dream.imagination import Planner, Proposer, WorldModel
+from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
+from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.hybrid import HybridConfig
@@ -25,6 +26,7 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.schema import configuration, did_you_mean
+from sim.physics.drawn import DrawnDynamics, SeenCost, SeenPolicy
 
 
 @configuration
@@ -100,17 +102,21 @@ def build_planner(
     """The planner that `planner` describes, scoring by `cost`. Raises `ConfigError` for a cost that the model cannot give.
 
     Proposals come from the policy of `teacher`, without it of the model itself; one that has learned none (oracle dynamics)
-    then gets no proposers.
+    then gets no proposers. Where true physics is drawn, cost and proposals are those of the model that looks.
     """
-    learned = isinstance(model, LatentVideoModel)
-    scored_by = build_cost(cost or CostConfig(), model, model.distance if learned else None)
-    teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
-    proposers = _proposers(model, teacher, proposals or ProposalConfig()) if teacher is not None else []
-    if isinstance(planner, PolicyAloneConfig):
+    cost, proposals = cost or CostConfig(), proposals or ProposalConfig()
+    if isinstance(model, DrawnDynamics):
+        scored_by: Cost = SeenCost(model, build_cost(cost, model.model, model.model.distance))
+        proposers = _proposers_at_true_pictures(model, proposals)
+    else:
+        scored_by = build_cost(cost, model, model.distance if isinstance(model, LatentVideoModel) else None)
+        teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
+        proposers = _proposers(model, teacher, proposals) if teacher is not None else []
+    if isinstance(planner, PolicyAloneConfig | BestOfConfig):
         proposers = proposers[:1]
         if not proposers:
             raise ConfigError(
-                "the policy_alone planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
+                f"the {planner.kind} planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
             )
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
@@ -122,7 +128,7 @@ def rollouts_a_decision(planner: PlannerConfig) -> int:
     match planner:
         case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0
-        case PredictiveConfig():
+        case PredictiveConfig() | BestOfConfig():
             return planner.num_samples
         case HybridConfig():
             return planner.num_samples + planner.num_refined * planner.num_iterations
@@ -144,6 +150,17 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
         proposers.append(RepeatedPolicyProposer(model, prior, config.temperature, config.spread))
     if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
         proposers.append(BridgeProposer(model, Bridge(model)))
+    return proposers
+
+
+def _proposers_at_true_pictures(world: DrawnDynamics, config: ProposalConfig) -> Sequence[Proposer]:
+    """What the policy would do at what true physics leads to; bridges lead through latents that nothing true has."""
+    policy = SeenPolicy(world, PolicyPrior(world.model, world.model, config.gripper_goal))
+    proposers: list[Proposer] = []
+    if config.policy:
+        proposers.append(PolicyProposer(world, policy, config.temperature, config.spread))
+    if config.repeated:
+        proposers.append(RepeatedPolicyProposer(world, policy, config.temperature, config.spread))
     return proposers
 
 

@@ -11,6 +11,7 @@ from robo_dream.planning.baselines import (
     ZeroActionConfig,
     ZeroActionPlanner,
 )
+from robo_dream.planning.best_of import BestOfConfig, BestOfPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
@@ -117,6 +118,11 @@ class TestHybrid(SearchPlannerSuite):
 
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return HybridPlanner(model, cost, HybridConfig(), (), clock)
+
+
+class TestBestOf(PlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        return BestOfPlanner(model, cost, BestOfConfig(num_samples=16), (inverse_proposer(model),), clock)
 
 
 class TestDirectMostLikely(PlannerSuite):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.imagination import Belief, Goal
+from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.icem import IcemConfig
@@ -23,6 +24,7 @@ CONFIGS: tuple[PlannerConfig, ...] = (
     IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0, action_selection="mean"),
     MppiConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4, initial_std=3.0),
     PredictiveConfig(horizon=2, num_samples=16, num_elites=4, num_proposals=4, std=3.0),
+    BestOfConfig(horizon=2, num_samples=16),
 )
 ROUNDING = 1e-6  # a mean of actions at the limit
 

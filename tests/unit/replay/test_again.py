@@ -10,6 +10,7 @@ from small_runs import Recipe, record_run
 from robo_dream.control.loop import LoopConfig
 from robo_dream.errors import DataError
 from robo_dream.planning.baselines import PolicyAloneConfig
+from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, PoseCostConfig
@@ -33,6 +34,7 @@ PLANNERS: tuple[PlannerConfig, ...] = (
     PredictiveConfig(horizon=3, num_samples=32, num_proposals=8),
     GradientConfig(horizon=3, num_samples=12, num_iterations=4, num_proposals=4),
     HybridConfig(horizon=3),
+    BestOfConfig(horizon=3, num_samples=16),
     PolicyAloneConfig(horizon=3),
 )
 SHORT = LoopConfig(max_steps=20)
