@@ -19,7 +19,7 @@ from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
-from robo_dream.files import replace_file
+from robo_dream.files import clear_leftovers, replace_file
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,7 @@ def build_cache(
             raise DataError(f"{source.parts[0].root} has no episodes yet; collect some first")
         beside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
         shutil.rmtree(beside, ignore_errors=True)
+        clear_leftovers(folder.parent)
         beside.mkdir(parents=True)
         try:
             _build(source, beside, progress, workers)
