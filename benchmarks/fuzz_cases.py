@@ -22,8 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit/replay"), str(ROOT / "tests/unit/models"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/unit/replay"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/unit/models"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from askers import Ready
 from dreamers import routes_of
@@ -168,9 +170,10 @@ def _flow(told: Any) -> str:
 
 
 _BAD_INFO: tuple[tuple[str, Any], ...] = (
-    ("data_path", "../../etc/passwd"), ("data_path", "/dev/zero"), ("data_path", "{chunk_index:999999999d}"), ("data_path", None), ("fps", math.nan),
-    ("fps", 0), ("fps", -1), ("fps", math.inf), ("total_episodes", -1), ("total_episodes", 10**12), ("total_episodes", "two"),
-    ("total_episodes", 2.5), ("codebase_version", "v9.9"), ("features", []), ("data_path", "{nosuch}"), ("total_episodes", 3),
+    ("data_path", "../../etc/passwd"), ("data_path", "/dev/zero"), ("data_path", "{chunk_index:999999999d}"), ("data_path", None),
+    ("data_path", "{nosuch}"), ("fps", math.nan), ("fps", 0), ("fps", -1), ("fps", math.inf), ("features", []),
+    ("codebase_version", "v9.9"), ("total_episodes", -1), ("total_episodes", 10**12), ("total_episodes", "two"),
+    ("total_episodes", 2.5), ("total_episodes", 3),
 )  # fmt: skip
 _BAD_SPEC: tuple[tuple[tuple[Any, ...], Any], ...] = (
     (("action_spec", "control_dt"), -1), (("action_spec", "low"), [math.nan] * 5), (("storage",), "zip"), (("num_objects",), 10**9),
@@ -262,9 +265,10 @@ def _safetensors(draw: random.Random, content: bytes, known: tuple[tuple[tuple[A
 
 _BAD_CHECKPOINT: tuple[tuple[tuple[Any, ...], Any], ...] = (
     (("version",), 99), (("format",), "other"), (("weights_sha256",), "0" * 64), (("spec",), []), (("recipe",), 7), (("metrics",), None),
-    (("spec", "config", "image_size"), -5), (("spec", "config", "size"), "XXL"), (("spec", "config", "nosuch"), 1), (("spec", "cameras"), []),
-    (("spec", "config", "latent_dim"), 8192), (("spec", "config", "num_heads"), 64), (("spec", "action_spec", "control_dt"), math.nan),
-    (("spec", "pose", "mean"), [0.0]), (("planning",), []), (("planning",), {"push": {}}), (("goal",), "sound"), (("regime",), "any"),
+    (("spec", "config", "image_size"), -5), (("spec", "config", "size"), "XXL"), (("spec", "config", "nosuch"), 1),
+    (("spec", "cameras"), []), (("spec", "config", "latent_dim"), 8192), (("spec", "config", "num_heads"), 64),
+    (("spec", "action_spec", "control_dt"), math.nan), (("spec", "pose", "mean"), [0.0]), (("planning",), []),
+    (("planning",), {"push": {}}), (("goal",), "sound"), (("regime",), "any"),
 )  # fmt: skip
 _BAD_MANIFEST: tuple[tuple[tuple[Any, ...], Any], ...] = (
     (("version",), "2"), (("sha256",), "0" * 64), (("task",), "pull"), (("task",), [1]), (("budget_steps",), -1), (("budget_steps",), "x"),
@@ -300,8 +304,8 @@ _BAD_ABOUT: tuple[tuple[tuple[Any, ...], Any], ...] = tuple(
     ((name,), told) for name, told in (("task", ["x"]), ("seed", "x"), ("version", 2), ("version", []), ("seed", 0.5), ("task", 7))
 )
 _ARRAYS = (
-    np.zeros(()), np.zeros((0,)), np.zeros((2, 2, 2, 2)), np.array(["x"] * 3), np.zeros(3, bool), np.full(7, 2**40), np.zeros((1, 99), np.float32),
-    np.zeros((3, 4), np.complex64),
+    np.zeros(()), np.zeros((0,)), np.zeros((2, 2, 2, 2)), np.array(["x"] * 3), np.zeros(3, bool), np.full(7, 2**40),
+    np.zeros((1, 99), np.float32), np.zeros((3, 4), np.complex64),
 )  # fmt: skip
 
 
@@ -410,7 +414,8 @@ _QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 )  # fmt: skip
 _BAD_QUESTIONS: tuple[tuple[str, Any], ...] = (
     ("/api/dream", {"latent": [0.0] * 5}), ("/api/dream", {"latent": [math.nan] * 4}), ("/api/dream", []), ("/api/dream", {"decision": 99}),
-    ("/api/dream", {"latent": [True] * 4}), ("/api/ask", {"kind": "delete"}), ("/api/ask", {"kind": "recompute"}), ("/api/stop", {"number": "1"}),
+    ("/api/dream", {"latent": [True] * 4}), ("/api/ask", {"kind": "delete"}), ("/api/ask", {"kind": "recompute"}),
+    ("/api/stop", {"number": "1"}),
     ("/api/ask", {"kind": "what_if", "decision": 0, "changes": ["a=1"] * 21}), ("/api/ask", {"kind": "diff", "run": "", "tolerance": 0}),
     ("/api/ask", {"kind": "diff", "run": "x", "tolerance": 2}), ("/api/run/0/0", {"kind": "recompute"}), ("/api/stop", {"number": True}),
 )  # fmt: skip
@@ -470,12 +475,15 @@ KINDS: Mapping[str, Callable[[random.Random, Workshop], Case]] = {
     "configuration": configuration, "override": override, "dataset": dataset, "checkpoint": checkpoint_file, "manifest": manifest,
     "record": record, "request": request,
 }  # fmt: skip
-SHARES: Mapping[str, int] = {
-    "configuration": 6, "override": 6, "dataset": 3, "checkpoint": 1, "manifest": 3, "record": 3, "request": 6,
-}  # fmt: skip
 
 
-def kind_of(number: int) -> str:
-    """Of case `number`: each kind in its share, in turn."""
-    wheel = [kind for kind, share in SHARES.items() for _ in range(share)]
-    return wheel[number * 11 % len(wheel)]
+def _fails() -> None:
+    raise KeyError("planted")
+
+
+def _hangs() -> None:
+    while True:
+        pass
+
+
+PLANTED: tuple[Case, ...] = (Case(_fails), Case(_hangs), Case(lambda: None, True), Case(lambda: bytes(2 << 30)))

@@ -15,9 +15,9 @@ from robo_dream.config import Changes
 from robo_dream.schema import OR_INF, unpacked
 
 HOSTILE: tuple[Any, ...] = (
-    math.nan, math.inf, -math.inf, 0, -1, -3, 0.5, 1e308, -1e308, 1e-320, 2**31, 2**62, 10**30, "", "x", "../../etc/passwd", "/dev/zero", "1e9",
-    "nan", "\0", "x" * 3000, None, True, False, [], {}, [1], [[]], [math.nan] * 3, {"a": 1}, {"kind": "x"}, {"kind": ["x"]}, "mps", "a b\n",
-    "\ud7ff\u202e", ["x"] * 50, [[[[1]]]], {"": None},
+    math.nan, math.inf, -math.inf, 0, -1, -3, 0.5, 1e308, -1e308, 1e-320, 2**31, 2**62, 10**30, "", "x", "../../etc/passwd", "/dev/zero",
+    "1e9", "nan", "\0", "x" * 3000, None, True, False, [], {}, [1], [[]], [math.nan] * 3, {"a": 1}, {"kind": "x"}, {"kind": ["x"]}, "mps",
+    "a b\n", "\ud7ff\u202e", ["x"] * 50, [[[[1]]]], {"": None},
 )  # fmt: skip
 _BOUNDS = ("ge", "gt", "le", "lt")
 _TEXTS = ("cpu", "front", "runs/x", "MJPG", "", "push", "reach")

@@ -2,8 +2,8 @@
 
     python benchmarks/train_kill.py --kills 20            # in each of the seven stages, on a made-up dataset: some minutes
 
-A training that was killed goes on where it was. After the last kill it runs to its end, and its checkpoints must be those of a training that
-nothing disturbed, to the bit, with the same held-out metrics; no file of a killed process may be left beside them.
+A training that was killed goes on where it was. After the last kill it runs to its end, and its checkpoints must be those of a training
+that nothing disturbed, to the bit, with the same held-out metrics; no file of a killed process may be left beside them.
 """
 
 import argparse

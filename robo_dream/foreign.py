@@ -95,7 +95,7 @@ def number(value: object, name: str, said_by: str, low: float, high: float) -> f
 def read_bytes(path: Path, most: int = BUDGET.file) -> bytes:
     """The bytes of a regular file; raises `DataError` for a pipe, a device or more than `most`, and `FileNotFoundError`."""
     with open_file(path, most) as opened:
-        return opened.read(most + 1)[:most]
+        return opened.read(min(os.fstat(opened.fileno()).st_size, most))  # of a number of bytes, Python allocates all before it reads
 
 
 def open_file(path: Path, most: int = BUDGET.file) -> BinaryIO:

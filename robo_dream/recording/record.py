@@ -136,9 +136,12 @@ def decision_in_force(run: RunRecord, step: int) -> Decision:
 def find_record(path: Path | str) -> Path:
     """The record in `path`, which is one or holds one; raises `DataError` that lists the records found deeper when it is neither."""
     root = Path(path)
-    for folder in (root, root / "record"):
-        if (folder / RUN).exists():
-            return folder
+    try:
+        there = next((folder for folder in (root, root / "record") if (folder / RUN).exists()), None)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise DataError(f"no run in {shown(str(root))}: {error}") from None
+    if there is not None:
+        return there
     if not root.is_dir():
         raise DataError(f"no run in {root}: there is no such folder; `robo-dream plan` leaves them in runs/plan/<date>/<task>-<seed>")
     found = sorted(file.parent for depth in ("*", "*/record", "*/*/record") for file in root.glob(f"{depth}/{RUN}"))

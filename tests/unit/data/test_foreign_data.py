@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,3 +242,13 @@ def test_json_that_is_deep_or_long_and_files_that_are_large_are_refused(tmp_path
     os.truncate(tmp_path / "large", BUDGET.file + 1)
     with pytest.raises(DataError, match="bytes; at most"):
         read_bytes(tmp_path / "large")
+
+
+def test_a_small_file_takes_little_memory_however_large_the_budget_is(tmp_path: Path) -> None:
+    (tmp_path / "small.json").write_text("{}")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small.json", 1 << 30) == b"{}"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

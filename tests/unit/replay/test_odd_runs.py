@@ -17,7 +17,7 @@ from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import in_order, read_decision, read_run
 from robo_dream.viewer.watch import RunWatch
 
-MUCH = 400_000_000  # bytes of the bomb
+MUCH = 40_000_000  # bytes of the bomb, of some kB
 
 
 @pytest.fixture
