@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def inside(root: Path, relative: object, said_by: str) -> Path:
     try:
         whole, path = Path(os.path.realpath(root)), Path(os.path.realpath(root / relative))
     except (OSError, ValueError) as error:
-        raise DataError(f"{said_by} names the file {relative!r}, which cannot be ({error})") from None
+        raise DataError(f"{said_by} names the file {relative!r}, which cannot be ({one_line(error)})") from None
     if not path.is_relative_to(whole) or path == whole:
         raise DataError(f"{said_by} names {relative!r}, which is outside of {root}; all files must be in there (copy links as files)")
     if path.exists() and not path.is_file():
@@ -105,7 +105,7 @@ def open_file(path: Path, most: int = BUDGET.file) -> BinaryIO:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(str(path)) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from None
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
@@ -142,7 +142,7 @@ def parse_json(text: bytes | str, said_by: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{said_by} is not JSON ({str(error)[:200]}); the file is truncated or damaged: restore it") from None
+        raise DataError(f"{said_by} is not JSON ({one_line(error, 200)}); the file is truncated or damaged: restore it") from None
     level, depth = [value], 0
     while level:
         depth += 1

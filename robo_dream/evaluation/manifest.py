@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.files import packaged, replace_file
 from robo_dream.foreign import BUDGET, parse_object, require_budget, whole_number
 
@@ -85,7 +85,7 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
             manifest = Manifest(header.get("task", ""), starts, goals, steps, episodes, header.get("budget_steps"))
             _require_pairs(manifest)
     except (SafetensorError, DataError, OSError, TypeError, ValueError) as error:  # TypeError: numbers that NumPy has no type for
-        raise DataError(f"{path} is not a manifest: {error}; restore it from git") from error
+        raise DataError(f"{path} is not a manifest: {one_line(error)}; restore it from git") from error
     if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:
         raise DataError(f"{path} does not match its own hash {str(header.get('sha256'))[:12]}...; it was changed: restore it from git")
     if state_size is not None and manifest.starts.shape[1] != state_size:

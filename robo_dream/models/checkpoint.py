@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robo_dream.errors import CheckpointError, DataError, RoboDreamError
+from robo_dream.errors import CheckpointError, DataError, RoboDreamError, one_line
 from robo_dream.files import packaged, replacing
 from robo_dream.foreign import BUDGET, parse_object, read_object, require_budget
 from robo_dream.models.config import ModelSpec
@@ -158,7 +158,7 @@ def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Ten
             weights = {name: file.get_tensor(name) for name in file.keys()} if with_weights else {}  # noqa: SIM118
         header = parse_object(text, "its header") if text is not None else {}
     except (SafetensorError, DataError, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); fetch or train it again") from error
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({one_line(error)}); fetch or train it again") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} holds {shown(header.get('format', 'no robo_dream header'))}; expected {FORMAT!r}")
     if header.get("version") != VERSION:
@@ -180,7 +180,9 @@ def _info(path: Path, header: Mapping[str, Any]) -> CheckpointInfo:
     except CheckpointError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RoboDreamError) as error:
-        raise CheckpointError(f"{path}: its description cannot be read ({error}); another version of robo_dream wrote it") from error
+        raise CheckpointError(
+            f"{path}: its description cannot be read ({one_line(error)}); another version of robo_dream wrote it"
+        ) from error
 
 
 def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
@@ -194,7 +196,7 @@ def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
     try:
         about = read_object(beside)
     except (OSError, DataError) as error:
-        raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({error}); {hint}") from error
+        raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({one_line(error)}); {hint}") from error
     if "sha256" not in about:
         raise CheckpointError(f"{beside} is not a description of {path.name}: it has no sha256; {hint}")
     if "planning" not in about:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.files import replace_file
 from robo_dream.foreign import BUDGET, open_file, parse_object, require_budget
 
@@ -51,7 +51,7 @@ def read_archive(path: Path, names: Collection[str] | None = None) -> tuple[dict
             arrays = {name: _array(file.read(member)) for name, member in kept.items()}
         return arrays, parse_object(str(arrays.pop(_ABOUT)), "its description")
     except Exception as error:  # half a file raises nearly anything: zip, struct, tokenize, unicode, memory
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else f"{error}"[:300]
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else one_line(error, 300)
         raise DataError(f"{path} is missing or damaged ({reason}); the rest of the run may still be read without this file") from None
 
 

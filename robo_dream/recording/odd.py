@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import jaxtyped
 
 from robo_dream.embodiment import ActionSpec
-from robo_dream.errors import DataError, RoboDreamError
+from robo_dream.errors import DataError, RoboDreamError, one_line
 from robo_dream.foreign import BUDGET
 from robo_dream.schema import shown
 from robo_dream.status import PlanStatus
@@ -51,7 +51,7 @@ def action_spec_in(told: Any, said_by: str) -> ActionSpec:
     try:
         return ActionSpec.from_json(told)
     except (RoboDreamError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{said_by} cannot be used ({type(error).__name__}: {error})") from None
+        raise DataError(f"{said_by} cannot be used ({type(error).__name__}: {one_line(error)})") from None
 
 
 def require_fields(value: Any, path: Path) -> None:

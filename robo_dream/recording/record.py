@@ -25,7 +25,7 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.data.layout import read_json
 from robo_dream.embodiment import ArmState, Frame, Observation
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, require_budget
 from robo_dream.recording.archive import part, read_archive
 from robo_dream.recording.decision import Decision
@@ -139,7 +139,7 @@ def find_record(path: Path | str) -> Path:
     try:
         there = next((folder for folder in (root, root / "record") if (folder / RUN).exists()), None)
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
-        raise DataError(f"no run in {shown(str(root))}: {error}") from None
+        raise DataError(f"no run in {shown(str(root))}: {one_line(error)}") from None
     if there is not None:
         return there
     if not root.is_dir():
@@ -258,7 +258,7 @@ def read_decision(path: Path) -> Decision:
         values["goal_object_pos"] = _of_objects(rest.get("goal_object_pos"), path)
         decision = Decision(**values)
     except (TypeError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
+        raise DataError(f"{path} is not a decision of version {VERSION} ({one_line(error)}); use the release that wrote it") from None
     require_decision(decision, path)
     num_samples = len(decision.candidates)
     require_indices(decision.origins, 0, len(decision.origin_names), "origins", path)
@@ -269,8 +269,8 @@ def read_decision(path: Path) -> Decision:
 
 def _of_objects(positions: np.ndarray | None, path: Path) -> Float[np.ndarray, "object 3"] | None:
     """Positions as they are kept now; older records have that of the one object."""
-    if positions is not None and positions.size % 3:
-        raise DataError(f"{path}: positions of objects are {positions.size} numbers; expected three for each")
+    if positions is not None and positions.shape[-1:] != (3,):
+        raise DataError(f"{path}: positions of objects are an array of shape {positions.shape}; expected three numbers for each")
     return None if positions is None else positions.reshape(-1, 3)
 
 
@@ -283,7 +283,7 @@ def read_step(path: Path) -> StepRecord:
         values: dict[str, Any] = about["arm"] | arm
         observation = Observation(about["time"], frames, ArmState(**values), part(arrays, "truth"))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is not a step of version {VERSION} ({error}); use the release that wrote it") from None
+        raise DataError(f"{path} is not a step of version {VERSION} ({one_line(error)}); use the release that wrote it") from None
     step = StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
     for name, frame in frames.items():
         require_picture(frame.image, name, path)

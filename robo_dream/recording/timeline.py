@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.recording.archive import read_archive
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import SafetyEvent, events_at
@@ -119,7 +119,7 @@ def read_decision_glimpse(path: Path) -> DecisionGlimpse:
     try:
         glimpse = DecisionGlimpse(**arrays, **{name: value for name, value in about.items() if name in names})
     except TypeError as error:
-        raise DataError(f"{path} is not a decision ({error}); use the release that wrote it") from None
+        raise DataError(f"{path} is not a decision ({one_line(error)}); use the release that wrote it") from None
     require_decision(glimpse, path)
     return glimpse
 
@@ -133,7 +133,7 @@ def read_step_glimpse(path: Path) -> StepGlimpse:
         events = events_at(path.parent.parent, int(path.stem))
         step = StepGlimpse(int(path.stem), about["time"], *taken, ahead, arm["gripper"], arm["target_gripper"], events)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a step ({error}); use the release that wrote it") from None
+        raise DataError(f"{path} is not a step ({one_line(error)}); use the release that wrote it") from None
     require_fields(step, path)
     return step
 

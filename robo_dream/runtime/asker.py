@@ -162,7 +162,7 @@ def _presets(values: Mapping[str, Any], decision: Decision) -> Iterator[Preset]:
     if values.get("proposals.policy") is True and values.get("planner.kind") != "policy_alone":
         yield Preset("no learned proposals", ("proposals.policy=false",))
     for key, value in values.items():
-        if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and value > 0 and values.get("cost.pose"):
+        if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and 0 < value < 1e300 and values.get("cost.pose"):
             yield Preset(f"twice {key.rpartition('.')[2]}", (f"{key}={2 * value:g}",))
     if values.get("cost.disagreement") == 0:
         yield Preset("disagreement costs", ("cost.disagreement=1.0",))

@@ -98,7 +98,8 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
     """
     if "checkpoint" not in about and "policy" in about:
         raise DataError(f"the run in {root} holds no decision to make again: its moves came from the {about['policy']}")
-    if "planning" not in about or "made_with" not in about:
+    kept = all(about.get(name) is not None for name in ("planning", "made_with", "checkpoint", "checkpoint_sha256"))
+    if not kept or "threads" not in about["made_with"]:
         raise DataError(f"the run in {root} was recorded before its planning was kept with it; record it again with this release")
     path = checkpoint or Path(about["checkpoint"])
     if not packaged(path).is_file():
@@ -108,7 +109,7 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
         raise CheckpointError(f"{path} has SHA-256 {found[:12]}; the run was made with {sha256[:12]}: give that with --checkpoint FILE")
     recorded = about["made_with"]
     torch.set_num_threads(recorded["threads"])
-    described = about.get("config", {})
+    described = about.get("config") or {}
     how = {name: described[name] for name in ("device", "compiled", "precision") if name in described}
     model = load_checkpoint_model(path, **how)
     now = made_with(model.device)

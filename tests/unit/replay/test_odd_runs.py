@@ -199,3 +199,17 @@ def test_an_event_that_is_none_is_counted_as_damaged(root: Path, line: bytes) ->
     (root / "events.jsonl").write_bytes(line + b"\n")
     assert "1 lines" in read_run(root).damaged["events.jsonl"]
     shown(root)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"picture__front": np.zeros((SIDE, SIDE, 4), np.uint8)}, {"picture__front": np.zeros(())}, {"latent": np.zeros((2, 2), np.float32)},
+        {"object_pos": np.zeros(0)}, {"object_pos": np.zeros((1, 99), np.float32)}, {"tool_pos": np.zeros(2)}, {"latent": None},
+    ],
+)  # fmt: skip
+def test_a_goal_that_is_none_is_named_on_one_line_and_the_page_shows_the_rest(root: Path, arrays: dict[str, Any]) -> None:
+    change(root / "goal.npz", **arrays)
+    run = read_run(root)
+    assert list(run.damaged) == ["goal.npz"] and "\n" not in run.damaged["goal.npz"] and run.goal.pictures == {}
+    assert len(shown(root)[0]["steps"]) == 13
