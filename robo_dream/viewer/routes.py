@@ -350,7 +350,8 @@ def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time ac
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it may number anything, as in a path."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:

@@ -159,7 +159,7 @@ def test_a_question_that_another_page_put_is_told_and_can_be_stopped(served: Ser
     assert get_json(server, "/api/decision/1/choices")["running"] is None
 
 
-def test_a_question_that_nobody_stops_ends_by_itself(served: Served) -> None:
+def test_a_question_that_nobody_stops_ends_by_itself() -> None:
     now = [0.0]
     questions = Questions(lambda: now[0], max_seconds=600)
     begun, ended = threading.Event(), threading.Event()
@@ -182,7 +182,7 @@ def test_a_question_that_nobody_stops_ends_by_itself(served: Served) -> None:
     assert questions.ask("another", lambda on_stage: Told("an answer")) == number + 1
 
 
-def test_what_needs_more_memory_than_there_is_is_a_sentence(served: Served) -> None:
+def test_what_needs_more_memory_than_there_is_is_a_sentence() -> None:
     questions = Questions()
 
     def too_much(on_stage: OnStage) -> Told:
