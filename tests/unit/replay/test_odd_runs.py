@@ -213,3 +213,12 @@ def test_a_goal_that_is_none_is_named_on_one_line_and_the_page_shows_the_rest(ro
     run = read_run(root)
     assert list(run.damaged) == ["goal.npz"] and "\n" not in run.damaged["goal.npz"] and run.goal.pictures == {}
     assert len(shown(root)[0]["steps"]) == 13
+
+
+def test_cameras_of_different_sizes_are_nothing_odd(root: Path) -> None:
+    wide = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
+    change(root / "goal.npz", picture__side=wide)
+    for path in in_order(root / "steps"):
+        change(path, image__side=wide)
+    run = read_run(root)
+    assert not run.damaged and run.goal.pictures["side"].shape == wide.shape and len(run.steps) == 13
