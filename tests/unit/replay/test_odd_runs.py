@@ -49,7 +49,8 @@ def change(path: Path, **changes: Any) -> None:
 def shown(root: Path) -> list[Any]:
     """Everything of the run that the page asks for; answers that are refused stand as their sentence."""
     routes = routes_of(root)
-    run = json.loads(routes.get("/api/run/0/0").body)
+    while (run := json.loads(routes.get("/api/run/0/0").body))["more"]:
+        pass
     paths = [f"/api/decision/{n}" for n in range(len(run["decisions"]))] + ["/picture/goal"]
     paths += [f"/picture/decision/{n}/{what}" for n in range(len(run["decisions"])) for what in ("real", "plan", "candidate/0")]
     paths += [f"/api/decision/{n}/pixels" for n in range(len(run["decisions"]))] + [f"/picture/step/{n}" for n in range(len(run["steps"]))]
@@ -150,7 +151,6 @@ ODD_DECISIONS: tuple[dict[str, Any], ...] = (
     {"about": {"step": "x"}}, {"about": {"step": -1}}, {"about": {"status": "FINE"}}, {"about": {"status": []}}, {"about": {"time": None}},
     {"about": {"seconds": []}}, {"about": {"seconds": {"a": "b"}}}, {"about": {"origin_names": 7}}, {"about": {"planner": 7}},
     {"about": {"seed": 0.5}}, {"about": {"late_readings": ["x"]}}, {"about": {"unknown": 1}}, {"about": {"total": "x"}},
-    {"about": {"terms": 3}},
 )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_a_decision_that_is_none_is_named_and_the_page_shows_the_rest(root: Path
     with pytest.raises(DataError, match=r"000005\.npz"):
         read_decision(path)
     answers = shown(root)
-    assert [row["step"] for row in answers[0]["decisions"]] in ([0, 5, 10], [0, -1, 10])
+    assert [row["step"] for row in answers[0]["decisions"]] == [0, 5, 10]
     assert len(read_run(root).decisions) == 2
 
 
