@@ -8,7 +8,7 @@ import json
 import logging
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -31,7 +31,7 @@ def load(cls: type[Config], path: str | Path | None, overrides: Sequence[str] = 
     """The configuration that `path` describes, with overrides such as `planner.num_samples=64` applied.
 
     Without a path, the defaults and the overrides. An override that changes a `kind` replaces the whole block by the new kind's
-    defaults; the other overrides are applied after that, in any order. Raises `ConfigError`.
+    defaults; the other overrides are applied after that, in their order: of two for one key the last one counts. Raises `ConfigError`.
     """
     document = _Document("the defaults", {}, {})
     if path is not None:
@@ -64,10 +64,20 @@ def to_yaml(config: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Typed:
+    """One override, and where it was given."""
+
+    key: Key
+    value: Any
+    place: str
+
+
+@dataclass(frozen=True)
 class _Document:
     source: str
     data: Any
     places: Mapping[Key, str]  # where a key was said: "file:line" or "override a.b=1"
+    typed: "tuple[Typed, ...]" = ()
 
     def place(self, key: Key) -> str:
         return next((self.places[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.places), self.source)
@@ -100,7 +110,7 @@ def _override(document: _Document, overrides: Sequence[str]) -> _Document:
                 raise ConfigError(f"{place}: {_dotted(key[:depth])} is {shown(block)}, which has no {shown(name)} inside")
         _assign(block, key, value, place)
         places = {k: v for k, v in places.items() if k[: len(key)] != key} | {key: place}
-    return _Document(document.source, data, places)
+    return _Document(document.source, data, places, tuple(Typed(*one) for one in parsed))
 
 
 def _assign(block: Any, key: Key, value: Any, place: str) -> None:
@@ -168,7 +178,7 @@ def _with_newnames(cls: type, data: Mapping[str, Any], key: Key, document: _Docu
         result[new or name] = value
     if "kind" in names(cls) and isinstance(result.get("kind"), str):
         result["kind"] = new_value(result["kind"], get_args(get_type_hints(cls)["kind"])) or result["kind"]
-    return result, _Document(document.source, document.data, places)
+    return result, replace(document, places=places)
 
 
 def _value(hint: Any, data: Any, key: Key, document: _Document, default: Any) -> Any:
@@ -269,6 +279,7 @@ class Changes(Generic[Config]):
     source: str = field(default="the defaults", compare=False)
     key: Key = field(default=(), compare=False)  # of this block in its file
     places: Mapping[Key, str] = field(default_factory=dict, compare=False)
+    typed: tuple[Typed, ...] = field(default=(), compare=False)  # every override of the configuration that this is part of, in order
 
     def of(self, base: Config) -> Config:
         """`base` with the changes. Where they change a `kind`, that block is the new kind's defaults before the others are applied.
@@ -278,12 +289,33 @@ class Changes(Generic[Config]):
         return _block(type(base), self.data, self.key, _Document(self.source, self.data, self.places), base)
 
 
+def typed_again(config: Config, typed: Sequence[Typed], keys: Sequence[Key]) -> Config:
+    """`config` with those overrides once more that lie in the blocks `keys`, each of which is all or part of a `Config`.
+
+    For blocks that are laid over each other, each with what a file and the command line say of it: so what is typed wins over any
+    file, and what is typed last over what was typed before. Raises `ConfigError`.
+    """
+    for one in typed:
+        for key in keys:
+            common = min(len(key), len(one.key))
+            if one.key[:common] != key[:common]:
+                continue
+            data = one.value
+            for name in key[common:]:  # a whole block was typed, of which this is part
+                data = data.get(name) if isinstance(data, Mapping) else None
+            for name in reversed(one.key[common:]):
+                data = {name: data}
+            if data is not None:
+                config = _block(type(config), data, key, _Document(one.place, data, {one.key: one.place}), config)
+    return config
+
+
 def _changes(cls: type, data: Any, key: Key, document: _Document) -> Changes:
     """`data` as changes of a `cls`; raises `ConfigError` for keys that no `cls` has."""
     data = {} if data is None else data
     _require_known(cls, data, key, document)
     places = {k: place for k, place in document.places.items() if k[: len(key)] == key[: len(k)]}
-    return Changes(data, document.source, key, places)
+    return Changes(data, document.source, key, places, document.typed)
 
 
 def _require_known(expected: Any, data: Any, key: Key, document: _Document) -> None:

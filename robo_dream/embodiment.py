@@ -51,8 +51,10 @@ class ActionSpec:
             )
         if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
             raise ContractError(f"action limits must be finite with low < high; got low {self.low}, high {self.high}")
-        if not self.control_dt > 0:
-            raise ContractError(f"control_dt is {self.control_dt} s; it must be positive")
+        if not 0 < self.control_dt < np.inf:
+            raise ContractError(f"control_dt is {self.control_dt} s; it must be positive and finite")
+        if not all(isinstance(text, str) for text in (self.kind, *self.names, *self.units)):
+            raise ContractError(f"action spec has the kind {self.kind!r}, names {self.names} and units {self.units}; give texts")
 
     @classmethod
     def joint_targets(

@@ -4,6 +4,12 @@ Each message names the thing, its value, what was allowed and what to do next.
 """
 
 
+def one_line(error: BaseException, most: int = 1000) -> str:
+    """What `error` says, on one line of bounded length: of other libraries' errors nothing is known."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
 class RoboDreamError(Exception):
     """Base of every error that robo_dream raises on purpose."""
 

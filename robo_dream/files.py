@@ -1,10 +1,13 @@
 """Files that are written whole or not at all, and those that come with robo_dream: its configurations, manifests and demo checkpoint."""
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_LEFTOVER = re.compile(r"\.tmp-?([1-9][0-9]*)$")
 _HERE = Path(__file__).parent  # holds configs/: in a clone as a link to the one at the top, in an installed package as files
 
 
@@ -24,6 +27,28 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         beside.unlink(missing_ok=True)  # gone already where all went well
     _make_durable(path.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed left in `folder`, see `replacing`; those that live may still be writing."""
+    for path in folder.glob("*.tmp*"):
+        found = _LEFTOVER.search(path.name)
+        if not found or _lives(int(found[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -12,9 +12,9 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Budget:
     memory: int = 1 << 30  # bytes of what one table becomes
     pictures: int = 4 << 30  # bytes of one camera's pictures in one episode
     text: int = 64 << 20  # bytes of a JSON file
+    weights: int = 16 << 30  # bytes of a checkpoint or of a training's state
+    archive: int = 256 << 20  # bytes of what one file of a run holds
+    run: int = 16 << 30  # bytes of all files of a run
+    members: int = 10_000  # arrays in one file of a run
+    gap: int = 10_000  # numbered files that may be lost in one place
     depth: int = 64  # of nested JSON
     rows: int = 2_000_000  # of one table
     episodes: int = 1_000_000
@@ -32,6 +37,7 @@ class Budget:
     picture: int = 8192  # pixels of one side
     numbers: int = 100_000  # of one entry: an action, a state
     objects: int = 1000
+    cameras: int = 64
 
 
 BUDGET = Budget()
@@ -46,7 +52,7 @@ def inside(root: Path, relative: object, said_by: str) -> Path:
     try:
         whole, path = Path(os.path.realpath(root)), Path(os.path.realpath(root / relative))
     except (OSError, ValueError) as error:
-        raise DataError(f"{said_by} names the file {relative!r}, which cannot be ({error})") from None
+        raise DataError(f"{said_by} names the file {relative!r}, which cannot be ({one_line(error)})") from None
     if not path.is_relative_to(whole) or path == whole:
         raise DataError(f"{said_by} names {relative!r}, which is outside of {root}; all files must be in there (copy links as files)")
     if path.exists() and not path.is_file():
@@ -88,18 +94,46 @@ def number(value: object, name: str, said_by: str, low: float, high: float) -> f
 
 def read_bytes(path: Path, most: int = BUDGET.file) -> bytes:
     """The bytes of a regular file; raises `DataError` for a pipe, a device or more than `most`, and `FileNotFoundError`."""
+    with open_file(path, most) as opened:
+        return opened.read(min(os.fstat(opened.fileno()).st_size, most))  # of a number of bytes, Python allocates all before it reads
+
+
+def open_file(path: Path, most: int = BUDGET.file) -> BinaryIO:
+    """A regular file to be read; raises as `read_bytes` does."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that nobody writes to is not waited for
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(str(path)) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    with os.fdopen(file, "rb") as opened:
-        found = os.fstat(opened.fileno())
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from None
+    try:
+        found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise DataError(f"{path} is no regular file, so it is not read")
         require_budget(found.st_size, most, f"{path}", "bytes")
-        return opened.read(most + 1)[:most]
+    except BaseException:
+        os.close(file)
+        raise
+    return os.fdopen(file, "rb")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; raises `DataError` for another kind of file or of JSON, and `FileNotFoundError`."""
+    return parse_object(read_bytes(path, BUDGET.text), f"{path}")
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON in each line of `path`, a last one that was cut short left out. Raises `DataError` that names the line."""
+    lines = read_bytes(path, BUDGET.text).split(b"\n")
+    return [parse_json(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]
+
+
+def parse_object(text: bytes | str, said_by: str) -> dict[str, Any]:
+    """As `parse_json`; raises `DataError` for JSON that is no object too."""
+    value = parse_json(text, said_by)
+    if not isinstance(value, dict):
+        raise DataError(f"{said_by} holds a {type(value).__name__}; expected a JSON object")
+    return value
 
 
 def parse_json(text: bytes | str, said_by: str) -> Any:
@@ -108,7 +142,7 @@ def parse_json(text: bytes | str, said_by: str) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{said_by} is not JSON ({str(error)[:200]}); the file is truncated or damaged: restore it") from None
+        raise DataError(f"{said_by} is not JSON ({one_line(error, 200)}); the file is truncated or damaged: restore it") from None
     level, depth = [value], 0
     while level:
         depth += 1

@@ -169,6 +169,7 @@ def shown(value: Any) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # Python writes no whole number of more than 4,300 digits
         return f"a {type(value).__name__} that is too large to be shown"
+    text = " ".join(text.splitlines())  # an array's goes over several
     return text if len(text) <= 100 else f"{text[:60]} ... {text[-20:]}"
 
 

@@ -38,6 +38,7 @@ VERBS = (
     Verb("doctor", "say what works on this machine and how to fix what does not"),
 )
 
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _EXAMPLE = """\
 example:
   robo-dream doctor                 is everything here that planning needs?
@@ -65,13 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if args.debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except MemoryError:
+        if args.debug:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        advice = "what was written before is kept: make room, and run it again"
-        print(f"robo-dream {args.verb}: the disk is full{where}; {advice}", file=sys.stderr)
+        print(f"robo-dream {args.verb}: this takes more memory than the machine has; ask for less of it", file=sys.stderr)
         return 1
+    except OSError as error:
+        if not args.debug and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" ({error.filename})" if error.filename else ""
+            advice = "what was written before is kept: make room, and run it again"
+            print(f"robo-dream {args.verb}: the disk is full{where}; {advice}", file=sys.stderr)
+            return 1
+        if not args.debug and error.errno in _NO_PLACE and error.filename:
+            print(f"robo-dream {args.verb}: {error.filename} cannot be used: {error.strerror}; give another place", file=sys.stderr)
+            return 2
+        raise
     except KeyboardInterrupt:
         if args.debug:
             raise

@@ -18,8 +18,8 @@ from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.embodiment import ActionSpec
-from robo_dream.errors import DataError
-from robo_dream.files import replace_file
+from robo_dream.errors import DataError, one_line
+from robo_dream.files import clear_leftovers, replace_file
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,7 @@ def build_cache(
             raise DataError(f"{source.parts[0].root} has no episodes yet; collect some first")
         beside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
         shutil.rmtree(beside, ignore_errors=True)
+        clear_leftovers(folder.parent)
         beside.mkdir(parents=True)
         try:
             _build(source, beside, progress, workers)
@@ -219,7 +220,7 @@ def load_cache(folder: Path | str) -> FrameCache:
         arrays["sim_state"] = np.load(folder / "sim_state.npy", mmap_mode=state_mode, allow_pickle=False)
         rows = {name: np.load(folder / f"images-{name}.npy", mmap_mode="r", allow_pickle=False) for name in header["cameras"]}
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} is incomplete ({error}); delete the folder and it will be built again") from None
+        raise DataError(f"{folder} is incomplete ({one_line(error)}); delete the folder and it will be built again") from None
     every = int(header.get("picture_every", 1))
     held = _picture_of(arrays["episode_starts"], every)
     return FrameCache(

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from robo_dream.data.episode import Episode
 from robo_dream.data.spec import DatasetSpec
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, require_budget
 
 
@@ -40,7 +40,7 @@ def decode_png(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         require_budget(max(image.size), BUDGET.picture, "a stored picture", "pixels on a side")
         return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
-        raise DataError(f"a stored picture of {len(data)} bytes does not decode ({error}); the data file is damaged") from None
+        raise DataError(f"a stored picture of {len(data)} bytes does not decode ({one_line(error)}); the data file is damaged") from None
 
 
 def encode_mp4(frames: UInt8[np.ndarray, "frame height width 3"], fps: int | float, crf: int = 18, gop: int = 10) -> bytes:
@@ -75,7 +75,7 @@ def decode_mp4(data: bytes, start: float, num_frames: int) -> UInt8[np.ndarray, 
                 if len(frames) == num_frames:
                     break
     except (FFmpegError, IndexError) as error:
-        raise DataError(f"a video of {len(data)} bytes does not decode ({error}); the file is truncated or damaged") from None
+        raise DataError(f"a video of {len(data)} bytes does not decode ({one_line(error)}); the file is truncated or damaged") from None
     if len(frames) != num_frames:
         raise DataError(f"a video has {len(frames)} frames from {start:.3f} s on; its episode has {num_frames}: the file is truncated")
     return np.stack(frames)

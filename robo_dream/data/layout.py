@@ -40,7 +40,4 @@ def read_file(path: Path) -> bytes:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; raises `DataError` when it is missing or not one."""
-    value = foreign.parse_json(read_file(path), str(path))
-    if not isinstance(value, dict):
-        raise DataError(f"{path} holds a {type(value).__name__}; expected a JSON object")
-    return value
+    return foreign.parse_object(read_file(path), str(path))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from robo_dream.data import layout
 from robo_dream.data.features import lerobot_features
 from robo_dream.data.spec import DatasetSpec, split_ranges
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, inside, number, require_budget, whole_number
 
 _FOLDED_ROWS = 64  # that are unfolded at a time, where what is repeated is stored once
@@ -72,7 +72,7 @@ def read_episode_rows(root: Path, num_episodes: int, with_stats: bool = False) -
     try:
         rows = pa.concat_tables(tables, promote_options="permissive").sort_by("episode_index") if tables else pa.table({})
     except (pa.ArrowException, KeyError) as error:
-        raise DataError(f"{root / 'meta/episodes'} holds tables that are none of episodes ({str(error)[:200]}); restore them") from None
+        raise DataError(f"{root / 'meta/episodes'} holds tables that are none of episodes ({one_line(error, 200)}); restore them") from None
     rows = rows.slice(0, num_episodes)
     if rows.num_rows < num_episodes or rows.column("episode_index").to_pylist() != list(range(num_episodes)):
         raise DataError(
@@ -161,7 +161,7 @@ def num_rows(path: Path) -> int:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             return file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable Parquet ({str(error)[:200]}); it is truncated or damaged: restore it") from None
+        raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
 
 
 def _unfolds(about: pq.FileMetaData, path: Path) -> bool:
@@ -188,4 +188,6 @@ def parse_parquet(data: bytes, path: Path) -> pa.Table:
                 batches.append(batch)
             return pa.Table.from_batches(batches, file.schema_arrow)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} ({len(data)} bytes) is not readable Parquet ({error}); it is truncated or damaged: restore it") from None
+        raise DataError(
+            f"{path} ({len(data)} bytes) is not readable Parquet ({one_line(error)}); it is truncated or damaged: restore it"
+        ) from None

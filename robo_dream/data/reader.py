@@ -16,7 +16,7 @@ from robo_dream.data.episode import Episode
 from robo_dream.data.features import camera_key, camera_names, column, decode_mp4, pictures
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, filled, inside, parse_json, require_budget, whole_number
 
 _DISAGREEING = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, pa.ArrowException)
@@ -113,7 +113,7 @@ class Dataset:
             path = self._data_path(row)
             return self._parse(self._table(row, path), row)
         except DataError as error:
-            raise DataError(f"episode {index} ({self.root}): {error}") from None
+            raise DataError(f"episode {index} ({self.root}): {one_line(error)}") from None
         except _DISAGREEING as error:
             raise DataError(
                 f"episode {index} ({self.root}): its data and its metadata do not fit together ({repr(error)[:500]}); restore them"

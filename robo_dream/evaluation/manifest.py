@@ -11,8 +11,9 @@ from jaxtyping import Float64, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.files import packaged, replace_file
+from robo_dream.foreign import BUDGET, parse_object, require_budget, whole_number
 
 VERSION = 1
 
@@ -77,18 +78,36 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     if not path.is_file():
         raise DataError(f"no manifest at {path}; make it with `robo-dream evaluate --make-manifests`")
     try:
+        require_budget(path.stat().st_size, BUDGET.file, f"{path}", "bytes")
         with safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("robo_dream", "{}"))
+            header = parse_object((file.metadata() or {}).get("robo_dream", "{}"), "its header")
             starts, goals, steps, episodes = (file.get_tensor(name) for name in ("starts", "goals", "steps", "episodes"))
             manifest = Manifest(header.get("task", ""), starts, goals, steps, episodes, header.get("budget_steps"))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not a manifest: {error}; restore it from git") from error
+            _require_pairs(manifest)
+    except (SafetensorError, DataError, OSError, TypeError, ValueError) as error:  # TypeError: numbers that NumPy has no type for
+        raise DataError(f"{path} is not a manifest: {one_line(error)}; restore it from git") from error
     if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:
         raise DataError(f"{path} does not match its own hash {str(header.get('sha256'))[:12]}...; it was changed: restore it from git")
     if state_size is not None and manifest.starts.shape[1] != state_size:
         size = manifest.starts.shape[1]
         raise DataError(f"{path} holds states of {size} numbers, the scene has {state_size}; it was made for another scene")
     return manifest
+
+
+def _require_pairs(manifest: Manifest) -> None:
+    """Raises `DataError` unless it has a pair, and for each of them one state of each kind, in numbers that are finite."""
+    states = (manifest.starts, manifest.goals)
+    if not all(one.dtype == np.float64 and one.ndim == 2 and one.shape == states[0].shape and np.isfinite(one).all() for one in states):
+        raise DataError(f"states are {' and '.join(f'{one.dtype} {one.shape}' for one in states)}; expected finite float64 (pair, state)")
+    counts = (manifest.steps, manifest.episodes)
+    if not all(one.dtype == np.int64 and one.shape == states[0].shape[:1] and (one >= 0).all() for one in counts):
+        raise DataError(
+            f"steps and episodes are {' and '.join(f'{one.dtype} {one.shape}' for one in counts)}; expected int64 (pair,), from 0"
+        )
+    if not len(manifest) or not isinstance(manifest.task, str):
+        raise DataError(f"it holds {len(manifest)} pairs of the task {str(manifest.task)[:60]!r}; expected one pair at least, and a name")
+    if manifest.budget_steps is not None:
+        whole_number(manifest.budget_steps, "budget_steps", "it", 1, 1_000_000)
 
 
 def choose_pairs(candidates: Sequence[tuple[int, int]], rng: np.random.Generator, most: int, apart: int = 10) -> list[tuple[int, int]]:

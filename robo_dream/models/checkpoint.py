@@ -16,13 +16,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robo_dream.errors import CheckpointError, RoboDreamError
+from robo_dream.errors import CheckpointError, DataError, RoboDreamError, one_line
 from robo_dream.files import packaged, replacing
+from robo_dream.foreign import BUDGET, parse_object, read_object, require_budget
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
+from robo_dream.schema import shown
 
 FORMAT, VERSION = "robo_dream.latent_video_model", 1
+_KINDS = (
+    ("spec", dict, "a block"), ("recipe", dict, "a block"), ("dataset_id", str, "text"), ("metrics", dict, "a block"),
+    ("num_parameters", int, "a whole number"), ("weights_sha256", str, "text"),
+)  # fmt: skip
 GoalSeen = Literal["picture", "picture_and_arm"]
 Regime = Literal["recorded", "privileged"]
 
@@ -87,11 +93,15 @@ def load(path: Path | str, device: str | torch.device = "cpu") -> LatentVideoMod
     if _digest(weights) != header["weights_sha256"]:
         raise CheckpointError(f"{path}: the weights do not match their checksum; the file is damaged, fetch or train it again")
     weights = {new_weight(name): value for name, value in weights.items()}
-    model = LatentVideoModel(_info(Path(path), header).spec)
-    desired = model.state_dict()
+    spec = _info(Path(path), header).spec
+    with torch.device("meta"):  # what it describes may be any size; the file is as large as it is
+        desired = LatentVideoModel(spec).state_dict()
     if set(desired) != set(weights) or any(desired[name].shape != weights[name].shape for name in desired):
         odd = sorted(set(desired) ^ set(weights)) or [name for name in desired if desired[name].shape != weights[name].shape]
         raise CheckpointError(f"{path}: weights {odd[:4]} do not fit the model it describes; another version of robo_dream wrote it")
+    if odd := [name for name, value in weights.items() if value.is_floating_point() != desired[name].is_floating_point()]:
+        raise CheckpointError(f"{path}: weights {odd[:4]} are of another kind of numbers; another version of robo_dream wrote it")
+    model = LatentVideoModel(spec)
     model.load_state_dict({name: value.to(desired[name].dtype) for name, value in weights.items()})
     return model.to(device).eval().requires_grad_(False)
 
@@ -142,16 +152,22 @@ def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], dict[str, Ten
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}; train one with `robo-dream train` or give the path of one")
     try:
+        require_budget(path.stat().st_size, BUDGET.weights, f"{path}", "bytes")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("robo_dream")
             weights = {name: file.get_tensor(name) for name in file.keys()} if with_weights else {}  # noqa: SIM118
-        header = json.loads(text) if text is not None else {}
-    except (SafetensorError, json.JSONDecodeError, OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file ({error}); fetch or train it again") from error
+        header = parse_object(text, "its header") if text is not None else {}
+    except (SafetensorError, DataError, OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file ({one_line(error)}); fetch or train it again") from error
     if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} holds {header.get('format', 'no robo_dream header')!r}; expected {FORMAT!r}")
+        raise CheckpointError(f"{path} holds {shown(header.get('format', 'no robo_dream header'))}; expected {FORMAT!r}")
     if header.get("version") != VERSION:
-        raise CheckpointError(f"{path} is version {header.get('version')}; this robo_dream reads {VERSION}: use the release that wrote it")
+        raise CheckpointError(
+            f"{path} is version {shown(header.get('version'))}; this robo_dream reads {VERSION}: use the one that wrote it"
+        )
+    for name, kind, words in _KINDS:
+        if not isinstance(header.get(name), kind) or isinstance(header[name], bool):
+            raise CheckpointError(f"{path}: {name} in its header is {shown(header.get(name))}; expected {words}")
     return header, weights
 
 
@@ -163,8 +179,10 @@ def _info(path: Path, header: Mapping[str, Any]) -> CheckpointInfo:
         )
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, RoboDreamError) as error:
-        raise CheckpointError(f"{path}: its description cannot be read ({error}); another version of robo_dream wrote it") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RoboDreamError) as error:
+        raise CheckpointError(
+            f"{path}: its description cannot be read ({one_line(error)}); another version of robo_dream wrote it"
+        ) from error
 
 
 def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
@@ -176,10 +194,10 @@ def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
         return Settings()
     hint = "make it again with the release that wrote it, or move it away: the checkpoint can be used without"
     try:
-        about = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({error}); {hint}") from error
-    if not isinstance(about, dict) or "sha256" not in about:
+        about = read_object(beside)
+    except (OSError, DataError) as error:
+        raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({one_line(error)}); {hint}") from error
+    if "sha256" not in about:
         raise CheckpointError(f"{beside} is not a description of {path.name}: it has no sha256; {hint}")
     if "planning" not in about:
         return Settings()
@@ -195,7 +213,7 @@ def _settings_in(about: Mapping[str, Any], source: str) -> Settings:
     goal, regime = about.get("goal", "picture_and_arm"), about.get("regime")
     for name, value, allowed in (("goal", goal, get_args(GoalSeen)), ("regime", regime, (*get_args(Regime), None))):
         if value not in allowed:
-            raise CheckpointError(f"{source}: {name} is {value!r}; allowed: {', '.join(str(one) for one in allowed)}")
+            raise CheckpointError(f"{source}: {name} is {shown(value)}; allowed: {', '.join(str(one) for one in allowed)}")
     if not (isinstance(planning, dict) and set(planning) <= {"default", "tasks"} and isinstance(planning.get("tasks", {}), dict)):
         raise CheckpointError(f"{source}: planning is {str(planning)[:80]}; it must be a block with the keys default and tasks")
     if not isinstance(world, dict):

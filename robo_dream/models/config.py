@@ -1,5 +1,6 @@
 """What a model is: its size, and every number of the world that its checkpoint must carry."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
@@ -8,8 +9,9 @@ from pydantic import Field
 
 from robo_dream.embodiment import PROPRIO_NAMES, ActionSpec
 from robo_dream.errors import ConfigError
+from robo_dream.foreign import BUDGET
 from robo_dream.renamed import with_new_keys
-from robo_dream.schema import Unit, configuration
+from robo_dream.schema import Unit, configuration, shown
 
 Size = Literal["S", "B", "L"]
 Precision = Literal["float32", "bfloat16"]  # of matrix products
@@ -122,15 +124,30 @@ class ModelSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
         known = {field.name for field in fields(ModelConfig)}
+        if not isinstance(data["config"], Mapping):
+            raise ConfigError(f"the model configuration is {shown(data['config'])}; expected a block")
         config = with_new_keys(data["config"], known)
         unknown = set(config) - known
         if unknown:
             raise ConfigError(f"the model configuration has unknown keys {sorted(unknown)}; known: {sorted(known)}")
-        return cls(
+        spec = cls(
             ModelConfig(**config), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
-            _normaliser(data["proprio"]), _normaliser(data["pose"]), tuple(data["proprio_names"]),
+            _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
         )  # fmt: skip
+        named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
+        if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
+            raise ConfigError(f"the model has the cameras {shown(data['cameras'])}; expected names of 1 to {BUDGET.cameras}")
+        if len(spec.proprio.mean) != len(spec.proprio_names):
+            raise ConfigError(f"the model knows {len(spec.proprio.mean)} numbers of the arm and {len(spec.proprio_names)} names of them")
+        if (len(spec.pose.mean) - NUM_TOOL) % NUM_OBJECT or not 0 <= spec.num_objects <= BUDGET.objects:
+            raise ConfigError(
+                f"the model knows {len(spec.pose.mean)} numbers of poses; expected {NUM_TOOL}, and {NUM_OBJECT} for each object"
+            )
+        return spec
 
 
-def _normaliser(data: Mapping[str, Any]) -> Normaliser:
-    return Normaliser(tuple(float(x) for x in data["mean"]), tuple(float(x) for x in data["std"]))
+def _normaliser(data: Mapping[str, Any], name: str) -> Normaliser:
+    normaliser = Normaliser(tuple(float(x) for x in data["mean"]), tuple(float(x) for x in data["std"]))
+    if len(normaliser.mean) != len(normaliser.std) or not all(map(math.isfinite, (*normaliser.mean, *normaliser.std))):
+        raise ConfigError(f"means and standard deviations of {name} are not finite numbers, as many of each")
+    return normaliser

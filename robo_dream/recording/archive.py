@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.files import replace_file
+from robo_dream.foreign import BUDGET, open_file, parse_object, require_budget
 
 _PREFIX = 10  # bytes of an npy file before its header: magic, version, length
 _ABOUT = "about"  # the JSON, as a string array beside the others
@@ -36,15 +37,22 @@ def archive_bytes(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) ->
 def read_archive(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the JSON; raises `DataError` naming the file when it is missing, truncated or something else.
 
-    Where `names` are given, the other arrays are not read.
+    Where `names` are given, the other arrays are not read. What is packed is refused: nothing is ever written so, and a few bytes of it
+    can be any amount.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            kept = {name: f"{name}.npy" for member in file.namelist() if _wanted(name := member.removesuffix(".npy"), names)}
+        with open_file(path, BUDGET.archive) as whole, zipfile.ZipFile(whole) as file:
+            members = file.infolist()
+            require_budget(len(members), BUDGET.members, "it", "arrays")
+            require_budget(sum(member.file_size for member in members), BUDGET.archive, "it", "bytes")
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise ValueError("it is packed, which no run is")
+            kept = {name: member for member in members if _wanted(name := member.filename.removesuffix(".npy"), names)}
             arrays = {name: _array(file.read(member)) for name, member in kept.items()}
-        return arrays, json.loads(str(arrays.pop(_ABOUT)))
+        return arrays, parse_object(str(arrays.pop(_ABOUT)), "its description")
     except Exception as error:  # half a file raises nearly anything: zip, struct, tokenize, unicode, memory
-        raise DataError(f"{path} is missing or damaged ({error}); the rest of the run may still be read without this file") from None
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else one_line(error, 300)
+        raise DataError(f"{path} is missing or damaged ({reason}); the rest of the run may still be read without this file") from None
 
 
 def _wanted(name: str, names: Collection[str] | None) -> bool:
@@ -52,10 +60,8 @@ def _wanted(name: str, names: Collection[str] | None) -> bool:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """As `np.lib.format.read_array`, in half the time: the few headers that a run has are read once each."""
+    """As `np.lib.format.read_array`, in half the time: the few headers that a run has are read once each. Longer ones are never written."""
     start = _PREFIX + int.from_bytes(content[8:_PREFIX], "little")
-    if content[6:8] != b"\x01\x00":  # a longer header, which is never written here
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     shape, is_fortran, dtype = _header(content[:start])
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never unpickled")

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from robo_dream.errors import DataError
+from robo_dream.foreign import BUDGET, parse_json, read_bytes
+
 EVENTS = "events.jsonl"
 
 
@@ -31,11 +34,11 @@ class SafetyEvent:
     def from_line(cls, line: bytes) -> "SafetyEvent":
         """Raises `ValueError` for a line that is no event."""
         try:
-            data = json.loads(line)
+            data = parse_json(line, "the line")
             numbers = {str(name): float(value) for name, value in data["numbers"].items()}
             step = None if data["step"] is None else int(data["step"])
             return cls(float(data["time"]), str(data["kind"]), str(data["reason"]), numbers, step)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, DataError) as error:
             raise ValueError(f"not an event: {error!r}") from None
 
 
@@ -53,7 +56,7 @@ def append_line(path: Path, line: bytes) -> None:
 def events_at(root: Path, step: int) -> tuple[SafetyEvent, ...]:
     """The events of control step `step` of the run in `root`, as far as they are written."""
     path = root / EVENTS
-    return tuple(event for event in _read_once(path, path.stat().st_size) if event.step == step) if path.exists() else ()
+    return tuple(event for event in _read_once(path, path.stat().st_size) if event.step == step) if path.is_file() else ()
 
 
 @lru_cache(maxsize=4)
@@ -65,7 +68,7 @@ def _read_once(path: Path, size: int) -> tuple[SafetyEvent, ...]:
 def read_events(path: Path) -> tuple[tuple[SafetyEvent, ...], int]:
     """The events in `path`, in the order in which they were written, and how many lines are damaged. None where there is no file."""
     events, num_damaged = [], 0
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    for line in read_bytes(path, BUDGET.text).splitlines() if path.exists() else ():
         try:
             events.append(SafetyEvent.from_line(line))
         except ValueError:

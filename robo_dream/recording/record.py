@@ -12,9 +12,11 @@ but run.json cut short or lost: what is whole is there, what is damaged is left 
 """
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,16 +25,20 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.data.layout import read_json
 from robo_dream.embodiment import ArmState, Frame, Observation
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
+from robo_dream.foreign import BUDGET, require_budget
 from robo_dream.recording.archive import part, read_archive
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import EVENTS, SafetyEvent, read_events
+from robo_dream.recording.odd import require_about, require_decision, require_fields, require_indices, require_picture, require_result
 from robo_dream.renamed import OLD_FIELDS, OLD_ORIGINS, new_term
+from robo_dream.schema import shown
 
 VERSION = 1
 RUN, GOAL, RESULT = "run.json", "goal.npz", "result.json"
 DECISIONS, STEPS = "decisions", "steps"
 Part = TypeVar("Part")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -100,10 +106,13 @@ def read_run(path: Path | str) -> RunRecord:
             damaged[str(file.relative_to(root))] = str(error)
             return None
 
-    steps = tuple(step for file in in_order(root / STEPS) if (step := whole(read_step, file)) is not None)
-    decisions = tuple(one for file in in_order(root / DECISIONS) if (one := whole(read_decision, file)) is not None)
+    files = {folder: in_order(root / folder) for folder in (STEPS, DECISIONS)}
+    require_budget(sum(file.stat().st_size for kept in files.values() for file in kept), BUDGET.run, f"the run in {root}", "bytes")
+    damaged |= {str(file.relative_to(root)): _far(file) for folder in files for file in out_of_order(root / folder)}
+    steps = _alike([(file, step) for file in files[STEPS] if (step := whole(read_step, file)) is not None], step_shape, damaged)
+    decisions = _alike([(file, one) for file in files[DECISIONS] if (one := whole(read_decision, file))], decision_shape, damaged)
     goal = whole(read_goal, root / GOAL) or _goal_without_file(decisions)
-    result = whole(read_json, root / RESULT) if (root / RESULT).exists() else None
+    result = whole(read_result, root / RESULT) if (root / RESULT).exists() else None
     events, num_damaged = whole(read_events, root / EVENTS) or ((), 0)
     if num_damaged:
         damaged[EVENTS] = f"{num_damaged} lines of {root / EVENTS} are damaged and left out"
@@ -127,9 +136,12 @@ def decision_in_force(run: RunRecord, step: int) -> Decision:
 def find_record(path: Path | str) -> Path:
     """The record in `path`, which is one or holds one; raises `DataError` that lists the records found deeper when it is neither."""
     root = Path(path)
-    for folder in (root, root / "record"):
-        if (folder / RUN).exists():
-            return folder
+    try:
+        there = next((folder for folder in (root, root / "record") if (folder / RUN).exists()), None)
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise DataError(f"no run in {shown(str(root))}: {one_line(error)}") from None
+    if there is not None:
+        return there
     if not root.is_dir():
         raise DataError(f"no run in {root}: there is no such folder; `robo-dream plan` leaves them in runs/plan/<date>/<task>-<seed>")
     found = sorted(file.parent for depth in ("*", "*/record", "*/*/record") for file in root.glob(f"{depth}/{RUN}"))
@@ -144,13 +156,73 @@ def read_about(root: Path) -> dict[str, Any]:
         raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0/record")
     about = read_json(root / RUN)
     if about.get("version") != VERSION:
-        raise DataError(f"{root / RUN} is version {about.get('version')}; this reads {VERSION}: use the release that wrote it")
+        raise DataError(f"{root / RUN} is version {shown(about.get('version'))}; this reads {VERSION}: use the release that wrote it")
+    require_about(about, root / RUN)
     return about
 
 
 def in_order(folder: Path) -> list[Path]:
-    """The numbered files of `folder`, the earliest first."""
-    return sorted(folder.glob("[0-9]*.npz"))
+    """The numbered files of `folder`, the earliest first, as far as they hang together: see `out_of_order`."""
+    files = _numbered(folder)
+    return files[: _first_far(files)]
+
+
+def out_of_order(folder: Path) -> list[Path]:
+    """Numbered files so far beyond the one before them that no run lost as many: nobody's, and never read."""
+    files = _numbered(folder)
+    return files[_first_far(files) :]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    files = (file for file in folder.glob("[0-9]*.npz") if _NUMBER.fullmatch(file.stem) and file.stem == f"{int(file.stem):06d}")
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def _first_far(files: Sequence[Path]) -> int:
+    numbers = [-1, *(int(file.stem) for file in files)]
+    return next((place for place, (before, after) in enumerate(pairwise(numbers)) if after - before > BUDGET.gap), len(files))
+
+
+def _far(file: Path) -> str:
+    return f"{file} is left out: more than {BUDGET.gap} files before it are missing"
+
+
+def step_shape(step: StepRecord) -> tuple[Any, ...]:
+    """What is the same at every control step of a run: pictures and how many numbers an action has (None: none was sent)."""
+    frames = {name: frame.image.shape for name, frame in step.observation.frames.items()}
+    return frames, len(step.observation.arm.joint_pos), *(None if one is None else len(one) for one in (step.sent, step.applied))
+
+
+def decision_shape(decision: Decision) -> tuple[int, ...]:
+    """What is the same in every decision of a run: channels, and numbers of an action."""
+    return len(decision.belief), decision.actions.shape[-1]
+
+
+def like(shape: tuple[Any, ...], first: tuple[Any, ...]) -> bool:
+    """Whether two shapes are of one run; None is anything."""
+    return all(a == b or a is None or b is None for a, b in zip(shape, first, strict=True))
+
+
+def unlike(file: Path) -> str:
+    return f"{file} is not of this run: its pictures or vectors are of other sizes than those of the first file"
+
+
+def _alike(read: Sequence[tuple[Path, Part]], shape: Callable[[Part], tuple[Any, ...]], damaged: dict[str, str]) -> tuple[Part, ...]:
+    """The parts that are as the first; the others are noted in `damaged`."""
+    kept = []
+    for file, one in read:
+        if like(shape(one), shape(read[0][1])):
+            kept.append(one)
+        else:
+            damaged[f"{file.parent.name}/{file.name}"] = unlike(file)
+    return tuple(kept)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """How a run ended; raises `DataError`."""
+    result = read_json(path)
+    require_result(result, path)
+    return result
 
 
 def _goal_without_file(decisions: Sequence[Decision]) -> GoalRecord:
@@ -166,7 +238,11 @@ def read_goal(path: Path) -> GoalRecord:
     arrays, _ = read_archive(path)
     if "latent" not in arrays:
         raise DataError(f"{path} is not a goal of version {VERSION}: it has no latent; use the release that wrote it")
-    return GoalRecord(part(arrays, "picture"), arrays["latent"], _of_objects(arrays.get("object_pos")), arrays.get("tool_pos"))
+    goal = GoalRecord(part(arrays, "picture"), arrays["latent"], _of_objects(arrays.get("object_pos"), path), arrays.get("tool_pos"))
+    require_fields(replace(goal, pictures={}), path)  # cameras have sizes of their own
+    for name, picture in goal.pictures.items():
+        require_picture(picture, name, path)
+    return goal
 
 
 def read_decision(path: Path) -> Decision:
@@ -179,14 +255,22 @@ def read_decision(path: Path) -> Decision:
         about["origin_names"] = [OLD_ORIGINS.get(name, name) for name in about.get("origin_names", ())]
         lists = {name: tuple(value) for name, value in about.items() if isinstance(value, list)}
         values: dict[str, Any] = about | lists | rest | {"terms": terms}
-        values["goal_object_pos"] = _of_objects(rest.get("goal_object_pos"))
-        return Decision(**values)
-    except (TypeError, KeyError) as error:
-        raise DataError(f"{path} is not a decision of version {VERSION} ({error}); use the release that wrote it") from None
+        values["goal_object_pos"] = _of_objects(rest.get("goal_object_pos"), path)
+        decision = Decision(**values)
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is not a decision of version {VERSION} ({one_line(error)}); use the release that wrote it") from None
+    require_decision(decision, path)
+    num_samples = len(decision.candidates)
+    require_indices(decision.origins, 0, len(decision.origin_names), "origins", path)
+    require_indices(decision.elites, 0, num_samples, "elites", path)
+    require_indices(decision.modes, -1, num_samples, "modes", path)
+    return decision
 
 
-def _of_objects(positions: np.ndarray | None) -> Float[np.ndarray, "object 3"] | None:
+def _of_objects(positions: np.ndarray | None, path: Path) -> Float[np.ndarray, "object 3"] | None:
     """Positions as they are kept now; older records have that of the one object."""
+    if positions is not None and positions.shape[-1:] != (3,):
+        raise DataError(f"{path}: positions of objects are an array of shape {positions.shape}; expected three numbers for each")
     return None if positions is None else positions.reshape(-1, 3)
 
 
@@ -198,9 +282,15 @@ def read_step(path: Path) -> StepRecord:
         frames = {name: Frame(time, images[name], number) for name, (time, number) in about["frames"].items()}
         values: dict[str, Any] = about["arm"] | arm
         observation = Observation(about["time"], frames, ArmState(**values), part(arrays, "truth"))
-    except (TypeError, KeyError) as error:
-        raise DataError(f"{path} is not a step of version {VERSION} ({error}); use the release that wrote it") from None
-    return StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a step of version {VERSION} ({one_line(error)}); use the release that wrote it") from None
+    step = StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
+    for name, frame in frames.items():
+        require_picture(frame.image, name, path)
+        require_fields(frame, path)
+    for part_of_it in (observation.arm, observation, step):
+        require_fields(part_of_it, path)
+    return step
 
 
 def describe(run: RunRecord) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.recording.archive import read_archive
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import SafetyEvent, events_at
+from robo_dream.recording.odd import require_decision, require_fields
 
 Row = Mapping[str, Any]
 """JSON of strings, lists and finite numbers; what is not finite is null."""
@@ -116,9 +117,11 @@ def read_decision_glimpse(path: Path) -> DecisionGlimpse:
     names = {field.name for field in fields(DecisionGlimpse)}
     arrays, about = read_archive(path, names)
     try:
-        return DecisionGlimpse(**arrays, **{name: value for name, value in about.items() if name in names})
+        glimpse = DecisionGlimpse(**arrays, **{name: value for name, value in about.items() if name in names})
     except TypeError as error:
-        raise DataError(f"{path} is not a decision ({error}); use the release that wrote it") from None
+        raise DataError(f"{path} is not a decision ({one_line(error)}); use the release that wrote it") from None
+    require_decision(glimpse, path)
+    return glimpse
 
 
 def read_step_glimpse(path: Path) -> StepGlimpse:
@@ -128,9 +131,11 @@ def read_step_glimpse(path: Path) -> StepGlimpse:
         ahead, arm = arrays["arm.target_pos"] - arrays["arm.tool_pos"], about["arm"]
         taken = (arrays.get("sent"), arrays.get("applied"))
         events = events_at(path.parent.parent, int(path.stem))
-        return StepGlimpse(int(path.stem), about["time"], *taken, ahead, arm["gripper"], arm["target_gripper"], events)
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a step ({error}); use the release that wrote it") from None
+        step = StepGlimpse(int(path.stem), about["time"], *taken, ahead, arm["gripper"], arm["target_gripper"], events)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a step ({one_line(error)}); use the release that wrote it") from None
+    require_fields(step, path)
+    return step
 
 
 def chosen(decision: Decision | DecisionGlimpse) -> int | None:

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from robo_dream.planning.kinds import PLANNER_CONFIGS
+from robo_dream.config import dump
+from robo_dream.errors import ConfigError
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RUN, RunRecord, find_record, read_run
 from robo_dream.recording.timeline import chosen
@@ -27,6 +30,7 @@ from robo_dream.viewer.diff import described, diff
 from robo_dream.viewer.questions import Choices, OnStage, Preset, Told, ToldPlan
 
 _MAX_RUNS = 40
+_MAX_BYTES = 512 << 20  # of what one search imagines and draws
 _UNASKED = ("policy_guided", "zero_action", "random")  # the default, and what needs no imagination
 _SMALLER = {"cem": ("planner.num_samples=100", "planner.num_iterations=5"), "mppi": ("planner.num_samples=128",)}  # seconds, not a minute
 
@@ -47,7 +51,7 @@ class RunAsker:
     def recompute(self, decision: Decision, on_stage: OnStage) -> Told:
         setting = self._setting(on_stage)
         on_stage("planning again", 0, 0)
-        found = made_again(setting, decision)
+        found = made_again(setting, decision, lambda: on_stage("planning again", 0, 0))
         comparison = compared(decision, found.plan, question_of(decision, setting.model.device))
         text = sentences_of(Recomputed((comparison,), setting))
         return Told(text, _both(found, "made again"), decision.step)
@@ -56,14 +60,22 @@ class RunAsker:
         setting = self._setting(on_stage)
         on_stage("reading the run", 0, 0)
         decisions = read_run(self._root).decisions
-        found = recomputed_all(setting, decisions, lambda done, all_: on_stage("planning again", done, all_))
+        told = 0
+
+        def on_progress(done: int, all_: int) -> None:
+            nonlocal told
+            told = done
+            on_stage("planning again", done, all_)
+
+        found = recomputed_all(setting, decisions, on_progress, lambda: on_stage("planning again", told, len(decisions)))
         return Told(sentences_of(found))
 
     def what_if(self, decision: Decision, changes: tuple[str, ...], on_stage: OnStage) -> Told:
-        asked_for(self._about, self._root, decision, changes)  # what is misspelt is told before the model is loaded
+        asked = asked_for(self._about, self._root, decision, changes)  # what is misspelt is told before the model is loaded
         setting = self._setting(on_stage)
+        _require_room(asked.planner, setting.model)
         on_stage("planning again", 0, 0)
-        found = replanned(setting, self._about, self._root, decision, changes)
+        found = replanned(setting, self._about, self._root, decision, changes, lambda: on_stage("planning again", 0, 0))
         return Told(in_words(found, setting.model), _both(found, f"what if {' '.join(changes)}"), decision.step)
 
     def diff(self, other: Path, tolerance: float, on_stage: OnStage) -> Told:
@@ -80,6 +92,19 @@ class RunAsker:
             on_stage("loading the model", 0, 0)
             self._kept = setting_of(self._about, self._root, self._checkpoint)
         return self._kept
+
+
+def _require_room(planner: PlannerConfig, model: LatentVideoModel) -> None:
+    """Raises `ConfigError` where a search would take more memory than a page may ask for."""
+    values = dump(planner)
+    samples, horizon = values.get("num_samples", 1), values["horizon"]
+    at_once = min(samples, values.get("sample_budget", samples))
+    numbers = horizon * (at_once * model.spec.config.latent + 4 * samples * model.spec.block_size)  # drawn, shifted, clipped and kept
+    if 4 * numbers > _MAX_BYTES:
+        raise ConfigError(
+            f"planner.num_samples={samples} with planner.horizon={horizon} takes about {4 * numbers / 2**30:.1f} GB; a page may ask for "
+            f"{_MAX_BYTES / 2**30:.1f}: ask for fewer samples, a shorter horizon or a smaller sample_budget, or use `robo-dream replay`"
+        )
 
 
 def _both(found: Replanned, name: str) -> tuple[ToldPlan, ToldPlan]:
@@ -137,7 +162,7 @@ def _presets(values: Mapping[str, Any], decision: Decision) -> Iterator[Preset]:
     if values.get("proposals.policy") is True and values.get("planner.kind") != "policy_alone":
         yield Preset("no learned proposals", ("proposals.policy=false",))
     for key, value in values.items():
-        if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and value > 0 and values.get("cost.pose"):
+        if key.startswith("cost.pose_parts.") and isinstance(value, int | float) and 0 < value < 1e300 and values.get("cost.pose"):
             yield Preset(f"twice {key.rpartition('.')[2]}", (f"{key}={2 * value:g}",))
     if values.get("cost.disagreement") == 0:
         yield Preset("disagreement costs", ("cost.disagreement=1.0",))

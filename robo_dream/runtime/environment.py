@@ -1,7 +1,9 @@
 """Any world by the `kind` of its configuration: our tabletop, or one that others wrote."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from robo_dream.config import parse
 from robo_dream.errors import CheckpointError, ConfigError
@@ -20,6 +22,7 @@ from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics, PhysicsOracle, StillDynamics
 from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig
+from sim.tabletop.tasks.catalogue import TASKS
 
 WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig
 MANIFESTS = Path("configs/manifests")
@@ -64,7 +67,27 @@ def world_of(info: CheckpointInfo | None, path: Path) -> WorldConfig:
     said = info.settings.world or made.get("world")
     if not said:
         raise CheckpointError(f"{path} does not say which world it was trained in; give one, such as world.kind=tabletop")
-    return parse(_World, {"world": said}, f"{path}").world
+    return world_in(said, f"{path}")
+
+
+def world_in(said: Mapping[str, Any], source: str) -> WorldConfig:
+    """The world that a checkpoint or a dataset tells of; raises `ConfigError`."""
+    return parse(_World, {"world": said}, source).world
+
+
+def tasks_in(world: WorldConfig) -> tuple[str, ...]:
+    """The names of its tasks, without building it."""
+    match world:
+        case SceneConfig():
+            return tuple(TASKS)
+        case OgbenchConfig():
+            return world.env.partition("-")[0], "five_tasks"
+        case DmControlConfig():
+            return ("reach",)
+        case MetaworldConfig():
+            return "expert", "near"
+        case PushTConfig():
+            return ("push",)
 
 
 def name_of(world: WorldConfig) -> str:

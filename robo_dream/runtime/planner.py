@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robo_dream.config import Changes, dump, parse
+from robo_dream.config import Changes, dump, parse, typed_again
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
@@ -26,6 +26,7 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.schema import configuration, did_you_mean
+from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenPolicy
 
 
@@ -73,17 +74,24 @@ def planning_for(
 ) -> PlanningConfig:
     """How decisions are made for `task`: the checkpoint's settings for it, changed by a file's `planning`, then by its `by_task`.
 
-    A checkpoint without settings for `task` has its default ones; one without any (and None) those of the classes. Raises
-    `ConfigError` for changes that cannot be used, with their line.
+    What is typed on the command line, of either, wins over the file, and what is typed last wins. A checkpoint without settings for
+    `task` has its default ones; one without any (and None) those of the classes. Raises `ConfigError` for changes that cannot be used,
+    with their line.
     """
     settings: Any = {} if info is None else info.settings.planning
     tasks = settings.get("tasks", {})
     name = f"planning.tasks.{task}" if task in tasks else "planning.default"
     source = "the defaults" if info is None else f"{info.settings.source}: {name}"
     planning = parse(PlanningConfig, tasks.get(task, settings.get("default", {})), source)
-    for change in (changes, (by_task or {}).get(task)):
+    own = (by_task or {}).get(task)
+    for change in (changes, own):
         planning = planning if change is None else change.of(planning)
-    return planning
+    return planning if own is None else typed_again(planning, own.typed, planning_keys(task))
+
+
+def planning_keys(task: str) -> tuple[Key, Key]:
+    """Where a file says how decisions are made for `task`: for every task, and for this one."""
+    return ("planning",), ("by_task", task)
 
 
 def settings_json(default: PlanningConfig, tasks: Mapping[str, PlanningConfig]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ A run is only read, never changed. Its model is the checkpoint that run.json nam
 """
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -51,6 +53,12 @@ from robo_dream.viewer.watch import RunWatch
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # (done, all)
 Terms = Mapping[str, Float[np.ndarray, " horizon"]]
+Tick = Callable[[], None]
+"""Called each time that a planner looks at its clock, in every iteration and between pieces of many candidates; may raise to end it."""
+
+
+def nothing() -> None:
+    """Lets a planner go on."""
 
 
 def open_run(path: Path | str) -> RunRecord:
@@ -90,7 +98,8 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
     """
     if "checkpoint" not in about and "policy" in about:
         raise DataError(f"the run in {root} holds no decision to make again: its moves came from the {about['policy']}")
-    if "planning" not in about or "made_with" not in about:
+    kept = all(about.get(name) is not None for name in ("planning", "made_with", "checkpoint", "checkpoint_sha256"))
+    if not kept or "threads" not in about["made_with"]:
         raise DataError(f"the run in {root} was recorded before its planning was kept with it; record it again with this release")
     path = checkpoint or Path(about["checkpoint"])
     if not packaged(path).is_file():
@@ -100,7 +109,7 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
         raise CheckpointError(f"{path} has SHA-256 {found[:12]}; the run was made with {sha256[:12]}: give that with --checkpoint FILE")
     recorded = about["made_with"]
     torch.set_num_threads(recorded["threads"])
-    described = about.get("config", {})
+    described = about.get("config") or {}
     how = {name: described[name] for name in ("device", "compiled", "precision") if name in described}
     model = load_checkpoint_model(path, **how)
     now = made_with(model.device)
@@ -125,27 +134,29 @@ def recompute(
     return recomputed_all(setting_of(run.about, run.root, checkpoint), decisions, on_progress)
 
 
-def recomputed_all(setting: Setting, decisions: Sequence[Decision], on_progress: Progress | None = None) -> Recomputed:
+def recomputed_all(
+    setting: Setting, decisions: Sequence[Decision], on_progress: Progress | None = None, on_tick: Tick = nothing
+) -> Recomputed:
     """Each of `decisions` made again; `on_progress(done, all)` is called after each."""
     comparisons = []
     for decision in decisions:
-        comparisons.append(again(setting, decision))
+        comparisons.append(again(setting, decision, on_tick))
         if on_progress is not None:
             on_progress(len(comparisons), len(decisions))
     return Recomputed(tuple(comparisons), setting)
 
 
-def again(setting: Setting, decision: Decision) -> Comparison:
+def again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Comparison:
     """One decision made again, and compared."""
-    return compared(decision, plan_again(setting, decision), question_of(decision, setting.model.device))
+    return compared(decision, plan_again(setting, decision, on_tick), question_of(decision, setting.model.device))
 
 
-def plan_again(setting: Setting, decision: Decision) -> Plan:
+def plan_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Plan:
     """The plan of `decision`, made again."""
     planning, model = setting.planning, setting.model
 
     def build(clock: Callable[[], float]) -> Planner:
-        return build_planner(planning.planner, model, planning.cost, planning.proposals, clock)
+        return build_planner(planning.planner, model, planning.cost, planning.proposals, _ticking(clock, on_tick))
 
     return recomputed(build, decision, model.device)
 
@@ -242,15 +253,17 @@ def asked_for(about: Mapping[str, Any], root: Path, decision: Decision, changes:
     return parse(Asked, {**about.get("planning", {}), "seed": decision.seed}, f"{root}/run.json", changes)
 
 
-def replanned(setting: Setting, about: Mapping[str, Any], root: Path, decision: Decision, changes: Sequence[str]) -> Replanned:
+def replanned(
+    setting: Setting, about: Mapping[str, Any], root: Path, decision: Decision, changes: Sequence[str], on_tick: Tick = nothing
+) -> Replanned:
     """`decision` of the run in `root` planned with `changes`, without its deadline.
 
     Raises `ConfigError` for an unknown key, and `DataError` for a goal that is none of this model's.
     """
     asked, model = asked_for(about, root, decision, changes), setting.model
     question = _changed(question_of(decision, model.device), asked, model)
-    planner = build_planner(asked.planner, model, asked.cost, asked.proposals)
-    plan = answer(planner, question)
+    planner = build_planner(asked.planner, model, asked.cost, asked.proposals, _ticking(time.monotonic, on_tick))
+    plan = answer(planner, question, math.inf)
     actions = (torch.tensor(decision.actions, device=model.device), plan.actions[0])
     costs = {"recorded cost": setting.planning.cost}
     if asked.cost != setting.planning.cost:
@@ -260,9 +273,17 @@ def replanned(setting: Setting, about: Mapping[str, Any], root: Path, decision: 
     return Replanned(decision, plan, tuple(changes), judged)
 
 
-def made_again(setting: Setting, decision: Decision) -> Replanned:
+def _ticking(clock: Callable[[], float], on_tick: Tick) -> Callable[[], float]:
+    def read() -> float:
+        on_tick()
+        return clock()
+
+    return read
+
+
+def made_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Replanned:
     """`decision` made again with nothing changed, cut where a deadline cut it."""
-    plan, question = plan_again(setting, decision), question_of(decision, setting.model.device)
+    plan, question = plan_again(setting, decision, on_tick), question_of(decision, setting.model.device)
     actions = (torch.tensor(decision.actions, device=setting.model.device), plan.actions[0])
     return Replanned(decision, plan, (), {"recorded cost": _judged(setting.planning.cost, setting.model, question, actions)})
 

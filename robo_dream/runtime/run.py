@@ -73,6 +73,7 @@ class PoseGoal:
 
 
 AnyGoal = PairGoal | DrawnGoal | SnapshotGoal | PicturesGoal | PoseGoal
+GOALS_WITHOUT_TASK = ("snapshot", "pictures", "pose")  # named in `by_task` by their kind
 Policy = Literal["imagination", "oracle"]
 """Who chooses the moves: a checkpoint that imagines from the pictures, or a script that is told a twin's true poses."""
 

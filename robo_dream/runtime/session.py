@@ -25,16 +25,18 @@ from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.runtime.pictures import drawing
-from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for
-from robo_dream.runtime.run import DrawnGoal, PairGoal, RunConfig
+from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, require_known_tasks
+from robo_dream.runtime.run import GOALS_WITHOUT_TASK, DrawnGoal, PairGoal, RunConfig
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
 from sim.attempt import Attempt
+from sim.tabletop.tasks.catalogue import TASKS
 
 
 def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it. `say` is told what happens, for people."""
+    require_known_tasks(config.by_task, (*TASKS, *GOALS_WITHOUT_TASK))
     path = config.checkpoint if config.policy == "imagination" else None
     model = None if path is None else load_checkpoint_model(path, config.device, config.compiled, config.precision)
     folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]

@@ -17,15 +17,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from robo_dream.config import dump, to_yaml
+from robo_dream.config import dump, to_yaml, typed_again
 from robo_dream.data.cache import Datasets, FrameCache, HeldPictures, build_cache, open_dataset
 from robo_dream.data.reader import Dataset
 from robo_dream.errors import CheckpointError, ConfigError, DataError
+from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
-from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, settings_json
+from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
 from robo_dream.schema import configuration
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
@@ -90,7 +91,8 @@ class TrainConfig:
     @property
     def settings_json(self) -> dict[str, Any]:
         """The planning settings that the checkpoint will carry."""
-        return settings_json(self.planning, {task: changes.of(self.planning) for task, changes in self.by_task.items()})
+        own = {task: typed_again(changes.of(self.planning), changes.typed, planning_keys(task)) for task, changes in self.by_task.items()}
+        return settings_json(self.planning, own)
 
 
 def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
@@ -106,7 +108,10 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
         )
     say(data.described())
+    _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
+    for folder in {config.out, (config.release or config.out / dream.MODEL_FILE).parent}:
+        clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
     if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
         say(in_words(estimated(data.play, config.training)))
@@ -134,6 +139,17 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     if sheet is not None:
         say(f"Imagined against real: {sheet}")
     return released
+
+
+def _require_tasks_of(world: Mapping[str, Any], by_task: Mapping[str, PlanningChanges]) -> None:
+    """Raises `ConfigError` for a task that the data's `world` lacks; of a bench nobody knows them, nor where nothing can be simulated."""
+    if not world or not by_task:
+        return
+    try:
+        from robo_dream.runtime.environment import tasks_in, world_in
+    except ImportError:  # a machine that only trains may have no graphics
+        return
+    require_known_tasks(by_task, tasks_in(world_in(world, "the data")))
 
 
 def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
@@ -381,9 +397,8 @@ def _begin_dream(config: TrainConfig, representation: Path, state: Path) -> None
             raise CheckpointError(
                 f"{config.out} holds a dream begun from another representation than {config.init}; give another folder with out=..."
             )
-        beside = representation.with_name(f"{representation.name}.tmp{os.getpid()}")
-        shutil.copyfile(config.init, beside)
-        os.replace(beside, representation)
+        with replacing(representation) as beside:
+            shutil.copyfile(config.init, beside)
     elif not representation.exists():
         raise CheckpointError(f"no representation at {representation}; run stage=representation first, or name one with init=...")
 

@@ -16,8 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robo_dream.errors import CheckpointError, MissingExtraError, RoboDreamError
+from robo_dream.errors import CheckpointError, DataError, MissingExtraError, RoboDreamError
 from robo_dream.files import replacing
+from robo_dream.foreign import BUDGET, parse_object, require_budget
 from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.optimiser import optimisers
 
@@ -75,10 +76,11 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
     if not path.is_file():
         return None
     try:
+        require_budget(path.stat().st_size, BUDGET.weights, f"{path}", "bytes")
         with safe_open(path, framework="pt") as file:
-            saved = json.loads((file.metadata() or {}).get("state", "{}"))
+            saved = parse_object((file.metadata() or {}).get("state", "{}"), "its header")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, DataError, OSError) as error:
         raise CheckpointError(f"training state {path} is damaged ({error}); delete it to begin the stage again") from error
     desired = json.loads(json.dumps(dict(about)))
     saved_step = saved.pop("step", None)
@@ -86,6 +88,15 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
         raise CheckpointError(
             f"training state {path} was written with another {'; '.join(odd)}. Continue with the same, delete it, or train elsewhere"
         )
+    try:
+        _put_back(tensors, module, optimisers)
+        return int(saved_step or 0)
+    except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise CheckpointError(f"training state {path} does not fit this training ({reason}); delete it to begin the stage again") from error
+
+
+def _put_back(tensors: Mapping[str, Tensor], module: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> None:
     module.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")})
     for number, optimiser in enumerate(optimisers):
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
@@ -97,7 +108,6 @@ def load_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
                 # moments must lie in memory as their parameter does: the fused optimiser walks both side by side
                 state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(saved_step or 0)
 
 
 def _differences(saved: Any, desired: Any, key: str = "") -> list[str]:

@@ -21,7 +21,8 @@ _log = logging.getLogger(__name__)
 _KEPT = 30  # answers
 
 OnStage = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much (0: unknown). May raise to end it."""
+"""Called with what is being done, how much of it is done, and of how much (0: unknown). Raises to end it, so it is called often."""
+MAX_SECONDS = 600.0  # that one question may take, while the others wait
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Asker(Protocol):
     def diff(self, other: Path, tolerance: float, on_stage: OnStage) -> Told: ...
 
 
-class _Stopped(Exception):
-    """Somebody wants no answer any more."""
+class _Stopped(BaseException):
+    """Somebody wants no answer any more, or has waited too long for it. Nothing on the way catches it by mistake."""
 
 
 @dataclass
@@ -96,17 +97,18 @@ class _Job:
 class Questions:
     """Puts questions to whoever answers, one at a time, each in a thread of its own, and keeps the newest answers."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_seconds: float = MAX_SECONDS) -> None:
+        self._clock, self._max_seconds = clock, max_seconds
         self._lock = threading.Lock()
         self._jobs: OrderedDict[int, _Job] = OrderedDict()
 
     def ask(self, words: str, answer: Callable[[OnStage], Told]) -> int:
         """The number of the question; `words` say what it is. Raises `DataError` while another one is being answered."""
         with self._lock:
-            busy = next((job for job in self._jobs.values() if job.seconds is None), None)
+            busy = self._busy()
             if busy is not None:
-                raise DataError(f"one question at a time: {busy.words!r} is still being answered; wait for it, or stop it")
+                words = self._jobs[busy].words
+                raise DataError(f"one question at a time: {words!r} (question {busy}) is still being answered; wait for it, or stop it")
             number, job = next(reversed(self._jobs), 0) + 1, _Job(words, self._clock())
             self._jobs[number] = job
             while len(self._jobs) > _KEPT:
@@ -115,8 +117,14 @@ class Questions:
         return number
 
     def stop(self, number: int) -> None:
-        """Ends question `number` at its next stage, without an answer."""
+        """Ends question `number` without an answer, when whoever answers next says how far it is."""
         self._job(number).is_stopping = True
+
+    def running(self) -> dict[str, Any] | None:
+        """The question that is being answered, as JSON, whoever put it; None where there is none."""
+        with self._lock:
+            busy = self._busy()
+        return None if busy is None else self.view(busy)
 
     def told(self, number: int) -> Told:
         """The answer; raises `DataError` while there is none."""
@@ -132,11 +140,14 @@ class Questions:
         view: dict[str, Any] = {"number": number, "words": job.words, "seconds": plain(seconds, 3)}
         if job.seconds is None:
             stage, done, all_ = job.stage
-            return view | {"state": "running", "stage": stage, "done": done, "all": all_}
+            return view | {"state": "running", "stage": "stopping" if job.is_stopping else stage, "done": done, "all": all_}
         if job.told is None:
             return view | {"state": "failed", "error": job.error}
         plans = [_plan_view(plan) for plan in job.told.plans]
         return view | {"state": "done", "text": job.told.text, "step": job.told.step, "plans": plans}
+
+    def _busy(self) -> int | None:
+        return next((number for number, job in self._jobs.items() if job.seconds is None), None)
 
     def _job(self, number: int) -> _Job:
         with self._lock:
@@ -148,12 +159,18 @@ class Questions:
         def on_stage(stage: str, done: int, all_: int) -> None:
             job.stage = (stage, done, all_)
             if job.is_stopping:
-                raise _Stopped
+                raise _Stopped("stopped")
+            if self._clock() - job.started > self._max_seconds:
+                raise _Stopped(
+                    f"stopped after {self._max_seconds:.0f} s, since others may want to ask; ask for less, such as fewer samples"
+                )
 
         try:
             job.told = answer(on_stage)
-        except _Stopped:
-            job.error = "stopped"
+        except _Stopped as stopped:
+            job.error = str(stopped)
+        except MemoryError:
+            job.error = "it takes more memory than this machine has; ask for less, such as fewer samples"
         except RoboDreamError as error:
             job.error = str(error)
         except Exception as error:  # the page must hear of it, and the server goes on

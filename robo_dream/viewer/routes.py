@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, RoboDreamError
 from robo_dream.recording.decision import Decision
+from robo_dream.schema import shown
 from robo_dream.viewer.page_data import candidate_view, decision_view, pixel_view, real_pictures, require_sample, run_view
 from robo_dream.viewer.pictures import PictureFormat, encoded, sprite
 from robo_dream.viewer.questions import Asker, Questions, ToldPlan
@@ -41,7 +42,7 @@ class QuestionRoutes:
         error = self._asker.exception()
         if error is not None:
             return {"state": "none", "sentence": str(error)}
-        return {"state": "ready", **asdict(self._asker.result().choices(decision))}
+        return {"state": "ready", "running": self._questions.running(), **asdict(self._asker.result().choices(decision))}
 
     def ask(self, asked: Any, decision: Decision | None) -> dict[str, Any]:
         """Begins to answer; raises `DataError` that says what was wrong with `asked`, or that another question comes first."""
@@ -102,12 +103,15 @@ def _changes(value: Any) -> tuple[str, ...]:
 def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > 4096:
         raise DataError("compare with which run? give `run`, the folder of an episode")
-    return Path(value.strip()).expanduser()
+    try:
+        return Path(value.strip()).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{shown(value)} is no folder ({error})") from None
 
 
 def _share(value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 <= value < 1:
-        raise DataError(f"tolerance is {value!r}; allowed is 0 up to 1, a share of the largest number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise DataError(f"tolerance is {shown(value)}; allowed is 0 up to 1, a share of the largest number")
     return float(value)
 
 
@@ -201,7 +205,7 @@ class Routes:
             return self._dream(asked)
         if path == "/api/ask":
             return self._ask(asked)
-        if path == "/api/stop" and isinstance(asked, dict) and isinstance(asked.get("number"), int):
+        if path == "/api/stop" and isinstance(asked, dict) and _is_whole(asked.get("number")):
             return _json(self._questions.stop(asked["number"]))
         raise DataError(f"{path[:80]!r} takes nothing like that; POST to /api/dream, /api/ask or /api/stop")
 
@@ -289,7 +293,7 @@ class Routes:
 
     def _ask(self, asked: Any) -> Answer:
         asked, decision = checked(asked), None
-        if isinstance(asked.get("decision"), int):
+        if _is_whole(asked.get("decision")):
             with self._reading:
                 decision = self._watch.decision(asked["decision"])
         return _json(self._questions.ask(asked, decision))
@@ -323,9 +327,12 @@ class Routes:
             latent = _numbers(asked["latent"], "latent")
             if latent.shape != (channels,):
                 raise DataError(f"latent has shape {latent.shape}; expected ({channels},) as in the run")
-            return Dream(latent, float(_numbers(asked.get("disagreement", 0.0), "disagreement").reshape(())))
+            disagreement = _numbers(asked.get("disagreement", 0.0), "disagreement")
+            if disagreement.shape != ():
+                raise DataError(f"disagreement has shape {disagreement.shape}; expected one number")
+            return Dream(latent, float(disagreement))
         index = asked.get("decision")
-        if not isinstance(index, int):
+        if not _is_whole(index):
             raise DataError("a dream begins at a `latent` or at the number of a `decision`; neither was given")
         with self._reading:
             return Dream(self._watch.decision(index).belief.astype(np.float32))
@@ -342,11 +349,19 @@ def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time ac
         raise DataError(str(error)) from None
 
 
+def _is_whole(value: Any) -> bool:
+    """Whether it may number anything, as in a path."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
+
+
 def _numbers(value: Any, name: str) -> np.ndarray:
     try:
-        array = np.asarray(value, np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, np.float64).astype(np.float32)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name} is no array of numbers") from None
+    if np.asarray(value).dtype.kind not in "iuf":  # "1" is none, and true neither
+        raise DataError(f"{name} is no array of numbers")
     if not np.isfinite(array).all():
         raise DataError(f"{name} holds numbers that are not finite")
     return array

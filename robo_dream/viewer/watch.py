@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from robo_dream.data.layout import read_json
 from robo_dream.errors import DataError
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import (
@@ -19,11 +18,16 @@ from robo_dream.recording.record import (
     STEPS,
     GoalRecord,
     StepRecord,
+    decision_shape,
     in_order,
+    like,
     read_about,
     read_decision,
     read_goal,
+    read_result,
     read_step,
+    step_shape,
+    unlike,
 )
 from robo_dream.recording.timeline import (
     DecisionGlimpse,
@@ -35,7 +39,8 @@ from robo_dream.recording.timeline import (
     step_row,
 )
 
-_KEPT_DECISIONS, _KEPT_STEPS = 48, 600  # whole ones in memory: under 100 MB of the largest
+_KEPT_DECISIONS, _KEPT_STEPS = 48, 600  # whole ones in memory: under 100 MB of the largest that are usual
+_KEPT_BYTES = 256 << 20  # of either, as files
 Read = TypeVar("Read")
 
 
@@ -59,7 +64,8 @@ class RunWatch:
         self._ended: Mapping[str, Any] | None = None
         self._first: DecisionGlimpse | None = None
         self._before: DecisionGlimpse | None = None
-        self._kept: dict[type, OrderedDict[int, Any]] = {Decision: OrderedDict(), StepRecord: OrderedDict()}
+        self._shapes: dict[type, tuple[Any, ...]] = {}  # of the first whole one that was read
+        self._kept: dict[type, OrderedDict[int, tuple[Any, int]]] = {Decision: OrderedDict(), StepRecord: OrderedDict()}
 
     def refresh(self, seconds: float = math.inf) -> bool:
         """Reads what is new, for about `seconds`; True when there is more to read."""
@@ -78,7 +84,10 @@ class RunWatch:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        return tuple(self.step(0).observation.frames) if self.steps and "damage" not in self.steps[0] else tuple(self.goal.pictures)
+        try:
+            return tuple(self.step(0).observation.frames)
+        except DataError:
+            return tuple(self.goal.pictures)
 
     @property
     def silent_seconds(self) -> float:
@@ -105,6 +114,9 @@ class RunWatch:
         self._decision_files.append(file)
         try:
             decision = read_decision_glimpse(file)
+            first = self._first or decision
+            if (len(decision.belief), decision.actions.shape[-1]) != (len(first.belief), first.actions.shape[-1]):
+                raise DataError(unlike(file))
         except DataError as error:
             self.decisions.append(damaged_row(int(file.stem), str(error)))
             return
@@ -118,7 +130,11 @@ class RunWatch:
             self.steps.append(damaged_row(number, f"{self._step_files[-1]} is missing"))
         self._step_files.append(file)
         try:
-            self.steps.append(step_row(read_step_glimpse(file), self._first, self.about))
+            step = read_step_glimpse(file)
+            size = None if self._first is None else self._first.actions.shape[-1]
+            if not all(like((None if one is None else len(one),), (size,)) for one in (step.sent, step.applied)):
+                raise DataError(unlike(file))
+            self.steps.append(step_row(step, self._first, self.about))
         except DataError as error:
             self.steps.append(damaged_row(int(file.stem), str(error)))
 
@@ -127,11 +143,19 @@ class RunWatch:
         if index not in kept:
             if not 0 <= index < len(files):
                 raise DataError(f"{self.root} has no {kind.__name__} {index}; there are {len(files)} so far")
-            kept[index] = read(files[index])
+            found = read(files[index])
+            self._require_like_first(kind, found, files[index])
+            kept[index] = found, files[index].stat().st_size
         kept.move_to_end(index)
-        while len(kept) > most:
+        while len(kept) > most or (len(kept) > 1 and sum(size for _, size in kept.values()) > _KEPT_BYTES):
             kept.popitem(last=False)
-        return kept[index]
+        return kept[index][0]
+
+    def _require_like_first(self, kind: type, found: Any, file: Path) -> None:
+        """Raises `DataError` for a file of another run's sizes."""
+        shape = decision_shape(found) if kind is Decision else step_shape(found)
+        if not like(shape, self._shapes.setdefault(kind, shape)):
+            raise DataError(unlike(file))
 
 
 def _goal(root: Path) -> GoalRecord:
@@ -144,6 +168,6 @@ def _goal(root: Path) -> GoalRecord:
 
 def _result(root: Path) -> Mapping[str, Any] | None:
     try:
-        return read_json(root / RESULT) if (root / RESULT).exists() else None
+        return read_result(root / RESULT) if (root / RESULT).exists() else None
     except DataError:
         return None  # damaged: how it ended is not known

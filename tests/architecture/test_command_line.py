@@ -129,3 +129,25 @@ def test_a_full_disk_is_one_line_and_any_other_failure_of_the_system_is_not_hidd
     monkeypatch.setattr(module, "run", lambda _: write("/nowhere/at/all"))
     with pytest.raises(FileNotFoundError):
         main.main(["doctor"])
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    module = importlib.import_module("robo_dream.cli.doctor")
+    for path in ("/dev/null/runs", str(tmp_path / "file" / "runs"), "/proc/runs", str(tmp_path / ("x" * 300))):
+        monkeypatch.setattr(module, "run", lambda _, path=path: Path(path).mkdir())
+        try:
+            Path(path).mkdir()
+        except FileNotFoundError:  # where /proc takes no name at all
+            continue
+        except OSError as error:
+            assert main.main(["doctor"]) == 2
+            assert capsys.readouterr().err == f"robo-dream doctor: {path} cannot be used: {error.strerror}; give another place\n"
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(main.importlib, "import_module", lambda name: Failing(MemoryError()))
+    assert main.main(["doctor"]) == 1
+    assert re.fullmatch(r"robo-dream doctor: .*more memory.*\n", capsys.readouterr().err)

@@ -88,3 +88,11 @@ def is_there(name: str) -> bool:
 def test_a_name_that_is_not_there_is_found() -> None:
     assert is_there("robo_dream.safety.guard.Guard") and not is_there("robo_dream.safety.guard.Gard") and not is_there("sim.arms")
     assert NAMED.findall("see sim/adapters/catalogue.py.") == ["sim/adapters/catalogue.py"]
+
+
+def test_the_tests_that_a_page_names_are_there() -> None:
+    known = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    named = {name: page.name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    assert named and {name: page for name, page in named.items() if name not in known} == {}

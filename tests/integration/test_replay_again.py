@@ -178,3 +178,24 @@ def test_a_notebook_makes_decisions_again_asks_and_exports_without_the_command_l
     assert asked.found.changes == ("seed=11",) and asked.picture.is_file() and "what if seed=11" in asked.text
     page = replay.export_html(run, tmp_path / "run.html")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_search_that_runs_away_is_stopped_from_the_page_in_the_middle_of_it(record: Path) -> None:
+    run = read_run(record)
+    asker, seen = RunAsker(record, run.about), []
+
+    class Enough(Exception):
+        pass
+
+    def on_stage(*stage: object) -> None:
+        seen.append(stage)
+        if len(seen) > 40:
+            raise Enough
+
+    with pytest.raises(Enough):  # a thousand iterations, each of which asks whether to go on
+        asker.what_if(run.decisions[1], ("planner.num_iterations=1000",), on_stage)
+    seen.clear()
+    with pytest.raises(Enough):  # as much within one iteration
+        asker.what_if(run.decisions[1], ("planner.num_samples=2000", "planner.sample_budget=4", "planner.num_iterations=1"), on_stage)
+    with pytest.raises(ConfigError, match=r"num_samples=1000000 .* GB"):
+        asker.what_if(run.decisions[1], ("planner.num_samples=1000000",), lambda *stage: None)

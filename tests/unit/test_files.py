@@ -1,11 +1,14 @@
 """A configs/... path means the same file in a clone and in any other folder."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from robo_dream.evaluation.manifest import read_manifest
-from robo_dream.files import packaged, replace_file, replacing
+from robo_dream.files import clear_leftovers, packaged, replace_file, replacing
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +52,16 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> Non
         beside.write_bytes(b"new")
         assert path.read_bytes() == b"old" and beside.parent == tmp_path
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_goes_at_the_next_start_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [tmp_path / f"model.safetensors.tmp-{dead.pid}", tmp_path / f"dream.safetensors.tmp{dead.pid}"]
+    kept = [tmp_path / f"model.safetensors.tmp-{os.getpid()}", tmp_path / "notes.tmp", tmp_path / "a.tmp-x1", tmp_path / f"tmp-{dead.pid}"]
+    for path in (*left, *kept):
+        path.touch()
+    folder = tmp_path / f"frames.tmp-{dead.pid}"
+    (folder / "deep").mkdir(parents=True)
+    clear_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)

@@ -20,6 +20,7 @@ async function loadChoices(index) {
     const choices = await ask(`/api/decision/${index}/choices`);
     if (asking.of !== index) return;
     asking.choices = choices;
+    if (choices.running && !asking.answers.some((one) => one.number === choices.running.number)) follow(choices.running); // another page's
     if (choices.state === "loading") setTimeout(() => { if (asking.of === index) loadChoices(index); }, 400);
   } catch (error) {
     asking.choices = { state: "none", sentence: error.message };
@@ -88,9 +89,19 @@ function answerList() {
 async function put(asked) {
   asking.error = "";
   try {
-    let answer = await postJson("/api/ask", asked);
-    asking.answers.push(answer);
-    asking.shown = answer;
+    await follow(await postJson("/api/ask", asked));
+  } catch (error) {
+    asking.error = error.message;
+    asking.of = null; // what is being answered instead, and can be stopped, is asked for again
+  }
+  if (state.view === "ask") render();
+}
+
+// Shows how far an answer is until it is there.
+async function follow(answer) {
+  asking.answers.push(answer);
+  asking.shown = answer;
+  try {
     while (answer.state === "running") {
       if (state.view === "ask") render();
       await new Promise((done) => setTimeout(done, ASKED_POLL_MS));
@@ -115,7 +126,10 @@ async function put(asked) {
 
 function answerView() {
   const answer = asking.shown;
-  if (asking.error) return el("p", { class: "told bad", role: "alert" }, asking.error);
+  if (asking.error) {
+    const told = el("p", { class: "told bad", role: "alert" }, asking.error);
+    return answer && answer.state === "running" ? el("div", {}, told, el("h2", {}, answer.words), stageBar(answer)) : told;
+  }
   if (!answer) return el("div", { class: "empty" }, "Ask on the left. The recorded run is only read; every answer is computed anew, from the record and its checkpoint.");
   const title = el("h2", {}, answer.words, " ", el("small", {}, `${show(answer.seconds, 3)} s`));
   if (answer.state === "running") return el("div", {}, title, stageBar(answer));

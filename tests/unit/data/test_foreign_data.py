@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from robo_dream.data.cache import build_cache
 from robo_dream.data.reader import Dataset
 from robo_dream.data.writer import DatasetWriter
-from robo_dream.errors import DataError
+from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, filled, inside, parse_json, read_bytes
 from tests.unit.data.episodes import make_episode, make_spec
 
@@ -241,3 +242,27 @@ def test_json_that_is_deep_or_long_and_files_that_are_large_are_refused(tmp_path
     os.truncate(tmp_path / "large", BUDGET.file + 1)
     with pytest.raises(DataError, match="bytes; at most"):
         read_bytes(tmp_path / "large")
+
+
+def test_a_small_file_takes_little_memory_however_large_the_budget_is(tmp_path: Path) -> None:
+    (tmp_path / "small.json").write_text("{}")
+    tracemalloc.start()
+    try:
+        assert read_bytes(tmp_path / "small.json", 1 << 30) == b"{}"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_another_library_says_over_several_lines_is_said_on_one(root: Path) -> None:
+    path = sorted(root.glob("data/*/*.parquet"))[0]
+    content, rng, said = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(60):  # Arrow's sentences about headers of pages have two lines
+        at = int(rng.integers(len(content)))
+        path.write_bytes(content[:at] + rng.bytes(8) + content[at + 8 :])
+        try:
+            Dataset.open(root).episode(0)
+        except DataError as error:
+            said.append(str(error))
+    assert said and not [sentence for sentence in said if "\n" in sentence or len(sentence) > 2000]
+    assert one_line(ValueError("first\n  second")) == "first second" and len(one_line(ValueError("x" * 10**6))) < 1100

@@ -1,5 +1,10 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from robo_dream.errors import DataError
 from robo_dream.evaluation.manifest import Manifest, choose_pairs, read_manifest, write_manifest
@@ -43,3 +48,46 @@ def test_an_episode_gives_few_pairs_whose_starts_lie_apart():
     pairs = choose_pairs(candidates, np.random.default_rng(1), most=3)
     starts = sorted(start for start, _ in pairs)
     assert len(pairs) == 3 and min(np.diff(starts)) >= 10
+
+
+def odd_manifest(path: Path, header: str = "", **arrays: np.ndarray) -> Path:
+    """A manifest with some arrays, or the whole header, exchanged; its hash is right."""
+    manifest = replace(small_manifest(), **arrays)
+    said = json.dumps({"version": "1", "task": "push", "sha256": manifest.sha256, "budget_steps": None})
+    kept = {name: np.ascontiguousarray(getattr(manifest, name)) for name in ("starts", "goals", "steps", "episodes")}
+    kept = {name: array.reshape(getattr(manifest, name).shape) for name, array in kept.items()}  # an array without axes gets one
+    path.write_bytes(save(kept, metadata={"robo_dream": header or said}))
+    return path
+
+
+@pytest.mark.parametrize("header", ["[]", "null", "7", "[" * 5000, '{"a":' * 100 + "1" + "}" * 100, '{"task": []}', "{"])
+def test_a_header_that_is_none_is_named(tmp_path, header):
+    with pytest.raises(DataError, match=r"odd\.safetensors"):
+        read_manifest(odd_manifest(tmp_path / "odd.safetensors", header))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"starts": np.zeros(()), "goals": np.zeros(())},
+        {"starts": np.zeros(3), "goals": np.zeros(3)},
+        {"goals": np.zeros((3, 5))},
+        {"goals": np.full((3, 4), np.nan)},
+        {"goals": np.zeros((3, 4), np.float32)},
+        {"steps": np.zeros((), np.int64)},
+        {"steps": np.zeros(2, np.int64)},
+        {"steps": np.array([1, -1, 2])},
+        {"starts": np.zeros((0, 4)), "goals": np.zeros((0, 4)), "steps": np.zeros(0, np.int64), "episodes": np.zeros(0, np.int64)},
+    ],
+)
+def test_states_that_are_none_are_named_before_anybody_indexes_them(tmp_path, arrays):
+    with pytest.raises(DataError, match=r"odd\.safetensors is not a manifest"):
+        read_manifest(odd_manifest(tmp_path / "odd.safetensors", **arrays), state_size=4)
+
+
+def test_a_budget_that_is_no_number_of_steps_is_named(tmp_path):
+    manifest = small_manifest()
+    for budget in ("many", -5, 10**12, [1]):
+        header = json.dumps({"version": "1", "task": "push", "sha256": manifest.sha256, "budget_steps": budget})
+        with pytest.raises(DataError, match="budget_steps"):
+            read_manifest(odd_manifest(tmp_path / "odd.safetensors", header))

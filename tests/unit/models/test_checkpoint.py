@@ -1,7 +1,10 @@
 """Checkpoints: complete, checked, and small."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from small import observation, small_model
 
 from robo_dream.errors import CheckpointError
 from robo_dream.models import checkpoint
+from robo_dream.models.world_model import LatentVideoModel
 
 
 def test_a_saved_model_comes_back_whole(tmp_path: Path) -> None:
@@ -74,3 +78,90 @@ def test_another_version_and_another_kind_of_file_are_named(tmp_path: Path) -> N
         checkpoint.load(path)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         checkpoint.load(tmp_path / "missing.safetensors")
+
+
+def with_header(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The checkpoint `path` with another description."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["robo_dream"])
+    said = change(header)
+    text = said if isinstance(said, str) else json.dumps(header if said is None else said)
+    save_file(load_file(path), path, metadata={"robo_dream": text})
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint.save(small_model(), tmp_path_factory.mktemp("small") / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: [],
+        lambda header: "null",
+        lambda header: "[" * 5000,
+        lambda header: '{"a":' * 200 + "1" + "}" * 200,
+        lambda header: header.update(spec=[]),
+        lambda header: header.update(metrics=None),
+        lambda header: header.update(num_parameters="many"),
+        lambda header: header.update(weights_sha256=7),
+        lambda header: header.pop("recipe"),
+        lambda header: header["spec"].update(config=[]),
+        lambda header: header["spec"].update(cameras=[["front"]]),
+        lambda header: header["spec"].update(cameras=[]),
+        lambda header: header["spec"].update(action_spec=None),
+        lambda header: header["spec"]["action_spec"].update(control_dt=float("inf")),
+        lambda header: header["spec"]["action_spec"].update(names=[1, 2, 3, 4, 5]),
+        lambda header: header["spec"]["pose"].update(mean=[0.0]),
+        lambda header: header["spec"]["proprio"].update(std=[float("nan")] * 11),
+    ],
+)
+def test_a_description_that_is_none_is_a_checkpoint_error(small: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = with_header(Path(shutil.copy(small, tmp_path)), change)
+    with pytest.raises(CheckpointError, match=r"m\.safetensors"):
+        checkpoint.read_info(path)
+    with pytest.raises(CheckpointError, match=r"m\.safetensors"):
+        checkpoint.load(path)
+
+
+def test_a_description_of_a_larger_model_than_the_file_takes_no_memory(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_header(
+        Path(shutil.copy(small, tmp_path)), lambda header: header["spec"]["config"].update(size="L", latent_dim=8192, num_heads=64)
+    )
+    built: list[str] = []
+    before = LatentVideoModel.__init__
+
+    def counted(self: LatentVideoModel, *args: Any) -> None:
+        before(self, *args)
+        built.append(self.action_half.device.type if self.action_half.device.type == "meta" else "memory")
+        assert all(value.device.type == "meta" for value in self.parameters())
+
+    monkeypatch.setattr(LatentVideoModel, "__init__", counted)
+    with pytest.raises(CheckpointError, match="do not fit the model it describes"):
+        checkpoint.load(path)
+    assert len(built) == 1
+
+
+def test_weights_without_axes_and_of_another_kind_are_refused(small: Path, tmp_path: Path) -> None:
+    weights = load_file(small)
+    first = next(name for name, value in weights.items() if value.is_floating_point() and value.ndim)
+    for odd in (torch.zeros(()), weights[first].bool()):
+        path = tmp_path / "odd.safetensors"
+        changed = weights | {first: odd}
+        with safe_open(small, framework="pt") as file:
+            header = json.loads(file.metadata()["robo_dream"])
+        header["weights_sha256"] = checkpoint._digest(changed)
+        save_file(changed, path, metadata={"robo_dream": json.dumps(header)})
+        with pytest.raises(CheckpointError, match=r"do not fit|another kind"):
+            checkpoint.load(path)
+
+
+def test_a_description_beside_that_is_none_is_named(small: Path, tmp_path: Path) -> None:
+    path = with_header(Path(shutil.copy(small, tmp_path)), lambda header: header.pop("planning", None) and None)
+    for text in ("[]", "null", "[" * 5000, '{"sha256": ' + "[" * 100 + "]" * 100 + "}"):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"m\.json"):
+            checkpoint.read_info(path)

@@ -5,8 +5,11 @@ import http.client
 import io
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from recorded_runs import BLOCK, CHANNELS, HORIZON, SIDE, decision, new_writer, 
 
 from robo_dream.errors import ConfigError
 from robo_dream.viewer.export import ExportConfig, html_page, picked_decisions
+from robo_dream.viewer.routes import Answer
 from robo_dream.viewer.server import LOOPBACK, SCRIPTS, PageServer
 
 
@@ -238,3 +242,94 @@ def test_what_was_odd_is_exported_first() -> None:
     picked = picked_decisions(rows, 10)
     assert {37, 61} <= set(picked) and 62 not in picked and len(picked) == 10 and picked == sorted(picked)
     assert picked_decisions(rows[:5], 10) == [0, 1, 2, 3, 4]
+
+
+HOSTILE_BODIES = (
+    b"[" * 1_000_000, b'{"a":' * 100_000, b'{"latent": ' + b"[" * 60 + b"]" * 60 + b"}", b'{"latent": [0,0,0,0], "disagreement": [1,2]}',
+    b'{"latent": [1e999,0,0,0]}', b'{"latent": [true,false,true,false]}', b'{"latent": ["1","2","3","4"]}', b'{"latent": [[],[]]}',
+    b'{"latent": [1' + b"0" * 400 + b",0,0,0]}", b'{"decision": true}', b'{"decision": 1' + b"0" * 4000 + b"}", b"\xff\xfe", b"NaN", b"",
+    b'{"latent": [0,0,0,0], "actions": [[1e300,0,0,0,0],[0,0,0,0,0],[0,0,0,0,0],[0,0,0,0,0],[0,0,0,0,0]]}', b'{"latent": null}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/dream", "/api/ask", "/api/stop", "/api/nothing"])
+@pytest.mark.parametrize("body", HOSTILE_BODIES, ids=range(len(HOSTILE_BODIES)))
+def test_a_body_that_is_no_question_is_refused_and_the_connection_stays(server: PageServer, path: str, body: bytes) -> None:
+    connection = http.client.HTTPConnection(LOOPBACK, server.server_port, timeout=20)
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    reply = connection.getresponse()
+    assert reply.status in (400, 404) and json.loads(reply.read())["error"]
+    connection.request("GET", "/page.css")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize("length", ["²", "-1", "1e3", "99999999999999999999", " ", "0x10"])
+def test_a_length_that_is_no_number_of_bytes_is_refused(server: PageServer, length: str) -> None:
+    with socket.create_connection((LOOPBACK, server.server_port), timeout=20) as connection:
+        host = f"127.0.0.1:{server.server_port}"
+        connection.sendall(f"POST /api/ask HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("path", ["//[", "http://[::1", "/?#", "/%", "/api/decision/²", "/api/decision/" + "9" * 300, "*", "/\x01"])
+def test_a_path_that_is_none_has_an_answer(server: PageServer, path: str) -> None:
+    with socket.create_connection((LOOPBACK, server.server_port), timeout=20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode("latin-1"))
+        assert connection.recv(4096)[:12] in (b"HTTP/1.1 404", b"HTTP/1.1 200", b"HTTP/1.1 400")
+
+
+def test_no_other_page_may_frame_it_or_take_its_pictures(server: PageServer) -> None:
+    for path in ("/", "/picture/goal", "/api/run/0/0", "/nothing"):
+        _, headers, _ = ask(server, "GET", path)
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_a_mistake_of_ours_is_an_answer_and_no_dropped_connection(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.routes, "get", lambda path: 1 / 0)
+    status, _, body = ask(server, "GET", "/api/run/0/0")
+    assert status == 500 and "a mistake in robo-dream" in json.loads(body)["error"]
+
+
+def test_slow_clients_take_a_bounded_number_of_threads_and_keep_nobody_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "record", 6)
+    before = threading.active_count()
+    with serving(PageServer(routes_of(tmp_path / "record"), max_connections=8)) as server, ExitStack() as open_ones:
+        for number in range(40):  # who says nothing, half a request, or half a body
+            connection = open_ones.enter_context(socket.create_connection((LOOPBACK, server.server_port), timeout=20))
+            host = f"Host: 127.0.0.1:{server.server_port}\r\n"
+            said = ("", f"GET / HTTP/1.1\r\n{host}", f"POST /api/ask HTTP/1.1\r\n{host}Content-Length: 900\r\n\r\n{{")[number % 3]
+            connection.sendall(said.encode())
+            if number % 8 == 7:
+                assert ask(server, "GET", "/page.css")[0] == 200
+        until = time.monotonic() + 30
+        while (count := threading.active_count() - before - 1) > 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert count <= 8
+        assert len(server.connections) <= 8
+
+
+def test_where_everybody_has_a_question_the_next_is_turned_away(tmp_path: Path) -> None:
+    write_run(tmp_path / "record", 6)
+    with serving(PageServer(routes_of(tmp_path / "record"), max_connections=2)) as server:
+        go, begun = threading.Event(), threading.Semaphore(0)
+
+        def waits(path: str) -> Answer:
+            begun.release()
+            assert go.wait(30)
+            return Answer("text/plain", b"done")
+
+        server.routes.get = waits  # type: ignore[method-assign]
+        replies: list[int] = []
+        askers = [threading.Thread(target=lambda: replies.append(ask(server, "GET", "/api/run/0/0")[0])) for _ in range(2)]
+        for asker in askers:
+            asker.start()
+        for _ in askers:
+            assert begun.acquire(timeout=30)
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+            ask(server, "GET", "/api/run/0/0")
+        go.set()
+        for asker in askers:
+            asker.join(30)
+        assert replies == [200, 200]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from recorded_runs import HORIZON, SIDE, write_run
 from test_page_server import Reply, ask, get_json, read_whole, serving
 
+from robo_dream.viewer.questions import OnStage, Questions, Told
 from robo_dream.viewer.server import PageServer
 
 Served = tuple[PageServer, Ready]
@@ -142,3 +144,51 @@ def test_no_answer_is_kept_of_what_was_never_asked(served: Served) -> None:
     answered(served[0], number)
     status, _, body = ask(served[0], "GET", f"/picture/asked/{number}/2")
     assert status == 404 and b"has no plan 2; it has 2" in body
+
+
+def test_a_question_that_another_page_put_is_told_and_can_be_stopped(served: Served) -> None:
+    server, _ = served
+    assert get_json(server, "/api/decision/1/choices")["running"] is None
+    first = put(server, {"kind": "what_if", "decision": 0, "changes": ["wait=1"]})
+    told = get_json(server, "/api/decision/1/choices")["running"]
+    assert told["number"] == first["number"] and told["state"] == "running"
+    status, _, body = post(server, "/api/ask", {"kind": "recompute", "decision": 0})
+    assert status == 404 and f"(question {first['number']})" in json.loads(body)["error"]
+    post(server, "/api/stop", {"number": told["number"]})
+    answered(server, first["number"])
+    assert get_json(server, "/api/decision/1/choices")["running"] is None
+
+
+def test_a_question_that_nobody_stops_ends_by_itself() -> None:
+    now = [0.0]
+    questions = Questions(lambda: now[0], max_seconds=600)
+    begun, ended = threading.Event(), threading.Event()
+
+    def forever(on_stage: OnStage) -> Told:
+        try:
+            while True:
+                on_stage("planning again", 0, 0)
+                begun.set()
+        finally:
+            ended.set()
+
+    number = questions.ask("for ever", forever)
+    assert begun.wait(30)
+    now[0] = 601.0
+    assert ended.wait(30)
+    while questions.view(number)["state"] == "running":
+        time.sleep(0.005)
+    assert "stopped after 600 s" in questions.view(number)["error"]
+    assert questions.ask("another", lambda on_stage: Told("an answer")) == number + 1
+
+
+def test_what_needs_more_memory_than_there_is_is_a_sentence() -> None:
+    questions = Questions()
+
+    def too_much(on_stage: OnStage) -> Told:
+        raise MemoryError
+
+    number = questions.ask("too much", too_much)
+    while questions.view(number)["state"] == "running":
+        time.sleep(0.005)
+    assert "more memory than this machine has" in questions.view(number)["error"]

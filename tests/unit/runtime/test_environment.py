@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from robo_dream import config
-from robo_dream.errors import CheckpointError, ConfigError
+from robo_dream.errors import CheckpointError, ConfigError, MissingExtraError
 from robo_dream.models.checkpoint import CheckpointInfo, Settings, read_info
 from robo_dream.planning.costs import CostConfig, PoseCostConfig
 from robo_dream.runtime.collect import CollectConfig, dataset_spec
-from robo_dream.runtime.environment import build_environment, manifests_of, require_fitting_cost, usual_tasks, world_of
+from robo_dream.runtime.environment import build_environment, manifests_of, require_fitting_cost, tasks_in, usual_tasks, world_of
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, Job, Worker
 from robo_dream.runtime.plan import PlanConfig, completed
 from robo_dream.runtime.planner import PlanningConfig
@@ -131,3 +131,15 @@ def test_results_of_other_code_or_libraries_are_others(monkeypatch: pytest.Monke
 def test_an_info_without_settings_is_of_the_recipe() -> None:
     info = CheckpointInfo(read_info(CHECKPOINTS / "jaco_s.safetensors").spec, {"data": {"world": {"kind": "pusht"}}})
     assert world_of(info, Path("trained here")).kind == "pusht"
+
+
+@pytest.mark.parametrize("kind", ["tabletop", "ogbench", "dm_control", "metaworld", "pusht"])
+def test_the_names_of_tasks_are_those_of_the_world_once_it_is_built(kind: str) -> None:
+    world = config.load(PlanConfig, None, [f"world.kind={kind}"]).world
+    assert world is not None
+    try:
+        environment = build_environment(world)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    with environment:
+        assert tasks_in(world) == tuple(environment.tasks)

@@ -13,7 +13,10 @@ from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime import train
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_for, require_known_tasks
+from robo_dream.runtime.run import RunConfig
+from robo_dream.runtime.session import run_session
 from robo_dream.runtime.train import TrainConfig
 
 RELEASED = sorted(Path("configs/checkpoints").glob("*.safetensors"))
@@ -177,3 +180,55 @@ def test_settings_of_a_task_that_the_world_lacks_are_refused() -> None:
     require_known_tasks({"push": {}}, ("reach", "push"))
     with pytest.raises(ConfigError, match=r"by_task names 'pusch'; did you mean push\?; this world has reach, push"):
         require_known_tasks({"push": {}, "pusch": {}}, ("reach", "push"))
+
+
+BY_TASK = "planning: {planner: {num_iterations: 4}}\nby_task:\n  push:\n    planner: {num_samples: 64, num_iterations: 5}\n"
+
+
+def test_what_is_typed_for_every_task_wins_over_what_the_file_says_for_one(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, BY_TASK, "planning.planner.num_samples=128")
+    planner = dump(planning_for(jaco, "push", file.planning, file.by_task).planner)
+    assert (planner["num_samples"], planner["num_iterations"]) == (128, 5)  # the file's own by_task stays above the file's planning
+    assert dump(planning_for(jaco, "reach", file.planning, file.by_task).planner)["num_samples"] == 128
+
+
+def test_of_what_is_typed_for_one_key_the_last_counts(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    words = ("planning.planner.num_samples=128", "by_task.push.planner.num_samples=256")
+    for typed, wanted in ((words, 256), (words[::-1], 128)):
+        file = in_file(tmp_path, BY_TASK, *typed)
+        assert dump(planning_for(jaco, "push", file.planning, file.by_task).planner)["num_samples"] == wanted
+    file = in_file(tmp_path, BY_TASK, "by_task={push: {planner: {num_samples: 32}}}", "planning={planner: {num_samples: 48}}")
+    assert dump(planning_for(jaco, "push", file.planning, file.by_task).planner)["num_samples"] == 48
+
+
+def test_a_kind_that_is_typed_wins_with_its_own_defaults(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, BY_TASK, "planning.planner.num_iterations=2", "planning.planner.kind=cem")
+    assert planning_for(jaco, "push", file.planning, file.by_task).planner == CemConfig(num_iterations=2)
+
+
+def test_what_is_typed_and_does_not_fit_the_planner_of_a_task_is_an_error(jaco: CheckpointInfo, tmp_path: Path) -> None:
+    file = in_file(tmp_path, "by_task:\n  push:\n    planner: {kind: mppi}\n", "planning.planner.num_proposals=4")
+    with pytest.raises(ConfigError, match=r"override planning\.planner\.num_proposals=4: unknown key planning\.planner\.num_proposals"):
+        planning_for(jaco, "push", file.planning, file.by_task)
+
+
+def test_what_is_typed_reaches_the_settings_of_a_task_in_a_trained_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(BY_TASK)
+    settings = load(TrainConfig, path, ["planning.planner.num_samples=128"]).settings_json
+    assert settings["tasks"]["push"]["planner"]["num_samples"] == settings["default"]["planner"]["num_samples"] == 128
+
+
+def test_settings_of_a_task_that_the_data_of_a_training_lack_are_refused(tmp_path: Path) -> None:
+    by_task = load(TrainConfig, None, ["by_task.pusch.planner.horizon=3"]).by_task
+    with pytest.raises(ConfigError, match=r"by_task names 'pusch'; did you mean push\?"):
+        train._require_tasks_of({"kind": "tabletop", "arm": "jaco"}, by_task)
+    with pytest.raises(ConfigError, match="this world has cube, five_tasks"):
+        train._require_tasks_of({"kind": "ogbench", "env": "cube-single"}, by_task)
+    train._require_tasks_of({}, by_task)  # a bench: nobody knows
+
+
+def test_settings_of_a_task_that_a_run_lacks_are_refused_before_anything_is_loaded() -> None:
+    config = load(RunConfig, None, ["by_task.pusch.planner.horizon=3"])
+    with pytest.raises(ConfigError, match=r"by_task names 'pusch'; did you mean push\?.*snapshot, pictures, pose"):
+        run_session(config, dry=True, say=print)
