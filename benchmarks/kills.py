@@ -234,7 +234,8 @@ def _untrue(outcome: Outcome) -> str:
     """What is wrong with the message; empty where it is true. A process that is killed says nothing."""
     text = " ".join([outcome.message, *outcome.events])
     if outcome.victim == "main":
-        return "" if outcome.signal in ("KILL", "STOP") or "SystemExit" in text else f"it says nothing of why it stopped: {text!r}"
+        says_why = outcome.signal in ("KILL", "STOP") or f"SIG{outcome.signal}" in text
+        return "" if says_why else f"it says nothing of why it stopped: {text!r}"
     wanted = {"KILL": "SIGKILL", "STOP": "silent", "HUP": "SIGHUP", "TERM": "SIGTERM"}[outcome.signal]
     if outcome.victim == "guard" and wanted not in text:
         return f"it does not name what happened: {text!r}"

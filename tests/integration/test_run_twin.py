@@ -1,9 +1,11 @@
 """`robo-dream run` on a twin, the whole way: its own process, the wire, the driver, the guard's process. With the released checkpoint."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -86,3 +88,22 @@ def test_signal_ends_in_a_still_arm_and_a_readable_record(tmp_path: Path, number
     assert process.wait(60) in (130, 143, 129)
     run = read_run(next(tmp_path.glob("*/record")))
     assert len(run.steps) >= 3 and any(event.kind == "stop" for event in run.events)
+    assert run.result is not None and run.result["end"] == "INTERRUPTED" and number.name in run.result["reasons"][0]
+
+
+@pytest.mark.slow
+def test_a_run_whose_guard_was_killed_records_what_was_done_about_the_arm(tmp_path: Path) -> None:
+    def strike() -> None:
+        while len(list(tmp_path.glob("*/record/steps/*"))) < 3:
+            time.sleep(0.05)
+        guard = next(child for child in multiprocessing.active_children() if child.name == "guard")
+        assert guard.pid is not None
+        os.kill(guard.pid, signal.SIGKILL)
+
+    threading.Thread(target=strike, daemon=True).start()
+    code = main.main(["run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30", "loop.limits.max_state_age=1", BEYOND])
+    assert code in (1, 2)
+    run = read_run(next(tmp_path.glob("*/record")))
+    assert run.result is not None and run.result["end"] in ("INTERRUPTED", "SAFETY")
+    said = " ".join(run.result["reasons"])
+    assert "killed by SIGKILL" in said and "a second connection told the arm" in said and "confirmed" in said
