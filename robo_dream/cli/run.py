@@ -23,10 +23,12 @@ example:
   robo-dream run --config configs/hardware/jaco_twin.yaml --dry-run
   robo-dream run --twin so101
   robo-dream run --twin ur5e goal.task=push goal.seed=7
+  robo-dream run --twin ur5e --drill
 
---dry-run does everything but move. --twin puts a MuJoCo arm in real time behind the wire of the arm that the file names; with a name,
-configs/hardware/NAME_twin.yaml is that file. Each run leaves a new folder in `out`: record/ with every decision and every clip and stop,
-video.mp4 and decisions.png."""
+--dry-run does everything but move. --drill moves one joint a little, stops it by each means once, and says whether each took as long and
+went as far as the limits in force state; do it before a day's work. --twin puts a MuJoCo arm in real time behind the wire of the arm that
+the file names; with a name, configs/hardware/NAME_twin.yaml is that file. Each run leaves a new folder in
+`out`: record/ with every decision and every clip and stop, video.mp4 and decisions.png."""
 
 
 CONFIG = RunConfig
@@ -35,7 +37,9 @@ CONFIG = RunConfig
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     add_config_arguments(parser, "hardware")
-    parser.add_argument("--dry-run", action="store_true", help="do everything but move")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="do everything but move")
+    how.add_argument("--drill", action="store_true", help="no run: stop the arm by each means once, gently, and measure")
     parser.add_argument("--twin", nargs="?", const="", metavar="NAME", help="a MuJoCo arm in real time instead of the real one")
 
 
@@ -51,7 +55,15 @@ def run_config_of(args: argparse.Namespace) -> RunConfig:
 
 def run(args: argparse.Namespace) -> int:
     config = run_config_of(args)
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    if args.drill:
+        from robo_dream.runtime.drill import run_drill
+
+        return run_drill(config, say)
     require_policy(config)
     from robo_dream.runtime.session import run_session
 
-    return run_session(config, dry=args.dry_run, say=lambda text: print(text, flush=True))
+    return run_session(config, dry=args.dry_run, say=say)
