@@ -1,6 +1,8 @@
 """`robo-dream run`: the loop on a real arm, or on its twin."""
 
 import argparse
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +56,12 @@ def run_config_of(args: argparse.Namespace) -> RunConfig:
 
 
 def run(args: argparse.Namespace) -> int:
+    from robo_dream.safety.promises import BEYOND
+
     config = run_config_of(args)
 
     def say(text: str) -> None:
-        print(text, flush=True)
+        print(in_red(text) if text.startswith(BEYOND) else text, flush=True)
 
     if args.drill:
         from robo_dream.runtime.drill import run_drill
@@ -67,3 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from robo_dream.runtime.session import run_session
 
     return run_session(config, dry=args.dry_run, say=say)
+
+
+def in_red(text: str) -> str:
+    """On a terminal; as it is where nobody would see a colour, or `NO_COLOR` asks for none."""
+    return f"\033[31m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import Field
 
+from hardware.arms.arm_lock import usb_serial
 from hardware.arms.franka import FrankaConfig
 from hardware.arms.servo_arm import GripperServo, JointServo
 from hardware.arms.ur import UrConfig
@@ -119,6 +120,8 @@ def identity_of(arm: ArmKind) -> str:
             name, serial = "name", arm.name
         case UrConfig() | XarmConfig():
             name, serial = "serial", arm.serial
+        case So101Kind() | DynamixelKind():  # the servos have no serial number, the adapter on the bus may; a port can be another tomorrow
+            name, serial = "port", usb_serial(arm.port) or arm.port
         case _:
             name, serial = _where(arm), str(getattr(arm, _where(arm)))
     if not serial:

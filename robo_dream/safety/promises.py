@@ -8,6 +8,7 @@ import numpy as np
 from robo_dream.safety.limits import PLAUSIBLE, SafetyLimits
 from robo_dream.safety.motion import MotionLimits, braking_seconds, braking_travel
 
+BEYOND = "beyond its plausible range"  # what a line of an override begins with
 EMERGENCY = 0.02  # s from key, pipe or signal to the driver's own stop, in 99 of 100 (benchmarks/stops.py)
 
 
@@ -30,10 +31,14 @@ def promises(motion: MotionLimits, limits: SafetyLimits, command_dt: float, give
     def braked(noticed: float) -> tuple[float, np.ndarray]:
         return noticed + brake, speed * noticed + brake_way
 
+    seconds, way = braked(max(limits.max_command_gap, command_dt) + 2.5 * dt)
+    room, acceleration = limits.max_first_error, motion.acceleration[:-1]  # a last target that is so near is gone to, not braked before
+    finish = float(np.maximum(2 * np.sqrt(room / acceleration), room / speed + speed / acceleration).max()) if room else 0.0
+    silent = seconds + finish, way + room
     softly, hard = "decelerates, holds", "the driver's own stop, latched"
     cases = {
         "told to stop": (softly, *braked(2 * dt)),
-        "no command": (softly, *braked(max(limits.max_command_gap, command_dt) + 2.5 * dt)),
+        "no command": (softly, *silent),
         "joint states are old": (softly, *braked(limits.max_state_age + 2 * dt)),
         "emergency stop": (hard, EMERGENCY, speed * (EMERGENCY + dt)),
         "a reading does not change": (hard, float((off / speed).max()), np.full_like(speed, off)),
@@ -65,6 +70,4 @@ def promise_lines(motion: MotionLimits, limits: SafetyLimits, command_dt: float,
 
 def beyond_lines(limits: SafetyLimits) -> tuple[str, ...]:
     """Every limit that is beyond its plausible range because somebody said so; what a record and a page show in red."""
-    return tuple(
-        f"beyond its plausible range, as limits.beyond says: {PLAUSIBLE[name].said(name, getattr(limits, name))}" for name in limits.beyond
-    )
+    return tuple(f"{BEYOND}, as limits.beyond says: {PLAUSIBLE[name].said(name, getattr(limits, name))}" for name in limits.beyond)

@@ -129,3 +129,14 @@ def test_a_full_disk_is_one_line_and_any_other_failure_of_the_system_is_not_hidd
     monkeypatch.setattr(module, "run", lambda _: write("/nowhere/at/all"))
     with pytest.raises(FileNotFoundError):
         main.main(["doctor"])
+
+
+def test_a_line_is_red_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from robo_dream.cli.run import in_red
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert in_red("beyond") == "beyond"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert in_red("beyond") == "\033[31mbeyond\033[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert in_red("beyond") == "beyond"
