@@ -18,7 +18,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.safety.guard import Guard, motion_limits
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.schema import Unit, configuration
-from sim.tabletop.arm import collision_check
+from sim.tabletop.arm import collision_check, kept_clear
 from sim.tabletop.scene import Scene, SceneConfig, build_scene
 
 
@@ -172,6 +172,8 @@ def guard_of(scene: Scene, limits: SafetyLimits, speeds: tuple[float, ...], spec
             f"{ranges[joint, 0]:.3f} to {ranges[joint, 1]:.3f} by its model; these do not meet: see its zero and its sign"
         )
     return Guard(
-        motion_limits(replace(spec, low=low, high=high), speeds, limits), limits, collision_check(scene, limits.clearance),
+        motion_limits(replace(spec, low=low, high=high), speeds, limits),
+        limits,
+        collision_check(scene, kept_clear(scene, limits.clearance)),
         scene.arm.limits.give,
-    )  # fmt: skip
+    )
