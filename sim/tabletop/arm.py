@@ -75,8 +75,8 @@ def kept_clear(scene: Scene, clearance: Clearance) -> Clearance:
     low, high = (x + astray, y + astray, z + astray), (far_x - astray, far_y - astray, far_z - astray)
     if not all(one < other for one, other in zip(low, high, strict=True)):
         raise ConfigError(
-            f"clearance.workspace is {clearance.workspace}; this arm, whose joints give way, keeps {astray:.3f} m from each wall, and nothing "
-            "is left: make it larger"
+            f"clearance.workspace is {clearance.workspace}; this arm, whose joints give way, keeps {astray:.3f} m from each wall, and "
+            "nothing is left: make it larger"
         )
     return replace(clearance, workspace=(low, high))
 
