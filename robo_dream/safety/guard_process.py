@@ -98,6 +98,9 @@ class GuardProcess:
         self._memory = SharedMemory(create=True, size=guard_memory.SIZE)
         self._channel, theirs = context.Pipe()
         self._wire = socket.socket(fileno=os.dup(self._channel.fileno()))
+        self._wire.settimeout(
+            None
+        )  # a default that an SDK set (xArm's does) would make the channel, the same socket, one that does not wait
         arguments = (self._build, self.command_dt, theirs, self._memory.name, None if self._tty is None else str(self._tty))
         self._process = context.Process(target=serve, args=arguments, name="guard", daemon=False)
         self._process.start()

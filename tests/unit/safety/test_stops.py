@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import termios
 import threading
 import time
@@ -195,6 +196,20 @@ def test_a_stop_after_the_guard_was_killed_returns_when_it_is_known_what_was_don
         assert "killed by SIGKILL" in arm.reasons[0] and "second connection" in arm.reasons[0]
         with pytest.raises(ArmError, match="second connection"):
             arm.state()
+
+
+def test_a_default_timeout_that_an_sdk_left_behind_does_not_deafen_the_planner_to_its_guard(tmp_path: Path) -> None:
+    events, before = list[SafetyEvent](), socket.getdefaulttimeout()
+    socket.setdefaulttimeout(1.0)  # as the xArm SDK does, for the whole process
+    try:
+        with GuardProcess(partial(build, tmp_path / "said", SafetyLimits()), 0.1, events.append, max_silence=10.0) as arm:
+            arm.emergency_stop("test")
+            assert until(lambda: bool(events))
+            os.kill(arm.pid, signal.SIGTERM)
+            assert until(lambda: not arm.is_alive) and until(lambda: "told to end (SIGTERM)" in " ".join(arm.reasons))
+    finally:
+        socket.setdefaulttimeout(before)
+    assert "emergency stop" in {event.kind for event in events}
 
 
 def test_why_a_program_ends_is_said_in_words() -> None:
