@@ -31,10 +31,11 @@ def promises(motion: MotionLimits, limits: SafetyLimits, command_dt: float, give
     def braked(noticed: float) -> tuple[float, np.ndarray]:
         return noticed + brake, speed * noticed + brake_way
 
-    seconds, way = braked(max(limits.max_command_gap, command_dt) + 2.5 * dt)
-    room, acceleration = limits.max_first_error, motion.acceleration[:-1]  # a last target that is so near is gone to, not braked before
-    finish = float(np.maximum(2 * np.sqrt(room / acceleration), room / speed + speed / acceleration).max()) if room else 0.0
-    silent = seconds + finish, way + room
+    noticed = max(limits.max_command_gap, command_dt) + 2.5 * dt
+    silent = (
+        noticed + max(brake, finish_seconds(motion, limits.max_first_error)),
+        speed * noticed + np.maximum(brake_way, 2 * limits.max_first_error),
+    )
     softly, hard = "decelerates, holds", "the driver's own stop, latched"
     cases = {
         "told to stop": (softly, *braked(2 * dt)),
@@ -48,6 +49,15 @@ def promises(motion: MotionLimits, limits: SafetyLimits, command_dt: float, give
         cause: Promise(does, float(seconds), float(ways.max()), motion.names[int(np.argmax(ways))])
         for cause, (does, seconds, ways) in cases.items()
     }
+
+
+def finish_seconds(motion: MotionLimits, room: float) -> float:
+    """How long a guard goes on to a last target within `room` (rad): it is not braked before, perhaps passed (by `room` at most), and gone
+    back to."""
+    speed, acceleration = motion.speed[:-1], motion.acceleration[:-1]
+    short = 2 * np.sqrt(room / acceleration)  # from rest to rest, too short for full speed
+    way = np.where(room <= speed**2 / acceleration, short, room / speed + speed / acceleration)
+    return float((np.minimum(short, speed / acceleration) + way).max() + 2 * motion.dt)
 
 
 def worst(promised: Mapping[str, Promise]) -> tuple[float, float]:

@@ -47,21 +47,13 @@ def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLim
     with session(driver, rng, folder, limits or SafetyLimits()) as run:
         world = run.bench.plant.world
         config = LoopConfig(max_steps=_STEPS, asynchronous=case.is_asynchronous, limits=run.limits)
-        stated = (
-            case.detection(run.limits)
-            + max(run.brake, run.finish)
-            - run.brake
-            + 2 * COMMAND_DT
-            + 2 * _TICK
-            + 2 * run.bench.read_time
-            + run.brake
-            + run.settle
-        )
+        stated = case.detection(run.limits) + 2 * COMMAND_DT + 2 * _TICK + 2 * run.bench.read_time + run.brake + run.settle
         began, end, ended = run.clock.now(), "", False
         may_end = ("SAFETY", "BUDGET") if case.is_asynchronous or limits is not None else ("SAFETY",)  # drawn limits may allow all of it
         try:
             with run.arm:
                 run.begin()
+                stated += max(run.finish - run.brake, 0.0)
                 clock, arm = run.beat, CartesianArm(run.arm, world.moves)
                 troubles = Troubles(clock.now() + rng.uniform(0.3, 0.8), clock)
                 case.make(run, troubles)

@@ -15,6 +15,7 @@ from robo_dream.runtime.arms import guard_of
 from robo_dream.safety.collision import CollisionCheck
 from robo_dream.safety.guard import Guard
 from robo_dream.safety.limits import PLAUSIBLE, Clearance, SafetyLimits
+from robo_dream.safety.promises import finish_seconds
 from robo_dream.testing.troubles import DistortedArm
 from sim.tabletop.arm import collision_check
 
@@ -73,11 +74,8 @@ class Session:
         self.arm = SteppedGuard(self.driver, self._guard, COMMAND_DT, self.clock, self.writer.on_event)
         self.settle = bench.settle
         self.brake = float((self.wire_speed / self.limits.joint_acceleration).max())
-        room, acceleration = self.limits.max_first_error, self.limits.joint_acceleration
-        self.finish = self.brake + float(
-            np.maximum(2 * np.sqrt(room / acceleration), room / self.wire_speed + self.wire_speed / acceleration).max()
-        )
         self.witness: Witness | None = None
+        self.finish = 0.0  # s in which a last target that is near is gone to
         self.commanding = True  # whether the commander goes on
         self.target = np.zeros(0)
         self._aim = self._speed = np.zeros(0)
@@ -86,6 +84,7 @@ class Session:
         guard = guard_of(self._scene, self.limits, tuple(self._speeds.tolist()), spec)
         low, high = spec.low[:-1].astype(float), spec.high[:-1].astype(float)
         catch_up = self._scene.arm.limits.give / _CATCH_UP
+        self.finish = finish_seconds(guard.motion_limits, self.limits.max_first_error)
         self.witness = Witness(self.bench.plant, low, high, self.wire_speed + catch_up, self.limits.clearance.workspace)
         return guard
 
