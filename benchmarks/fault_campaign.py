@@ -78,7 +78,7 @@ def _figures(outcomes: list[Outcome]) -> dict[str, float | int | str | None]:
         "drivers": len({one.driver for one in struck}), "faults": len(struck),
         "faults_under_drawn_limits": sum(one.has_drawn_limits for one in struck),
         "not_struck_since_drawn_limits_had_stopped_the_arm": len(outcomes) - len(struck),
-        "unsafe_motions": sum(bool(one.unsafe) for one in struck), "late_stops": sum(one.is_late for one in struck),
+        "unsafe_motions": sum(bool(one.unsafe) for one in struck), "late_stops": sum(bool(one.is_late) for one in struck),
         "unreadable_records": sum(bool(one.record) for one in struck),
     }  # fmt: skip
     for one in struck:
