@@ -1,6 +1,7 @@
 """What kills and pauses of any process do to an arm in motion, on four twins: `python benchmarks/kills.py`. Writes docs/results/kills.json.
 
-    python benchmarks/kills.py --num 20                   # each signal to each process, 20 times on each twin: hours
+    python benchmarks/kills.py --num 20                   # each signal to each process, 20 times on each twin: two hours
+    python benchmarks/kills.py --log kills.jsonl          # keeps each strike there as it happens, and strikes only what is not in it yet
     python benchmarks/kills.py --twins line --signals KILL --victims guard --num 3
 
 SIGKILL, SIGSTOP, SIGHUP and SIGTERM go to the guard, to the planner's process, and to the process of the driver's client (Universal Robots
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -35,7 +36,7 @@ from results_file import write_figures
 from hardware.arms.ur import UrConfig
 from hardware.arms.xarm import XarmConfig
 from robo_dream.errors import RoboDreamError
-from robo_dream.recording.events import SafetyEvent
+from robo_dream.recording.events import SafetyEvent, append_line
 from robo_dream.runtime.arms import ArmKind, LineKind, So101Kind, at_address, build_guarded, last_resort
 from robo_dream.runtime.twin import WIRES
 from robo_dream.safety.ending import ended_by_signals
@@ -188,7 +189,7 @@ def run(name: str, victim: str, signal_name: str, seed: int, channel: Connection
         if SIGNALS[signal_name] == signal.SIGSTOP:
             stopped.append(pid)
         os.kill(pid, SIGNALS[signal_name])
-        time.sleep(outcome.stated_seconds + SILENCE + 1.5)
+        time.sleep(outcome.stated_seconds + (SILENCE + 1.5 if SIGNALS[signal_name] == signal.SIGSTOP else 0.5))
         channel.send("report")
         outcome.seconds, outcome.travel = channel.recv()
         outcome.problem = _judged(outcome)
@@ -233,7 +234,8 @@ def _untrue(outcome: Outcome) -> str:
     """What is wrong with the message; empty where it is true. A process that is killed says nothing."""
     text = " ".join([outcome.message, *outcome.events])
     if outcome.victim == "main":
-        return "" if outcome.signal in ("KILL", "STOP") or "SystemExit" in text else f"it says nothing of why it stopped: {text!r}"
+        says_why = outcome.signal in ("KILL", "STOP") or f"SIG{outcome.signal}" in text
+        return "" if says_why else f"it says nothing of why it stopped: {text!r}"
     wanted = {"KILL": "SIGKILL", "STOP": "silent", "HUP": "SIGHUP", "TERM": "SIGTERM"}[outcome.signal]
     if outcome.victim == "guard" and wanted not in text:
         return f"it does not name what happened: {text!r}"
@@ -261,6 +263,13 @@ def _client_of(guard: int) -> int | None:
     return None
 
 
+def _logged(log: Path | None) -> list[Outcome]:
+    """The strikes that were made already."""
+    if log is None or not log.exists():
+        return []
+    return [Outcome(**json.loads(line)) for line in log.read_text().splitlines()]
+
+
 @contextmanager
 def physics_of(name: str) -> Iterator[Connection]:
     context = mp.get_context("spawn")
@@ -281,27 +290,31 @@ def main() -> None:
     parser.add_argument("--signals", nargs="*", default=list(SIGNALS), choices=list(SIGNALS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results/kills.json"))
+    parser.add_argument("--log", type=Path, help="a file of one line a strike, to go on with later")
     parser.add_argument("--drive", nargs=3, metavar=("TWIN", "ADDRESS", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if args.drive:
         return drive(args.drive[0], args.drive[1], int(args.drive[2]))
-    outcomes: list[Outcome] = []
+    outcomes = _logged(args.log)
     for name in args.twins:
         with physics_of(name) as channel:
             for victim in args.victims:
                 if victim == "driver" and name != "ur":
                     continue  # its client is a part of the guard's process
                 for signal_name in args.signals:
-                    found: list[Outcome] = []
-                    for seed in range(args.seed, args.seed + 3 * args.num):
-                        if len(found) == args.num:
+                    found = [one for one in outcomes if (one.twin, one.victim, one.signal) == (name, victim, signal_name)]
+                    for seed in range(args.seed + len(found), args.seed + 3 * args.num):
+                        if len(found) >= args.num:
                             break
-                        if (outcome := run(name, victim, signal_name, seed, channel)) is not None:
-                            found.append(outcome)
-                            if outcome.problem:
-                                print(f"{name}, {victim}, {signal_name}, seed {seed}: {outcome.problem}", flush=True)
-                    outcomes += found
+                        if (outcome := run(name, victim, signal_name, seed, channel)) is None:
+                            continue
+                        found.append(outcome)
+                        outcomes.append(outcome)
+                        if args.log is not None:
+                            append_line(args.log, json.dumps(asdict(outcome)).encode() + b"\n")
+                        if outcome.problem:
+                            print(f"{name}, {victim}, {signal_name}, seed {seed}: {outcome.problem}", flush=True)
                     if found:
                         worst = replace(found[0], seconds=max(one.seconds for one in found), travel=max(one.travel for one in found))
                         print(

@@ -276,7 +276,8 @@ class LastResort(Protocol):
     """A driver that can stop its arm without ever having been entered, when the process of the one that was is gone."""
 
     def last_resort(self) -> str:
-        """A sentence that says what acted and whether the arm confirmed it; raises `ArmError` when nothing is known to have acted."""
+        """A sentence that says what acted and whether the arm confirmed it, or that nothing can be told to it and what its controller does
+        by itself; raises `ArmError` when the arm was told and nothing is known to have acted."""
         ...
 
 

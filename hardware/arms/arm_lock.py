@@ -13,6 +13,7 @@ from pathlib import Path
 
 from robo_dream.errors import ArmError
 
+_TTYS = Path("/sys/class/tty")
 _MOST = 400  # bytes of what is written about who holds an arm
 
 
@@ -62,7 +63,7 @@ def address_identity(kind: str, serial: str, host: str) -> str:
 
 def usb_serial(port: str) -> str:
     """The serial number of the adapter behind a serial `port`; empty where there is none, as of an emulated one."""
-    device = Path("/sys/class/tty") / Path(os.path.realpath(port)).name / "device"
+    device = _TTYS / Path(os.path.realpath(port)).name / "device"
     if not device.exists():
         return ""
     for folder in [found := device.resolve(), *found.parents][:6]:

@@ -146,8 +146,11 @@ class FrankaArm(StoppedOnLeaving):
                 self._rest()
 
     def last_resort(self) -> str:
-        """Nothing can be told to it from here; its controller does it."""
-        raise ArmError(f"{self._name} takes no second connection; its controller stops it by itself when 20 packets (20 ms) are lost")
+        """There is none: a second connection is refused while the controller has the first. Its own watchdog is what acts."""
+        return (
+            f"nobody can tell {self._name} to stop but the process that is gone: it takes no second connection. Its controller stops it "
+            "by itself when 20 packets (20 ms) are lost, which nobody here has confirmed: see that it stands, or cut its power"
+        )
 
     def _move(self, motion: Any) -> None:
         try:

@@ -167,7 +167,12 @@ class LeRobotArm(StoppedOnLeaving):
             self._stopped = True
 
     def last_resort(self) -> str:
-        raise ArmError(f"{self._robot} can only be told to stop by the process that connected it")
+        """There is none: connecting a LeRobot robot anew configures its motors, for which it takes their torque away."""
+        return (
+            f"nobody can tell {self._robot} to stop but the process that is gone: to connect it anew would take its torque away. "
+            "Its servos go no further than the last target and hold there, which nobody here has confirmed: see that it stands, "
+            "or cut its power"
+        )
 
     def _observe(self) -> tuple[float, np.ndarray]:
         """When, and where; asked twice at most. The lock is held."""

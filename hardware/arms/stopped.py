@@ -30,7 +30,8 @@ class StoppedOnLeaving(ABC):
     def last_resort(self) -> str:
         """Stops the arm from a driver that was never entered, when the process of the one that was is gone: over a connection of its own.
 
-        Returns a sentence that says what acted and whether the arm confirmed it; raises `ArmError` when nothing is known to have acted.
+        Returns a sentence that says what acted and whether the arm confirmed it; where nothing can be told to the arm, what its controller
+        does by itself. Raises `ArmError` when the arm was told and nothing is known to have acted.
         """
 
     def _take(self, identity: str) -> None:

@@ -38,6 +38,8 @@ class UrProcess:
     def __init__(self, arm: str) -> None:
         self._arm = arm
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (mine, theirs):
+            end.settimeout(None)  # whatever default another SDK has set
         self._link = mine
         self._lock = threading.Lock()
         self._answers: dict[int, dict[str, Any]] = {}

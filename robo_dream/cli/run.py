@@ -1,6 +1,8 @@
 """`robo-dream run`: the loop on a real arm, or on its twin."""
 
 import argparse
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +25,12 @@ example:
   robo-dream run --config configs/hardware/jaco_twin.yaml --dry-run
   robo-dream run --twin so101
   robo-dream run --twin ur5e goal.task=push goal.seed=7
+  robo-dream run --twin ur5e --drill
 
---dry-run does everything but move. --twin puts a MuJoCo arm in real time behind the wire of the arm that the file names; with a name,
-configs/hardware/NAME_twin.yaml is that file. Each run leaves a new folder in `out`: record/ with every decision and every clip and stop,
-video.mp4 and decisions.png."""
+--dry-run does everything but move. --drill moves one joint a little, stops it by each means once, and says whether each took as long and
+went as far as the limits in force state; do it before a day's work. --twin puts a MuJoCo arm in real time behind the wire of the arm that
+the file names; with a name, configs/hardware/NAME_twin.yaml is that file. Each run leaves a new folder in
+`out`: record/ with every decision and every clip and stop, video.mp4 and decisions.png."""
 
 
 CONFIG = RunConfig
@@ -35,7 +39,9 @@ CONFIG = RunConfig
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     add_config_arguments(parser, "hardware")
-    parser.add_argument("--dry-run", action="store_true", help="do everything but move")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="do everything but move")
+    how.add_argument("--drill", action="store_true", help="no run: stop the arm by each means once, gently, and measure")
     parser.add_argument("--twin", nargs="?", const="", metavar="NAME", help="a MuJoCo arm in real time instead of the real one")
 
 
@@ -50,8 +56,23 @@ def run_config_of(args: argparse.Namespace) -> RunConfig:
 
 
 def run(args: argparse.Namespace) -> int:
+    from robo_dream.safety.promises import BEYOND
+
     config = run_config_of(args)
+
+    def say(text: str) -> None:
+        print(in_red(text) if text.startswith(BEYOND) else text, flush=True)
+
+    if args.drill:
+        from robo_dream.runtime.drill import run_drill
+
+        return run_drill(config, say)
     require_policy(config)
     from robo_dream.runtime.session import run_session
 
-    return run_session(config, dry=args.dry_run, say=lambda text: print(text, flush=True))
+    return run_session(config, dry=args.dry_run, say=say)
+
+
+def in_red(text: str) -> str:
+    """On a terminal; as it is where nobody would see a colour, or `NO_COLOR` asks for none."""
+    return f"\033[31m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text

@@ -8,7 +8,7 @@ but run.json cut short or lost: what is whole is there, what is damaged is left 
     decisions/000015.npz   the decision made at control step 15
     steps/000017.npz       observation 17, the action that was sent there and what the arm applied
     events.jsonl           what the guard clipped, held and stopped, one line each; missing when nothing was
-    result.json            how it ended; missing when it was cut short
+    result.json            how it ended; missing when nobody was left to say it (kill -9, no more power)
 """
 
 import json
@@ -36,6 +36,7 @@ from robo_dream.schema import shown
 
 VERSION = 1
 RUN, GOAL, RESULT = "run.json", "goal.npz", "result.json"
+INTERRUPTED = "INTERRUPTED"  # how a run ended whose program was told to end, or failed, before the loop had come to an end
 DECISIONS, STEPS = "decisions", "steps"
 Part = TypeVar("Part")
 _NUMBER = re.compile(r"[0-9]{1,9}")

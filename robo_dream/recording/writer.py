@@ -3,7 +3,7 @@
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from robo_dream.files import replace_file
 from robo_dream.recording.archive import archive_bytes
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import EVENTS, SafetyEvent, append_line
-from robo_dream.recording.record import DECISIONS, GOAL, RESULT, RUN, STEPS, VERSION, GoalRecord
+from robo_dream.recording.record import DECISIONS, GOAL, INTERRUPTED, RESULT, RUN, STEPS, VERSION, GoalRecord
 
 _log = logging.getLogger(__name__)
 _IN_JSON = (
@@ -107,6 +107,12 @@ class RunWriter:
         """The observation after the last action, and how it ended (any JSON); on disk when this returns, unless recording had stopped."""
         self._hand_over_step(last, {}, patient=True)  # the arm has stopped
         content = json_bytes(dict(result))
+        self._hand_over(lambda: self._write(self.root / RESULT, content), patient=True)
+        self.close()
+
+    def interrupt(self, reasons: Sequence[str], more: Mapping[str, Any] | None = None) -> None:
+        """The last word of a run whose loop did not come to an end: why. As `finish`, without an observation that nobody made."""
+        content = json_bytes({"end": INTERRUPTED, "reasons": list(reasons), **(more or {})})
         self._hand_over(lambda: self._write(self.root / RESULT, content), patient=True)
         self.close()
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import Field
 
+from hardware.arms.arm_lock import usb_serial
 from hardware.arms.franka import FrankaConfig
 from hardware.arms.servo_arm import GripperServo, JointServo
 from hardware.arms.ur import UrConfig
@@ -17,7 +18,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.safety.guard import Guard, motion_limits
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.schema import Unit, configuration
-from sim.tabletop.arm import collision_check
+from sim.tabletop.arm import collision_check, kept_clear
 from sim.tabletop.scene import Scene, SceneConfig, build_scene
 
 
@@ -119,6 +120,8 @@ def identity_of(arm: ArmKind) -> str:
             name, serial = "name", arm.name
         case UrConfig() | XarmConfig():
             name, serial = "serial", arm.serial
+        case So101Kind() | DynamixelKind():  # the servos have no serial number, the adapter on the bus may; a port can be another tomorrow
+            name, serial = "port", usb_serial(arm.port) or arm.port
         case _:
             name, serial = _where(arm), str(getattr(arm, _where(arm)))
     if not serial:
@@ -169,6 +172,8 @@ def guard_of(scene: Scene, limits: SafetyLimits, speeds: tuple[float, ...], spec
             f"{ranges[joint, 0]:.3f} to {ranges[joint, 1]:.3f} by its model; these do not meet: see its zero and its sign"
         )
     return Guard(
-        motion_limits(replace(spec, low=low, high=high), speeds, limits), limits, collision_check(scene, limits.clearance),
+        motion_limits(replace(spec, low=low, high=high), speeds, limits),
+        limits,
+        collision_check(scene, kept_clear(scene, limits.clearance)),
         scene.arm.limits.give,
-    )  # fmt: skip
+    )

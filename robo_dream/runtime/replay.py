@@ -35,7 +35,7 @@ from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.record import RunRecord, decision_in_force, find_record, read_run
+from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
@@ -432,6 +432,8 @@ def _written() -> Iterator[None]:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
+    if result.get("end") == INTERRUPTED:
+        return "interrupted"
     return "success, held" if result.get("strict") else "success" if result.get("moderate") else "not reached"
 
 

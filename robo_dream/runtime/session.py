@@ -1,6 +1,8 @@
 """One run of `robo-dream run`: connect, check, plan, move, record, stop."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
-from robo_dream.runtime.connect import Connected, Events, camera_setup_of, connected
+from robo_dream.runtime.connect import Connected, Events, StillArm, camera_setup_of, connected
 from robo_dream.runtime.environment import require_same_world
 from robo_dream.runtime.goals import goal_of
 from robo_dream.runtime.made_with import made_with
@@ -27,6 +29,8 @@ from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
 from robo_dream.runtime.pictures import drawing
 from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.runtime.run import GOALS_WITHOUT_TASK, DrawnGoal, PairGoal, RunConfig
+from robo_dream.safety.ending import why
+from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
@@ -49,7 +53,7 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
         if model is None:
             say(f"the moves come from the {ORACLE}")
         say("space, e or escape: emergency stop   Ctrl-C: decelerate and hold")
-        episode, attempt = _episode(config, model, planning, bench, events, folder, dry)
+        episode, attempt = _episode(config, model, planning, bench, events, folder, dry, say)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
     distances = None if attempt is None else attempt.distances
     verdict = "" if attempt is None else "success" if attempt.is_reached else "not reached"
@@ -67,6 +71,7 @@ def _episode(
     events: Events,
     folder: Path,
     dry: bool,
+    say: Callable[[str], None],
 ) -> tuple[EpisodeResult, Attempt | None]:
     if model is None:
         assert bench.attempt is not None  # see `require_policy`
@@ -96,16 +101,25 @@ def _episode(
     attempt = bench.attempt  # judges by how the twin was when it was last looked at
     with RunWriter(folder / "record", about, goal_record(goal, pictures)) as writer:
         events.record_by(writer.on_event)
-        if model is None:
-            assert bench.attempt is not None
-            policy = ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed))
-        else:
-            assert planning is not None
-            planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
-            policy = PlannerPolicy(model, planner, goal, config.seed)
-        hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
-        on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
-        episode = run_episode(on, policy, config.loop, hooks)
+        try:
+            if model is None:
+                assert bench.attempt is not None
+                policy = ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed))
+            else:
+                assert planning is not None
+                planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
+                policy = PlannerPolicy(model, planner, goal, config.seed)
+            hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
+            on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
+            episode = run_episode(on, policy, config.loop, hooks)
+        except BaseException as error:  # a signal, an arm or a guard that is gone, a mistake: the record says which
+            reasons = _said_of(bench.joints, (why(error),))
+            writer.interrupt(reasons, {"distances": [] if attempt is None else attempt.distances})
+            events.record = None
+            with suppress(OSError):  # the terminal may be what is gone
+                say(f"interrupted after {writer.num_steps} control steps: {'; '.join(reasons)}\n  record   {writer.root}")
+            raise
+        episode = replace(episode, reasons=_said_of(bench.joints, episode.reasons))
         if attempt is not None:
             attempt.is_done(episode.last)
         torque = _torque_reasons(config, episode.last.arm)
@@ -120,6 +134,12 @@ def _episode(
         writer.finish(episode.last, result)
         events.record = None  # what the guard says on leaving is logged, and no longer part of this run
     return episode, attempt
+
+
+def _said_of(joints: GuardProcess | StillArm, reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """`reasons`, and where the guard is no more, how it ended and what was done about the arm."""
+    lost = joints.reasons if isinstance(joints, GuardProcess) and not joints.is_alive else ()
+    return tuple(dict.fromkeys([*reasons, *lost]))
 
 
 def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:

@@ -8,6 +8,18 @@ from types import FrameType
 ENDING = (signal.SIGTERM, signal.SIGHUP)  # told to end; the terminal, or the ssh that it came through, is gone
 
 
+_WHY = {signal.SIGTERM: "told to end (SIGTERM)", signal.SIGHUP: "the terminal, or the ssh that it came through, is gone (SIGHUP)"}
+
+
+def why(error: BaseException) -> str:
+    """Why a program leaves an arm, in words: a signal, Ctrl-C, or what went wrong."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Ctrl-C (SIGINT)"
+    if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code - 128 in ENDING:
+        return _WHY[signal.Signals(error.code - 128)]
+    return f"{type(error).__name__}: {error}"
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """While entered, SIGTERM and SIGHUP raise `SystemExit`, as Ctrl-C raises `KeyboardInterrupt`. The first one alone: the way out is long

@@ -25,6 +25,7 @@ from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.safety import guard_memory
+from robo_dream.safety.ending import why
 from robo_dream.safety.guard_server import END, Build, serve
 from robo_dream.safety.keys import restore_terminal, terminal_settings
 from robo_dream.safety.promises import Promise
@@ -97,6 +98,9 @@ class GuardProcess:
         self._memory = SharedMemory(create=True, size=guard_memory.SIZE)
         self._channel, theirs = context.Pipe()
         self._wire = socket.socket(fileno=os.dup(self._channel.fileno()))
+        self._wire.settimeout(
+            None
+        )  # a default that an SDK set (xArm's does) would make the channel, the same socket, one that does not wait
         arguments = (self._build, self.command_dt, theirs, self._memory.name, None if self._tty is None else str(self._tty))
         self._process = context.Process(target=serve, args=arguments, name="guard", daemon=False)
         self._process.start()
@@ -113,14 +117,14 @@ class GuardProcess:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            self.stop("leaving" if value is None else f"{type(value).__name__}: {value}")
+            self.stop("leaving" if value is None else why(value))
         finally:
             self._close()
 
     def state(self) -> ArmState:
         """Raises `ArmError` when the guard process has ended."""
         if self._lost or not self._process.is_alive():
-            raise ArmError(self._lost or self._how_it_ended())
+            raise ArmError("; ".join(self.reasons))
         data = self._shared()["state"]
         if data is None:
             raise ArmError("the arm has said nothing yet; check power, cable and port")
@@ -140,7 +144,8 @@ class GuardProcess:
         return np.clip(target, low, high)
 
     def stop(self, reason: str = "told to stop") -> None:
-        """Decelerates and holds; returns when commands are at rest, or when braking should long be over."""
+        """Decelerates and holds; returns when commands are at rest, or when braking should long be over. Where the guard is no more, when
+        `reasons` say what was done about the arm."""
         number = self._shared(default=True).get("num_stops", 0)
         self._tell("S", reason.encode())
         end = time.monotonic() + self._told.get("braking", 0.0) + 1.0
@@ -149,6 +154,7 @@ class GuardProcess:
             if now.get("num_stops", 0) > number and now["is_still"]:
                 return
             time.sleep(0.005)
+        self._settle(reason)
 
     def emergency_stop(self, reason: str = "emergency stop") -> None:
         """At once, latched until `reset`; returns when the guard says so. Where it is no more, or dies of it, by the last resort."""
@@ -159,8 +165,7 @@ class GuardProcess:
             if self._shared(default=True).get("reasons"):
                 return
             time.sleep(0.002)
-        if not self._process.is_alive() and not self._goodbye:
-            self._lose(self._how_it_ended(), reason)
+        self._settle(reason)
 
     def reset(self) -> None:
         """Ends a latched stop, after a person has looked."""
@@ -236,6 +241,16 @@ class GuardProcess:
                 self._lost = self._said_at_the_end()
             else:
                 self._lose(self._how_it_ended(), "")
+
+    def _settle(self, reason: str) -> None:
+        """Where the guard has ended: its last word is read, or the last resort acts."""
+        if self._process.is_alive():
+            return
+        self._threads[0].join(_ACKNOWLEDGED)
+        if self._goodbye:
+            self._lost = self._lost or self._said_at_the_end()
+        else:
+            self._lose(self._how_it_ended(), reason)
 
     def _lose(self, how: str, reason: str) -> None:
         """The guard is ended for good, so that it commands no more, and the arm is stopped without it; once."""

@@ -8,6 +8,7 @@ import numpy as np
 from robo_dream.safety.limits import PLAUSIBLE, SafetyLimits
 from robo_dream.safety.motion import MotionLimits, braking_seconds, braking_travel
 
+BEYOND = "beyond its plausible range"  # what a line of an override begins with
 EMERGENCY = 0.02  # s from key, pipe or signal to the driver's own stop, in 99 of 100 (benchmarks/stops.py)
 
 
@@ -30,10 +31,15 @@ def promises(motion: MotionLimits, limits: SafetyLimits, command_dt: float, give
     def braked(noticed: float) -> tuple[float, np.ndarray]:
         return noticed + brake, speed * noticed + brake_way
 
+    noticed = max(limits.max_command_gap, command_dt) + 2.5 * dt
+    silent = (
+        noticed + max(brake, finish_seconds(motion, limits.max_first_error)),
+        speed * noticed + np.maximum(brake_way, 2 * limits.max_first_error),
+    )
     softly, hard = "decelerates, holds", "the driver's own stop, latched"
     cases = {
         "told to stop": (softly, *braked(2 * dt)),
-        "no command": (softly, *braked(max(limits.max_command_gap, command_dt) + 2.5 * dt)),
+        "no command": (softly, *silent),
         "joint states are old": (softly, *braked(limits.max_state_age + 2 * dt)),
         "emergency stop": (hard, EMERGENCY, speed * (EMERGENCY + dt)),
         "a reading does not change": (hard, float((off / speed).max()), np.full_like(speed, off)),
@@ -43,6 +49,15 @@ def promises(motion: MotionLimits, limits: SafetyLimits, command_dt: float, give
         cause: Promise(does, float(seconds), float(ways.max()), motion.names[int(np.argmax(ways))])
         for cause, (does, seconds, ways) in cases.items()
     }
+
+
+def finish_seconds(motion: MotionLimits, room: float) -> float:
+    """How long a guard goes on to a last target within `room` (rad): it is not braked before, perhaps passed (by `room` at most), and gone
+    back to."""
+    speed, acceleration = motion.speed[:-1], motion.acceleration[:-1]
+    short = 2 * np.sqrt(room / acceleration)  # from rest to rest, too short for full speed
+    way = np.where(room <= speed**2 / acceleration, short, room / speed + speed / acceleration)
+    return float((np.minimum(short, speed / acceleration) + way).max() + 2 * motion.dt)
 
 
 def worst(promised: Mapping[str, Promise]) -> tuple[float, float]:
@@ -65,6 +80,4 @@ def promise_lines(motion: MotionLimits, limits: SafetyLimits, command_dt: float,
 
 def beyond_lines(limits: SafetyLimits) -> tuple[str, ...]:
     """Every limit that is beyond its plausible range because somebody said so; what a record and a page show in red."""
-    return tuple(
-        f"beyond its plausible range, as limits.beyond says: {PLAUSIBLE[name].said(name, getattr(limits, name))}" for name in limits.beyond
-    )
+    return tuple(f"{BEYOND}, as limits.beyond says: {PLAUSIBLE[name].said(name, getattr(limits, name))}" for name in limits.beyond)

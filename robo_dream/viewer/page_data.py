@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from robo_dream.errors import DataError
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.timeline import ActionNames, chosen, plain, rms
+from robo_dream.safety.limits import PLAUSIBLE
 from robo_dream.status import PlanStatus
 from robo_dream.viewer.pictures import Draw
 from robo_dream.viewer.watch import RunWatch
@@ -31,6 +32,7 @@ def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> d
         "cameras": list(watch.cameras),
         "goal_cameras": list(watch.goal.pictures),
         "actions": action_names(watch.about, size),
+        "widened": widened_limits(watch.about),
         "finished": watch.result is not None,
         "silent": watch.result is None and watch.silent_seconds > SILENT_SECONDS,
         "result": told,
@@ -44,6 +46,20 @@ def action_names(about: Mapping[str, Any], size: int) -> list[dict[str, str]]:
     """Names and units of the `size` numbers of an action of the run `about`."""
     told = ActionNames.of(about, size)
     return [{"name": name, "unit": "" if unit == "1" else unit} for name, unit in zip(told.names, told.units, strict=True)][:size]
+
+
+def widened_limits(about: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The safety limits of the run `about` that were beyond their plausible range, as `limits.beyond` had it: each in a sentence."""
+    config = about.get("config")
+    loop = about.get("loop") or (config.get("loop") if isinstance(config, Mapping) else None)
+    limits = loop.get("limits") if isinstance(loop, Mapping) else None
+    beyond = limits.get("beyond") if isinstance(limits, Mapping) else None
+    found = []
+    for name in beyond if isinstance(beyond, list | tuple) else ():
+        value = limits.get(name) if isinstance(limits, Mapping) and isinstance(name, str) and name in PLAUSIBLE else None
+        if isinstance(value, int | float):
+            found.append({"name": name, "sentence": PLAUSIBLE[name].said(name, value)})
+    return found
 
 
 def world_name(about: Mapping[str, Any]) -> str:

@@ -151,3 +151,14 @@ def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(main.importlib, "import_module", lambda name: Failing(MemoryError()))
     assert main.main(["doctor"]) == 1
     assert re.fullmatch(r"robo-dream doctor: .*more memory.*\n", capsys.readouterr().err)
+
+
+def test_a_line_is_red_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from robo_dream.cli.run import in_red
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert in_red("beyond") == "beyond"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert in_red("beyond") == "\033[31mbeyond\033[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert in_red("beyond") == "beyond"

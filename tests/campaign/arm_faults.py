@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
+from robo_dream.safety.limits import SafetyLimits
 from sim.emulators.faults import Fault
 
 from .benches import KINDS, SILENCES
@@ -25,10 +26,10 @@ class Case:
     leads_in: bool = True  # the arm is in motion when it strikes
 
 
-def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
+def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLimits | None = None) -> Outcome:
     rng = np.random.default_rng(seed)
-    outcome = Outcome(case.promise, case.fault, driver, seed)
-    with session(driver, rng, folder) as run:
+    outcome = Outcome(case.promise, case.fault, driver, seed, limits is not None)
+    with session(driver, rng, folder, limits or SafetyLimits()) as run:
         began, stated = run.clock.now(), None
         try:
             with run.arm:
@@ -147,7 +148,7 @@ def _toward(run: Session, wanted: Callable) -> None:
 
 def _silence(run: Session) -> float:
     run.commanding = False
-    stated = max(run.limits.max_command_gap, COMMAND_DT) + 1.5 * run.dt + run.bench.read_time + run.brake + run.settle
+    stated = max(run.limits.max_command_gap, COMMAND_DT) + 1.5 * run.dt + run.bench.read_time + max(run.brake, run.finish) + run.settle
     run.go_on(stated + AFTER)
     return stated
 
@@ -177,7 +178,7 @@ def _blocked(run: Session) -> float:
         run.send(run.target)
 
     off = run.limits.max_tracking_error + run.bench.plant.world.scene.arm.limits.give
-    stated = off / pace + run.limits.max_tracking_seconds + COMMAND_DT + 2 * run.dt + run.bench.read_time + run.brake + run.settle
+    stated = off / pace + run.limits.max_tracking_seconds + COMMAND_DT + 2 * run.dt + run.bench.read_time + 3 * run.brake + run.settle
     run.go_on(stated + AFTER, command)
     return stated
 

@@ -7,7 +7,7 @@ from robo_dream.safety.guard import Verdict
 from robo_dream.safety.guard_thread import GuardThread
 from sim.emulators.plant import Plant
 
-_REST = 1.0  # s that a stop may take until commands are at rest
+_REST = 1.0  # s that a stop may take beyond braking until commands are at rest
 
 
 class Lockstep:
@@ -59,7 +59,7 @@ class SteppedGuard(GuardThread):
 
     def stop(self, reason: str = "told to stop") -> None:
         self.guard.stop(reason)
-        end = self._clock.now() + _REST
+        end = self._clock.now() + self.braking_seconds + _REST
         while not self.guard.is_still:
             if self._clock.now() > end:
                 return self._driver.stop()

@@ -17,6 +17,7 @@ from robo_dream.errors import ArmError, RoboDreamError
 from robo_dream.imagination import Goal, Plan, PlanStatus
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.testing.troubles import CrashError, TroubledCamera, TroubledPlanner, TroubledWorker, Troubles, troubled_steps
 
@@ -35,22 +36,24 @@ class Case:
     promise: str
     fault: str
     make: Callable[[Session, Troubles], None]
-    detection: float = 0.0
+    detection: Callable[[SafetyLimits], float] = lambda limits: 0.0
     is_asynchronous: bool = False
     ends_by: tuple[type[BaseException], ...] = ()
 
 
-def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
+def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLimits | None = None) -> Outcome:
     rng = np.random.default_rng(seed)
-    outcome = Outcome(case.promise, case.fault, driver, seed)
-    with session(driver, rng, folder) as run:
+    outcome = Outcome(case.promise, case.fault, driver, seed, limits is not None)
+    with session(driver, rng, folder, limits or SafetyLimits()) as run:
         world = run.bench.plant.world
         config = LoopConfig(max_steps=_STEPS, asynchronous=case.is_asynchronous, limits=run.limits)
-        stated = case.detection + 2 * COMMAND_DT + 2 * _TICK + 2 * run.bench.read_time + run.brake + run.settle
+        stated = case.detection(run.limits) + 2 * COMMAND_DT + 2 * _TICK + 2 * run.bench.read_time + run.brake + run.settle
         began, end, ended = run.clock.now(), "", False
+        may_end = ("SAFETY", "BUDGET") if case.is_asynchronous or limits is not None else ("SAFETY",)  # drawn limits may allow all of it
         try:
             with run.arm:
                 run.begin()
+                stated += max(run.finish - run.brake, 0.0)
                 clock, arm = run.beat, CartesianArm(run.arm, world.moves)
                 troubles = Troubles(clock.now() + rng.uniform(0.3, 0.8), clock)
                 case.make(run, troubles)
@@ -74,9 +77,11 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
             pass
         run.clock.wait(max(0.0, began + stated + AFTER - run.clock.now()))
         outcome = finish(run, outcome, began, stated)
-        if troubles.began is None:
+        if troubles.began is None and limits is not None and end.startswith("SAFETY"):
+            outcome.has_struck = False
+        elif troubles.began is None:
             outcome.record = f"the fault never struck: {end}"
-        elif not ended and not end.startswith(("SAFETY", "BUDGET" if case.is_asynchronous else "SAFETY")):
+        elif not ended and not end.startswith(may_end):
             outcome.record = outcome.record or f"the episode ended by {end!r}"
         return outcome
 
@@ -84,13 +89,26 @@ def run_case(case: Case, driver: str, seed: int, folder: Path) -> Outcome:
 def cases() -> list[Case]:
     """All that can happen above any arm."""
     unplanned = "holds without a plan to trust"
-    late = LoopConfig().limits.max_late_steps * COMMAND_DT
+
+    def gap(limits: SafetyLimits) -> float:
+        return max(limits.max_command_gap, COMMAND_DT)
+
+    def late(limits: SafetyLimits) -> float:
+        return 0.5 + limits.max_late_steps * COMMAND_DT + gap(limits)
+
     return [
-        Case("stops when the planner is late", "late again and again", _late, 0.1),
-        Case("stops when the planner is late", "blocked for 2 s", _blocked, 0.1, ends_by=(CrashError,)),
-        Case("stops when the planner is late", "late while moving", _late_result, 0.5 + late, is_asynchronous=True),
+        Case("stops when the planner is late", "late again and again", _late, gap),
+        Case("stops when the planner is late", "blocked for 2 s", _blocked, gap, ends_by=(CrashError,)),
+        Case("stops when the planner is late", "late while moving", _late_result, late, is_asynchronous=True),
         Case("stops when the program fails", "planner raises", _raises, ends_by=(CrashError,)),
-        Case("stops when the program fails", "planner's thread raises", _thread_raises, 0.6, is_asynchronous=True, ends_by=(CrashError,)),
+        Case(
+            "stops when the program fails",
+            "planner's thread raises",
+            _thread_raises,
+            lambda limits: 0.5 + gap(limits),
+            is_asynchronous=True,
+            ends_by=(CrashError,),
+        ),
         Case("stops when the program fails", "Ctrl-C", _interrupt(KeyboardInterrupt), ends_by=(KeyboardInterrupt,)),
         Case("stops when the program fails", "SIGTERM", _interrupt(SystemExit), ends_by=(SystemExit,)),
         Case(unplanned, "UNSURE", _status(PlanStatus.UNSURE)),
@@ -98,8 +116,8 @@ def cases() -> list[Case]:
         Case(unplanned, "NaN in the plan", _spoilt(lambda plan: torch.full_like(plan, torch.nan))),
         Case(unplanned, "plan beyond the limits", _spoilt(lambda plan: plan + 1.0)),
         Case(unplanned, "mis-shaped plan", _spoilt(lambda plan: plan[..., :-1]), ends_by=(Exception,)),
-        Case("no new plan from bad pictures", "stale", _stale, 0.2 + COMMAND_DT),
-        Case("no new plan from bad pictures", "repeated", _repeated, 5 * COMMAND_DT),
+        Case("no new plan from bad pictures", "stale", _stale, lambda limits: limits.max_frame_age + COMMAND_DT),
+        Case("no new plan from bad pictures", "repeated", _repeated, lambda limits: (limits.max_repeated_frames + 2) * COMMAND_DT),
         Case("no new plan from bad pictures", "unpaired", _unpaired),
         Case("no new plan from bad pictures", "stamped by another clock", _other_clock),
         Case("no new plan from bad pictures", "camera fails", _camera_fails, ends_by=(OSError,)),
@@ -110,7 +128,7 @@ def cases() -> list[Case]:
 
 def _late(run: Session, troubles: Troubles) -> None:
     def plan(made: Plan) -> Plan:
-        troubles.clock.sleep_until(troubles.clock.now() + run.rng.uniform(0.55, 0.7))
+        troubles.clock.sleep_until(troubles.clock.now() + run.limits.max_plan_age + run.rng.uniform(0.05, 0.2))
         return made
 
     troubles.plan = plan
@@ -177,7 +195,7 @@ def _repeated(run: Session, troubles: Troubles) -> None:
 
 
 def _unpaired(run: Session, troubles: Troubles) -> None:
-    apart = run.rng.uniform(0.06, 0.15)
+    apart = run.limits.max_frame_spread * run.rng.uniform(1.2, 3.0)
     troubles.frame = lambda frame, name: replace(frame, time=frame.time - apart) if name == "side" else frame
 
 

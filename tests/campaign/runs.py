@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import guard_of
 from robo_dream.safety.collision import CollisionCheck
 from robo_dream.safety.guard import Guard
-from robo_dream.safety.limits import Clearance, SafetyLimits
+from robo_dream.safety.limits import PLAUSIBLE, Clearance, SafetyLimits
+from robo_dream.safety.promises import finish_seconds
 from robo_dream.testing.troubles import DistortedArm
 from sim.tabletop.arm import collision_check
 
@@ -36,6 +37,8 @@ class Outcome:
     fault: str
     driver: str
     seed: int
+    has_drawn_limits: bool = False
+    has_struck: bool = True  # not so where drawn limits had stopped the arm before
     unsafe: tuple[str, ...] = ()
     took: float | None = None
     stated: float | None = None
@@ -56,12 +59,12 @@ class Outcome:
 class Session:
     """An arm behind the guard on its bench, watched and recorded, and the random commander that moves it."""
 
-    def __init__(self, bench: Bench, rng: np.random.Generator, folder: Path) -> None:
+    def __init__(self, bench: Bench, rng: np.random.Generator, folder: Path, limits: SafetyLimits) -> None:
         self.bench, self.rng, self.clock, self.folder = bench, rng, bench.clock, folder
         world = bench.plant.world
         self._scene = scene = world.scene
         box = _box_of(world)
-        self.limits = SafetyLimits(clearance=Clearance(workspace=box))
+        self.limits = replace(limits, clearance=Clearance(workspace=box))
         self._speeds = np.minimum(scene.arm.limits.joint_speed, bench.max_speed / self.limits.speed_factor)
         self.wire_speed = self.limits.speed_factor * self._speeds
         self.collision: CollisionCheck = collision_check(self._scene, self.limits.clearance)
@@ -72,6 +75,7 @@ class Session:
         self.settle = bench.settle
         self.brake = float((self.wire_speed / self.limits.joint_acceleration).max())
         self.witness: Witness | None = None
+        self.finish = 0.0  # s in which a last target that is near is gone to
         self.commanding = True  # whether the commander goes on
         self.target = np.zeros(0)
         self._aim = self._speed = np.zeros(0)
@@ -80,6 +84,7 @@ class Session:
         guard = guard_of(self._scene, self.limits, tuple(self._speeds.tolist()), spec)
         low, high = spec.low[:-1].astype(float), spec.high[:-1].astype(float)
         catch_up = self._scene.arm.limits.give / _CATCH_UP
+        self.finish = finish_seconds(guard.motion_limits, self.limits.max_first_error)
         self.witness = Witness(self.bench.plant, low, high, self.wire_speed + catch_up, self.limits.clearance.workspace)
         return guard
 
@@ -139,10 +144,21 @@ class Session:
 
 
 @contextmanager
-def session(driver: str, rng: np.random.Generator, folder: Path) -> Iterator[Session]:
+def session(driver: str, rng: np.random.Generator, folder: Path, limits: SafetyLimits) -> Iterator[Session]:
     """Not yet entered."""
     with bench(driver) as made:
-        yield Session(made, rng, folder)
+        yield Session(made, rng, folder, limits)
+
+
+def drawn_limits(rng: np.random.Generator) -> SafetyLimits:
+    """Each limit from all of its plausible range with probability one half, else its default; evenly over orders of magnitude."""
+    drawn: dict[str, float | int] = {}
+    for name, span in PLAUSIBLE.items():
+        if rng.random() < 0.5:
+            low = max(span.low, span.high / 1000)
+            value = float(np.exp(rng.uniform(np.log(low), np.log(span.high))))
+            drawn[name] = round(value) if isinstance(getattr(SafetyLimits(), name), int) else min(value, span.high)
+    return SafetyLimits(**drawn)  # type: ignore[arg-type]
 
 
 def finish(run: Session, outcome: Outcome, began: float, stated: float | None, needs: tuple[str, ...] = ()) -> Outcome:

@@ -10,14 +10,16 @@ from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from . import arm_faults, planner_faults
 from .benches import KINDS
-from .runs import Outcome
+from .runs import Outcome, drawn_limits
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One fault on one driver, with a seed that decides all that is random in it."""
+    """One fault on one driver, with a seed that decides all that is random in it; every other one under limits that it draws, too."""
 
     driver: str
     case: arm_faults.Case | planner_faults.Case
@@ -26,7 +28,8 @@ class Shot:
     def fire(self) -> Outcome:
         run = arm_faults.run_case if isinstance(self.case, arm_faults.Case) else planner_faults.run_case
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, contextlib.redirect_stdout(io.StringIO()):  # SDKs print
-            return run(self.case, self.driver, self.seed, Path(folder) / "record")
+            limits = drawn_limits(np.random.default_rng([self.seed, 1])) if self.seed % 2 else None
+            return run(self.case, self.driver, self.seed, Path(folder) / "record", limits)
 
 
 def arm_shots(driver: str, num: int, seed: int) -> Iterator[Shot]:

@@ -28,6 +28,14 @@ def test_every_fault_ends_in_a_safe_still_arm_and_a_readable_record() -> None:
     assert sum(int(found[1]) for half in said if (found := re.search(r"^(\d+) faults in", half, re.MULTILINE))) >= 320
 
 
+@pytest.mark.parametrize("seed", [1585954960, 696315910])  # 5 and 20 mm beyond a wall, while every command was within
+def test_a_soft_arm_whose_targets_jump_stays_in_its_box_though_some_joints_lag_more_than_others(tmp_path: Path, seed: int) -> None:
+    from tests.campaign.arm_faults import cases, run_case
+
+    case = next(case for case in cases("line") if case.fault == "targets that jump")
+    assert run_case(case, "line", seed, tmp_path / "record").problems == ()
+
+
 def test_the_witness_sees_what_is_unsafe() -> None:
     """The judge itself: a motion that no guard has checked is found wanting in all that it judges."""
     pytest.importorskip("scservo_sdk")

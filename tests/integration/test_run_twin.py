@@ -1,9 +1,11 @@
 """`robo-dream run` on a twin, the whole way: its own process, the wire, the driver, the guard's process. With the released checkpoint."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -17,8 +19,10 @@ from robo_dream.errors import ConfigError, SafetyStopError
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.arms import LineKind, at_address, build_guarded
 from robo_dream.runtime.connect import go_to_start
+from robo_dream.runtime.drill import drill_table
 from robo_dream.runtime.run import StartPose
 from robo_dream.runtime.twin import Twin
+from robo_dream.safety.drill import Drilled
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits
 from sim.tabletop.scene import SceneConfig
@@ -86,3 +90,44 @@ def test_signal_ends_in_a_still_arm_and_a_readable_record(tmp_path: Path, number
     assert process.wait(60) in (130, 143, 129)
     run = read_run(next(tmp_path.glob("*/record")))
     assert len(run.steps) >= 3 and any(event.kind == "stop" for event in run.events)
+    assert run.result is not None and run.result["end"] == "INTERRUPTED" and number.name in run.result["reasons"][0]
+
+
+@pytest.mark.slow
+def test_a_run_whose_guard_was_killed_records_what_was_done_about_the_arm(tmp_path: Path) -> None:
+    def strike() -> None:
+        while len(list(tmp_path.glob("*/record/steps/*"))) < 3:
+            time.sleep(0.05)
+        guard = next(child for child in multiprocessing.active_children() if child.name == "guard")
+        assert guard.pid is not None
+        os.kill(guard.pid, signal.SIGKILL)
+
+    threading.Thread(target=strike, daemon=True).start()
+    code = main.main(["run", "--config", CONFIG, f"out={tmp_path}", "loop.limits.max_plan_age=30", "loop.limits.max_state_age=1", BEYOND])
+    assert code in (1, 2)
+    run = read_run(next(tmp_path.glob("*/record")))
+    assert run.result is not None and run.result["end"] in ("INTERRUPTED", "SAFETY")
+    said = " ".join(run.result["reasons"])
+    assert "killed by SIGKILL" in said and "a second connection told the arm" in said and "confirmed" in said
+
+
+def test_a_drill_stops_the_twin_by_each_means_records_what_it_measured_and_prints_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main.main(
+        ["run", "--config", CONFIG, "--drill", f"out={tmp_path}", "loop.limits.max_state_age=1", BEYOND, "loop.limits.max_plan_age=30"]
+    )
+    said, run = capsys.readouterr().out, read_run(next(tmp_path.glob("*/record")))
+    assert run.result is not None and run.result["end"] == "DRILLED" and not run.damaged
+    means = [one["means"] for one in run.result["drill"]]
+    assert means == ["told to stop", "silence", "emergency stop", "signal"] and all(name in said for name in means)
+    assert all(one["travel"] > 0 and one["stated_travel"] > one["travel"] for one in run.result["drill"] if not one["problem"])
+    assert {"stop", "emergency stop", "reset"} <= {event.kind for event in run.events}
+    assert (code == 0) == (run.result["reasons"] == []) == ("NOT AS STATED" not in said), said
+    assert "worst case by these limits" in said and run.about["promises"][0] in said
+
+
+def test_a_table_of_a_drill_marks_what_was_not_as_stated() -> None:
+    well, badly = Drilled("silence", 0.1, 0.01, 0.9, 0.2), Drilled("signal", 2.0, 0.01, 0.9, 0.2, "it took 2.00 s to come to rest")
+    lines = drill_table([well, badly]).splitlines()
+    assert len(lines) == 3 and "NOT AS STATED" not in lines[1] and lines[2].endswith("NOT AS STATED") and "2.00 s" in lines[2]

@@ -12,7 +12,7 @@ from hardware.cameras.realsense import RealSenseConfig
 from robo_dream.calibration.file import Calibration, CalibrationLimits, CameraCalibration, save
 from robo_dream.embodiment import Intrinsics
 from robo_dream.errors import ConfigError, DataError
-from robo_dream.runtime.arms import So101Kind
+from robo_dream.runtime.arms import So101Kind, identity_of
 from robo_dream.runtime.connect import calibrated_poses
 from robo_dream.runtime.run import RunConfig
 
@@ -30,6 +30,18 @@ def bench(tmp_path: Path, arm: str = "ur 2022", **cameras: CameraCalibration) ->
     save(Calibration(arm, cameras or {"front": camera("0423")}), path)
     seen = (RealSenseConfig(name="front", serial="0423"),)
     return RunConfig(arm=UrConfig("10.0.0.2", serial="2022"), cameras=seen, calibration=path)
+
+
+def test_an_arm_of_servos_is_known_by_its_adapters_serial_number_whatever_its_port_and_by_the_port_where_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robo_dream.runtime.arms.usb_serial", {"/dev/ttyACM0": "5A46", "/dev/ttyACM1": "5A46"}.get)
+    first, second, none = (identity_of(So101Kind(port=port)) for port in ("/dev/ttyACM0", "/dev/ttyACM1", "/dev/ttyS0"))
+    assert first == second == "so101 5A46" and none == "so101 /dev/ttyS0"
+    good = bench(tmp_path, arm="so101 5A46")
+    assert set(calibrated_poses(replace(good, arm=So101Kind(port="/dev/ttyACM1")), ["front"], NOW)) == {"front"}
+    with pytest.raises(ConfigError, match="so101 /dev/ttyS0"):
+        calibrated_poses(replace(good, arm=So101Kind(port="/dev/ttyS0")), ["front"], NOW)
 
 
 def test_a_good_file_gives_the_cameras_poses(tmp_path: Path) -> None:

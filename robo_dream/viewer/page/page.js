@@ -182,6 +182,10 @@ function drawHeader() {
   const [words, kind] = verdictOf(run);
   verdict.textContent = words;
   verdict.className = `pill ${kind}`;
+  const widened = document.getElementById("widened"), beyond = run.widened || [];
+  widened.hidden = !beyond.length;
+  widened.textContent = `limits widened: ${beyond.map((one) => one.name).join(", ")}`;
+  widened.title = beyond.map((one) => one.sentence).join("\n");
   const planner = run.decisions.find((row) => row.planner);
   const made = [[run.about.task, run.about.world].filter(Boolean).join(" in "), checkpointName(run.about), planner && planner.planner, `${run.decisions.length} decisions`, `${run.steps.length} steps`];
   document.getElementById("about").textContent = made.filter(Boolean).join(" · ");
@@ -195,6 +199,8 @@ function checkpointName({ checkpoint, policy }) {
 
 function verdictOf({ finished, silent, result }) {
   if (!finished) return silent || kept ? ["ended without a result", "warn"] : ["running", "live"];
+  if (result.end === "INTERRUPTED") return ["interrupted", "bad"];
+  if (result.end === "DRILLED") return (result.reasons || []).length ? ["drill: not as stated", "bad"] : ["drill: as stated", "ok"];
   if ((result.reasons || []).length) return ["stopped", "bad"];
   if (result.strict) return ["success, held", "ok"];
   if (result.moderate) return ["success", "ok"];
@@ -217,12 +223,17 @@ function drawSide() {
     decision.status === "OK" ? "" : el("p", { class: "sentence" }, decision.sentence),
     ...decision.unsure_reasons.map((doubt) => el("p", { class: "sentence doubt" }, doubt)),
     decision.was_cut ? el("p", { class: "sentence" }, `The deadline cut the search after ${decision.num_iterations} iterations.`) : "",
-    ...reasonsHere(), player(decision), playBar(decision), facts(decision), timings(decision));
+    ...reasonsHere(), player(decision), playBar(decision), facts(decision), timings(decision), ...widenedLimits());
 }
 
 function reasonsHere() {
   if (state.index < state.run.decisions.length - 1) return [];
-  return (state.run.result.reasons || []).map((reason) => el("p", { class: "sentence", style: { color: "var(--bad)" } }, `The arm was stopped: ${reason}`));
+  const what = state.run.result.end === "INTERRUPTED" ? "The run was interrupted" : "The arm was stopped";
+  return (state.run.result.reasons || []).map((reason) => el("p", { class: "sentence", style: { color: "var(--bad)" } }, `${what}: ${reason}`));
+}
+
+function widenedLimits() {
+  return (state.run.widened || []).map((one) => el("p", { class: "sentence widened", style: { color: "var(--bad)" } }, `Limit widened by limits.beyond: ${one.sentence}`));
 }
 
 function player(decision) {

@@ -1,5 +1,6 @@
 """What can go wrong between a Universal Robots arm and its driver, through the unmodified ur-rtde, measured in the physics behind it."""
 
+import socket
 import time
 from contextlib import suppress
 
@@ -121,6 +122,18 @@ def test_ending_the_clients_process_is_an_error_at_once_and_the_watchdog_has_the
                 bench.swing()
         assert time.monotonic() - began < STATED
     bench.assert_safe()
+
+
+def test_a_default_timeout_that_another_sdk_left_behind_changes_nothing(bench):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.2)
+    try:
+        with bench.arm:
+            time.sleep(0.5)
+            assert np.isfinite(bench.arm.state().joint_pos).all()
+            bench.arm.stop()
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def test_another_model_and_another_serial_number_are_refused(bench):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware.arms.arm_lock import ArmLock, address_identity, port_identity
+from hardware.arms.arm_lock import ArmLock, address_identity, port_identity, usb_serial
 from hardware.arms.feetech import FeetechArm
 from hardware.arms.line_arm import LineArm, LineArmConfig
 from hardware.arms.so101 import so101
@@ -65,6 +65,19 @@ def test_a_port_is_the_same_by_every_name(tmp_path: Path) -> None:
     (tmp_path / "arm").symlink_to(os.ttyname(slave))
     assert port_identity("so101", str(tmp_path / "arm")) == port_identity("so101", os.ttyname(slave))
     os.close(master), os.close(slave)
+
+
+def test_the_serial_number_of_a_ports_adapter_is_found_above_its_device_and_a_terminal_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usb = tmp_path / "devices" / "usb1" / "1-2"
+    (usb / "1-2:1.0").mkdir(parents=True)
+    (usb / "serial").write_text("5A46\n")
+    (tmp_path / "tty" / "ttyACM7").mkdir(parents=True)
+    (tmp_path / "tty" / "ttyACM7" / "device").symlink_to(usb / "1-2:1.0")
+    monkeypatch.setattr("hardware.arms.arm_lock._TTYS", tmp_path / "tty")
+    assert usb_serial("/dev/ttyACM7") == "5A46" and usb_serial("/dev/ttyS9") == "" and usb_serial("") == ""
+    assert port_identity("so101", "/dev/ttyACM7") == "so101 5A46"
 
 
 def test_an_arm_that_tells_its_serial_is_the_same_at_every_address_but_emulated_ones() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 from hardware.arms.feetech import FeetechArm
+from hardware.arms.franka import FrankaArm, FrankaConfig
+from hardware.arms.lerobot_robot import LeRobotArm, LeRobotConfig, LeRobotJoint
 from hardware.arms.line_arm import LineArm, LineArmConfig
 from hardware.arms.so101 import so101
 from hardware.arms.ur import UrArm, UrConfig
@@ -123,6 +125,37 @@ def test_a_last_resort_that_reaches_nobody_does_not_claim_to_have_acted() -> Non
     for arm in (LineArm(LineArmConfig(1)), UrArm(UrConfig("127.0.8.9")), XarmArm(XarmConfig("127.0.8.9"))):
         with pytest.raises(ArmError, match="does not answer"):
             arm.last_resort()
+
+
+class Follower:
+    """A LeRobot robot that nobody connected."""
+
+    is_connected, is_calibrated = False, True
+
+    def connect(self, calibrate: bool = True) -> None:
+        raise AssertionError("connecting anew takes the torque away")
+
+    def disconnect(self) -> None: ...
+
+    def get_observation(self) -> dict[str, float]:
+        raise AssertionError("it is not connected")
+
+    def send_action(self, action: dict[str, float]) -> dict[str, float]:
+        raise AssertionError("it is not connected")
+
+    def __str__(self) -> str:
+        return "follower"
+
+
+def test_an_arm_that_nobody_else_can_tell_to_stop_says_so_and_what_its_controller_does() -> None:
+    lerobot = LeRobotArm(Follower(), LeRobotConfig((LeRobotJoint("a", -1.0, 1.0),)))
+    for arm, name, does in (
+        (FrankaArm(FrankaConfig("127.0.8.9")), "Franka 127.0.8.9", "when 20 packets"),
+        (lerobot, "follower", "hold there"),
+    ):
+        said = arm.last_resort()
+        assert f"nobody can tell {name} to stop" in said and does in said
+        assert "nobody here has confirmed" in said and "cut its power" in said
 
 
 def test_a_stop_is_on_the_wire_of_a_line_arm_while_a_question_waits_for_its_answer() -> None:

@@ -71,6 +71,32 @@ def test_a_finished_run_is_named_by_its_task_world_and_checkpoint(page: Any, tmp
         assert page.inner_text("#about").startswith("push in ogbench cube-single · ogbench_cube_single_s · policy_guided")
 
 
+def test_limits_that_were_widened_stand_in_red_and_an_interrupted_run_says_so(page: Any, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    told = json.loads((tmp_path / "run.json").read_text())
+    limits = {"max_state_age": 2.0, "max_plan_age": 60.0, "beyond": ["max_state_age", "max_plan_age"]}
+    (tmp_path / "run.json").write_text(json.dumps(told | {"loop": {"limits": limits}}))
+    (tmp_path / "result.json").write_text(json.dumps({"end": "INTERRUPTED", "reasons": ["told to end (SIGTERM)"]}))
+    with serving(PageServer(routes_of(tmp_path))) as server:
+        page.goto(server.url)
+        settled(page, 0)
+        red = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--bad').trim()")
+        as_rgb = "rgb(" + ", ".join(str(int(red[at : at + 2], 16)) for at in (1, 3, 5)) + ")"
+        assert page.inner_text("#widened") == "limits widened: max_state_age, max_plan_age"
+        assert page.evaluate("getComputedStyle(document.getElementById('widened')).color") == as_rgb
+        assert "max_state_age is 2 s (plausible 0.005 to 0.5 s)" in page.get_attribute("#widened", "title")
+        assert "max_plan_age is 60 s" in page.inner_text("#side") and page.locator("#side .widened").count() == 2
+        assert page.inner_text("#verdict") == "interrupted"
+
+
+def test_a_run_within_plausible_limits_shows_nothing_of_them(page: Any, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    with serving(PageServer(routes_of(tmp_path))) as server:
+        page.goto(server.url)
+        settled(page, 0)
+        assert page.locator("#widened").is_hidden() and page.locator("#side .widened").count() == 0
+
+
 def settled(page: Any, index: int) -> None:
     page.wait_for_selector(f"body[data-settled='{index}']")
 

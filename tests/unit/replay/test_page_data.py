@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from recorded_runs import BLOCK, CHANNELS, HORIZON, SAMPLES, action, decision, draw, new_writer, observation, write_run
 
+from robo_dream.config import dump
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import DataError
 from robo_dream.recording.record import find_record, read_run
 from robo_dream.recording.timeline import plain
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.viewer.page_data import decision_view, pixel_view, real_pictures, run_view
 from robo_dream.viewer.watch import RunWatch
 
@@ -35,6 +37,25 @@ def test_every_row_of_the_time_line_stands_for_one_decision_or_step(tmp_path: Pa
     assert view["finished"] and view["result"] == {"moderate": True} and view["steps"][-1]["sent"] is None
     later = run_view(watched(tmp_path), 2, 12)
     assert [row["step"] for row in later["decisions"]] == [10] and [row["step"] for row in later["steps"]] == [12]
+
+
+def test_a_limit_that_was_widened_by_name_is_told_with_its_value_and_range(tmp_path: Path) -> None:
+    write_run(tmp_path, 12)
+    assert run_view(watched(tmp_path))["widened"] == []
+    told = json.loads((tmp_path / "run.json").read_text())
+    limits = dump(SafetyLimits(max_state_age=2.0, beyond=("max_state_age",)))
+    for about in ({"loop": {"limits": limits}}, {"config": {"loop": {"limits": limits}}}):
+        (tmp_path / "run.json").write_text(json.dumps(told | about))
+        sentence = "max_state_age is 2 s (plausible 0.005 to 0.5 s)"
+        assert run_view(watched(tmp_path))["widened"] == [{"name": "max_state_age", "sentence": sentence}]
+
+
+@pytest.mark.parametrize("loop", [{"limits": {"beyond": [["a"], "nosuch", 3, "max_state_age"]}}, {"limits": []}, [], "loop"])
+def test_odd_limits_in_a_run_json_show_nothing(tmp_path: Path, loop: object) -> None:
+    write_run(tmp_path, 12)
+    told = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(told | {"loop": loop, "config": None}))
+    assert run_view(watched(tmp_path))["widened"] == []
 
 
 def test_views_are_json_though_costs_are_infinite(tmp_path: Path) -> None:
@@ -255,6 +276,7 @@ def test_watching_a_run_and_serving_it_needs_no_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from robo_dream.viewer import export, routes, server
+from robo_dream.safety.limits import SafetyLimits
 from robo_dream.viewer.page_data import decision_view
 from robo_dream.viewer.watch import RunWatch
 from pathlib import Path

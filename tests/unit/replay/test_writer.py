@@ -11,7 +11,7 @@ from recorded_runs import action, decision, new_writer, observation
 
 from robo_dream.errors import DataError
 from robo_dream.files import replace_file
-from robo_dream.recording.record import read_run
+from robo_dream.recording.record import INTERRUPTED, read_run
 
 SLOW = 0.1  # s a file, so 2 s for what is handed over here
 AT_ONCE = 1.0  # s for all of it: it waits for no disk, but tests run on busy machines, with every type checked
@@ -40,6 +40,14 @@ def test_a_full_disk_stops_the_recording_with_one_warning_and_nothing_else(tmp_p
     run = read_run(tmp_path)
     assert [kept.step for kept in run.decisions] == [0, 1] == list(writer.written) and len(run.steps) == 1
     assert run.result is None and not run.damaged and isinstance(writer.failure, OSError)
+
+
+def test_a_run_that_is_interrupted_says_why_in_its_last_word(tmp_path: Path) -> None:
+    with new_writer(tmp_path) as writer:
+        writer.on_step(observation(0), action(0), action(0))
+        writer.interrupt(["told to end (SIGTERM)"], {"distances": [0.5]})
+    run = read_run(tmp_path)
+    assert run.result == {"end": INTERRUPTED, "reasons": ["told to end (SIGTERM)"], "distances": [0.5]} and len(run.steps) == 1
 
 
 def test_a_disk_that_is_full_before_anything_moves_is_an_error(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.safety.collision import CollisionCheck
 from robo_dream.safety.limits import Clearance
+from sim.tabletop.arm import kept_clear
+from sim.tabletop.scene import SceneConfig, build_scene
 
 ARM = """
 <mujoco><worldbody>
@@ -78,3 +80,14 @@ def test_wrong_numbers_are_errors() -> None:
         Clearance(workspace=((0.0, 0.0, 0.0), (1.0, 1.0, -1.0)))
     with pytest.raises(ConfigError, match="links"):
         replace(Clearance(), links=1.0)
+
+
+def test_a_soft_arm_keeps_further_from_the_walls_of_its_box_and_a_stiff_one_uses_all_of_it() -> None:
+    box = Clearance(workspace=((-1.0, -1.0, 0.0), (1.0, 1.0, 1.2)))
+    soft, stiff = (build_scene(SceneConfig(arm=name)) for name in ("jaco", "ur5e_shapes"))
+    assert kept_clear(stiff, box) == box and kept_clear(soft, Clearance()) == Clearance()
+    kept = kept_clear(soft, box)
+    assert kept.workspace is not None and kept.links == box.links
+    np.testing.assert_allclose(np.asarray(kept.workspace) - np.asarray(box.workspace), [[0.0225] * 3, [-0.0225] * 3])
+    with pytest.raises(ConfigError, match="make it larger"):
+        kept_clear(soft, Clearance(workspace=((0.0, 0.0, 0.0), (1.0, 1.0, 0.04))))

@@ -52,6 +52,22 @@ def test_whatever_the_accepted_limits_the_guard_keeps_what_they_promise(limits: 
     assert np.abs(rest - at)[0] <= promised.travel + 1e-9
 
 
+def test_a_commander_that_falls_silent_in_a_turn_leaves_an_arm_that_rests_as_promised() -> None:
+    """The last target is near, so the guard goes back to it instead of braking where it is."""
+    limits = SafetyLimits(max_first_error=0.2)
+    bench = at_full_speed(limits)
+    promised = promises(bench.guard.motion_limits, limits, COMMAND_DT)["no command"]
+    at = bench.commands[-1].copy()
+    bench.want(at[0] - 0.14, 0.0, 0.0)
+    began = bench.now - DT
+    while bench.now < began + promised.seconds:
+        bench.tick()
+    rest = bench.commands[-1].copy()
+    bench.tick(20)
+    np.testing.assert_array_equal(bench.commands[-1], rest)
+    assert 0.1 < np.abs(rest - at)[0] <= promised.travel
+
+
 def test_promises_grow_with_the_limits_and_the_worst_is_the_longest() -> None:
     strict, lax = SafetyLimits(), SafetyLimits(joint_acceleration=0.4, max_state_age=0.5, max_command_gap=1.0)
     before, after = (promises(motion_limits(joint_spec(), JOINT_SPEED, one), one, COMMAND_DT) for one in (strict, lax))

@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import termios
 import threading
 import time
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from processes import SLOW, build, is_moving, said
 
-from robo_dream.errors import SafetyStopError
+from robo_dream.errors import ArmError, SafetyStopError
 from robo_dream.recording.events import SafetyEvent
+from robo_dream.safety.ending import why
 from robo_dream.safety.guard_process import GuardProcess
 from robo_dream.safety.limits import SafetyLimits
 
@@ -178,6 +180,43 @@ def test_an_emergency_stop_after_the_guard_was_killed_is_not_lost(tmp_path: Path
         os.kill(arm.pid, signal.SIGKILL)
         arm.emergency_stop("the red button")
         assert acted, "it returns when the last resort has acted"
+
+
+def test_a_stop_after_the_guard_was_killed_returns_when_it_is_known_what_was_done_about_the_arm(tmp_path: Path) -> None:
+    def last_resort() -> str:
+        time.sleep(0.3)
+        return "a second connection told it to stop"
+
+    file = tmp_path / "said"
+    with GuardProcess(partial(build, file, SafetyLimits()), 0.1, last_resort=last_resort) as arm:
+        run_up(arm, file)
+        os.kill(arm.pid, signal.SIGKILL)
+        assert until(lambda: not arm.is_alive)
+        arm.stop("the loop has ended")
+        assert "killed by SIGKILL" in arm.reasons[0] and "second connection" in arm.reasons[0]
+        with pytest.raises(ArmError, match="second connection"):
+            arm.state()
+
+
+def test_a_default_timeout_that_an_sdk_left_behind_does_not_deafen_the_planner_to_its_guard(tmp_path: Path) -> None:
+    events, before = list[SafetyEvent](), socket.getdefaulttimeout()
+    socket.setdefaulttimeout(1.0)  # as the xArm SDK does, for the whole process
+    try:
+        with GuardProcess(partial(build, tmp_path / "said", SafetyLimits()), 0.1, events.append, max_silence=10.0) as arm:
+            arm.emergency_stop("test")
+            assert until(lambda: bool(events))
+            os.kill(arm.pid, signal.SIGTERM)
+            assert until(lambda: not arm.is_alive) and until(lambda: "told to end (SIGTERM)" in " ".join(arm.reasons))
+    finally:
+        socket.setdefaulttimeout(before)
+    assert "emergency stop" in {event.kind for event in events}
+
+
+def test_why_a_program_ends_is_said_in_words() -> None:
+    assert why(SystemExit(128 + signal.SIGTERM)) == "told to end (SIGTERM)"
+    assert "ssh" in why(SystemExit(128 + signal.SIGHUP)) and "SIGHUP" in why(SystemExit(128 + signal.SIGHUP))
+    assert why(SystemExit(2)) == "SystemExit: 2" and why(OSError("no power")) == "OSError: no power"
+    assert why(KeyboardInterrupt()) == "Ctrl-C (SIGINT)"
 
 
 def test_commands_to_a_guard_that_does_not_listen_never_wait(tmp_path: Path) -> None:
