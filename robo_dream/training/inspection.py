@@ -135,7 +135,7 @@ class Measured:
     latents: Latents
     proprio: Proprioception
     agreement: Agreement
-    loop: OpenLoop | None  # None where no episode is long enough
+    loop: OpenLoop
     scale: Scale
     one_step: OneStep
     costs: Mapping[str, CostSpread]
@@ -147,7 +147,9 @@ def require_fitting(model: LatentVideoModel, cache: Frames) -> None:
     side = model.spec.config.image_size
     found = [f"camera {name!r} is missing; there are {', '.join(cache.cameras)}" for name in model.cameras if name not in cache.cameras]
     shapes = {name: tuple(cache.images[name].shape[1:]) for name in model.cameras if name in cache.cameras}
-    found += [f"camera {name!r} is {shape}; the model takes ({side}, {side}, 3)" for name, shape in shapes.items() if shape[:2] != (side, side)]
+    found += [
+        f"camera {name!r} is {shape}; the model takes ({side}, {side}, 3)" for name, shape in shapes.items() if shape[:2] != (side, side)
+    ]
     if cache.proprio.shape[1] != len(model.spec.proprio.mean):
         found.append(f"proprioception has {cache.proprio.shape[1]} numbers; the model takes {', '.join(model.spec.proprio_names)}")
     if cache.actions.shape[1] != model.action_spec.size:
@@ -247,9 +249,7 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
 
 
 @torch.no_grad()
-def cost_spread(
-    model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], seed: int
-) -> CostSpread:
+def cost_spread(model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], seed: int) -> CostSpread:
     """Of windows in which, by this cost, most changes: what candidates cost whose goal is what the recorded actions led to."""
     block = model.action_block
     pool = held_out_windows(cache, block, NUM_POOL, horizon, seed)
@@ -309,7 +309,9 @@ def _latents(latents: Float[Tensor, "frame channel"]) -> Latents:
     parts = spectrum / spectrum.sum().clamp_min(1e-12)
     entropy = -(parts * parts.clamp_min(1e-12).log()).sum()
     std = float(values.var(0, correction=0).mean().sqrt())
-    return Latents(float(values.mean(0).square().mean().sqrt()), std, float(entropy.exp()) if std > 1e-6 else 0.0, float(finite.double().mean()))
+    return Latents(
+        float(values.mean(0).square().mean().sqrt()), std, float(entropy.exp()) if std > 1e-6 else 0.0, float(finite.double().mean())
+    )
 
 
 def _proprioception(model: LatentVideoModel, proprio: Float[np.ndarray, "frame proprio"]) -> Proprioception:
