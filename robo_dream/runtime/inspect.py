@@ -81,9 +81,8 @@ def inspect_checkpoint(
         cache = frames_of(data, chosen, lambda done, total: say("reading", done, total))
     say("measuring", 0, 1)
     planning = plannings(info)
-    costs = {name: _cost(each, model) for name, each in planning.items()}
     proposers = policy_proposers(model, next(iter(planning.values())).proposals)
-    measured = measure(model, cache, costs, proposers, seed)
+    measured = measure(model, cache, costs_of(planning, model), proposers, seed)
     found = verdict(measured)
     say("measuring", 1, 1)
     words = f"{words}: {len(chosen)} episodes, {len(cache.proprio)} frames"
@@ -110,6 +109,11 @@ def plannings(info: CheckpointInfo) -> dict[str, PlanningConfig]:
         if not any(planning.cost == other.cost and _horizon(planning) == _horizon(other) for other in found.values()):
             found[task] = planning
     return found
+
+
+def costs_of(planning: Mapping[str, PlanningConfig], model: LatentVideoModel) -> dict[str, tuple[Cost, int]]:
+    """What each scores by, and how many action blocks ahead."""
+    return {name: _cost(each, model) for name, each in planning.items()}
 
 
 def known_verdict(path: Path) -> Mapping[str, Any] | None:

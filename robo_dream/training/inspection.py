@@ -21,17 +21,24 @@ from robo_dream.training.frames import SMALLEST_STD, Frames, blocks_after, frame
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import OpenLoop, held_out_windows, open_loop
 
-NUM_FRAMES = 400  # of which statistics are taken
-NUM_PICTURES = 64  # that are encoded and drawn again
-NUM_WINDOWS = 48  # imagined open loop
-NUM_PROBLEMS, NUM_POOL = 24, 96  # windows whose candidates are ranked, those in which most changes of so many
-NUM_OTHERS = 16  # candidates of each kind
 MAX_HORIZON = 10  # action blocks
 SCALES = (0.0, 0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.83)  # by which actions are multiplied to see which explains best what happened
 LAGS = (-6, -4, -2, 0, 2, 4, 6)  # control steps by which the arm may be ahead of its pictures
 CLAMP = 5.0  # standard deviations beyond which the encoder cuts proprioception off
 AS_IS = "as they are"
 NOISE_BETA, NOISE_STD = 2.0, 0.5  # random candidates, as those of the planners
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much is looked at: some seconds of one core for each camera."""
+
+    frames: int = 400  # of which statistics are taken
+    pictures: int = 64  # encoded and drawn again
+    windows: int = 48  # imagined open loop, and one step with scaled and with other actions
+    problems: int = 24  # whose candidates are ranked: windows in which most changes, by the cost itself, of so many:
+    pool: int = 96
+    others: int = 16  # candidates of each kind
 
 
 @dataclass(frozen=True)
@@ -160,35 +167,41 @@ def require_fitting(model: LatentVideoModel, cache: Frames) -> None:
 
 @torch.no_grad()
 def measure(
-    model: LatentVideoModel, cache: Frames, costs: Mapping[str, tuple[Cost, int]], proposers: Sequence[Proposer] = (), seed: int = 0
+    model: LatentVideoModel,
+    cache: Frames,
+    costs: Mapping[str, tuple[Cost, int]],
+    proposers: Sequence[Proposer] = (),
+    seed: int = 0,
+    amounts: Amounts | None = None,
 ) -> Measured:
     """Everything, on the cache's held-out frames ("test"). `costs` by name, each with the imagined steps that it is planned with.
 
     Raises `DataError` for frames that the model cannot take, or of which there are too few.
     """
     require_fitting(model, cache)
+    amounts = amounts or Amounts()
     index = frame_index(cache, model.action_block + 1, "test")
     rng = np.random.default_rng((seed, 11))
-    some = _some(rng, index.frames, NUM_FRAMES)
+    some = _some(rng, index.frames, amounts.frames)
     latents = encode_frames(model, cache, some)
     longest = int(np.diff(cache.episode_starts)[~np.asarray(cache.is_train, bool)].max())
     possible = (longest - 1) // model.action_block
     horizon = min(MAX_HORIZON, possible)
-    windows = held_out_windows(cache, model.action_block, NUM_WINDOWS, horizon, seed)
-    starts = _some(rng, index.starts, NUM_WINDOWS)
+    windows = held_out_windows(cache, model.action_block, amounts.windows, horizon, seed)
+    starts = _some(rng, index.starts, amounts.windows)
     return Measured(
         all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()),
         tuple(model.action_spec.differences(cache.action_spec)),
         int((~np.asarray(cache.is_train, bool)).sum()),
         len(index.frames),
-        sight(model, cache, _some(rng, index.frames, NUM_PICTURES)),
+        sight(model, cache, _some(rng, index.frames, amounts.pictures)),
         _latents(latents),
         _proprioception(model, np.asarray(cache.proprio)[index.frames]),
-        agreement(model, cache, some, seed),
+        agreement(model, cache, some, amounts.pictures, seed),
         open_loop(model, cache, windows, horizon),
         _scale(model, cache, starts),
-        _one_step(model, cache, starts, seed),
-        {name: cost_spread(model, cache, cost, min(steps, possible), proposers, seed) for name, (cost, steps) in costs.items()},
+        _one_step(model, cache, starts, amounts.others, seed),
+        {name: cost_spread(model, cache, cost, min(steps, possible), proposers, amounts, seed) for name, (cost, steps) in costs.items()},
         model.action_block,
     )
 
@@ -218,7 +231,7 @@ def sight(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " fram
 
 
 @torch.no_grad()
-def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " frame"], seed: int) -> Agreement:
+def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " frame"], num_pictures: int, seed: int) -> Agreement:
     """Of pictures and proprioception: see `Agreement`."""
     rng = np.random.default_rng((seed, 12))
     other = rng.permutation(frames)
@@ -231,7 +244,7 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
     def moved(seen: Mapping[str, np.ndarray], arm: np.ndarray) -> float:
         return _apart(own, _encoded(model, seen, arm)) / far if far > 0 else 0.0
 
-    few = rng.permutation(len(frames))[:NUM_PICTURES]
+    few = rng.permutation(len(frames))[:num_pictures]
     seen = {name: view[few] for name, view in views.items()}
 
     def error(at: Int[np.ndarray, " frame"]) -> float:
@@ -252,18 +265,18 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
 def cost_spread(model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], seed: int) -> CostSpread:
     """Of windows in which, by this cost, most changes: what candidates cost whose goal is what the recorded actions led to."""
     block = model.action_block
-    pool = held_out_windows(cache, block, NUM_POOL, horizon, seed)
+    pool = held_out_windows(cache, block, amounts.pool, horizon, seed)
     here, there = (encode_frames(model, cache, pool + ahead) for ahead in (0, horizon * block))
     left = cost(Imagination(here[:, None, None], here.new_zeros(len(pool), 1, 1)), Goal(there)).total[:, 0]
-    chosen = np.sort(torch.argsort(left.nan_to_num(0.0), descending=True, stable=True)[:NUM_PROBLEMS].cpu().numpy())
+    chosen = np.sort(torch.argsort(left.nan_to_num(0.0), descending=True, stable=True)[: amounts.problems].cpu().numpy())
     windows, belief, goal = pool[chosen], Belief(here[chosen]), Goal(there[chosen])
     seeds = [seed + int(window) for window in windows]
-    parts = [_recorded(model, cache, windows, horizon), _random_like(model, cache, windows, pool, horizon, seeds)]
-    parts += [proposer.propose(belief, goal, NUM_OTHERS, horizon * block, seeds).actions for proposer in proposers[:1]]
+    parts = [_recorded(model, cache, windows, horizon), _random_like(model, cache, windows, pool, horizon, amounts.others, seeds)]
+    parts += [proposer.propose(belief, goal, amounts.others, horizon * block, seeds).actions for proposer in proposers[:1]]
     total = cost(model.imagine(belief, torch.cat(parts, 1)), goal).total.double()
-    recorded, others = total[:, :1], total[:, 1 : 1 + 2 * NUM_OTHERS]
+    recorded, others = total[:, :1], total[:, 1 : 1 + 2 * amounts.others]
     spread = total.std(1, correction=0) / total.mean(1).abs().clamp_min(1e-12)
-    policy = total[:, 1 + 2 * NUM_OTHERS :]
+    policy = total[:, 1 + 2 * amounts.others :]
     regret = (total[:, 1:].min(1, keepdim=True).values - recorded) / total.std(1, keepdim=True, correction=0).clamp_min(1e-12)
     return CostSpread(
         float(spread.median()), _beaten(others, recorded), _beaten(others, policy[:, :1]) if policy.shape[1] else float("nan"),
@@ -334,7 +347,7 @@ def _recorded(model: LatentVideoModel, cache: Frames, windows: np.ndarray, horiz
 
 
 def _random_like(
-    model: LatentVideoModel, cache: Frames, windows: np.ndarray, pool: np.ndarray, horizon: int, seeds: Sequence[int]
+    model: LatentVideoModel, cache: Frames, windows: np.ndarray, pool: np.ndarray, horizon: int, num: int, seeds: Sequence[int]
 ) -> Float[Tensor, "batch sample time action"]:
     """Of each window the actions of other moments, and as many at random: smooth, within the limits."""
     recorded = _recorded(model, cache, pool, horizon)[:, 0]
@@ -342,9 +355,9 @@ def _random_like(
     for window, seed in zip(windows, seeds, strict=True):
         far = np.flatnonzero(np.abs(pool - window) > horizon * model.action_block)
         far = far if len(far) else np.arange(len(pool))
-        taken.append(recorded[torch.from_numpy(np.random.default_rng((seed, 13)).choice(far, NUM_OTHERS)).to(recorded.device)])
+        taken.append(recorded[torch.from_numpy(np.random.default_rng((seed, 13)).choice(far, num)).to(recorded.device)])
     bounds = bounds_of(model.action_spec, recorded[:, 0])
-    noise = NoiseStreams(seeds, "inspection", bounds.low).normal(NUM_OTHERS, recorded.shape[1], recorded.shape[2], NOISE_BETA)
+    noise = NoiseStreams(seeds, "inspection", bounds.low).normal(num, recorded.shape[1], recorded.shape[2], NOISE_BETA)
     middle = 0.5 * (bounds.low + bounds.high)
     return torch.cat([torch.stack(taken), bounds.clip(middle + NOISE_STD * bounds.half_range * noise)], 1)
 
@@ -362,9 +375,9 @@ def _scale(model: LatentVideoModel, cache: Frames, starts: np.ndarray) -> Scale:
     })  # fmt: skip
 
 
-def _one_step(model: LatentVideoModel, cache: Frames, starts: np.ndarray, seed: int) -> OneStep:
+def _one_step(model: LatentVideoModel, cache: Frames, starts: np.ndarray, num: int, seed: int) -> OneStep:
     here, there = _next(model, cache, starts)
-    others = _random_like(model, cache, starts, starts, 1, [seed + int(start) for start in starts])
+    others = _random_like(model, cache, starts, starts, 1, num, [seed + int(start) for start in starts])
     imagined = model.imagine(Belief(here), torch.cat([_recorded(model, cache, starts, 1), others], 1)).latents[:, :, 0]
     error = (imagined - there[:, None]).square().mean(-1).sqrt().double()
     better = (error[:, 1:] < error[:, :1]).double()

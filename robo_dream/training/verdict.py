@@ -33,6 +33,7 @@ class Limit:
 UNEXPLAINED = Limit(0.8, 1.0)  # 1: drawn no better than as the mean picture
 BETTER_OTHERWISE = 0.8  # pictures that are known so much better when swapped are swapped
 DIMENSIONS = Limit(8.0, 4.0)  # effective, of latents; a rigid arm and one thing have about ten degrees of freedom
+COLLAPSED = Limit(0.4, 0.1)  # standard deviation of latents
 LATENT_STD = (Limit(0.6, 0.4), Limit(1.5, 2.0))  # 1 where the stored normaliser fits
 LATENT_MEAN = Limit(0.5, 0.8)
 PROPRIO_STD = (Limit(0.5, 0.3), Limit(1.7, 2.5))
@@ -149,9 +150,11 @@ def _pictures(measured: Measured) -> Finding:
 
 
 def _collapse(figure: Mapping[str, float]) -> Finding:
-    word = DIMENSIONS.word(figure["latents/dimensions"])
-    said = f"latents of different frames span {figure['latents/dimensions']:.1f} dimensions"
-    return Finding("collapse", word, said, "the encoder tells too few things apart, so no goal is far from any other: train it again")
+    words = [DIMENSIONS.word(figure["latents/dimensions"]), COLLAPSED.word(figure["latents/std"])]
+    said = f"latents of different frames span {figure['latents/dimensions']:.1f} dimensions and vary by {figure['latents/std']:.2g}"
+    return Finding(
+        "collapse", _worst(*words), said, "the encoder tells too few things apart, so no goal is far from any other: train it again"
+    )
 
 
 def _normaliser(measured: Measured, figure: Mapping[str, float]) -> Finding:

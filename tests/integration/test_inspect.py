@@ -1,0 +1,252 @@
+"""`robo-dream inspect` finds what was planted in a released model or in its data, calls the healthy one fit, and `run` heeds it."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robo_dream.cli import main
+from robo_dream.config import parse
+from robo_dream.data.cache import FrameCache, frames_of, open_dataset
+from robo_dream.errors import CheckpointError, DataError
+from robo_dream.models import checkpoint
+from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec
+from robo_dream.runtime.inspect import beside, costs_of, fresh_config, plannings, require_fit
+from robo_dream.training.inspection import Amounts, measure
+from robo_dream.training.verdict import Finding, Verdict, verdict
+
+PATH = Path("configs/checkpoints/jaco_s.safetensors")
+FEW = Amounts(frames=240, pictures=40, windows=32, problems=16, pool=64)
+Planted = tuple[LatentVideoModel, FrameCache]
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few fresh ones of the checkpoint's own world, short enough to be played in a moment."""
+    out = tmp_path_factory.mktemp("fresh")
+    usual = fresh_config(PATH, checkpoint.read_info(PATH), out, 8, 0, 2)
+    config = replace(usual, play=replace(usual.play, num_steps=80))
+    list(collect(config, dataset_spec(config), range(config.seed, config.seed + 8)))
+    return out
+
+
+@pytest.fixture(scope="module")
+def healthy(episodes: Path) -> Planted:
+    data = open_dataset(episodes)
+    return checkpoint.load(PATH), frames_of(data, range(data.num_episodes))
+
+
+def judged(model: LatentVideoModel, cache: FrameCache) -> Verdict:
+    return verdict(measure(model, cache, costs_of(plannings(checkpoint.read_info(PATH)), model), amounts=FEW))
+
+
+def test_a_released_model_is_fit_in_its_own_world(healthy: Planted) -> None:
+    found = judged(*healthy)
+    assert found.word == "fit", found.reasons
+    assert {one.check for one in found.findings} >= {
+        "pictures",
+        "collapse",
+        "normaliser",
+        "camera and arm",
+        "horizon",
+        "actions",
+        "uncertainty",
+    }
+
+
+def cameras_swapped(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    front, side = (cache.images[name] for name in ("front", "side"))
+    return model, replace(cache, images={"front": side, "side": front})
+
+
+def colours_swapped(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    return model, replace(cache, images={name: np.asarray(view)[..., ::-1] for name, view in cache.images.items()})
+
+
+def actions_twice_as_large(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    return model, replace(cache, actions=2 * cache.actions)
+
+
+def proprioception_of_other_data(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    model = copy.deepcopy(model)
+    model.encoder.proprio_mean += 1.5 * model.encoder.proprio_std
+    model.encoder.proprio_std *= 0.5
+    return model, cache
+
+
+def latents_never_measured(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    model = copy.deepcopy(model)
+    model.encoder.set_scale(torch.zeros(model.spec.config.latent), 9 * torch.ones(model.spec.config.latent))
+    return model, cache
+
+
+def encoder_that_tells_nothing(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    model = copy.deepcopy(model)
+    model.encoder.out.weight.zero_()
+    return model, cache
+
+
+def encoder_of_one_dimension(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    """Normalised as ever, so that no single channel looks odd."""
+    model = copy.deepcopy(model)
+    line = model.encoder.out.weight[:1].clone()
+    model.encoder.out.weight.copy_(line.expand_as(model.encoder.out.weight))
+    model.encoder.out.bias.zero_()
+    mean, variance = model.encoder.scale.running_mean, model.encoder.scale.running_var
+    assert mean is not None and variance is not None
+    model.encoder.set_scale(torch.full_like(mean, float(mean[0])), torch.full_like(variance, float(variance[0])))
+    return model, cache
+
+
+def cost_that_is_constant(model: LatentVideoModel, cache: FrameCache) -> Planted:
+    model = copy.deepcopy(model)
+    for name, value in model.pose_head.body.named_parameters():
+        if name.endswith("weight"):
+            value.zero_()
+    return model, cache
+
+
+FAULTS: Mapping[Callable[..., Planted], tuple[str, str]] = {  # what finds it, and what it says
+    cameras_swapped: ("pictures", "cameras front and side swapped"),
+    colours_swapped: ("pictures", "red and blue swapped"),
+    actions_twice_as_large: ("actions", "multiplied by 0.5"),
+    proprioception_of_other_data: ("normaliser", "proprioception"),
+    latents_never_measured: ("normaliser", "latents"),
+    encoder_that_tells_nothing: ("collapse", "dimensions"),
+    encoder_of_one_dimension: ("collapse", "dimensions"),
+    cost_that_is_constant: ("cost (default)", "spread by 0.00"),
+}
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_a_planted_fault_is_found_and_named(plant: Callable[..., Planted], healthy: Planted) -> None:
+    check, says = FAULTS[plant]
+    found = judged(*plant(*healthy))
+    assert found.word == "unfit"
+    named = next(one for one in found.findings if one.check == check)
+    assert named.word == "unfit" and says in named.sentence and named.advice, named
+
+
+def test_frames_of_another_bench_are_refused_by_name(healthy: Planted) -> None:
+    model, cache = healthy
+    with pytest.raises(DataError, match=r"camera 'side' is missing; there are front.*proprioception has 3 numbers"):
+        measure(model, replace(cache, cameras=("front",), proprio=cache.proprio[:, :3]), {})
+
+
+def test_the_verb_leaves_a_verdict_and_a_page(episodes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / PATH.name
+    shutil.copyfile(PATH, path)
+    shutil.copyfile(PATH.with_suffix(".json"), path.with_suffix(".json"))
+    words = ["inspect", str(path), "--dataset", str(episodes), "--episodes", "4", "--html", str(tmp_path / "page.html")]
+    assert main.main(words) == 0
+    said = json.loads(beside(path).read_text())
+    assert said["verdict"] == "fit" and said["sha256"] == checkpoint.sha256(PATH) and said["figures"]["cost/default/spread"] > 0.3
+    assert "It is fit to plan with." in capsys.readouterr().out
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/jpeg") == 5 and "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def said(word: str, path: Path) -> None:
+    """Leaves a verdict beside the checkpoint."""
+    about = {"format": "robo_dream.inspection", "version": 1, "sha256": checkpoint.sha256(path), "verdict": word}
+    beside(path).write_text(json.dumps(about | {"reasons": [f"pictures: {word} for a test"]}))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    shutil.copyfile(PATH, path)
+    shutil.copyfile(PATH.with_suffix(".json"), path.with_suffix(".json"))
+    return path
+
+
+def run_words(path: Path) -> list[str]:
+    return ["run", "--config", "configs/hardware/jaco_twin.yaml", f"checkpoint={path}", f"out={path.parent}/run"]
+
+
+def test_run_refuses_an_unfit_model_with_the_reason_before_it_connects(
+    copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connects: list[object] = []
+
+    def connected(*args: object) -> object:
+        connects.append(args)
+        raise DataError("it would connect now")
+
+    monkeypatch.setattr("robo_dream.runtime.session.connected", connected)
+    said("unfit", copied)
+    assert main.main(run_words(copied)) == 2 and not connects
+    told = capsys.readouterr().err
+    assert "unfit to plan with: pictures: unfit for a test" in told and "refuse_unfit=false" in told
+    assert main.main([*run_words(copied), "refuse_unfit=false"]) == 2 and connects
+    assert "it runs because refuse_unfit is false" in capsys.readouterr().out
+    connects.clear()
+    assert main.main([*run_words(copied), "policy=oracle"]) == 2 and connects  # an oracle needs no model
+
+
+def test_a_verdict_on_another_file_does_not_count(copied: Path) -> None:
+    said("unfit", copied)
+    about = json.loads(beside(copied).read_text())
+    beside(copied).write_text(json.dumps(about | {"sha256": "0" * 64}))
+    heard = asked(copied, checkpoint.load(copied))
+    assert len(heard) == 1 and "never inspected" in heard[0]
+
+
+def test_a_verdict_that_cannot_be_read_says_how_to_make_it_again(copied: Path) -> None:
+    beside(copied).write_text("{}")
+    with pytest.raises(CheckpointError, match=r"no verdict on model.safetensors.*robo-dream inspect"):
+        asked(copied, checkpoint.load(copied))
+
+
+def test_a_doubtful_model_runs_and_it_is_said(copied: Path) -> None:
+    said("doubtful", copied)
+    assert asked(copied, checkpoint.load(copied)) == ["model.safetensors is doubtful: pictures: doubtful for a test"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "says"),
+    [(encoder_that_tells_nothing, "its encoder has collapsed"), (cost_that_is_constant, "all futures cost the same")],
+    ids=["collapsed", "constant"],
+)
+def test_a_model_that_was_never_inspected_is_looked_at_in_a_moment(plant: Callable[..., Any], says: str, copied: Path) -> None:
+    model, _ = plant(checkpoint.load(copied), None)
+    with pytest.raises(CheckpointError, match=says):
+        asked(copied, model)
+
+
+def test_weights_that_are_not_finite_are_refused(copied: Path) -> None:
+    model = checkpoint.load(copied)
+    model.decoder.state_dict()[next(iter(model.decoder.state_dict()))].fill_(torch.nan)
+    with pytest.raises(CheckpointError, match="not finite"):
+        asked(copied, model)
+
+
+def asked(path: Path, model: LatentVideoModel) -> list[str]:
+    heard: list[str] = []
+    require_fit(path, model, next(iter(plannings(checkpoint.read_info(path)).values())), True, heard.append)
+    return heard
+
+
+def test_a_verdict_is_its_worst_finding_and_gives_only_its_reasons() -> None:
+    good, odd, bad = (Finding(name, word, "because") for name, word in (("a", "fit"), ("b", "doubtful"), ("c", "unfit")))
+    assert Verdict((good, odd)).word == "doubtful" and Verdict((good, bad, odd)).reasons == ("c: because",)
+    assert Verdict((good,)).reasons == () and Verdict((good,)).word == "fit"
+
+
+def test_fresh_episodes_are_played_as_the_training_data_were_with_seeds_of_their_own(tmp_path: Path) -> None:
+    info = checkpoint.read_info("configs/checkpoints/ogbench_scene_s.safetensors")
+    config = fresh_config(Path("scene"), info, tmp_path, 3, 5, 2)
+    made = info.recipe["data"]["parts"][0]
+    assert config.script.mix == made["script"]["mix"] and config.world.kind == "ogbench" and config.num_episodes == 3
+    assert config.seed > 10 * max(part["seed"] + part["num_episodes"] for part in info.recipe["data"]["parts"])
+    assert parse(CollectConfig, {}, "x").play != config.script
+    with pytest.raises(CheckpointError, match="--dataset"):
+        fresh_config(Path("bench"), replace(info, recipe={"data": {}}), tmp_path, 3, 5, 2)
