@@ -1,14 +1,12 @@
 """`robo-dream inspect` finds what was planted in a released model or in its data, calls the healthy one fit, and `run` heeds it."""
 
-import copy
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,10 +20,10 @@ from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec
 from robo_dream.runtime.inspect import beside, costs_of, fresh_config, plannings, require_fit
 from robo_dream.training.inspection import Amounts, measure
 from robo_dream.training.verdict import Finding, Verdict, verdict
+from tests.planted import FAULTS, Planted, cost_that_is_constant, encoder_that_tells_nothing
 
 PATH = Path("configs/checkpoints/jaco_s.safetensors")
 FEW = Amounts(frames=240, pictures=40, windows=32, problems=16, pool=64)
-Planted = tuple[LatentVideoModel, FrameCache]
 
 
 @pytest.fixture(scope="module")
@@ -60,70 +58,6 @@ def test_a_released_model_is_fit_in_its_own_world(healthy: Planted) -> None:
         "actions",
         "uncertainty",
     }
-
-
-def cameras_swapped(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    front, side = (cache.images[name] for name in ("front", "side"))
-    return model, replace(cache, images={"front": side, "side": front})
-
-
-def colours_swapped(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    return model, replace(cache, images={name: np.asarray(view)[..., ::-1] for name, view in cache.images.items()})
-
-
-def actions_twice_as_large(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    return model, replace(cache, actions=2 * cache.actions)
-
-
-def proprioception_of_other_data(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    model = copy.deepcopy(model)
-    model.encoder.proprio_mean += 1.5 * model.encoder.proprio_std
-    model.encoder.proprio_std *= 0.5
-    return model, cache
-
-
-def latents_never_measured(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    model = copy.deepcopy(model)
-    model.encoder.set_scale(torch.zeros(model.spec.config.latent), 9 * torch.ones(model.spec.config.latent))
-    return model, cache
-
-
-def encoder_that_tells_nothing(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    model = copy.deepcopy(model)
-    model.encoder.out.weight.zero_()
-    return model, cache
-
-
-def encoder_of_one_dimension(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    """Normalised as ever, so that no single channel looks odd."""
-    model = copy.deepcopy(model)
-    line = model.encoder.out.weight[:1].clone()
-    model.encoder.out.weight.copy_(line.expand_as(model.encoder.out.weight))
-    model.encoder.out.bias.zero_()
-    mean, variance = model.encoder.scale.running_mean, model.encoder.scale.running_var
-    assert mean is not None and variance is not None
-    model.encoder.set_scale(torch.full_like(mean, float(mean[0])), torch.full_like(variance, float(variance[0])))
-    return model, cache
-
-
-def cost_that_is_constant(model: LatentVideoModel, cache: FrameCache) -> Planted:
-    model = copy.deepcopy(model)
-    for name, value in model.pose_head.body.named_parameters():
-        if name.endswith("weight"):
-            value.zero_()
-    return model, cache
-
-
-FAULTS: Mapping[Callable[..., Planted], tuple[str, str]] = {  # what finds it, and what it says
-    cameras_swapped: ("pictures", "cameras front and side swapped"),
-    colours_swapped: ("pictures", "red and blue swapped"),
-    actions_twice_as_large: ("actions", "multiplied by 0.5"),
-    proprioception_of_other_data: ("normaliser", "proprioception"),
-    latents_never_measured: ("normaliser", "latents"),
-    encoder_that_tells_nothing: ("collapse", "dimensions"),
-    encoder_of_one_dimension: ("collapse", "dimensions"),
-    cost_that_is_constant: ("cost (default)", "spread by 0.00"),
-}
 
 
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
