@@ -91,8 +91,8 @@ def inspect_checkpoint(
 
 
 def beside(path: Path) -> Path:
-    """Where the verdict on the checkpoint in `path` lies."""
-    return packaged(path).with_suffix(".inspect.json")
+    """Where the verdict on the checkpoint in `path` goes; one that came with robo_dream is read from there: see `packaged`."""
+    return path.with_suffix(".inspect.json")
 
 
 def write_verdict(inspection: Inspection, path: Path) -> Path:
@@ -121,7 +121,7 @@ def known_verdict(path: Path) -> Mapping[str, Any] | None:
 
     Raises `CheckpointError` for one that cannot be read.
     """
-    file = beside(path)
+    file = packaged(beside(path))
     if not file.is_file():
         return None
     try:

@@ -262,7 +262,9 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
 
 
 @torch.no_grad()
-def cost_spread(model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], seed: int) -> CostSpread:
+def cost_spread(
+    model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], amounts: Amounts, seed: int
+) -> CostSpread:
     """Of windows in which, by this cost, most changes: what candidates cost whose goal is what the recorded actions led to."""
     block = model.action_block
     pool = held_out_windows(cache, block, amounts.pool, horizon, seed)
