@@ -22,6 +22,7 @@ from robo_dream.data.cache import FrameCache, frames_of, open_dataset
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.inspect import costs_of, inspect_checkpoint, plannings
+from robo_dream.runtime.planner import policy_proposers
 from robo_dream.training.inspection import Measured, measure
 from robo_dream.training.verdict import figures, verdict
 from tests.planted import FAULTS
@@ -44,7 +45,7 @@ def planted(folder: Path) -> Iterator[tuple[str, Measured]]:
     planning = plannings(checkpoint.read_info(path))
 
     def measured(model: LatentVideoModel, cache: FrameCache) -> Measured:
-        return measure(model, cache, costs_of(planning, model))
+        return measure(model, cache, costs_of(planning, model), policy_proposers(model, planning["default"].proposals))
 
     for plant in FAULTS:
         yield f"faults/{plant.__name__}", measured(*plant(model, cache))

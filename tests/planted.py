@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from robo_dream.data.cache import FrameCache
 from robo_dream.models.world_model import LatentVideoModel
@@ -33,9 +33,10 @@ def proprioception_of_other_data(model: LatentVideoModel, cache: FrameCache) -> 
     return model, cache
 
 
-def latents_never_measured(model: LatentVideoModel, cache: FrameCache) -> Planted:
+def latents_scaled_for_other_data(model: LatentVideoModel, cache: FrameCache) -> Planted:
     model = copy.deepcopy(model)
-    model.encoder.set_scale(torch.zeros(model.spec.config.latent), 9 * torch.ones(model.spec.config.latent))
+    mean, variance = _scale(model)
+    model.encoder.set_scale(mean, 9 * variance)
     return model, cache
 
 
@@ -48,12 +49,9 @@ def encoder_that_tells_nothing(model: LatentVideoModel, cache: FrameCache) -> Pl
 def encoder_of_one_dimension(model: LatentVideoModel, cache: FrameCache) -> Planted:
     """Normalised as ever, so that no single channel looks odd."""
     model = copy.deepcopy(model)
-    line = model.encoder.out.weight[:1].clone()
-    model.encoder.out.weight.copy_(line.expand_as(model.encoder.out.weight))
-    model.encoder.out.bias.zero_()
-    mean, variance = model.encoder.scale.running_mean, model.encoder.scale.running_var
-    assert mean is not None and variance is not None
-    model.encoder.set_scale(torch.full_like(mean, float(mean[0])), torch.full_like(variance, float(variance[0])))
+    for values in model.encoder.out.parameters():
+        values.copy_(values[:1].clone().expand_as(values))
+    model.encoder.set_scale(*(values[:1].clone().expand_as(values) for values in _scale(model)))
     return model, cache
 
 
@@ -65,12 +63,18 @@ def cost_that_is_constant(model: LatentVideoModel, cache: FrameCache) -> Planted
     return model, cache
 
 
+def _scale(model: LatentVideoModel) -> tuple[Tensor, Tensor]:
+    mean, variance = model.encoder.scale.running_mean, model.encoder.scale.running_var
+    assert mean is not None and variance is not None
+    return mean, variance
+
+
 FAULTS: Mapping[Callable[..., Planted], tuple[str, str]] = {  # what finds it, and what it says
     cameras_swapped: ("pictures", "cameras front and side swapped"),
     colours_swapped: ("pictures", "red and blue swapped"),
     actions_twice_as_large: ("actions", "multiplied by 0.5"),
     proprioception_of_other_data: ("normaliser", "proprioception"),
-    latents_never_measured: ("normaliser", "latents"),
+    latents_scaled_for_other_data: ("normaliser", "latents"),
     encoder_that_tells_nothing: ("collapse", "dimensions"),
     encoder_of_one_dimension: ("collapse", "dimensions"),
     cost_that_is_constant: ("cost (default)", "spread by 0.00"),

@@ -254,9 +254,9 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
     bounds = np.asarray(cache.episode_starts)
     episode = np.searchsorted(bounds, frames[few], side="right") - 1
     right = error(frames[few])
-    lags = {lag: error(np.clip(frames[few] + lag, bounds[episode], bounds[episode + 1] - 1)) / right for lag in LAGS}
+    lags = {lag: error(np.clip(frames[few] + lag, bounds[episode], bounds[episode + 1] - 1)) / right for lag in LAGS if lag}
     return Agreement(
-        lags, error(other[few]) / right, moved(swapped, proprio[frames]), moved(views, proprio[other]),
+        {lag: lags.get(lag, 1.0) for lag in LAGS}, error(other[few]) / right, moved(swapped, proprio[frames]), moved(views, proprio[other]),
         {name: moved({**views, name: swapped[name]}, proprio[frames]) for name in model.cameras},
     )  # fmt: skip
 

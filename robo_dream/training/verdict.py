@@ -29,7 +29,7 @@ class Limit:
 
 
 # Where no paper is named, a limit lies between the worst of the released checkpoints on fresh episodes of its world and the mildest of the
-# planted faults of tests/integration/test_inspect.py; both stand in docs/guides/inspect.md, from docs/results/inspect.json.
+# planted faults of tests/planted.py; both stand in docs/guides/inspect.md, from docs/results/inspect.json.
 UNEXPLAINED = Limit(0.8, 1.0)  # 1: drawn no better than as the mean picture
 BETTER_OTHERWISE = 0.8  # pictures that are known so much better when swapped are swapped
 DIMENSIONS = Limit(8.0, 4.0)  # effective, of latents; a rigid arm and one thing have about ten degrees of freedom
