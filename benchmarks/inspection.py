@@ -2,13 +2,14 @@
 
 Each checkpoint is inspected on ten fresh episodes of its own world, or on those that lie in FOLDER/NAME; the faults of tests/planted.py are
 planted one at a time in the tabletop's. Writes docs/results/inspect.json: figures as `CHECKPOINT/FIGURE`, and `CHECKPOINT/doubtful` and
-`CHECKPOINT/unfit`, how many findings are so; of a fault `faults/FAULT/FIGURE`. With --only, those named are measured again, others kept.
+`CHECKPOINT/unfit`, how many findings are so; of a fault `faults/FAULT/FIGURE`, and `faults/FAULT/named`: 1 where the finding that should
+tell of it is unfit and says so. With --only, those named are measured again, others kept.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,11 +22,10 @@ from results_file import write_figures
 from robo_dream.data.cache import FrameCache, frames_of, open_dataset
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.runtime.inspect import costs_of, inspect_checkpoint, plannings
-from robo_dream.runtime.planner import policy_proposers
+from robo_dream.runtime.inspect import inspect_checkpoint, searches_of
 from robo_dream.training.inspection import Measured, measure
 from robo_dream.training.verdict import figures, verdict
-from tests.planted import FAULTS
+from tests.planted import FAULTS, Planted
 
 CHECKPOINTS = Path("configs/checkpoints")
 PLANTED_IN = "jaco_s"
@@ -38,17 +38,21 @@ def found(name: str, measured: Measured) -> Iterator[tuple[str, float]]:
     yield from ((f"{name}/{word}", words.count(word)) for word in ("doubtful", "unfit"))
 
 
-def planted(folder: Path) -> Iterator[tuple[str, Measured]]:
+def is_named(measured: Measured, check: str, says: str) -> bool:
+    return any(one.check == check and one.word == "unfit" and says in one.sentence for one in verdict(measured).findings)
+
+
+def planted(folder: Path) -> Iterator[tuple[Callable[..., Planted], Measured]]:
     """Every fault, in the tabletop's checkpoint on the episodes in `folder`."""
     path, data = CHECKPOINTS / f"{PLANTED_IN}.safetensors", open_dataset(folder)
     model, cache = checkpoint.load(path), frames_of(data, range(data.num_episodes))
-    planning = plannings(checkpoint.read_info(path))
+    info = checkpoint.read_info(path)
 
     def measured(model: LatentVideoModel, cache: FrameCache) -> Measured:
-        return measure(model, cache, costs_of(planning, model), policy_proposers(model, planning["default"].proposals))
+        return measure(model, cache, searches_of(info, model))
 
     for plant in FAULTS:
-        yield f"faults/{plant.__name__}", measured(*plant(model, cache))
+        yield plant, measured(*plant(model, cache))
 
 
 def main(names: Sequence[str]) -> None:
@@ -66,8 +70,9 @@ def main(names: Sequence[str]) -> None:
         if name == "faults":
             if args.datasets is None:
                 parser.error(f"faults need episodes: name a folder with {PLANTED_IN}/ in it by --datasets")
-            for fault, measured in planted(args.datasets / PLANTED_IN):
-                result |= dict(found(fault, measured))
+            for plant, measured in planted(args.datasets / PLANTED_IN):
+                result |= dict(found(f"faults/{plant.__name__}", measured))
+                result[f"faults/{plant.__name__}/named"] = int(is_named(measured, *FAULTS[plant]))
         else:
             result |= dict(found(name, inspect_checkpoint(CHECKPOINTS / f"{name}.safetensors", folder).measured))
         write_figures(args.out, {key: value for key, value in result.items() if value == value})

@@ -26,7 +26,7 @@ from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec
 from robo_dream.runtime.environment import name_of, world_of
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, planning_for, policy_proposers
-from robo_dream.training.inspection import Measured, measure
+from robo_dream.training.inspection import Measured, Searched, measure
 from robo_dream.training.verdict import Verdict, figures, verdict
 from robo_dream.viewer.inspection_page import Inspected, inspection_page
 
@@ -80,9 +80,7 @@ def inspect_checkpoint(
         chosen = _episodes(data, info, num_episodes, seed)
         cache = frames_of(data, chosen, lambda done, total: say("reading", done, total))
     say("measuring", 0, 1)
-    planning = plannings(info)
-    proposers = policy_proposers(model, next(iter(planning.values())).proposals)
-    measured = measure(model, cache, costs_of(planning, model), proposers, seed)
+    measured = measure(model, cache, searches_of(info, model), seed)
     found = verdict(measured)
     say("measuring", 1, 1)
     words = f"{words}: {len(chosen)} episodes, {len(cache.proprio)} frames"
@@ -111,9 +109,9 @@ def plannings(info: CheckpointInfo) -> dict[str, PlanningConfig]:
     return found
 
 
-def costs_of(planning: Mapping[str, PlanningConfig], model: LatentVideoModel) -> dict[str, tuple[Cost, int]]:
-    """What each scores by, and how many action blocks ahead."""
-    return {name: _cost(each, model) for name, each in planning.items()}
+def searches_of(info: CheckpointInfo, model: LatentVideoModel) -> dict[str, Searched]:
+    """How the checkpoint plans, by the first task for which it does so."""
+    return {name: Searched(*_cost(each, model), policy_proposers(model, each.proposals)) for name, each in plannings(info).items()}
 
 
 def known_verdict(path: Path) -> Mapping[str, Any] | None:

@@ -33,11 +33,11 @@ NOISE_BETA, NOISE_STD = 2.0, 0.5  # random candidates, as those of the planners
 class Amounts:
     """How much is looked at: some seconds of one core for each camera."""
 
-    frames: int = 400  # of which statistics are taken
-    pictures: int = 64  # encoded and drawn again
-    windows: int = 48  # imagined open loop, and one step with scaled and with other actions
-    problems: int = 24  # whose candidates are ranked: windows in which most changes, by the cost itself, of so many:
-    pool: int = 96
+    frames: int = 200  # of which statistics are taken
+    pictures: int = 32  # encoded and drawn again
+    windows: int = 24  # imagined open loop, and one step with scaled and with other actions
+    problems: int = 16  # whose candidates are ranked: windows in which most changes, by the cost itself, of so many:
+    pool: int = 64
     others: int = 16  # candidates of each kind
 
 
@@ -112,10 +112,19 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """How a planner chooses: what it scores by, how far ahead, and who proposes candidates beside random ones."""
+
+    cost: Cost
+    horizon: int  # action blocks
+    proposers: Sequence[Proposer] = ()
+
+
+@dataclass(frozen=True)
 class CostSpread:
     """Candidates towards what really came of the recorded actions, by one of the checkpoint's costs; medians over problems."""
 
-    spread: float  # standard deviation over mean of the costs of all candidates
+    spread: float  # standard deviation over mean of what a search compares: the policy's proposals and as many random ones
     rank: float  # fraction of random and other episodes' actions that cost less than the recorded ones: 0 is right, 0.5 is chance
     policy_rank: float  # the same of the policy's likeliest proposal; NaN without a policy
     regret: float  # how much dearer the chosen of these is than the recorded, in standard deviations; below 0: imagined as better
@@ -169,12 +178,11 @@ def require_fitting(model: LatentVideoModel, cache: Frames) -> None:
 def measure(
     model: LatentVideoModel,
     cache: Frames,
-    costs: Mapping[str, tuple[Cost, int]],
-    proposers: Sequence[Proposer] = (),
+    searches: Mapping[str, Searched],
     seed: int = 0,
     amounts: Amounts | None = None,
 ) -> Measured:
-    """Everything, on the cache's held-out frames ("test"). `costs` by name, each with the imagined steps that it is planned with.
+    """Everything, on the cache's held-out frames ("test"). `searches` by name: those that the model is planned with.
 
     Raises `DataError` for frames that the model cannot take, or of which there are too few.
     """
@@ -201,7 +209,7 @@ def measure(
         open_loop(model, cache, windows, horizon),
         _scale(model, cache, starts),
         _one_step(model, cache, starts, amounts.others, seed),
-        {name: cost_spread(model, cache, cost, min(steps, possible), proposers, amounts, seed) for name, (cost, steps) in costs.items()},
+        {name: cost_spread(model, cache, one, min(one.horizon, possible), amounts, seed) for name, one in searches.items()},
         model.action_block,
     )
 
@@ -262,24 +270,23 @@ def agreement(model: LatentVideoModel, cache: Frames, frames: Int[np.ndarray, " 
 
 
 @torch.no_grad()
-def cost_spread(
-    model: LatentVideoModel, cache: Frames, cost: Cost, horizon: int, proposers: Sequence[Proposer], amounts: Amounts, seed: int
-) -> CostSpread:
+def cost_spread(model: LatentVideoModel, cache: Frames, searched: Searched, horizon: int, amounts: Amounts, seed: int) -> CostSpread:
     """Of windows in which, by this cost, most changes: what candidates cost whose goal is what the recorded actions led to."""
     block = model.action_block
     pool = held_out_windows(cache, block, amounts.pool, horizon, seed)
     here, there = (encode_frames(model, cache, pool + ahead) for ahead in (0, horizon * block))
-    left = cost(Imagination(here[:, None, None], here.new_zeros(len(pool), 1, 1)), Goal(there)).total[:, 0]
+    left = searched.cost(Imagination(here[:, None, None], here.new_zeros(len(pool), 1, 1)), Goal(there)).total[:, 0]
     chosen = np.sort(torch.argsort(left.nan_to_num(0.0), descending=True, stable=True)[: amounts.problems].cpu().numpy())
     windows, belief, goal = pool[chosen], Belief(here[chosen]), Goal(there[chosen])
     seeds = [seed + int(window) for window in windows]
     parts = [_recorded(model, cache, windows, horizon), _random_like(model, cache, windows, pool, horizon, amounts.others, seeds)]
-    parts += [proposer.propose(belief, goal, amounts.others, horizon * block, seeds).actions for proposer in proposers[:1]]
-    total = cost(model.imagine(belief, torch.cat(parts, 1)), goal).total.double()
-    recorded, others = total[:, :1], total[:, 1 : 1 + 2 * amounts.others]
-    spread = total.std(1, correction=0) / total.mean(1).abs().clamp_min(1e-12)
-    policy = total[:, 1 + 2 * amounts.others :]
-    regret = (total[:, 1:].min(1, keepdim=True).values - recorded) / total.std(1, keepdim=True, correction=0).clamp_min(1e-12)
+    parts += [proposer.propose(belief, goal, amounts.others, horizon * block, seeds).actions for proposer in searched.proposers[:1]]
+    total = searched.cost(model.imagine(belief, torch.cat(parts, 1)), goal).total.double()
+    recorded, elsewhere, drawn, policy = total.split([1, amounts.others, amounts.others, total.shape[1] - 1 - 2 * amounts.others], 1)
+    others, compared = torch.cat([elsewhere, drawn], 1), torch.cat([drawn, policy], 1)
+    std = compared.std(1, keepdim=True, correction=0)
+    spread = std / compared.mean(1, keepdim=True).abs().clamp_min(1e-12)
+    regret = (compared.min(1, keepdim=True).values - recorded) / std.clamp_min(1e-12)
     return CostSpread(
         float(spread.median()), _beaten(others, recorded), _beaten(others, policy[:, :1]) if policy.shape[1] else float("nan"),
         float(regret.median()), horizon,

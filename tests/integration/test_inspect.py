@@ -16,14 +16,13 @@ from robo_dream.errors import CheckpointError, DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.collect import collect, dataset_spec
-from robo_dream.runtime.inspect import beside, costs_of, fresh_config, plannings, require_fit
-from robo_dream.runtime.planner import policy_proposers
+from robo_dream.runtime.inspect import beside, fresh_config, plannings, require_fit, searches_of
 from robo_dream.training.inspection import Amounts, measure
 from robo_dream.training.verdict import Finding, Verdict, verdict
 from tests.planted import FAULTS, Planted, cost_that_is_constant, encoder_that_tells_nothing
 
 PATH = Path("configs/checkpoints/jaco_s.safetensors")
-FEW = Amounts(frames=240, pictures=40, windows=32, problems=16, pool=64)
+FEW = Amounts(frames=96, pictures=16, windows=16, problems=8, pool=32, others=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +42,7 @@ def healthy(episodes: Path) -> Planted:
 
 
 def judged(model: LatentVideoModel, cache: FrameCache) -> Verdict:
-    planning = plannings(checkpoint.read_info(PATH))
-    proposers = policy_proposers(model, planning["default"].proposals)
-    return verdict(measure(model, cache, costs_of(planning, model), proposers, amounts=FEW))
+    return verdict(measure(model, cache, searches_of(checkpoint.read_info(PATH), model), amounts=FEW))
 
 
 def test_a_released_model_is_fit_in_its_own_world(healthy: Planted) -> None:
