@@ -357,6 +357,23 @@ def inspected() -> list[Row]:
     return rows
 
 
+def inspected_ranges() -> list[Row]:
+    """Of every figure that has a limit: from the least to the most of the released checkpoints, and of the planted faults."""
+    figures = results("inspect")
+    rows: list[Row] = [("figure", "released checkpoints", "with a fault planted")]
+    for key in _LIMITED:
+        healthy, faulty = (sorted(value for name, value in figures.items() if name.startswith("faults/") == fault and _is_of(name, key))
+                           for fault in (False, True))  # fmt: skip
+        rows.append((key, *(_from_to([f"{value:.2f}" for value in values]) for values in (healthy, faulty))))
+    return rows
+
+
+def _is_of(name: str, key: str) -> bool:
+    """Whether a figure of some checkpoint or fault is `key`, or that of one of its costs where `key` is of any."""
+    own = name.removeprefix("faults/").split("/", 1)[1]
+    return own == key or (key.startswith("cost/") and own.startswith("cost/") and own.split("/")[2] == key.split("/")[1])
+
+
 def planted_faults() -> list[Row]:
     """Each fault planted in the tabletop's checkpoint: what tells of it, and the figure that it moves."""
     figures, healthy = results("inspect"), "jaco_s"
@@ -376,6 +393,11 @@ def _from_to(values: Sequence[str]) -> str:
     return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
+_LIMITED = (
+    "pictures/unexplained", "latents/dimensions", "latents/std", "latents/mean", "proprio/std", "proprio/mean", "proprio/clamped",
+    "camera_and_arm/pictures", "camera_and_arm/shuffled", "horizon/first", "horizon/last", "actions/rank", "actions/scale_loss",
+    "cost/spread", "cost/rank", "uncertainty/spearman",
+)  # fmt: skip
 _FAULTS = {  # in words, the finding, and one of its figures
     "cameras_swapped": ("cameras swapped", "pictures", "pictures/unexplained"),
     "colours_swapped": ("red and blue swapped (BGR)", "pictures", "pictures/unexplained"),
@@ -508,6 +530,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "perception": perception,
     "held-labels": held_labels,
     "inspected": inspected,
+    "inspected-ranges": inspected_ranges,
     "planted-faults": planted_faults,
     "training-cost": lambda: [
         ("checkpoint", "data", "collecting, minutes", "training, minutes"),

@@ -63,6 +63,13 @@ def cost_that_is_constant(model: LatentVideoModel, cache: FrameCache) -> Planted
     return model, cache
 
 
+def arm_ahead_of_its_pictures(model: LatentVideoModel, cache: FrameCache, steps: int = 4) -> Planted:
+    """Joints are read some control steps later than the cameras."""
+    bounds = np.asarray(cache.episode_starts)
+    last = np.repeat(bounds[1:] - 1, np.diff(bounds))
+    return model, replace(cache, proprio=cache.proprio[np.minimum(np.arange(len(last)) + steps, last)])
+
+
 def _scale(model: LatentVideoModel) -> tuple[Tensor, Tensor]:
     mean, variance = model.encoder.scale.running_mean, model.encoder.scale.running_var
     assert mean is not None and variance is not None

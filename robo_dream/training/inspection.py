@@ -124,7 +124,7 @@ class Searched:
 class CostSpread:
     """Candidates towards what really came of the recorded actions, by one of the checkpoint's costs; medians over problems."""
 
-    spread: float  # standard deviation over mean of what a search compares: the policy's proposals and as many random ones
+    spread: float  # standard deviation over mean of what a search compares: the policy's proposals, if any, and as many random ones
     rank: float  # fraction of random and other episodes' actions that cost less than the recorded ones: 0 is right, 0.5 is chance
     policy_rank: float  # the same of the policy's likeliest proposal; NaN without a policy
     regret: float  # how much dearer the chosen of these is than the recorded, in standard deviations; below 0: imagined as better

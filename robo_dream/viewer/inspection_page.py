@@ -21,7 +21,8 @@ from robo_dream.viewer.server import page_file
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SHOWN, _STRIPS = 8, 3  # frames that are drawn again, and imagined windows
 _DRAWN_WIDTH = 96  # px of a picture, at least
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 190, 46, 10, 10, 34  # px of a chart and of its margins
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 190, 46, 18, 10, 34  # px of a chart and of its margins
+_TICK = 36  # px from one number under a chart to the next, at least
 _BINS = 8
 
 
@@ -170,8 +171,11 @@ def _chart(title: str, says: str, lines: Sequence[_Line], ticks: Sequence[str] =
 
     parts = [_grid(up, top)]
     named = ticks or [f"{value:.3g}" for value in lines[0].x]
+    free = 0.0
     for value, name in zip(lines[0].x, named, strict=True):
-        parts.append(f'<text x="{across(value):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{escape(name)}</text>')
+        if across(value) >= free:
+            parts.append(f'<text x="{across(value):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{escape(name)}</text>')
+            free = across(value) + _TICK
     for line in lines:
         points = [(across(x), up(y)) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""

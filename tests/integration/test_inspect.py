@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +18,9 @@ from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.collect import collect, dataset_spec
 from robo_dream.runtime.inspect import beside, fresh_config, plannings, require_fit, searches_of
-from robo_dream.training.inspection import Amounts, measure
-from robo_dream.training.verdict import Finding, Verdict, verdict
-from tests.planted import FAULTS, Planted, cost_that_is_constant, encoder_that_tells_nothing
+from robo_dream.training.inspection import Amounts, Measured, agreement, measure, sight
+from robo_dream.training.verdict import LAG_GAIN, Finding, Verdict, verdict
+from tests.planted import FAULTS, Planted, arm_ahead_of_its_pictures, cost_that_is_constant, encoder_that_tells_nothing
 
 PATH = Path("configs/checkpoints/jaco_s.safetensors")
 FEW = Amounts(frames=96, pictures=16, windows=16, problems=8, pool=32, others=8)
@@ -41,12 +42,17 @@ def healthy(episodes: Path) -> Planted:
     return checkpoint.load(PATH), frames_of(data, range(data.num_episodes))
 
 
-def judged(model: LatentVideoModel, cache: FrameCache) -> Verdict:
-    return verdict(measure(model, cache, searches_of(checkpoint.read_info(PATH), model), amounts=FEW))
+def looked_at(model: LatentVideoModel, cache: FrameCache) -> Measured:
+    return measure(model, cache, searches_of(checkpoint.read_info(PATH), model), amounts=FEW)
 
 
-def test_a_released_model_is_fit_in_its_own_world(healthy: Planted) -> None:
-    found = judged(*healthy)
+@pytest.fixture(scope="module")
+def measured(healthy: Planted) -> Measured:
+    return looked_at(*healthy)
+
+
+def test_a_released_model_is_fit_in_its_own_world(measured: Measured) -> None:
+    found = verdict(measured)
     assert found.word == "fit", found.reasons
     assert {one.check for one in found.findings} >= {
         "pictures",
@@ -62,10 +68,65 @@ def test_a_released_model_is_fit_in_its_own_world(healthy: Planted) -> None:
 @pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
 def test_a_planted_fault_is_found_and_named(plant: Callable[..., Planted], healthy: Planted) -> None:
     check, says = FAULTS[plant]
-    found = judged(*plant(*healthy))
+    found = verdict(looked_at(*plant(*healthy)))
     assert found.word == "unfit"
     named = next(one for one in found.findings if one.check == check)
     assert named.word == "unfit" and says in named.sentence and named.advice, named
+
+
+def test_an_arm_that_is_read_later_than_its_pictures_is_found_with_the_time_between(healthy: Planted) -> None:
+    model, cache = arm_ahead_of_its_pictures(*healthy, steps=4)
+    found = agreement(model, cache, np.arange(0, len(cache.proprio), 9), 32, 0)
+    assert found.best_lag == -4 and found.lags[-4] < 1 - LAG_GAIN, found.lags
+
+
+def test_pictures_that_are_upside_down_are_known_best_when_turned_back(healthy: Planted) -> None:
+    model, cache = healthy
+    turned = replace(cache, images={name: np.asarray(view)[:, ::-1, ::-1] for name, view in cache.images.items()})
+    assert sight(model, turned, np.arange(0, len(cache.proprio), 40)).best == "turned upside down"
+
+
+def of(part: str, **values: Any) -> Callable[[Measured], Measured]:
+    """The same measured, but for some values of a part."""
+    return lambda measured: replace(measured, **{part: replace(getattr(measured, part), **values)})
+
+
+def cost_of(spread: float, rank: float) -> Callable[[Measured], Measured]:
+    return lambda measured: replace(measured, costs={"default": replace(measured.costs["default"], spread=spread, rank=rank)})
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "word", "says"),
+    [
+        (lambda measured: replace(measured, weights_finite=False), "weights", "unfit", "not finite"),
+        (of("latents", finite=0.9), "weights", "unfit", "not finite"),
+        (lambda measured: replace(measured, body=("control_dt",)), "actions of the data", "unfit", "control_dt"),
+        (of("agreement", pictures=0.05), "camera and arm", "unfit", "move the latent by 5%"),
+        (of("agreement", cameras={"front": 0.05, "side": 0.9}), "camera and arm", "doubtful", "camera front hardly counts"),
+        (of("agreement", lags={-2: 0.7, 0: 1.0}), "camera and arm", "doubtful", "2 control steps earlier 30% better"),
+        (of("agreement", shuffled=0.8), "camera and arm", "unfit", "err 0.80 times as much"),
+        (of("proprio", clamped=0.1), "normaliser", "unfit", "10.0% of its numbers are cut off"),
+        (of("one_step", rank=0.4), "actions", "unfit", "40% of other actions"),
+        (
+            lambda measured: of("loop", latent_error=2 * measured.loop.copy_latent_error)(measured),
+            "horizon",
+            "unfit",
+            "err 0.50 times less",
+        ),
+        (lambda measured: of("loop", disagreement=1 / measured.loop.latent_error)(measured), "uncertainty", "doubtful", "Spearman -1.00"),
+        (cost_of(0.1, 0.05), "cost (default)", "doubtful", "spread by 0.10"),
+        (cost_of(0.1, 0.3), "cost (default)", "unfit", "spread by 0.10"),
+        (cost_of(0.5, 0.5), "cost (default)", "unfit", "50% of random"),
+        (cost_of(0.2, 0.0), "cost (default)", "doubtful", "spread by 0.20"),
+    ],
+)
+def test_each_question_has_an_answer_of_its_own(
+    change: Callable[[Measured], Measured], check: str, word: str, says: str, measured: Measured
+) -> None:
+    found = verdict(change(measured))
+    named = next(one for one in found.findings if one.check == check)
+    assert named.word == word and says in named.sentence and named.advice, named
+    assert found.word == word and [one.check for one in found.findings if one.word != "fit"] == [check]
 
 
 def test_frames_of_another_bench_are_refused_by_name(healthy: Planted) -> None:
