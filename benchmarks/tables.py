@@ -386,6 +386,74 @@ def held_labels() -> list[Row]:
     return rows
 
 
+def inspected() -> list[Row]:
+    """What `robo-dream inspect` says of each released checkpoint, and the figures that its limits rest on."""
+    figures = results("inspect")
+    rows: list[Row] = [
+        ("checkpoint", "verdict", "drawn again", "better than the last frame, first / last block", "costs: spread", "costs: rank, %")
+    ]
+    for name in dict.fromkeys(key.split("/")[0] for key in figures if not key.startswith("faults/")):
+        ahead = " / ".join(f"{figures[f'{name}/horizon/{end}']:.1f}" for end in ("first", "last"))
+        spreads, ranks = (sorted(figures[key] for key in figures if key.startswith(f"{name}/cost/") and key.endswith(end))
+                          for end in ("/spread", "/rank"))  # fmt: skip
+        rows.append((
+            f"`{name}`", _inspected_as(figures, name), f"{figures[f'{name}/pictures/unexplained']:.2f}", ahead,
+            _from_to([f"{value:.2f}" for value in spreads]), _from_to([f"{100 * value:.0f}" for value in ranks]),
+        ))  # fmt: skip
+    return rows
+
+
+def inspected_ranges() -> list[Row]:
+    """Of every figure that has a limit: from the least to the most of the released checkpoints, and of the planted faults."""
+    figures = results("inspect")
+    rows: list[Row] = [("figure", "released checkpoints", "with a fault planted")]
+    for key in _LIMITED:
+        healthy, faulty = (sorted(value for name, value in figures.items() if name.startswith("faults/") == fault and _is_of(name, key))
+                           for fault in (False, True))  # fmt: skip
+        rows.append((key, *(_from_to([f"{value:.2f}" for value in values]) for values in (healthy, faulty))))
+    return rows
+
+
+def _is_of(name: str, key: str) -> bool:
+    """Whether a figure of some checkpoint or fault is `key`, or that of one of its costs where `key` is of any."""
+    own = name.removeprefix("faults/").split("/", 1)[1]
+    return own == key or (key.startswith("cost/") and own.startswith("cost/") and own.split("/")[2] == key.split("/")[1])
+
+
+def planted_faults() -> list[Row]:
+    """Each fault planted in the tabletop's checkpoint: what tells of it, and the figure that it moves."""
+    figures, healthy = results("inspect"), "jaco_s"
+    rows: list[Row] = [("planted", "verdict", "named by", "figure", "healthy", "with the fault")]
+    for fault, (says, check, key) in _FAULTS.items():
+        assert figures[f"faults/{fault}/named"] == 1, f"{fault} is not found by name"
+        values = (f"{figures[f'{where}/{key}']:.2f}" for where in (healthy, f"faults/{fault}"))
+        rows.append((says, _inspected_as(figures, f"faults/{fault}"), check, key, *values))
+    return rows
+
+
+def _inspected_as(figures: Figures, name: str) -> str:
+    return "unfit" if figures[f"{name}/unfit"] else "doubtful" if figures[f"{name}/doubtful"] else "fit"
+
+
+def _from_to(values: Sequence[str]) -> str:
+    return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+_LIMITED = (
+    "pictures/unexplained", "latents/dimensions", "latents/std", "latents/mean", "proprio/std", "proprio/mean", "proprio/clamped",
+    "camera_and_arm/pictures", "camera_and_arm/shuffled", "horizon/first", "horizon/last", "actions/rank", "actions/scale_loss",
+    "cost/spread", "cost/rank", "uncertainty/spearman",
+)  # fmt: skip
+_FAULTS = {  # in words, the finding, and one of its figures
+    "cameras_swapped": ("cameras swapped", "pictures", "pictures/unexplained"),
+    "colours_swapped": ("red and blue swapped (BGR)", "pictures", "pictures/unexplained"),
+    "actions_twice_as_large": ("actions twice as large", "actions", "actions/best_scale"),
+    "proprioception_of_other_data": ("stale normaliser of proprioception", "normaliser", "proprio/mean"),
+    "latents_scaled_for_other_data": ("stale normaliser of latents", "normaliser", "latents/std"),
+    "encoder_that_tells_nothing": ("encoder that tells nothing", "collapse", "latents/dimensions"),
+    "encoder_of_one_dimension": ("encoder collapsed to one dimension", "collapse", "latents/dimensions"),
+    "cost_that_is_constant": ("constant cost", "cost (default)", "cost/default/spread"),
+}
 _TABLETOP = ("reach", "push", "lift")
 _IMAGINING = {
     "policy_alone": "policy alone",
@@ -518,6 +586,9 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "published-reacher": lambda: published("reacher"),
     "perception": perception,
     "held-labels": held_labels,
+    "inspected": inspected,
+    "inspected-ranges": inspected_ranges,
+    "planted-faults": planted_faults,
     "training-cost": lambda: [
         ("checkpoint", "data", "collecting, minutes", "training, minutes"),
         *_training_cost(),

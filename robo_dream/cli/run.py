@@ -15,6 +15,9 @@ plans from the live cameras until the steps are used (of a twin's pair: until th
 process of its own sees to it that a fault anywhere ends in a still arm; space, e or escape on this terminal is an emergency stop, Ctrl-C
 and SIGTERM decelerate and hold. None of this replaces a hardware emergency stop: keep one in reach.
 
+Before the first motion the verdict of `robo-dream inspect` on the checkpoint is asked; a model that is unfit to plan with is refused with
+the reason (refuse_unfit=false only says it).
+
 A twin of an arm for which there is no checkpoint yet is moved by an oracle (policy=oracle): a script that is told the true poses. It says
 so, and so does run.json; everything else, cameras, guard, wire and record, is as in any run."""
 

@@ -207,6 +207,40 @@ def build_cache(
     return load_cache(folder)
 
 
+def frames_of(data: Datasets, episodes: Sequence[int], progress: Callable[[int, int], None] | None = None) -> FrameCache:
+    """Some episodes, in memory and all of them held out: for who looks at a few and leaves nothing on disk.
+
+    `progress(done, total)` counts episodes. Raises `DataError` when one does not read, or when there are none.
+    """
+    if not episodes:
+        raise DataError(f"{data.parts[0].root} has no episodes to look at; collect or record some first")
+    spec, read = data.spec, []
+    for done, index in enumerate(episodes, 1):
+        read.append(data.episode(index))
+        if progress is not None:
+            progress(done, len(episodes))
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(episode, name) for episode in read])
+
+    return FrameCache(
+        cameras=spec.camera_names,
+        images={name: np.concatenate([episode.images[name] for episode in read]) for name in spec.camera_names},
+        proprio=joined("proprio"),
+        actions=np.concatenate([row for one in read for row in (one.actions, np.zeros_like(one.actions[:1]))]),
+        object_pose=joined("object_pose"),
+        skill=joined("skill"),
+        sim_state=np.zeros((sum(episode.num_frames for episode in read), 0)),
+        episode_starts=np.cumsum([0, *(episode.num_frames for episode in read)], dtype=np.int64),
+        is_train=np.zeros(len(read), bool),
+        skills=spec.skills,
+        action_spec=spec.action_spec,
+        control_dt=spec.action_spec.control_dt,
+        dataset_id=data.fingerprint,
+        picture_every=spec.picture_every,
+    )
+
+
 def load_cache(folder: Path | str) -> FrameCache:
     """The cache in one `frames-...` folder; raises `DataError` when it is incomplete or damaged."""
     folder = Path(folder)

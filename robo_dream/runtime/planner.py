@@ -131,6 +131,11 @@ def build_planner(
     return kinds.planner_of(planner, model, scored_by, proposers, clock)
 
 
+def policy_proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
+    """What the model's own policy proposes by `config`; none where its proposals are switched off."""
+    return _proposers(model, model, config)
+
+
 def rollouts_a_decision(planner: PlannerConfig) -> int:
     """How many futures a decision of `planner` imagines, about: the chosen one that is imagined once more left out."""
     match planner:

@@ -94,6 +94,7 @@ class RunConfig:
 
     checkpoint: Path | None = Path("configs/checkpoints/jaco_s.safetensors")
     policy: Policy = "imagination"
+    refuse_unfit: bool = True  # by the verdict of `robo-dream inspect`, before the first motion; false only says it
     out: Path = Path("runs/run")
     arm: ArmKind = field(default_factory=LineKind)
     twin: bool = False

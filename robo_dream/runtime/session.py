@@ -23,6 +23,7 @@ from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connect import Connected, Events, StillArm, camera_setup_of, connected
 from robo_dream.runtime.environment import require_same_world
 from robo_dream.runtime.goals import goal_of
+from robo_dream.runtime.inspect import require_fit
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
@@ -45,6 +46,8 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
     model = None if path is None else load_checkpoint_model(path, config.device, config.compiled, config.precision)
     folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     planning = None if path is None else planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
+    if path is not None and model is not None and planning is not None:
+        require_fit(path, model, planning, config.refuse_unfit, say)
     events, setup = Events(), camera_setup_of(config, model)
     with connected(config, setup, dry, events, say) as bench:
         if config.twin and model is not None and path is not None:
