@@ -722,6 +722,9 @@ def _training_cost() -> Iterator[Row]:
         f"{ogbench[f'{single}/collect_minutes']} + not recorded",
         str(ogbench[f"{single}/training_minutes"]),
     )
+    recorded, own = results("recorded"), "checkpoint_with_grasps"
+    minutes = (str(recorded[f"{own}/{part}_minutes"]) for part in ("collecting", "training"))
+    yield ("OGBench cube-single, recorded", f"{plain(recorded[f'{own}/episodes'])} episodes", *minutes)
     clips = "{} episodes, {} short clips, {} demonstrations"
     for world in ("cube-double", "scene"):
         key = f"{world}/checkpoint"
