@@ -117,17 +117,6 @@ def open_file(path: Path, most: int = BUDGET.file) -> BinaryIO:
     return os.fdopen(file, "rb")
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; raises `DataError` for another kind of file or of JSON, and `FileNotFoundError`."""
-    return parse_object(read_bytes(path, BUDGET.text), f"{path}")
-
-
-def read_lines(path: Path) -> list[Any]:
-    """The JSON in each line of `path`, a last one that was cut short left out. Raises `DataError` that names the line."""
-    lines = read_bytes(path, BUDGET.text).split(b"\n")
-    return [parse_json(line, f"{path}:{number}") for number, line in enumerate(lines[:-1], start=1)]
-
-
 def parse_object(text: bytes | str, said_by: str) -> dict[str, Any]:
     """As `parse_json`; raises `DataError` for JSON that is no object too."""
     value = parse_json(text, said_by)

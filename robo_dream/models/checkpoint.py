@@ -18,7 +18,7 @@ from torch import Tensor
 
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError, one_line
 from robo_dream.files import packaged, replacing
-from robo_dream.foreign import BUDGET, parse_object, read_object, require_budget
+from robo_dream.foreign import BUDGET, parse_json, parse_object, read_bytes, require_budget
 from robo_dream.models.config import ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
@@ -194,10 +194,10 @@ def _settings(path: Path, header: Mapping[str, Any]) -> Settings:
         return Settings()
     hint = "make it again with the release that wrote it, or move it away: the checkpoint can be used without"
     try:
-        about = read_object(beside)
+        about = parse_json(read_bytes(beside, BUDGET.text), f"{beside}")
     except (OSError, DataError) as error:
         raise CheckpointError(f"{beside}, which describes {path.name}, cannot be read ({one_line(error)}); {hint}") from error
-    if "sha256" not in about:
+    if not isinstance(about, dict) or "sha256" not in about:
         raise CheckpointError(f"{beside} is not a description of {path.name}: it has no sha256; {hint}")
     if "planning" not in about:
         return Settings()

@@ -30,7 +30,8 @@ def plain(values: Any, digits: int = 4) -> Any:
     if isinstance(values, np.ndarray | np.generic):
         values = values.tolist()
     if isinstance(values, float):
-        return float(f"{values:.{digits}g}") if math.isfinite(values) else None
+        rounded = float(f"{values:.{digits}g}")
+        return rounded if math.isfinite(rounded) else None  # the largest numbers are rounded up to infinity
     return values
 
 
@@ -38,11 +39,12 @@ def _rounded(values: np.ndarray, digits: int) -> list[Any]:
     """As `plain`, of all of an array at once: a decision has thousands of numbers."""
     finite = np.isfinite(values)
     values = np.where(finite, values, 0.0)
-    decimals = digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    decimals = np.minimum(digits - 1 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))), 300)  # less is 0
     scale = 10.0 ** np.abs(decimals)
-    rounded = np.where(decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
+    with np.errstate(over="ignore"):
+        rounded = np.where(decimals >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
     some = rounded.astype(object)
-    some[~finite] = None
+    some[~(finite & np.isfinite(rounded))] = None
     return some.tolist()
 
 

@@ -15,6 +15,7 @@ from recorded_runs import SIDE, write_run
 from robo_dream.errors import DataError
 from robo_dream.recording.archive import read_archive, write_archive
 from robo_dream.recording.record import in_order, read_decision, read_run
+from robo_dream.recording.timeline import plain
 from robo_dream.viewer.watch import RunWatch
 
 MUCH = 40_000_000  # bytes of the bomb, of some kB
@@ -222,3 +223,9 @@ def test_cameras_of_different_sizes_are_nothing_odd(root: Path) -> None:
         change(path, image__side=wide)
     run = read_run(root)
     assert not run.damaged and run.goal.pictures["side"].shape == wide.shape and len(run.steps) == 13
+
+
+def test_the_least_and_the_largest_numbers_are_json() -> None:
+    numbers = np.array([1e-320, -1e-320, 1.7976931348623157e308, 5e-324, np.nan, 0.0, 1.23456])
+    assert plain(numbers) == [0.0, 0.0, None, 0.0, None, 0.0, 1.235]
+    assert plain(1.7976931348623157e308) is None and plain(1e-320) == 1e-320

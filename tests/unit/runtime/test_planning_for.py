@@ -182,7 +182,12 @@ def test_settings_of_a_task_that_the_world_lacks_are_refused() -> None:
         require_known_tasks({"push": {}, "pusch": {}}, ("reach", "push"))
 
 
-BY_TASK = "planning: {planner: {num_iterations: 4}}\nby_task:\n  push:\n    planner: {num_samples: 64, num_iterations: 5}\n"
+BY_TASK = """\
+planning: {planner: {kind: policy_guided, num_iterations: 4}}
+by_task:
+  push:
+    planner: {kind: policy_guided, num_samples: 64, num_iterations: 5}
+"""
 
 
 def test_what_is_typed_for_every_task_wins_over_what_the_file_says_for_one(jaco: CheckpointInfo, tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_a_kind_that_is_typed_wins_with_its_own_defaults(jaco: CheckpointInfo, t
 
 
 def test_what_is_typed_and_does_not_fit_the_planner_of_a_task_is_an_error(jaco: CheckpointInfo, tmp_path: Path) -> None:
-    file = in_file(tmp_path, "by_task:\n  push:\n    planner: {kind: mppi}\n", "planning.planner.num_proposals=4")
+    file = in_file(tmp_path, "by_task:\n  push:\n    planner: {kind: zero_action}\n", "planning.planner.num_proposals=4")
     with pytest.raises(ConfigError, match=r"override planning\.planner\.num_proposals=4: unknown key planning\.planner\.num_proposals"):
         planning_for(jaco, "push", file.planning, file.by_task)
 
