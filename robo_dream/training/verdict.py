@@ -28,7 +28,7 @@ class Limit:
         return "unfit" if sign * value > sign * self.unfit else "doubtful" if sign * value > sign * self.doubtful else "fit"
 
 
-# Where no source is named, a limit is a judgement between what the six released checkpoints show, which plan well, and what the faults of
+# Where no source is named, a limit is a judgement between what the released checkpoints show, which plan well, and what the faults of
 # tests/planted.py bring about: docs/guides/inspect.md has both, `python benchmarks/inspection.py` measures them.
 UNEXPLAINED = Limit(0.8, 1.0)  # 1: drawn no better than as the mean picture
 BETTER_OTHERWISE = 0.8  # pictures that are known so much better when swapped are swapped
