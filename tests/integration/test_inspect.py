@@ -30,7 +30,7 @@ FEW = Amounts(frames=96, pictures=16, windows=16, problems=8, pool=32, others=8)
 def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few fresh ones of the checkpoint's own world, short enough to be played in a moment."""
     out = tmp_path_factory.mktemp("fresh")
-    usual = fresh_config(PATH, checkpoint.read_info(PATH), out, 8, 0, 2)
+    usual = fresh_config(PATH, checkpoint.read_info(PATH), out, 8, 0, 1)
     config = replace(usual, play=replace(usual.play, num_steps=80))
     list(collect(config, dataset_spec(config), range(config.seed, config.seed + 8)))
     return out
