@@ -230,7 +230,7 @@ def asked(path: Path, model: LatentVideoModel) -> list[str]:
 
 
 def test_a_verdict_is_its_worst_finding_and_gives_only_its_reasons() -> None:
-    good, odd, bad = (Finding(name, word, "because") for name, word in (("a", "fit"), ("b", "doubtful"), ("c", "unfit")))
+    good, odd, bad = Finding("a", "fit", "because"), Finding("b", "doubtful", "because"), Finding("c", "unfit", "because")
     assert Verdict((good, odd)).word == "doubtful" and Verdict((good, bad, odd)).reasons == ("c: because",)
     assert Verdict((good,)).reasons == () and Verdict((good,)).word == "fit"
 
