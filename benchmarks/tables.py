@@ -393,7 +393,7 @@ def inspected() -> list[Row]:
     rows: list[Row] = [
         ("checkpoint", "verdict", "drawn again", "better than the last frame, first / last block", "costs: spread", "costs: rank, %")
     ]
-    for name in dict.fromkeys(key.split("/")[0] for key in figures if not key.startswith("faults/")):
+    for name in sorted({key.split("/")[0] for key in figures if not key.startswith("faults/")}):
         ahead = " / ".join(f"{figures[f'{name}/horizon/{end}']:.1f}" for end in ("first", "last"))
         spreads, ranks = (sorted(figures[key] for key in figures if key.startswith(f"{name}/cost/") and key.endswith(end))
                           for end in ("/spread", "/rank"))  # fmt: skip

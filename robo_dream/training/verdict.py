@@ -28,7 +28,7 @@ class Limit:
         return "unfit" if sign * value > sign * self.unfit else "doubtful" if sign * value > sign * self.doubtful else "fit"
 
 
-# Where no source is named, a limit is a judgement between what the six released checkpoints show, which plan well, and what the faults of
+# Where no source is named, a limit is a judgement between what the released checkpoints show, which plan well, and what the faults of
 # tests/planted.py bring about: docs/guides/inspect.md has both, `python benchmarks/inspection.py` measures them.
 UNEXPLAINED = Limit(0.8, 1.0)  # 1: drawn no better than as the mean picture
 BETTER_OTHERWISE = 0.8  # pictures that are known so much better when swapped are swapped
@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        return max((finding.word for finding in self.findings), key=WORST.index, default="fit")
+        return max((finding.word for finding in self.findings), key=WORST.index, default=WORST[0])
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _pictures(measured: Measured) -> Finding:
 
 
 def _collapse(figure: Mapping[str, float]) -> Finding:
-    words = [DIMENSIONS.word(figure["latents/dimensions"]), COLLAPSED.word(figure["latents/std"])]
+    words: list[Word] = [DIMENSIONS.word(figure["latents/dimensions"]), COLLAPSED.word(figure["latents/std"])]
     said = f"latents of different frames span {figure['latents/dimensions']:.1f} dimensions and vary by {figure['latents/std']:.2g}"
     return Finding(
         "collapse", _worst(*words), said, "the encoder tells too few things apart, so no goal is far from any other: train it again"
@@ -158,7 +158,9 @@ def _collapse(figure: Mapping[str, float]) -> Finding:
 
 
 def _normaliser(measured: Measured, figure: Mapping[str, float]) -> Finding:
-    words = [limit.word(figure["latents/std"]) for limit in LATENT_STD] + [limit.word(figure["proprio/std"]) for limit in PROPRIO_STD]
+    words: list[Word] = [limit.word(figure["latents/std"]) for limit in LATENT_STD] + [
+        limit.word(figure["proprio/std"]) for limit in PROPRIO_STD
+    ]
     words += [LATENT_MEAN.word(figure["latents/mean"]), PROPRIO_MEAN.word(figure["proprio/mean"]), CLAMPED.word(figure["proprio/clamped"])]
     said = (
         f"normalised latents have mean {figure['latents/mean']:.2f} and std {figure['latents/std']:.2f}, proprioception "
@@ -173,7 +175,7 @@ def _normaliser(measured: Measured, figure: Mapping[str, float]) -> Finding:
 def _camera_and_arm(measured: Measured, figure: Mapping[str, float]) -> Finding:
     agreement = measured.agreement
     blind = [name for name, part in agreement.cameras.items() if len(agreement.cameras) > 1 and HEEDED.word(part) == "unfit"]
-    words = [HEEDED.word(agreement.pictures), SHUFFLED.word(agreement.shuffled), "doubtful" if blind else "fit"]
+    words: list[Word] = [HEEDED.word(agreement.pictures), SHUFFLED.word(agreement.shuffled), "doubtful" if blind else "fit"]
     said = (
         f"other pictures move the latent by {agreement.pictures:.0%} of what another moment does, another arm by {agreement.arm:.0%}; "
         f"drawn with another moment's arm, pictures err {agreement.shuffled:.2f} times as much"
@@ -201,7 +203,7 @@ def _horizon(figure: Mapping[str, float], block: int) -> Finding:
 
 def _actions(figure: Mapping[str, float]) -> Finding:
     scale, loss = figure["actions/best_scale"], figure["actions/scale_loss"]
-    words = [ONE_STEP_RANK.word(figure["actions/rank"])]
+    words: list[Word] = [ONE_STEP_RANK.word(figure["actions/rank"])]
     said = f"{figure['actions/rank']:.0%} of other actions explain the next frame better than the recorded one (50% is chance)"
     if scale != 1.0:
         words.append(SCALE_LOSS.word(loss))
@@ -213,7 +215,10 @@ def _actions(figure: Mapping[str, float]) -> Finding:
 def _costs(measured: Measured) -> Iterator[Finding]:
     for name, cost in measured.costs.items():
         ranks, flat = RANK.word(cost.rank), SPREAD.word(cost.spread)
-        words = [ranks, "doubtful" if flat == "unfit" and ranks == "fit" else flat]  # flat, and yet right: see docs/guides/inspect.md
+        words: list[Word] = [
+            ranks,
+            "doubtful" if flat == "unfit" and ranks == "fit" else flat,
+        ]  # flat, and yet right: see docs/guides/inspect.md
         said = (
             f"costs of candidates spread by {cost.spread:.2f} of their mean (0.30 is enough, 0.14 is flat); {cost.rank:.0%} of random and "
             f"other actions cost less than those that led to the goal (50% is chance)"

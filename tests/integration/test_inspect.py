@@ -30,7 +30,7 @@ FEW = Amounts(frames=96, pictures=16, windows=16, problems=8, pool=32, others=8)
 def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few fresh ones of the checkpoint's own world, short enough to be played in a moment."""
     out = tmp_path_factory.mktemp("fresh")
-    usual = fresh_config(PATH, checkpoint.read_info(PATH), out, 8, 0, 2)
+    usual = fresh_config(PATH, checkpoint.read_info(PATH), out, 8, 0, 1)
     config = replace(usual, play=replace(usual.play, num_steps=80))
     list(collect(config, dataset_spec(config), range(config.seed, config.seed + 8)))
     return out
@@ -230,7 +230,7 @@ def asked(path: Path, model: LatentVideoModel) -> list[str]:
 
 
 def test_a_verdict_is_its_worst_finding_and_gives_only_its_reasons() -> None:
-    good, odd, bad = (Finding(name, word, "because") for name, word in (("a", "fit"), ("b", "doubtful"), ("c", "unfit")))
+    good, odd, bad = Finding("a", "fit", "because"), Finding("b", "doubtful", "because"), Finding("c", "unfit", "because")
     assert Verdict((good, odd)).word == "doubtful" and Verdict((good, bad, odd)).reasons == ("c: because",)
     assert Verdict((good,)).reasons == () and Verdict((good,)).word == "fit"
 
