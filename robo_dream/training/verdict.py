@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        return max((finding.word for finding in self.findings), key=WORST.index, default=WORST[0])
+        return _worst(WORST[0], *(finding.word for finding in self.findings))
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -158,10 +158,10 @@ def _collapse(figure: Mapping[str, float]) -> Finding:
 
 
 def _normaliser(measured: Measured, figure: Mapping[str, float]) -> Finding:
-    words: list[Word] = [limit.word(figure["latents/std"]) for limit in LATENT_STD] + [
-        limit.word(figure["proprio/std"]) for limit in PROPRIO_STD
-    ]
-    words += [LATENT_MEAN.word(figure["latents/mean"]), PROPRIO_MEAN.word(figure["proprio/mean"]), CLAMPED.word(figure["proprio/clamped"])]
+    words: list[Word] = [
+        *(limit.word(figure["latents/std"]) for limit in LATENT_STD), *(limit.word(figure["proprio/std"]) for limit in PROPRIO_STD),
+        LATENT_MEAN.word(figure["latents/mean"]), PROPRIO_MEAN.word(figure["proprio/mean"]), CLAMPED.word(figure["proprio/clamped"]),
+    ]  # fmt: skip
     said = (
         f"normalised latents have mean {figure['latents/mean']:.2f} and std {figure['latents/std']:.2f}, proprioception "
         f"{figure['proprio/mean']:.2f} and {figure['proprio/std']:.2f} (0 and 1 in training); {measured.proprio.worst} is off most, "
@@ -215,15 +215,14 @@ def _actions(figure: Mapping[str, float]) -> Finding:
 def _costs(measured: Measured) -> Iterator[Finding]:
     for name, cost in measured.costs.items():
         ranks, flat = RANK.word(cost.rank), SPREAD.word(cost.spread)
-        words: list[Word] = [
-            ranks,
-            "doubtful" if flat == "unfit" and ranks == "fit" else flat,
-        ]  # flat, and yet right: see docs/guides/inspect.md
+        spreads: Word = "doubtful" if flat == "unfit" and ranks == "fit" else flat  # flat, and yet right: see docs/guides/inspect.md
         said = (
             f"costs of candidates spread by {cost.spread:.2f} of their mean (0.30 is enough, 0.14 is flat); {cost.rank:.0%} of random and "
             f"other actions cost less than those that led to the goal (50% is chance)"
         )
-        yield Finding(f"cost ({name})", _worst(*words), said, "a search has nothing to choose by: use the policy alone, or another cost")
+        yield Finding(
+            f"cost ({name})", _worst(ranks, spreads), said, "a search has nothing to choose by: use the policy alone, or another cost"
+        )
 
 
 def _uncertainty(figure: Mapping[str, float]) -> Finding:
