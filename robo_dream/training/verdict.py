@@ -68,7 +68,10 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        return _worst(WORST[0], *(finding.word for finding in self.findings))
+        worst: Word = "fit"
+        for finding in self.findings:
+            worst = _worst(worst, finding.word)
+        return worst
 
     @property
     def reasons(self) -> tuple[str, ...]:
