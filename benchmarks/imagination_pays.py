@@ -303,7 +303,8 @@ def main() -> None:
 
         measure(case, args, note)
     lines = lines_of(read_figures(args.results))
-    draw_lines(args.picture, lines, "What imagining adds to the policy alone, strict, points", "candidates, all the policy's own", APART)
+    apart = {name: label for name, label in APART.items() if any(name in line.apart for line in lines)}
+    draw_lines(args.picture, lines, "What imagining adds to the policy alone, strict, points", "candidates, all the policy's own", apart)
     print(f"{args.results}\n{args.picture}\nThe tables of the pages: make tables")
 
 

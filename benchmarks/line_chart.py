@@ -11,7 +11,7 @@ from robo_dream.files import replace_file
 Interval = tuple[float, float, float]  # middle, low, high
 
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
-WIDTH, HEIGHT, TOP, LEGEND_ROW, COLUMNS = 1000, 400, 44, 20, 4
+WIDTH, HEIGHT, TOP, LEGEND_ROW, COLUMNS = 1000, 400, 44, 20, 3
 LEFT, RIGHT = (60, 590), (625, 985)  # where the two parts begin and end
 SPREAD = 42  # px at most between the first and the last line at the same number
 
