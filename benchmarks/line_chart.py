@@ -68,8 +68,9 @@ def draw_lines(path: Path, lines: Sequence[Line], title: str, over: str, cases: 
         for row, word in enumerate(name.split("\n")):
             parts.append(_text(_beside(place, len(cases)), HEIGHT - 30 + 15 * row, word))
     for place, line in enumerate(lines):
-        shift = min(7, SPREAD / len(lines)) * (place - (len(lines) - 1) / 2)
-        at = [(_across(number, numbers) + shift, line.at[number]) for number in sorted(line.at)]
+        shift = _shift(place, len(lines))
+        beside = _shift(sum(bool(other.at) for other in lines[:place]), sum(bool(other.at) for other in lines))
+        at = [(_across(number, numbers) + beside, line.at[number]) for number in sorted(line.at)]
         way = " ".join(f"{x:.1f},{up(found[0]):.1f}" for x, found in at)
         dashes = ' stroke-dasharray="6 4"' if line.is_dashed else ""
         parts.append(f'<polyline points="{way}" fill="none" stroke="{line.stroke}" stroke-width="2"{dashes}/>')
@@ -81,6 +82,11 @@ def draw_lines(path: Path, lines: Sequence[Line], title: str, over: str, cases: 
         parts.append(_text(x + 36, y, line.name, "start"))
     replace_file(path, ("\n".join([*parts, "</svg>"]) + "\n").encode())
     return path
+
+
+def _shift(place: int, count: int) -> float:
+    """By how much one of several is moved, so that they do not hide each other."""
+    return min(7, SPREAD / max(count, 1)) * (place - (count - 1) / 2)
 
 
 def _across(number: int, numbers: Sequence[int]) -> float:
