@@ -184,8 +184,8 @@ def figures_of(method: str, results: Sequence[Result], rollouts: int) -> Figures
 def paired(first: Mapping[int, Result], second: Mapping[int, Result], kind: str) -> Interval:
     """First minus second on the pairs that both have attempted, in points, with its 95 % bootstrap interval over pairs."""
     both = sorted(first.keys() & second.keys())
-    rates = (np.array([getattr(some[pair], kind) for pair in both]) for some in (first, second))
-    middle, low, high = (round(100 * value, 1) for value in paired_difference(*rates))
+    ours, theirs = (np.array([getattr(some[pair], kind) for pair in both]) for some in (first, second))
+    middle, low, high = (round(100 * value, 1) for value in paired_difference(ours, theirs))
     return middle, low, high
 
 
@@ -233,7 +233,7 @@ def macro_gains(figures: Figures) -> dict[str, float | int | str | None]:
             gains[key.removesuffix(end).rpartition("/")[2]].append(value)
     every = [gain for some in gains.values() for gain in some]
     found = {f"macro_strict_gain_{regime}": round(float(np.mean(some)), 1) for regime, some in gains.items()}
-    return {"macro_strict_gain": round(float(np.mean(every)), 1)} | found if every else {}
+    return {"macro_strict_gain": round(float(np.mean(every)), 1), **found} if every else {}
 
 
 def _place(key: str) -> tuple[bool, str, str, int]:

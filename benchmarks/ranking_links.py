@@ -128,15 +128,15 @@ class Decider:
 def figures_of(decisions: Sequence[Ranked]) -> dict[str, float | int | str | None]:
     """By link: Spearman's correlation with the truth, gain over the likeliest with its interval, regret, strict success at the end."""
     figures: dict[str, float | int | str | None] = {"decisions": len(decisions), "candidates": len(decisions[0].left)}
-    figures["likeliest/strict"] = percent([one.strict[0] for one in decisions])
-    figures["any/strict"] = percent([one.strict.any() for one in decisions])
+    figures["likeliest/strict"] = percent([bool(one.strict[0]) for one in decisions])
+    figures["any/strict"] = percent([bool(one.strict.any()) for one in decisions])
     for link in [link for link in LINKS if link == TRUTH or link in decisions[0].costs]:
         ranks = [1.0 if link == TRUTH else spearman(one.costs[link], one.left) for one in decisions]
         if np.isfinite(ranks).any():  # not where all candidates end alike
             figures[f"{link}/spearman"] = round(float(np.nanmean(ranks)), 3)
         figures |= interval(f"{link}/gain_mm", decisions, [1e3 * one.gain(link) for one in decisions])
         figures[f"{link}/regret_mm"] = round(1e3 * float(np.mean([one.left[one.chosen(link)] - one.left.min() for one in decisions])), 2)
-        figures[f"{link}/strict"] = percent([one.strict[one.chosen(link)] for one in decisions])
+        figures[f"{link}/strict"] = percent([bool(one.strict[one.chosen(link)]) for one in decisions])
     promised, kept = (float(np.sum(some)) for some in zip(*(one.promise() for one in decisions), strict=True))
     return figures | ({"promise_kept": round(kept / promised, 3)} if promised > 0 else {})
 
