@@ -84,8 +84,12 @@ def decision_of(
 ) -> Decision:
     """What is kept of `problem` of `plan`; `step` is the control step and `time` the monotonic seconds of the observation it was made from.
 
-    `previous` is what the planner was given; `unsure_reasons` say why its status was changed to UNSURE.
+    `previous` is what the planner was given; `unsure_reasons` say why its status was changed to UNSURE. Raises `ContractError` for a plan
+    whose actions are not of the shape of its candidates: no record of it could be read.
     """
+    made, imagined = tuple(plan.actions.shape[1:]), tuple(plan.trace.candidates.shape[2:])
+    if made != imagined:
+        raise ContractError(f"planner {plan.planner!r} made a plan of shape {made} from candidates of {imagined}; (time, action) of both")
 
     def kept(values: Tensor) -> np.ndarray:
         return _array(values[problem])

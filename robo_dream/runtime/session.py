@@ -15,6 +15,7 @@ from robo_dream.control.episode import Bench, EpisodeEnd, EpisodeResult, Hooks
 from robo_dream.control.loop import run_episode
 from robo_dream.control.policies import PlannerPolicy, ScriptPolicy
 from robo_dream.embodiment import ArmState
+from robo_dream.errors import ArmError
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.record import read_run
@@ -31,7 +32,7 @@ from robo_dream.runtime.pictures import drawing
 from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.runtime.run import GOALS_WITHOUT_TASK, DrawnGoal, PairGoal, RunConfig
 from robo_dream.safety.ending import why
-from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.guard_process import SAID_NEXT, GuardProcess
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
@@ -121,6 +122,8 @@ def _episode(
             events.record = None
             with suppress(OSError):  # the terminal may be what is gone
                 say(f"interrupted after {writer.num_steps} control steps: {'; '.join(reasons)}\n  record   {writer.root}")
+            if isinstance(error, ArmError):  # whose words may be from before it was known what was done about the arm
+                raise ArmError("; ".join(reasons)) from error
             raise
         episode = replace(episode, reasons=_said_of(bench.joints, episode.reasons))
         if attempt is not None:
@@ -142,7 +145,8 @@ def _episode(
 def _said_of(joints: GuardProcess | StillArm, reasons: tuple[str, ...]) -> tuple[str, ...]:
     """`reasons`, and where the guard is no more, how it ended and what was done about the arm."""
     lost = joints.reasons if isinstance(joints, GuardProcess) and not joints.is_alive else ()
-    return tuple(dict.fromkeys([*reasons, *lost]))
+    said = [reason for reason in reasons if not (lost and reason.endswith(SAID_NEXT))]  # it is said by now
+    return tuple(dict.fromkeys([*said, *lost]))
 
 
 def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:

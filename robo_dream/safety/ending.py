@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from robo_dream.errors import RoboDreamError
+
 ENDING = (signal.SIGTERM, signal.SIGHUP)  # told to end; the terminal, or the ssh that it came through, is gone
 
 
@@ -17,7 +19,7 @@ def why(error: BaseException) -> str:
         return "Ctrl-C (SIGINT)"
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code - 128 in ENDING:
         return _WHY[signal.Signals(error.code - 128)]
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RoboDreamError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

@@ -35,6 +35,7 @@ _START = 30.0  # s for a new interpreter, its imports and a connection
 _ACKNOWLEDGED = 0.3  # s that an emergency stop waits to be confirmed; the guard that does not tick meanwhile is watched
 _WATCH = 0.05  # s between two looks at whether the guard lives
 
+SAID_NEXT = "what is done about the arm is said next"  # while that is under way
 LastResort = Callable[[], str]
 """Stops the arm without the guard, and says in a sentence what acted; raises `ArmError` when nothing did. See `RobotArm` drivers."""
 
@@ -178,7 +179,7 @@ class GuardProcess:
             return (self._lost,)
         if not self._process.is_alive():
             self._threads[0].join(_WATCH)  # what it said last is read first
-            return (self._said_at_the_end() or f"{self._how_it_ended()}; what is done about the arm is said next",)
+            return (self._said_at_the_end() or f"{self._how_it_ended()}; {SAID_NEXT}",)
         return tuple(self._shared()["reasons"])
 
     def _tell(self, kind: str, content: bytes = b"") -> bool:

@@ -43,7 +43,7 @@ class Case:
 
 def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLimits | None = None) -> Outcome:
     rng = np.random.default_rng(seed)
-    outcome = Outcome(case.promise, case.fault, driver, seed, limits is not None)
+    outcome = Outcome(case.promise, case.fault, driver, seed, has_drawn_limits=limits is not None)
     with session(driver, rng, folder, limits or SafetyLimits()) as run:
         world = run.bench.plant.world
         config = LoopConfig(max_steps=_STEPS, asynchronous=case.is_asynchronous, limits=run.limits)

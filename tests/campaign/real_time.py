@@ -58,7 +58,7 @@ def _run(driver: str, kind: str, seed: int) -> Outcome:
         scene = replace(scene, arm=replace(scene.arm, limits=replace(scene.arm.limits, joint_speed=speed)))
         emulator, arm = make(plant)
         began = time.monotonic()
-        with emulator, suppress(RoboDreamError), GuardThread(arm, partial(guard_of, scene, _LIMITS), COMMAND_DT) as guarded:
+        with emulator, suppress(RoboDreamError), GuardThread(arm, partial(guard_of, scene, _LIMITS, speed), COMMAND_DT) as guarded:
             spec = arm.action_spec
             witness = Witness(plant, spec.low[:-1].astype(float), spec.high[:-1].astype(float), np.full(6, _MAX_SPEED), None)
             start = guarded.state().joint_pos

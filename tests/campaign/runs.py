@@ -37,14 +37,14 @@ class Outcome:
     fault: str
     driver: str
     seed: int
-    has_drawn_limits: bool = False
-    has_struck: bool = True  # not so where drawn limits had stopped the arm before
     unsafe: tuple[str, ...] = ()
     took: float | None = None
     stated: float | None = None
     record: str = ""  # what is wrong with it
     kinds: tuple[str, ...] = ()  # of the events in it
     worst: dict[str, float] = field(default_factory=dict)
+    has_drawn_limits: bool = False
+    has_struck: bool = True  # not so where drawn limits had stopped the arm before
 
     @property
     def is_late(self) -> bool:

@@ -23,7 +23,7 @@ from robo_dream.runtime.drill import drill_table
 from robo_dream.runtime.run import StartPose
 from robo_dream.runtime.twin import Twin
 from robo_dream.safety.drill import Drilled
-from robo_dream.safety.guard_process import GuardProcess
+from robo_dream.safety.guard_process import SAID_NEXT, GuardProcess
 from robo_dream.safety.limits import SafetyLimits
 from sim.tabletop.scene import SceneConfig
 
@@ -108,7 +108,7 @@ def test_a_run_whose_guard_was_killed_records_what_was_done_about_the_arm(tmp_pa
     run = read_run(next(tmp_path.glob("*/record")))
     assert run.result is not None and run.result["end"] in ("INTERRUPTED", "SAFETY")
     said = " ".join(run.result["reasons"])
-    assert "killed by SIGKILL" in said and "a second connection told the arm" in said and "confirmed" in said
+    assert "killed by SIGKILL" in said and "a second connection told the arm" in said and "confirmed" in said and SAID_NEXT not in said
 
 
 def test_a_drill_stops_the_twin_by_each_means_records_what_it_measured_and_prints_a_table(

@@ -193,6 +193,14 @@ def test_arm_is_stopped_whatever_goes_wrong(error: type[BaseException]) -> None:
     assert arm.num_stops == 1
 
 
+def test_a_plan_of_another_shape_than_its_candidates_is_refused_before_it_is_recorded_and_the_arm_is_stopped() -> None:
+    arm, decisions = PointArm(ManualClock()), list[object]()
+    spy = Spy(change=lambda plan: replace(plan, actions=plan.actions[..., :-1]))
+    with pytest.raises(ContractError, match="made a plan of shape"):
+        run_episode(bench_of(arm), policy(spy), LoopConfig(), Hooks(decisions.append))
+    assert decisions == [] and arm.num_stops == 1 and (arm.tool == 0).all()
+
+
 def test_plan_that_took_too_long_is_not_started() -> None:
     arm = PointArm(ManualClock())
 

@@ -216,7 +216,7 @@ def test_why_a_program_ends_is_said_in_words() -> None:
     assert why(SystemExit(128 + signal.SIGTERM)) == "told to end (SIGTERM)"
     assert "ssh" in why(SystemExit(128 + signal.SIGHUP)) and "SIGHUP" in why(SystemExit(128 + signal.SIGHUP))
     assert why(SystemExit(2)) == "SystemExit: 2" and why(OSError("no power")) == "OSError: no power"
-    assert why(KeyboardInterrupt()) == "Ctrl-C (SIGINT)"
+    assert why(KeyboardInterrupt()) == "Ctrl-C (SIGINT)" and why(ArmError("no word of the arm")) == "no word of the arm"
 
 
 def test_commands_to_a_guard_that_does_not_listen_never_wait(tmp_path: Path) -> None:
