@@ -1,6 +1,6 @@
 """What `robo-dream inspect` finds of the released checkpoints, and of planted faults: `python benchmarks/inspection.py`.
 
-Each checkpoint is inspected on ten fresh episodes of its own world, or on those that lie in FOLDER/NAME; the faults of tests/planted.py are
+Each checkpoint is inspected on ten fresh episodes of its own world, or on those that lie in FOLDER/NAME; the faults of tests/spoiled_models.py are
 planted one at a time in the tabletop's. Writes docs/results/inspect.json: figures as `CHECKPOINT/FIGURE`, and `CHECKPOINT/doubtful` and
 `CHECKPOINT/unfit`, how many findings are so; of a fault `faults/FAULT/FIGURE`, and `faults/FAULT/named`: 1 where the finding that should
 tell of it is unfit and says so. With --only, those named are measured again, others kept.
@@ -25,7 +25,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.inspect import inspect_checkpoint, searches_of
 from robo_dream.training.inspection import Measured, measure
 from robo_dream.training.verdict import figures, verdict
-from tests.planted import FAULTS, Planted
+from tests.spoiled_models import FAULTS, Planted
 
 CHECKPOINTS = Path("configs/checkpoints")
 PLANTED_IN = "jaco_s"

@@ -7,7 +7,6 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from jaxtyping import jaxtyped
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, RoboDreamError, one_line
@@ -59,12 +58,12 @@ def require_fields(value: Any, path: Path) -> None:
 
     Axes of one name must be of one length.
     """
-    with jaxtyped("context"):
-        for name, hint in _hints(type(value)).items():
-            found = getattr(value, name)
-            if not _fits(found, hint):
-                kind = f"{found.dtype} array of shape {found.shape}" if isinstance(found, np.ndarray) else shown(found)
-                raise DataError(f"{path}: {name} is a {kind}; expected {_in_words(hint)}")
+    sizes: dict[str, int] = {}  # of axes, by name; jaxtyping's own way to compare them would import jax
+    for name, hint in _hints(type(value)).items():
+        found = getattr(value, name)
+        if not _fits(found, hint, sizes):
+            kind = f"{found.dtype} array of shape {found.shape}" if isinstance(found, np.ndarray) else shown(found)
+            raise DataError(f"{path}: {name} is a {kind}; expected {_in_words(hint)}")
 
 
 def require_decision(decision: Any, path: Path) -> None:
@@ -119,19 +118,32 @@ def _hints(cls: type) -> Mapping[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _fits(value: Any, hint: Any, sizes: dict[str, int]) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(_fits(value, part, sizes) for part in parts)
     if origin is not None and issubclass(origin, Mapping):
-        return isinstance(value, Mapping) and all(_fits(name, parts[0]) and _fits(one, parts[1]) for name, one in value.items())
+        return isinstance(value, Mapping) and all(
+            _fits(name, parts[0], sizes) and _fits(one, parts[1], sizes) for name, one in value.items()
+        )
     if origin is not None and issubclass(origin, Sequence):
-        return isinstance(value, list | tuple) and all(_fits(one, parts[0]) for one in value)
+        return isinstance(value, list | tuple) and all(_fits(one, parts[0], sizes) for one in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and -1.8e308 < value < 1.8e308 or value != value  # noqa: RUF021
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return value is None if hint is type(None) else isinstance(value, hint)
+    if hint is type(None):
+        return value is None
+    return isinstance(value, hint) and (not isinstance(value, np.ndarray) or _one_length(value, hint, sizes))
+
+
+def _one_length(array: np.ndarray, hint: Any, sizes: dict[str, int]) -> bool:
+    """Whether the named axes of `array` are as long as those of these names were in `sizes`, which learns the new ones."""
+    names = str(getattr(hint, "dim_str", "")).split()
+    named = (
+        [(name, size) for name, size in zip(names, array.shape, strict=False) if name.isidentifier()] if len(names) == array.ndim else []
+    )
+    return all(sizes.setdefault(name, size) == size for name, size in named)
 
 
 def _in_words(hint: Any) -> str:

@@ -239,7 +239,10 @@ def read_goal(path: Path) -> GoalRecord:
     arrays, _ = read_archive(path)
     if "latent" not in arrays:
         raise DataError(f"{path} is not a goal of version {VERSION}: it has no latent; use the release that wrote it")
-    goal = GoalRecord(part(arrays, "picture"), arrays["latent"], _of_objects(arrays.get("object_pos"), path), arrays.get("tool_pos"))
+    try:
+        goal = GoalRecord(part(arrays, "picture"), arrays["latent"], _of_objects(arrays.get("object_pos"), path), arrays.get("tool_pos"))
+    except TypeError as error:  # where types are checked while this runs
+        raise DataError(f"{path} is not a goal of version {VERSION} ({one_line(error)})") from None
     require_fields(replace(goal, pictures={}), path)  # cameras have sizes of their own
     for name, picture in goal.pictures.items():
         require_picture(picture, name, path)
@@ -283,9 +286,9 @@ def read_step(path: Path) -> StepRecord:
         frames = {name: Frame(time, images[name], number) for name, (time, number) in about["frames"].items()}
         values: dict[str, Any] = about["arm"] | arm
         observation = Observation(about["time"], frames, ArmState(**values), part(arrays, "truth"))
+        step = StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a step of version {VERSION} ({one_line(error)}); use the release that wrote it") from None
-    step = StepRecord(int(path.stem), observation, arrays.get("sent"), arrays.get("applied"))
     for name, frame in frames.items():
         require_picture(frame.image, name, path)
         require_fields(frame, path)

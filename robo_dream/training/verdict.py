@@ -29,7 +29,7 @@ class Limit:
 
 
 # Where no source is named, a limit is a judgement between what the released checkpoints show, which plan well, and what the faults of
-# tests/planted.py bring about: docs/guides/inspect.md has both, `python benchmarks/inspection.py` measures them.
+# tests/spoiled_models.py bring about: docs/guides/inspect.md has both, `python benchmarks/inspection.py` measures them.
 UNEXPLAINED = Limit(0.8, 1.0)  # 1: drawn no better than as the mean picture
 BETTER_OTHERWISE = 0.8  # pictures that are known so much better when swapped are swapped
 DIMENSIONS = Limit(8.0, 4.0)  # effective, of latents; a rigid arm and one thing have about ten degrees of freedom

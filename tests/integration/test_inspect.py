@@ -20,7 +20,7 @@ from robo_dream.runtime.collect import collect, dataset_spec
 from robo_dream.runtime.inspect import beside, fresh_config, plannings, require_fit, searches_of
 from robo_dream.training.inspection import Amounts, Measured, agreement, measure, sight
 from robo_dream.training.verdict import LAG_GAIN, Finding, Verdict, verdict
-from tests.planted import FAULTS, Planted, arm_ahead_of_its_pictures, cost_that_is_constant, encoder_that_tells_nothing
+from tests.spoiled_models import FAULTS, Planted, arm_ahead_of_its_pictures, cost_that_is_constant, encoder_that_tells_nothing
 
 PATH = Path("configs/checkpoints/jaco_s.safetensors")
 FEW = Amounts(frames=96, pictures=16, windows=16, problems=8, pool=32, others=8)

@@ -50,7 +50,7 @@ def test_a_limit_that_was_widened_by_name_is_told_with_its_value_and_range(tmp_p
         assert run_view(watched(tmp_path))["widened"] == [{"name": "max_state_age", "sentence": sentence}]
 
 
-@pytest.mark.parametrize("loop", [{"limits": {"beyond": [["a"], "nosuch", 3, "max_state_age"]}}, {"limits": []}, [], "loop"])
+@pytest.mark.parametrize("loop", [{"limits": {"beyond": [["a"], "nosuch", 3, "max_state_age"]}}, {"limits": []}])
 def test_odd_limits_in_a_run_json_show_nothing(tmp_path: Path, loop: object) -> None:
     write_run(tmp_path, 12)
     told = json.loads((tmp_path / "run.json").read_text())

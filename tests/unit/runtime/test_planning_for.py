@@ -46,7 +46,7 @@ def test_a_released_checkpoint_tells_its_settings_world_goal_and_regime(path: Pa
     for task in ("", *info.settings.planning["tasks"]):
         assert planning_for(info, task) != PlanningConfig()
     assert info.settings.world["kind"] in ("tabletop", "ogbench", "metaworld", "dm_control")
-    assert info.settings.regime == "privileged"
+    assert info.settings.regime == ("recorded" if "_recorded_" in path.name else "privileged")
     assert info.settings.goal == ("picture" if info.spec.config.picture_goals else "picture_and_arm")
 
 
@@ -172,8 +172,12 @@ def test_settings_that_say_what_is_not_allowed_are_named(tmp_path: Path, changes
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
 def test_a_released_checkpoint_carries_what_the_file_of_its_training_says(path: Path) -> None:
     file = next(one for one in (Path(f"configs/train/{path.stem}.yaml"), Path(f"configs/train/{path.stem[:-2]}.yaml")) if one.is_file())
-    config, settings = load(TrainConfig, file), checkpoint.read_info(path).settings
-    assert (config.settings_json, config.goal, config.regime) == (settings.planning, settings.goal, settings.regime)
+    config, info = load(TrainConfig, file), checkpoint.read_info(path)
+    assert (config.goal, config.regime) == (info.settings.goal, info.settings.regime)
+    assert set(config.by_task) == set(info.settings.planning["tasks"])
+    assert planning_for(info, "") == config.planning
+    for task, changes in config.by_task.items():
+        assert planning_for(info, task) == changes.of(config.planning)
 
 
 def test_settings_of_a_task_that_the_world_lacks_are_refused() -> None:
