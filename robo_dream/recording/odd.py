@@ -1,6 +1,6 @@
 """What is odd about a record that others wrote, or that was edited: fields of another kind or size than their annotations say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
@@ -53,14 +53,16 @@ def action_spec_in(told: Any, said_by: str) -> ActionSpec:
         raise DataError(f"{said_by} cannot be used ({type(error).__name__}: {one_line(error)})") from None
 
 
-def require_fields(value: Any, path: Path) -> None:
+def require_fields(value: Any, path: Path, free: Collection[str] = ()) -> None:
     """Raises `DataError` where a field of the dataclass `value`, read from `path`, is not what its annotation says.
 
-    Axes of one name must be of one length.
+    Axes of one name must be of one length, but for those that are `free`.
     """
     sizes: dict[str, int] = {}  # of axes, by name; jaxtyping's own way to compare them would import jax
     for name, hint in _hints(type(value)).items():
         found = getattr(value, name)
+        for axis in free:
+            sizes.pop(axis, None)
         if not _fits(found, hint, sizes):
             kind = f"{found.dtype} array of shape {found.shape}" if isinstance(found, np.ndarray) else shown(found)
             raise DataError(f"{path}: {name} is a {kind}; expected {_in_words(hint)}")
@@ -68,7 +70,7 @@ def require_fields(value: Any, path: Path) -> None:
 
 def require_decision(decision: Any, path: Path) -> None:
     """As `require_fields`, for a `Decision` or a glimpse of one; and its numbers point at what there is."""
-    require_fields(decision, path)
+    require_fields(decision, path, ("action",))  # a plan that was refused for its shape is kept as it was
     if decision.status not in tuple(PlanStatus):
         raise DataError(f"{path}: status is {decision.status!r}; expected one of {', '.join(PlanStatus)}")
     if not 0 <= decision.step <= _MAX_STEP:

@@ -20,7 +20,7 @@ async function loadChoices(index) {
     const choices = await ask(`/api/decision/${index}/choices`);
     if (asking.of !== index) return;
     asking.choices = choices;
-    if (choices.running && !asking.answers.some((one) => one.number === choices.running.number)) follow(choices.running); // another page's
+    if (choices.running && !asking.answers.some((one) => one.number === choices.running.number)) waitFor(choices.running); // another page's
     if (choices.state === "loading") setTimeout(() => { if (asking.of === index) loadChoices(index); }, 400);
   } catch (error) {
     asking.choices = { state: "none", sentence: error.message };
@@ -89,7 +89,7 @@ function answerList() {
 async function put(asked) {
   asking.error = "";
   try {
-    await follow(await postJson("/api/ask", asked));
+    await waitFor(await postJson("/api/ask", asked));
   } catch (error) {
     asking.error = error.message;
     asking.of = null; // what is being answered instead, and can be stopped, is asked for again
@@ -98,7 +98,7 @@ async function put(asked) {
 }
 
 // Shows how far an answer is until it is there.
-async function follow(answer) {
+async function waitFor(answer) {
   asking.answers.push(answer);
   asking.shown = answer;
   try {
