@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -349,7 +349,7 @@ def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time ac
         raise DataError(str(error)) from None
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: Any) -> TypeGuard[int]:
     """Whether it may number anything, as in a path."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
 
