@@ -69,7 +69,7 @@ def overrides(data: Path, out: Path, steps: int) -> list[str]:
         f"training.representation.steps={steps}", "training.representation.batch_windows=2", "training.representation.unroll=1",
         f"training.dream.steps={steps + 1}", "training.dream.batch=8", "training.dream.unroll=2", f"training.policy.steps={steps + 2}",
         "training.policy.batch=8", f"training.dream.decoder_steps={steps + 3}", "training.dream.decoder_batch=2",
-        "training.evaluation_windows=2",
+        "training.evaluation_windows=2", "training.grasps=null", "training.model.policy_input=latents",
     ]  # fmt: skip
 
 
@@ -78,6 +78,7 @@ class _Told:
     """Tells through a pipe which stage is at which step."""
 
     pipe: Connection
+    last: Path  # what is there once the stages were done before
     names: Mapping[int, str] = field(default_factory=dict)
     name: str = ""
 
@@ -90,7 +91,7 @@ class _Told:
     def step(self, done: int, total: int) -> None:
         stage = self.names.get(total, self.name)
         self.pipe.send((stage, done))
-        if stage == "decoder" and done == total:
+        if (stage == "decoder" and done == total) or (stage == "latents" and self.last.is_file()):
             self.pipe.send(("release", 0))
 
 
@@ -101,14 +102,15 @@ def train_in_child(words: list[str], pipe: Connection) -> None:
     from robo_dream.runtime.train import TrainConfig, train
 
     torch.set_num_threads(1)
-    told = _Told(pipe)
+    config = load(TrainConfig, None, words)
+    told = _Told(pipe, config.out / CHECKPOINTS[-1])
 
     @contextmanager
     def bars(name: str, names: Mapping[int, str], unit: str) -> Iterator[object]:
         with told(name, names, unit):
             yield told.step
 
-    train(load(TrainConfig, None, words), lambda text: None, bars)  # type: ignore[arg-type]
+    train(config, lambda text: None, bars)  # type: ignore[arg-type]
     pipe.send(("done", 0))
 
 

@@ -15,6 +15,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -145,10 +146,19 @@ def find_record(path: Path | str) -> Path:
         return there
     if not root.is_dir():
         raise DataError(f"no run in {root}: there is no such folder; `robo-dream plan` leaves them in runs/plan/<date>/<task>-<seed>")
-    found = sorted(file.parent for depth in ("*", "*/record", "*/*/record") for file in root.glob(f"{depth}/{RUN}"))
+    found = sorted(records_in(root))
     if found:
         raise DataError(f"{root} holds {len(found)} runs; give one of them: {', '.join(map(str, found[-5:]))}")
     raise DataError(f"no run in {root}: {RUN} is missing; give the folder of one episode, such as runs/plan/<date>/push-0")
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The records up to three folders below `folder`, as far as it can be looked through: others may be at work there."""
+    found: list[Path] = []
+    for depth in ("*", "*/record", "*/*/record"):
+        with suppress(OSError):
+            found.extend(file.parent for file in folder.glob(f"{depth}/{RUN}"))
+    return found
 
 
 def read_about(root: Path) -> dict[str, Any]:

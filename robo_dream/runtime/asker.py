@@ -1,6 +1,7 @@
 """What the replay page may ask of a run: its decisions again, what if, a difference; and what there is to change."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,5 +186,9 @@ def _runs_beside(root: Path) -> list[Path]:
     home = root.resolve()
     places = [home.parents[n] for n in range(min(3, len(home.parents)))]
     patterns = (f"*/{RUN}", f"*/record/{RUN}", f"*/*/record/{RUN}")
-    found = {file.parent.resolve() for place, pattern in zip(places, patterns, strict=False) for file in place.glob(pattern)} - {home}
-    return sorted(found, key=lambda folder: (folder / RUN).stat().st_mtime, reverse=True)[:_MAX_RUNS]
+    times: dict[Path, float] = {}
+    for place, pattern in zip(places, patterns, strict=False):
+        with suppress(OSError):  # others may be at work there
+            for file in place.glob(pattern):
+                times[file.parent.resolve()] = file.stat().st_mtime
+    return sorted(times.keys() - {home}, key=lambda folder: times[folder], reverse=True)[:_MAX_RUNS]

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from recorded_runs import SIDE, write_run
 
 from robo_dream.errors import DataError
 from robo_dream.recording.archive import read_archive, write_archive
-from robo_dream.recording.record import in_order, read_decision, read_run
+from robo_dream.recording.record import find_record, in_order, read_decision, read_run
 from robo_dream.recording.timeline import plain
 from robo_dream.viewer.watch import RunWatch
 
@@ -229,3 +230,16 @@ def test_the_least_and_the_largest_numbers_are_json() -> None:
     numbers = np.array([1e-320, -1e-320, 1.7976931348623157e308, 5e-324, np.nan, 0.0, 1.23456])
     assert plain(numbers) == [0.0, 0.0, None, 0.0, None, 0.0, 1.235]
     assert plain(1.7976931348623157e308) is None and plain(1e-320) == 1e-320
+
+
+def test_a_folder_that_goes_while_it_is_looked_through_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    glob = Path.glob
+
+    def going(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from glob(folder, pattern)
+        raise FileNotFoundError(2, "No such file or directory", str(folder / "gone"))
+
+    write_run(tmp_path / "push-0" / "record", 2)
+    monkeypatch.setattr(Path, "glob", going)
+    with pytest.raises(DataError, match="holds 1 runs; give one of them"):
+        find_record(tmp_path)
