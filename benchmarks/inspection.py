@@ -1,7 +1,8 @@
 """What `robo-dream inspect` finds of the released checkpoints, and of planted faults: `python benchmarks/inspection.py`.
 
 Each checkpoint is inspected on ten fresh episodes of its own world, or on those that lie in FOLDER/NAME; the faults of
-tests/spoiled_models.py are planted one at a time in the tabletop's. Writes docs/results/inspect.json: figures as `CHECKPOINT/FIGURE`, and `CHECKPOINT/doubtful` and
+tests/spoiled_models.py are planted one at a time in the tabletop's. Writes docs/results/inspect.json:
+figures as `CHECKPOINT/FIGURE`, and `CHECKPOINT/doubtful` and
 `CHECKPOINT/unfit`, how many findings are so; of a fault `faults/FAULT/FIGURE`, and `faults/FAULT/named`: 1 where the finding that should
 tell of it is unfit and says so. With --only, those named are measured again, others kept.
 """
