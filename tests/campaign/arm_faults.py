@@ -43,7 +43,8 @@ def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLim
         except ArmError:
             pass  # an arm that is gone says so on leaving
         run.clock.wait(max(0.0, began + (stated or 0.0) + AFTER - run.clock.now()))
-        return finish(run, outcome, began, stated, case.needs)
+        before = ("latched stop",) if case.needs and limits is not None else ()  # drawn limits may have stopped the arm already
+        return finish(run, outcome, began, stated, (*case.needs, *before))
 
 
 class Deliberate(Exception):

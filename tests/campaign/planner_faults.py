@@ -12,12 +12,13 @@ from robo_dream.control.decision import Decided
 from robo_dream.control.episode import Bench, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
 from robo_dream.control.policies import PlannerPolicy
-from robo_dream.embodiment import Frame
+from robo_dream.embodiment import Frame, Observation
 from robo_dream.errors import ArmError, RoboDreamError
 from robo_dream.imagination import Goal, Plan, PlanStatus
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.safety.limits import SafetyLimits
+from robo_dream.safety.promises import finish_seconds
 from robo_dream.testing.point_mass import PointMassModel
 from robo_dream.testing.troubles import CrashError, TroubledCamera, TroubledPlanner, TroubledWorker, Troubles, troubled_steps
 
@@ -60,18 +61,26 @@ def run_case(case: Case, driver: str, seed: int, folder: Path, limits: SafetyLim
                 model = PointMassModel(world.moves.spec, cameras=CAMERAS)
                 planner = PolicyGuidedPlanner(model, PoseCost(model, PoseCostConfig(object_pos=0, tool_pos=1)), SEARCH)
                 goal = torch.tensor([[*(arm.state().tool_pos + rng.uniform(-0.15, 0.15, 3)), 0.0, 0.0, 0.0, 0.0, 0.0]])
+                leads = [0.0]
+
+                def noted(before: Observation, sent: np.ndarray, applied: np.ndarray) -> None:
+                    """How far joints are behind where they were told to be: an arm that holds goes on to there."""
+                    told = before.arm.joint_pos if before.arm.joint_target is None else before.arm.joint_target
+                    leads.append(float(np.abs(told - before.arm.joint_pos).max()))
+                    run.writer.on_step(before, sent, applied)
+
                 try:
                     bench = Bench(arm, [TroubledCamera(name, clock, troubles) for name in CAMERAS], clock)
                     policy = PlannerPolicy(
                         model, TroubledPlanner(planner, troubles), Goal(goal.float()), seed, clock.now, TroubledWorker(clock, 0.3, troubles)
                     )
-                    episode = run_episode(
-                        bench, policy, config, Hooks(run.writer.on_decision, troubled_steps(run.writer.on_step, troubles))
-                    )
+                    episode = run_episode(bench, policy, config, Hooks(run.writer.on_decision, troubled_steps(noted, troubles)))
                     end = f"{episode.end.value}: {'; '.join(episode.reasons)}"
                     run.writer.finish(episode.last, {"end": episode.end.value, "reasons": list(episode.reasons)})
                 except (*case.ends_by, RoboDreamError) as error:
                     end, ended = f"{type(error).__name__}: {error}", True
+                ahead = max(leads) + float(run.wire_speed.max()) * COMMAND_DT
+                stated += max(finish_seconds(run.arm.guard.motion_limits, ahead) - max(run.finish, run.brake), 0.0)
                 began = troubles.began if troubles.began is not None else began
         except ArmError:
             pass
