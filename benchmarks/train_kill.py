@@ -137,7 +137,7 @@ def run(words: list[str], stage: str = "done", draw: random.Random | None = None
             if said != stage:
                 continue
             if more == 0 and draw is not None:
-                time.sleep(draw.uniform(0, 2.0 if stage == "release" else 0.1))
+                time.sleep(draw.uniform(0, 0.5 if stage == "release" else 0.1))
                 is_over = mine.poll() and stage == "release" and mine.recv()[0] == "done"
                 process.kill()
                 return not is_over

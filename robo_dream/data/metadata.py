@@ -115,7 +115,8 @@ def _check_features(features: Any, path: Path) -> None:
             whole_number(size, f"shape of {key[:100]!r}", str(path), 0, BUDGET.numbers)
         if not feature["shape"]:
             raise DataError(f"{path} has the feature {key[:100]!r} with an empty shape")
-        if feature["dtype"] in ("image", "video") and (len(feature["shape"]) != 3 or len(feature.get("names") or ()) != 3):
+        names = feature.get("names")
+        if feature["dtype"] in ("image", "video") and not (isinstance(names, list) and len(names) == len(feature["shape"]) == 3):
             raise DataError(f"{path} has pictures {key[:100]!r} of shape {feature['shape']}; expected height, width and channels, named")
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from robo_dream.errors import DataError, one_line
 from robo_dream.files import packaged, replace_file
 from robo_dream.foreign import BUDGET, parse_object, require_budget, whole_number
+from robo_dream.schema import shown
 
 VERSION = 1
 
@@ -87,7 +88,7 @@ def read_manifest(path: Path, state_size: int | None = None) -> Manifest:
     except (SafetensorError, DataError, OSError, TypeError, ValueError) as error:  # TypeError: numbers that NumPy has no type for
         raise DataError(f"{path} is not a manifest: {one_line(error)}; restore it from git") from error
     if header.get("version") != str(VERSION) or header.get("sha256") != manifest.sha256:
-        raise DataError(f"{path} does not match its own hash {str(header.get('sha256'))[:12]}...; it was changed: restore it from git")
+        raise DataError(f"{path} does not match its own hash {shown(header.get('sha256'))}; it was changed: restore it from git")
     if state_size is not None and manifest.starts.shape[1] != state_size:
         size = manifest.starts.shape[1]
         raise DataError(f"{path} holds states of {size} numbers, the scene has {state_size}; it was made for another scene")

@@ -59,7 +59,7 @@ class Lag:
     def of(cls, about: Mapping[str, Any]) -> "Lag":
         """As run.json tells; the defaults of an arm that told nothing."""
         told = about.get("moves") or {}
-        return cls(**{field.name: float(told[field.name]) for field in fields(cls) if field.name in told})
+        return cls(**{field.name: float(told[field.name]) for field in fields(cls) if told.get(field.name) is not None})
 
 
 @dataclass(frozen=True)

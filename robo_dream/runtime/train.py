@@ -37,6 +37,7 @@ from robo_dream.training.policy import imitated_frames
 from robo_dream.training.recorded import CYCLES, recorded
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
+STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
 _PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
@@ -110,7 +111,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     say(data.described())
     _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
-    for folder in {config.out, (config.release or config.out / dream.MODEL_FILE).parent}:
+    for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
     if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
@@ -132,7 +133,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
     metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
-    sheet = draw_strips(model, data.play, config.out / "strips", config.strips, training.seed)
+    sheet = draw_strips(model, data.play, config.out / STRIPS, config.strips, training.seed)
     for line in figures(metrics):
         say(line)
     say(f"Trained in {seconds / 60:.1f} minutes.")

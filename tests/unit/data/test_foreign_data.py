@@ -127,8 +127,12 @@ def test_counts_that_cannot_be_are_refused(root: Path, key: str, value: object) 
 
 
 @pytest.mark.parametrize(
-    "features", [None, [], {"action": None}, {"action": {"dtype": "float32", "shape": "5"}}, {"action": {"shape": [10**12]}}]
-)
+    "features",
+    [
+        None, [], {"action": None}, {"action": {"dtype": "float32", "shape": "5"}}, {"action": {"shape": [10**12]}},
+        {"observation.images.front": {"dtype": "image", "shape": [16, 16, 3], "names": 0.5}},
+    ],
+)  # fmt: skip
 def test_features_that_cannot_be_are_refused(root: Path, features: object) -> None:
     edit(root / "meta/info.json", lambda info: info.update(features=features))
     with pytest.raises(DataError):

@@ -92,3 +92,10 @@ def test_a_budget_that_is_no_number_of_steps_is_named(tmp_path):
         header = json.dumps({"version": "1", "task": "push", "sha256": manifest.sha256, "budget_steps": budget})
         with pytest.raises(DataError, match="budget_steps"):
             read_manifest(odd_manifest(tmp_path / "odd.safetensors", header))
+
+
+def test_a_hash_of_several_lines_is_said_on_one(tmp_path):
+    header = json.dumps({"version": "1", "task": "push", "sha256": "a\nb", "budget_steps": None})
+    with pytest.raises(DataError, match="own hash") as caught:
+        read_manifest(odd_manifest(tmp_path / "odd.safetensors", header))
+    assert "\n" not in str(caught.value)

@@ -243,3 +243,8 @@ def test_a_folder_that_goes_while_it_is_looked_through_hides_nothing_else(tmp_pa
     monkeypatch.setattr(Path, "glob", going)
     with pytest.raises(DataError, match="holds 1 runs; give one of them"):
         find_record(tmp_path)
+
+
+def test_limits_that_are_told_as_nothing_are_the_defaults(root: Path) -> None:
+    edit(root / "run.json", moves={"max_lag": None, "max_grip_lag": None})
+    assert len(shown(root)[0]["steps"]) == 13
