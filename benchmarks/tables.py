@@ -377,12 +377,15 @@ def house_folders() -> list[Row]:
 def held_labels() -> list[Row]:
     """What grippers tell of poses, world by world."""
     figures = results("held_labels")
-    worlds = {"cube-single": "OGBench cube-single", "tabletop": "tabletop (Jaco)"}
-    rows: list[Row] = [("world", "episodes", "grasps", "frames told, %", "position, mm p50 / p90", "turn, degrees p50 / p90")]
+    worlds = {"cube-single": "OGBench cube-single", "tabletop": "tabletop (Jaco)", "so101": "tabletop (SO-101)"}
+    rows: list[Row] = [
+        ("world", "episodes", "grasps", "frames told, %", "position, mm p50 / p90", "mended by looking", "turn, degrees p50 / p90")
+    ]
     for world, name in worlds.items():
         if f"{world}/grasps" in figures:
             counts = (plain(figures[f"{world}/{key}"]) for key in ("episodes", "grasps", "frames_told_percent"))
-            errors = (" / ".join(plain(figures[f"{world}/{unit}_p{p}"]) for p in (50, 90)) for unit in ("mm", "degrees"))
+            kinds = ("mm", "looked/mm", "degrees")
+            errors = (" / ".join(plain(figures[key]) for p in (50, 90) if (key := f"{world}/{kind}_p{p}") in figures) for kind in kinds)
             rows.append((name, *counts, *errors))
     return rows
 

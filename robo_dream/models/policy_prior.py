@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, WorldModel
-from robo_dream.models.heads import GRIPPER, OBJECT_POS, TOOL_POS, TOOL_YAW, PoseHead, objects
+from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS, TOOL_YAW, PoseHead, objects
 from robo_dream.models.policy import ActionMixture
 from robo_dream.models.world_model import LatentVideoModel
 
@@ -44,6 +44,23 @@ class PolicyPrior:
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
         """What the policy sees of goals; worked out once, as they stay."""
         return self._seen(goals)
+
+    def aside(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
+    ) -> Float[Tensor, "row aim"]:
+        """`aims` with the object that is farthest from its goal wanted `moved` metres aside."""
+        if self.model.spec.config.policy_input != "poses":
+            raise ContractError(
+                "the policy of this checkpoint sees latents, in which no object can be wanted elsewhere; set proposals.goal_std=0"
+            )
+        head = self.model.pose_head
+        poses = aims.float() * head.std + head.mean
+        _, farthest = _farthest(head, self._seen(latents), poses)
+        things = objects(poses).clone()
+        here = farthest.expand(-1, -1, things.shape[-1])
+        aimed = things.take_along_dim(here, -2)
+        aimed[..., 0, :2] += moved.to(aimed)
+        return head.normalise(torch.cat([poses[..., :OBJECT_START], things.scatter(-2, here, aimed).flatten(-2)], -1)).to(aims)
 
     def propose(
         self,
@@ -81,12 +98,19 @@ class PolicyPrior:
 def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:
     """Normalised `goals` with the gripper open above the object, turned as it is `here`; of several, the object farthest from its goal."""
     poses = goals.float() * head.std + head.mean
-    seen, wanted_pos = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
-    farthest = (wanted_pos - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
+    wanted_pos, farthest = _farthest(head, here, poses)
     raised = wanted_pos.take_along_dim(farthest, -2).squeeze(-2) + poses.new_tensor([0.0, 0.0, RETREAT])
     is_open = torch.zeros_like(poses[..., GRIPPER : GRIPPER + 1])
     desired = head.normalise(torch.cat([raised, poses[..., TOOL_YAW], is_open, poses[..., GRIPPER + 1 :]], -1))
     return torch.cat([desired[..., TOOL_POS], here[..., TOOL_YAW].to(desired), desired[..., GRIPPER:]], -1)
+
+
+def _farthest(
+    head: PoseHead, here: Float[Tensor, "*batch pose"], poses: Float[Tensor, "*batch pose"]
+) -> tuple[Float[Tensor, "*batch object 3"], Int[Tensor, "*batch 1 1"]]:
+    """Where the objects of `poses` are, in metres, and which of them is farthest from where it is in normalised `here`."""
+    seen, wanted = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
+    return wanted, (wanted - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
 
 
 def on_the_way(

@@ -60,6 +60,12 @@ class GoalPolicy(Protocol):
         """What it has to know of goals."""
         ...
 
+    def aside(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"], /
+    ) -> Float[Tensor, "row aim"]:
+        """`aims` with what is to be brought there wanted `moved` metres aside, level."""
+        ...
+
     def propose(
         self,
         latents: Float[Tensor, "row channel"],
@@ -83,7 +89,9 @@ class PolicyProposer:
     """Block h is proposed from the imagined state after block h - 1, so that a proposal corrects itself on the way.
 
     The first proposal is the likeliest one unless `sampled_only`; the others are drawn. `temperature` scales their noise, and
-    `spread` shares them among the ways (see `draws`).
+    `spread` shares them among the ways (see `draws`). With a `goal_std` (metres) every second one is for a goal somewhere around the true
+    one: what the policy would do on purpose to end a little elsewhere, of which the search takes what is imagined to end where it should.
+    (Planning over a policy's goals instead of actions: Nasiriany et al. 2019, arXiv 1911.08453.)
     """
 
     model: WorldModel
@@ -91,12 +99,18 @@ class PolicyProposer:
     temperature: float = 1.0
     spread: bool = False
     sampled_only: bool = False
+    goal_std: float = 0.0
     name: str = "policy"
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         size = self.model.action_block * self.model.action_spec.size
         aims = self.policy.aims(goal.latent).repeat_interleave(num_samples, dim=0)  # (B*K, ...)
+        if self.goal_std > 0:
+            moved = self.goal_std * NoiseStreams(seeds, "goals", belief.latent).normal(num_samples, 1, 2)
+            moved[:, 0 if self.sampled_only else 1 :: 2] = 0.0
+            moved[:, : 0 if self.sampled_only else 1] = 0.0
+            aims = self.policy.aside(belief.latent.repeat_interleave(num_samples, dim=0), aims, moved.flatten(0, 2))
 
         def next_step(h: int, here: Belief) -> tuple[Tensor, Imagination]:
             at = [_block_seed(seed, h) for seed in seeds]

@@ -25,7 +25,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
-from robo_dream.schema import configuration, did_you_mean
+from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenPolicy
 
@@ -43,6 +43,7 @@ class ProposalConfig:
     bridge: bool = False  # straight through latent space at several speeds; needs a checkpoint trained with a bridge
     temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
+    goal_std: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.0  # level, by which every second proposal is for another goal
     gripper_goal: GripperGoal = "as_shown"
 
 
@@ -158,7 +159,7 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     prior = PolicyPrior(teacher, model, config.gripper_goal)
     proposers: list[Proposer] = []
     if config.policy:
-        proposers.append(PolicyProposer(model, prior, config.temperature, config.spread))
+        proposers.append(PolicyProposer(model, prior, config.temperature, config.spread, goal_std=config.goal_std))
     if config.repeated:
         proposers.append(RepeatedPolicyProposer(model, prior, config.temperature, config.spread))
     if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
@@ -171,7 +172,7 @@ def _proposers_at_true_pictures(world: DrawnDynamics, config: ProposalConfig) ->
     policy = SeenPolicy(world, PolicyPrior(world.model, world.model, config.gripper_goal))
     proposers: list[Proposer] = []
     if config.policy:
-        proposers.append(PolicyProposer(world, policy, config.temperature, config.spread))
+        proposers.append(PolicyProposer(world, policy, config.temperature, config.spread, goal_std=config.goal_std))
     if config.repeated:
         proposers.append(RepeatedPolicyProposer(world, policy, config.temperature, config.spread))
     return proposers

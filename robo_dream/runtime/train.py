@@ -5,9 +5,9 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,30 +18,26 @@ import numpy as np
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
-from robo_dream.data.cache import Datasets, FrameCache, HeldPictures, build_cache, open_dataset
-from robo_dream.data.reader import Dataset
-from robo_dream.errors import CheckpointError, ConfigError, DataError
+from robo_dream.data.cache import FrameCache, HeldPictures
+from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
+from robo_dream.runtime.training_data import Progress, looked_at, open_training_data
 from robo_dream.schema import configuration
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import known
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
-from robo_dream.training.perception import sighted_pictures
-from robo_dream.training.policy import imitated_frames
-from robo_dream.training.recorded import CYCLES, recorded
+from robo_dream.training.recorded import CYCLES
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
 STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
 _PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
-Progress = Callable[[int, int], None]
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
@@ -111,6 +107,8 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     say(data.described())
     _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
+    with bars("looking", {}, "step") as bar:
+        data = looked_at(data, config.training, config.out, bar)
     for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
@@ -248,78 +246,6 @@ def _world_of(recipes: Mapping[str, Any]) -> Mapping[str, Any]:
     if "world" in recipe:
         return recipe["world"]
     return {"kind": "tabletop", **recipe["scene"]} if "scene" in recipe else {}
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Frames of both, and how each was made and how many there are."""
-
-    play: FrameCache
-    demonstrations: FrameCache | None
-    recipes: Mapping[str, Any]
-
-    def described(self) -> str:
-        """How much there is, in a sentence each."""
-        said = f"{_counts(self.play)} of {' and '.join(self.play.cameras)}."
-        return said if self.demonstrations is None else f"{said}\nDemonstrations: {_counts(self.demonstrations)}."
-
-
-def open_training_data(
-    datasets: Sequence[Path],
-    demonstrations: Sequence[Path],
-    cache: Path,
-    training: TrainingConfig,
-    workers: int,
-    progress: Progress | None = None,
-    regime: Regime = "privileged",
-) -> TrainingData:
-    """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages.
-
-    In the recorded regime, what is handed on is `recorded`.
-    """
-    sources = {"data": open_dataset(datasets)}
-    if not sources["data"].spec.cameras:
-        raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
-    if demonstrations:
-        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec, pictures=False)
-    every, block = sources["data"].spec.picture_every, training.model.action_block
-    if block % every:
-        raise DataError(
-            f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
-            f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
-        )
-    play = build_cache(sources["data"], cache, progress, workers)
-    shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations else None
-    if regime == "recorded":
-        play = recorded(play, training.grasps)
-        shown = None if shown is None else recorded(shown, training.grasps)
-    if shown is not None:
-        if regime == "privileged" and not known(shown.object_pose).all():
-            raise DataError(
-                f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
-                f"leave those episodes out, or name it in datasets"
-            )
-        if training.policy.perception_noise > 0:
-            sighted_pictures(play)
-    imitated_frames(shown or play, training)
-    return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()})
-
-
-def _made(data: Datasets) -> dict[str, Any]:
-    """How `data` was made and how much it is; where it was made in several ways, these are its `parts` (shards of one are one part)."""
-    made: dict[str, list[Dataset]] = {}
-    for part in data.parts:
-        made.setdefault(json.dumps(part.spec.recipe, sort_keys=True), []).append(part)
-    parts = [{**shards[0].spec.recipe, **_amount(Datasets(tuple(shards)))} for shards in made.values()]
-    return parts[0] if len(parts) == 1 else {"parts": parts, **_amount(data)}
-
-
-def _amount(data: Datasets) -> dict[str, int]:
-    return {"num_episodes": data.num_episodes, "num_frames": data.num_frames}
-
-
-def _counts(cache: FrameCache) -> str:
-    return f"{cache.num_episodes} episodes, {int((~cache.is_train).sum())} of them held out, {cache.num_frames} frames"
 
 
 def release(

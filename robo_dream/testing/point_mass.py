@@ -110,6 +110,11 @@ class PointMassInverse:
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
         return goals
 
+    def aside(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
+    ) -> Float[Tensor, "row aim"]:
+        return torch.cat([aims[:, :2] + moved.to(aims), aims[:, 2:]], -1)
+
     def propose(
         self,
         latents: Float[Tensor, "row channel"],

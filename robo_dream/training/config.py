@@ -9,6 +9,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
+from robo_dream.training.looking import LookConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -111,6 +112,7 @@ class TrainingConfig:
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
+    looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 
 from robo_dream.errors import DataError
@@ -51,10 +51,21 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Frames in which the thing lay at `place`, and the numbers of the holds that set it down there and took it away, where it is known."""
+
+    frames: Int[np.ndarray, " some_frame"]
+    place: Float[np.ndarray, "4"]  # x, y, z and yaw
+    left_by: int | None
+    taken_by: int | None
+
+
+@dataclass(frozen=True)
 class Held:
-    """Of one episode: when something was held, and the pose of what was held, in metres and radians; NaN where that is not known."""
+    """Of one episode: when something was held, where it lay, and its pose, in metres and radians; NaN where that is not known."""
 
     holds: tuple[Hold, ...]
+    rests: tuple[Rest, ...]
     pose: Float[np.ndarray, "frame 4"]  # x, y, z and yaw
 
 
@@ -72,7 +83,37 @@ def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: G
             f"record some grasps, or learn without: training.grasps=null and training.model.policy_input=latents"
         )
     table = float(np.median(heights))
-    return [Held(holds, _told(proprio, holds, table, config, control_dt)) for proprio, holds in zip(episodes, found, strict=True)]
+    told = []
+    for proprio, holds in zip(episodes, found, strict=True):
+        rests = _rests(proprio, holds, table, config, control_dt)
+        told.append(Held(holds, rests, posed(proprio, holds, rests, np.zeros((len(holds), 2)))))
+    return told
+
+
+def posed(
+    proprio: Float[np.ndarray, "frame proprio"], holds: Sequence[Hold], rests: Sequence[Rest], offsets: Float[np.ndarray, "hold 2"]
+) -> Float[np.ndarray, "frame 4"]:
+    """The pose in every frame: in each hold that of the tool, level `offsets` from it in its own frame; in each rest its place."""
+    tool, yaw = proprio[:, TOOL_POS], tool_yaw(proprio)
+    pose = np.full((len(proprio), 4), np.nan)
+    for hold, offset in zip(holds, offsets, strict=True):
+        frames = slice(hold.first, hold.last + 1)
+        pose[frames] = np.concatenate([tool[frames], yaw[frames, None]], -1)
+        pose[frames, :2] += turned(offset, yaw[frames])
+    for rest in rests:
+        pose[rest.frames] = rest.place
+    return pose
+
+
+def tool_yaw(proprio: Float[np.ndarray, "*frame proprio"]) -> Float[np.ndarray, "*frame"]:
+    """In radians."""
+    return np.asarray(np.arctan2(proprio[..., SIN_YAW], proprio[..., COS_YAW]))
+
+
+def turned(offset: Float[np.ndarray, "2"], yaw: Float[np.ndarray, "*frame"]) -> Float[np.ndarray, "*frame 2"]:
+    """`offset` in the world, of something turned by `yaw`."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return np.stack([cos * offset[0] - sin * offset[1], sin * offset[0] + cos * offset[1]], -1)
 
 
 def closure_when_holding(closures: Sequence[Float[np.ndarray, " frame"]]) -> float:
@@ -108,32 +149,29 @@ def _holds(proprio: Float[np.ndarray, "frame proprio"], level: float, config: Gr
     return tuple(holds)
 
 
-def _told(
+def _rests(
     proprio: Float[np.ndarray, "frame proprio"], holds: tuple[Hold, ...], table: float, config: GraspConfig, control_dt: float
-) -> Float[np.ndarray, "frame 4"]:
-    tool, yaw = proprio[:, TOOL_POS], np.arctan2(proprio[:, SIN_YAW], proprio[:, COS_YAW])
-    pose = np.full((len(proprio), 4), np.nan)
+) -> tuple[Rest, ...]:
+    tool, yaw = proprio[:, TOOL_POS], tool_yaw(proprio)
     settling = round(config.settling / control_dt)
+    found: list[Rest] = []
     for number, hold in enumerate(holds):
-        frames = slice(hold.first, hold.last + 1)
-        pose[frames] = np.concatenate([tool[frames], yaw[frames, None]], -1)
         before, after = holds[number - 1] if number else None, holds[number + 1] if number + 1 < len(holds) else None
         taken = np.array([*tool[hold.first, :2], tool[max(hold.first - 1, 0), 2], yaw[hold.first]])  # fingers lift while they close
         stayed = before is not None and _apart(tool, before.last, hold.first) < config.same
         since = 0 if before is None else before.last + 1 + settling
         if before is not None and stayed:  # known twice
             taken[:2] = 0.5 * (taken[:2] + tool[before.last, :2])
-            pose[since : hold.first] = taken
+            found.append(Rest(np.arange(since, hold.first), taken, number - 1, number))
         elif hold.first > 0 and taken[2] < table + config.drop:
             earlier = np.arange(hold.first - 1, since - 1, -1)
-            pose[earlier[: _undisturbed(tool[earlier], taken[:3], table, config)]] = taken
+            found.append(Rest(earlier[: _undisturbed(tool[earlier], taken[:3], table, config)][::-1], taken, None, number))
         moved_on = after is None or _apart(tool, hold.last, after.first) >= config.same
         if moved_on and tool[hold.last, 2] < table + config.drop:
             left = np.array([*tool[hold.last, :2], table, yaw[hold.last]])
             later = np.arange(hold.last + 1, len(tool) if after is None else after.first)
-            later = later[: _undisturbed(tool[later], left[:3], table, config)][settling:]
-            pose[later[np.isnan(pose[later, 0])]] = left
-    return pose
+            found.append(Rest(later[: _undisturbed(tool[later], left[:3], table, config)][settling:], left, number, None))
+    return tuple(rest for rest in found if len(rest.frames))
 
 
 def _apart(tool: Float[np.ndarray, "frame 3"], one: int, other: int) -> float:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -50,10 +51,16 @@ class Recording(Protocol):
     def control_dt(self) -> float: ...
 
 
-def recorded(recording: Recording, grasps: GraspConfig | None) -> FrameCache:
-    """Frames whose poses and skills are those that joints tell (`held_poses`, `CYCLES`); with no `grasps`, none are told.
+def told(recording: Recording, grasps: GraspConfig) -> list[Held]:
+    """What joints tell of each episode (`held_poses`). Raises `DataError` where nothing was grasped."""
+    proprio = np.asarray(recording.proprio)
+    return held_poses([proprio[a:b] for a, b in itertools.pairwise(recording.episode_starts)], grasps, recording.control_dt)
 
-    `dataset_id` is a hash of what was recorded: the same whatever else lies beside it. Raises `DataError` where nothing was grasped.
+
+def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = ()) -> FrameCache:
+    """Frames whose poses and skills (`CYCLES`) are those of `held`: what joints `told`, mended or not; with no `grasps`, none are told.
+
+    `dataset_id` is a hash of what was recorded: the same whatever else lies beside it.
     """
     bounds = np.asarray(recording.episode_starts, np.int64)
     proprio = np.asarray(recording.proprio)
@@ -61,9 +68,9 @@ def recorded(recording: Recording, grasps: GraspConfig | None) -> FrameCache:
     skill = np.full(len(proprio), len(CYCLES), np.int64)
     if grasps is not None:
         spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
-        for span, held in zip(spans, held_poses([proprio[span] for span in spans], grasps, recording.control_dt), strict=True):
+        for span, one in zip(spans, held, strict=True):
             steps = (round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat))
-            pose[span], skill[span] = _upright(held.pose), _cycles(held, *steps)
+            pose[span], skill[span] = upright(one.pose), _cycles(one, *steps)
     return FrameCache(
         cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),
         object_pose=pose, skill=skill, sim_state=np.zeros((len(proprio), 0)), episode_starts=bounds,
@@ -85,8 +92,8 @@ def fingerprint(recording: Recording) -> str:
     return digest.hexdigest()
 
 
-def _upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
-    """Metres and wxyz."""
+def upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
+    """Metres and wxyz, of x, y, z and yaw."""
     half, zero = 0.5 * pose[:, 3], np.where(np.isnan(pose[:, 3]), np.nan, 0.0)
     return np.stack([*pose[:, :3].T, np.cos(half), zero, zero, np.sin(half)], -1).astype(np.float32)
 

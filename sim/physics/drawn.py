@@ -109,6 +109,11 @@ class SeenPolicy:
     def aims(self, goals: Float[Tensor, "row channel"]) -> Float[Tensor, "row aim"]:
         return self.prior.aims(self.world.seen(goals))
 
+    def aside(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
+    ) -> Float[Tensor, "row aim"]:
+        return self.prior.aside(self.world.seen(latents), aims, moved)
+
     def propose(
         self,
         latents: Float[Tensor, "row channel"],

@@ -8,7 +8,7 @@ import pytest
 
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import DataError
-from robo_dream.runtime.train import open_training_data
+from robo_dream.runtime.training_data import open_training_data
 from robo_dream.training.config import TrainingConfig
 from tests.unit.data.episodes import make_episode, make_spec
 

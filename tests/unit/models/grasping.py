@@ -19,10 +19,13 @@ class Carried:
 
 
 def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, offset: float = 0.0) -> Carried:
-    """The thing lies at the first of `places` (x, y, yaw), and is carried to each of the others; `offset` is how far off it is held."""
+    """The thing lies at the first of `places` (x, y, yaw), and is carried to each of the others; it is held `offset` off the hand's middle."""
     tool, closure, yaw, truth = [], [], [], []
     here = np.array([0.0, 0.0, HIGH])
     at = np.array([*places[0][:2], TABLE, places[0][2]])
+
+    def off(turn: float) -> np.ndarray:
+        return offset * np.array([np.cos(turn), np.sin(turn), 0.0])
 
     def move(to: np.ndarray, turn: float, steps: int, grip: float, holding: bool) -> None:
         nonlocal here, at
@@ -31,7 +34,7 @@ def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, 
             closure.append(grip)
             yaw.append(turn)
             if holding:
-                at = np.array([tool[-1][0] + offset, *tool[-1][1:], turn])
+                at = np.array([*(tool[-1] + off(turn)), turn])
             truth.append(at)
         here = to
 
@@ -42,7 +45,9 @@ def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, 
             yaw.append(turn)
             truth.append(at)
 
-    for (x, y, turn), (to_x, to_y, to_turn) in itertools.pairwise(places):
+    for (at_x, at_y, turn), (by_x, by_y, to_turn) in itertools.pairwise(places):
+        x, y, _ = np.array([at_x, at_y, 0.0]) - off(turn)
+        to_x, to_y, _ = np.array([by_x, by_y, 0.0]) - off(to_turn)
         move(np.array([x, y, HIGH]), turn, 5, 0.0, False)
         move(np.array([x, y, TABLE]), turn, 5, 0.0, False)
         squeeze([0.3, AROUND, AROUND], turn)

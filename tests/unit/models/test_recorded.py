@@ -17,7 +17,8 @@ from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
-from robo_dream.runtime.train import TrainConfig, open_training_data
+from robo_dream.runtime.train import TrainConfig
+from robo_dream.runtime.training_data import looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
 from robo_dream.training.recorded import CYCLES, NOTHING_HELD
 from robo_dream.training.representation import train_representation
@@ -33,6 +34,7 @@ strips: 0
 workers: 1
 training:
   grasps: {retreat: 0.6}
+  looks: {steps: 3, batch: 4, fewest: 20}
   model: {image_size: 32, num_heads: 2}
   representation: {steps: 3, batch_windows: 4, pose: 1.0}
   dream: {steps: 3, batch: 8, unroll: 2, decoder_steps: 2, decoder_batch: 4}
@@ -91,6 +93,9 @@ def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
     (folder / "train.yaml").write_text(SETTINGS)
     config = load(TrainConfig, folder / "train.yaml", changes)
     data = open_training_data([folder / "data"], [folder / "data"], folder / "cache", config.training, 1, regime=config.regime)
+    data = looked_at(data, config.training, folder / "out")
+    if config.regime == "recorded":  # failures are imitated as their pictures show them
+        assert data.demonstrations is not None and data.demonstrations.dataset_id == data.play.dataset_id
     train_representation(data.play, config.training, folder / "out")
     train_dream(data.play, config.training, folder / "out", demonstrations=data.demonstrations)
     return folder / "out" / MODEL_FILE

@@ -72,7 +72,7 @@ def test_windows_and_goals_are_where_there_are_new_pictures(tmp_path: Path) -> N
 
 
 def test_without_a_new_picture_after_each_block_training_does_not_begin(tmp_path: Path) -> None:
-    from robo_dream.runtime.train import open_training_data
+    from robo_dream.runtime.training_data import open_training_data
     from tests.unit.data.test_slow_cameras import SPEC, slow_episode, write
 
     write(tmp_path / "data", SPEC, slow_episode(0))

@@ -83,3 +83,17 @@ def test_draws_of_a_problem_do_not_depend_on_the_others(spread: bool) -> None:
         chance, noise = draws([seed], 6, 2, 1.0, spread, False, torch.zeros(()))
         assert torch.equal(chances.unflatten(0, (3, 6))[b], chance)
         assert torch.equal(noises.unflatten(0, (3, 6))[b], noise)
+
+
+def test_with_a_goal_std_every_second_proposal_ends_around_the_goal_and_the_likeliest_at_it() -> None:
+    belief, goal = point_problems(2, 0.15, seed=3)
+    made = PolicyProposer(MODEL, PointMassInverse(MODEL), temperature=0.0, goal_std=0.03)
+    proposed = made.propose(belief, goal, 40, 25, [0, 1])
+    assert proposed.imagination is not None
+    ends = proposed.imagination.latents[:, :, -1, :3]
+    apart = (ends - goal.latent[:, None, :3]).norm(dim=-1)
+    assert (apart[:, 0] < 1e-5).all() and (apart[:, 1::2] < 1e-5).all()
+    assert 0.02 < apart[:, 2::2].mean() < 0.06 and (apart[:, 2::2] > 1e-5).all()
+    again = made.propose(belief, goal, 40, 25, [0, 2]).imagination
+    assert again is not None and torch.equal(again.latents[0], proposed.imagination.latents[0])
+    assert not torch.equal(again.latents[1], proposed.imagination.latents[1])

@@ -1,0 +1,139 @@
+"""What a training reads: datasets as frames, checked before anything is learned, and labelled by what was recorded alone."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from robo_dream.data.cache import Datasets, FrameCache, build_cache, open_dataset
+from robo_dream.data.reader import Dataset
+from robo_dream.errors import DataError
+from robo_dream.files import replacing
+from robo_dream.models.checkpoint import Regime
+from robo_dream.training.config import TrainingConfig
+from robo_dream.training.frames import known
+from robo_dream.training.grasps import Held
+from robo_dream.training.looking import looked
+from robo_dream.training.perception import sighted_pictures
+from robo_dream.training.policy import imitated_frames
+from robo_dream.training.recorded import recorded, told, upright
+
+LABELS = "labels.safetensors"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Frames of both, and how each was made and how many there are."""
+
+    play: FrameCache
+    demonstrations: FrameCache | None
+    recipes: Mapping[str, Any]
+    held: tuple[Held, ...] = ()  # what joints tell of each episode of `play`, in the recorded regime
+
+    def described(self) -> str:
+        """How much there is, in a sentence each."""
+        said = f"{_counts(self.play)} of {' and '.join(self.play.cameras)}."
+        return said if self.demonstrations is None else f"{said}\nDemonstrations: {_counts(self.demonstrations)}."
+
+
+def open_training_data(
+    datasets: Sequence[Path],
+    demonstrations: Sequence[Path],
+    cache: Path,
+    training: TrainingConfig,
+    workers: int,
+    progress: Progress | None = None,
+    regime: Regime = "privileged",
+) -> TrainingData:
+    """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages.
+
+    In the recorded regime, what is handed on is `recorded`: what joints tell, until it is `looked_at`.
+    """
+    sources = {"data": open_dataset(datasets)}
+    if not sources["data"].spec.cameras:
+        raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
+    if demonstrations:
+        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec, pictures=False)
+    every, block = sources["data"].spec.picture_every, training.model.action_block
+    if block % every:
+        raise DataError(
+            f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
+            f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
+        )
+    play, held = build_cache(sources["data"], cache, progress, workers), ()
+    is_same = regime == "recorded" and tuple(demonstrations) == tuple(datasets)
+    shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations and not is_same else None
+    if regime == "recorded":
+        held = () if training.grasps is None else tuple(told(play, training.grasps))
+        play = recorded(play, training.grasps, held)
+        if shown is not None:
+            shown = recorded(shown, training.grasps, () if training.grasps is None else told(shown, training.grasps))
+        shown = _blind(play) if is_same else shown
+    elif shown is not None and not known(shown.object_pose).all():
+        raise DataError(
+            f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
+            f"leave those episodes out, or name it in datasets"
+        )
+    if shown is not None and training.policy.perception_noise > 0:
+        sighted_pictures(play)
+    imitated_frames(shown or play, training)
+    return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
+
+
+def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:
+    """`data` with labels as pictures mend them (`training.looking`): as it is where joints told none, or nobody is to look.
+
+    What was found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the same.
+    """
+    if training.looks is None or training.grasps is None or not data.held:
+        return data
+    path = folder / LABELS
+    about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
+    pose = _kept(path, about)
+    if pose is None:
+        held = looked(data.held, data.play, training.looks, training.seed, progress)
+        pose = upright(np.concatenate([one.pose for one in held]))
+        with replacing(path) as beside:
+            save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
+    play, shown = replace(data.play, object_pose=pose), data.demonstrations
+    return replace(data, play=play, demonstrations=_blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown)
+
+
+def _blind(play: FrameCache) -> FrameCache:
+    """The same recording for who imitates it: every control step, whether or not it has a picture."""
+    return replace(play, cameras=(), images={}, picture_every=1)
+
+
+def _kept(path: Path, about: Mapping[str, Any]) -> Float32[np.ndarray, "frame 7"] | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            is_of_this = json.loads((file.metadata() or {}).get("about", "{}")) == json.loads(json.dumps(about))
+            return file.get_tensor("object_pose") if is_of_this else None
+    except (SafetensorError, ValueError, OSError):
+        return None  # damaged: it is made again
+
+
+def _made(data: Datasets) -> dict[str, Any]:
+    """How `data` was made and how much it is; where it was made in several ways, these are its `parts` (shards of one are one part)."""
+    made: dict[str, list[Dataset]] = {}
+    for part in data.parts:
+        made.setdefault(json.dumps(part.spec.recipe, sort_keys=True), []).append(part)
+    parts = [{**shards[0].spec.recipe, **_amount(Datasets(tuple(shards)))} for shards in made.values()]
+    return parts[0] if len(parts) == 1 else {"parts": parts, **_amount(data)}
+
+
+def _amount(data: Datasets) -> dict[str, int]:
+    return {"num_episodes": data.num_episodes, "num_frames": data.num_frames}
+
+
+def _counts(cache: FrameCache) -> str:
+    return f"{cache.num_episodes} episodes, {int((~cache.is_train).sum())} of them held out, {cache.num_frames} frames"

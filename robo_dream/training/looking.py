@@ -1,0 +1,210 @@
+"""Labels of grasps, mended by looking: a thing is held off the middle of the hand, and pictures of where it lay tell by how much.
+
+Joints say where the hand closed (`grasps.py`), a centimetre from where the thing was. A network too small to learn that by heart reads
+level positions off pictures in which the thing lies and the hand is away; what it gives is nearer to the truth than what it learned from,
+as the offsets of many grasps cancel. (Noise2Noise, Lehtinen et al. 2018, arXiv 1803.04189: the mean is learned from noisy targets.)
+Then each episode is one small least-squares problem: places as they look, and as each hold took and left them, offset in the hand's frame.
+Spatial soft-argmax: Finn et al. 2016, arXiv 1509.06113.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from robo_dream.models.encoder import to_float
+from robo_dream.schema import Unit, configuration
+from robo_dream.training.frames import pictures
+from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, posed, tool_yaw, turned
+
+_SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
+
+
+@configuration
+class LookConfig:
+    """How labels are mended by looking. The last four are standard deviations in level metres, which weigh the least squares."""
+
+    rounds: Annotated[int, Field(ge=1, le=10)] = 2  # each learns from the places that the one before mended
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 128
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2
+    keypoints: Annotated[int, Field(ge=1, le=100), Unit("a camera")] = 3
+    fewest: Annotated[int, Field(ge=1)] = 200  # frames, without which nothing is learned
+    far: Metres = 0.12  # of the hand from the thing, in frames that are looked at
+    looks: Annotated[int, Field(ge=1, le=1000), Unit("frames a rest")] = 8
+    color_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    seen_std: Metres = 0.006  # of where it is seen
+    taken_std: Metres = 0.008  # of how far closing fingers move it
+    left_std: Metres = 0.004  # and opening ones
+    held_std: tuple[Metres, Metres] = (0.012, 0.012)  # of how far off the middle of the hand it is held, in the hand's x and y
+
+
+class Looker(nn.Module):
+    """Level positions off pictures: a few keypoints a camera, and a quadratic function of their coordinates."""
+
+    def __init__(self, num_cameras: int, side: int, keypoints: int, centre: Float[np.ndarray, "2"], spread: float) -> None:
+        super().__init__()
+        self.views = nn.ModuleList(_View(side, keypoints) for _ in range(num_cameras))
+        count = 2 * keypoints * num_cameras
+        self.read = nn.Linear(count + count * (count + 1) // 2, 2)
+        self.register_buffer("pairs", torch.triu_indices(count, count), persistent=False)
+        self.register_buffer("centre", torch.tensor(centre, dtype=torch.float32))
+        self.spread = spread
+
+    def forward(self, views: Sequence[Float[Tensor, "batch 3 height width"]]) -> Float[Tensor, "batch 2"]:
+        """Metres."""
+        points = torch.cat([view(picture) for view, picture in zip(self.views, views, strict=True)], 1)
+        one, other = self.get_buffer("pairs")
+        return self.get_buffer("centre") + self.spread * self.read(torch.cat([points, points[:, one] * points[:, other]], 1))
+
+
+class _View(nn.Module):
+    """Keypoints of one camera, -1 to 1."""
+
+    def __init__(self, side: int, keypoints: int) -> None:
+        super().__init__()
+        self.fold = nn.PixelUnshuffle(_SMALLER)
+        self.first = nn.Conv2d(3 * _SMALLER**2, _CHANNELS, 3, padding=1)
+        self.second = nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1)
+        self.heat = nn.Conv2d(_CHANNELS, keypoints, 1)
+        line = torch.linspace(-1, 1, side // _SMALLER)
+        row, column = torch.meshgrid(line, line, indexing="ij")
+        self.register_buffer("places", torch.stack([column.flatten(), row.flatten()], -1), persistent=False)
+
+    def forward(self, picture: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch number"]:
+        features = nn.functional.silu(self.first(self.fold(2 * picture - 1)))
+        features = features + nn.functional.silu(self.second(features))
+        return (self.heat(features).flatten(2).softmax(-1) @ self.get_buffer("places")).flatten(1)
+
+
+@dataclass(frozen=True)
+class Lying:
+    """A rest of an episode, and frames of all (`Recording`'s) in which it can be looked at."""
+
+    episode: int
+    rest: int
+    frames: Int[np.ndarray, " some_frame"]
+
+
+def looked(
+    held: Sequence[Held], recording: Any, config: LookConfig, seed: int, progress: Callable[[int, int], None] | None = None
+) -> list[Held]:
+    """`held` with offsets and places as pictures tell them; as it was where hardly any picture shows a thing with the hand away.
+
+    Only training episodes are learned from; the others are looked at, too. `recording` is a `recorded.Recording` with square pictures.
+    """
+    side = next(iter(recording.images.values())).shape[1]
+    proprio = [np.asarray(recording.proprio[a:b], np.float64) for a, b in itertools.pairwise(recording.episode_starts)]
+    mended, total = list(held), config.rounds * config.steps
+    for number in range(config.rounds):
+        lying = _lying(mended, recording, config)
+        learned = [one for one in lying if recording.is_train[one.episode]]
+        if sum(len(one.frames) for one in learned) < config.fewest or side % _SMALLER:
+            return mended
+        frames = np.concatenate([one.frames for one in learned])
+        places = np.concatenate([np.tile(mended[one.episode].rests[one.rest].place[:2], (len(one.frames), 1)) for one in learned])
+
+        def tell(done: int, before: int = number * config.steps) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        looker = _learned(recording, frames, places, side, config, seed + number, tell)
+        seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
+        for one in lying:
+            seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, _spread(one.frames, config.looks))
+        mended = [settled(one, proprio[episode], seen.get(episode, {}), config) for episode, one in enumerate(held)]
+    return mended
+
+
+def settled(
+    held: Held, proprio: Float[np.ndarray, "frame proprio"], seen: Mapping[int, Float[np.ndarray, "2"]], config: LookConfig
+) -> Held:
+    """Offsets and places of one episode by weighted least squares; `seen` has level positions by the numbers of rests, in metres."""
+    num_holds, num = len(held.holds), len(held.holds) + len(held.rests)
+    if not num_holds:
+        return held
+    unknown = np.eye(2 * num).reshape(num, 2, 2 * num)
+    offsets, places = unknown[:num_holds], unknown[num_holds:]
+    rows, values = [offset / np.array(config.held_std)[:, None] for offset in offsets], [np.zeros(2)] * num_holds
+    for number, (rest, place) in enumerate(zip(held.rests, places, strict=True)):
+        if number in seen:
+            rows.append(place / config.seen_std)
+            values.append(seen[number] / config.seen_std)
+        for hold, frame, std in _touched(held, rest, config):
+            turn = np.stack([turned(axis, tool_yaw(proprio[frame])) for axis in np.eye(2)], -1)  # from the hand's frame
+            rows.append((place - turn @ offsets[hold]) / std)
+            values.append(proprio[frame, TOOL_POS][:2] / std)
+    found = np.linalg.lstsq(np.concatenate(rows), np.concatenate(values), rcond=None)[0].reshape(num, 2)
+    rests = tuple(
+        replace(rest, place=np.array([*level, *rest.place[2:]])) for rest, level in zip(held.rests, found[num_holds:], strict=True)
+    )
+    return Held(held.holds, rests, posed(proprio, held.holds, rests, found[:num_holds]))
+
+
+def _touched(held: Held, rest: Rest, config: LookConfig) -> list[tuple[int, int, float]]:
+    """Which holds tell of a rest's place: the hold, the frame at which its hand was there, and how far the thing may have moved then."""
+    left, taken = rest.left_by, rest.taken_by
+    found = [] if left is None else [(left, held.holds[left].last, config.left_std)]
+    return found if taken is None else [*found, (taken, held.holds[taken].first, config.taken_std)]
+
+
+def _lying(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Lying]:
+    """Of every rest, the frames with a new picture in which the hand is away."""
+    starts, every = np.asarray(recording.episode_starts, np.int64), recording.picture_every
+    found = []
+    for episode, one in enumerate(held):
+        for number, rest in enumerate(one.rests):
+            frames = starts[episode] + rest.frames[rest.frames % every == 0]
+            tool = np.asarray(recording.proprio)[frames][:, TOOL_POS]
+            away = frames[np.linalg.norm(tool - rest.place[:3], axis=-1) > config.far]
+            if len(away):
+                found.append(Lying(episode, number, away))
+    return found
+
+
+def _spread(frames: Int[np.ndarray, " some_frame"], count: int) -> Int[np.ndarray, " few"]:
+    """At most `count` of them, evenly."""
+    return frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(np.int64))]
+
+
+def _views(recording: Any, frames: Int[np.ndarray, " batch"]) -> list[Float[Tensor, "batch 3 height width"]]:
+    return [to_float(torch.from_numpy(pictures(recording.images[name], frames))) for name in recording.cameras]
+
+
+@torch.no_grad()
+def _seen(looker: Looker, recording: Any, frames: Int[np.ndarray, " few"]) -> Float[np.ndarray, "2"]:
+    """Where a thing at rest is: the median of `frames`."""
+    return np.median(looker(_views(recording, frames)).numpy(), axis=0).astype(np.float64)
+
+
+def _learned(
+    recording: Any, frames: Int[np.ndarray, " frame"], places: Float[np.ndarray, "frame 2"], side: int, config: LookConfig, seed: int,
+    tell: Callable[[int], None],
+) -> Looker:  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        looker = Looker(len(recording.cameras), side, config.keypoints, places.mean(0), float(places.std(0).mean()))
+    optimiser = torch.optim.AdamW(looker.parameters(), config.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
+    for step in range(config.steps):
+        rng = np.random.default_rng((seed, 20, step))
+        chosen = rng.integers(len(frames), size=config.batch)
+        views = []
+        for view in _views(recording, frames[chosen]):
+            gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, config.batch, 1, 1, 1)).astype(np.float32)) * config.color_jitter
+            views.append(view * (1 + gain) + offset)
+        errors = (looker(views) - torch.from_numpy(places[chosen]).float()) / looker.spread
+        loss = nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=0.1)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(looker.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        tell(step + 1)
+    return looker.eval()

@@ -1,0 +1,84 @@
+"""Looking mends labels that are off, and nothing where there is nothing to see."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from grasping import CONTROL_DT, Carried, carried
+
+from robo_dream.training.grasps import GraspConfig, Held, held_poses
+from robo_dream.training.looking import LookConfig, looked, settled
+
+SIDE, SQUARE = 32, 2  # pixels of a picture, and half of what is seen of the thing
+REACH = 0.4  # metres from the middle of the picture to its edge
+
+
+@dataclass
+class Pictures:
+    """Episodes as one camera above the table sees them: the thing is a square."""
+
+    cameras: tuple[str, ...]
+    images: dict[str, np.ndarray]
+    proprio: np.ndarray
+    episode_starts: np.ndarray
+    is_train: np.ndarray
+    picture_every: int = 1
+
+
+def episodes(count: int, offset: float) -> list[Carried]:
+    found = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        places = [(float(x), float(y), float(turn)) for x, y, turn in rng.uniform((-0.3, -0.3, -3), (0.3, 0.3, 3), (4, 3))]
+        found.append(carried(places, rng, offset * rng.choice((-1, 1))))
+    return found
+
+
+def seen(some: list[Carried], is_dark: bool = False) -> Pictures:
+    truth = np.concatenate([one.pose for one in some])
+    pixels = np.arange(SIDE) * 2 * REACH / (SIDE - 1) - REACH
+    across, down = (np.clip(SQUARE + 0.5 - np.abs(pixels - truth[:, axis, None]) / (2 * REACH / SIDE), 0, 1) for axis in (0, 1))
+    images = (255 * down[:, :, None, None] * across[:, None, :, None] * np.ones(3)).astype(np.uint8)
+    starts = np.cumsum([0, *(len(one.proprio) for one in some)])
+    proprio = np.concatenate([one.proprio for one in some])
+    return Pictures(("above",), {"above": images * (not is_dark)}, proprio, starts, np.arange(len(some)) > 1)
+
+
+def errors(held: list[Held], some: list[Carried]) -> np.ndarray:
+    return np.concatenate([np.linalg.norm(one.pose[:, :2] - true.pose[:, :2], axis=-1) for one, true in zip(held, some, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def grasped() -> tuple[list[Carried], list[Held]]:
+    some = episodes(60, 0.03)
+    return some, held_poses([one.proprio for one in some], GraspConfig(), CONTROL_DT)
+
+
+def test_labels_of_things_held_off_the_middle_come_nearer_to_where_they_are_in_the_pictures(grasped) -> None:
+    some, held = grasped
+    config = LookConfig(rounds=1, steps=600, batch=64, keypoints=6, seen_std=0.02, taken_std=0.005, left_std=0.005, held_std=(0.05, 0.05))
+    mended = looked(held, seen(some), config, 0)
+    before, after = np.nanmedian(errors(held, some)), np.nanmedian(errors(mended, some))
+    assert before > 0.015 and after < 0.8 * before, (before, after)
+    for one, other in zip(held, mended, strict=True):
+        assert one.holds == other.holds and (np.isnan(one.pose) == np.isnan(other.pose)).all()
+        assert np.allclose(one.pose[:, 2:], other.pose[:, 2:], equal_nan=True)  # height and turn are as joints told
+
+
+def test_few_pictures_mend_nothing(grasped) -> None:
+    some, held = grasped
+    assert looked(held, seen(some), LookConfig(fewest=100_000), 0) == held
+
+
+def test_what_is_seen_of_one_rest_tells_how_far_off_a_hold_was_and_where_it_was_set_down(grasped) -> None:
+    some, held = grasped
+    one, true = held[0], some[0]
+    config = LookConfig(held_std=(1.0, 1.0), taken_std=0.001, left_std=0.001, seen_std=0.001)
+    first = next(number for number, rest in enumerate(one.rests) if rest.taken_by == 0)
+    hold = one.holds[0]
+    found = settled(one, true.proprio.astype(np.float64), {first: true.pose[0, :2]}, config)
+    frames = slice(hold.first, hold.last + 1)
+    assert np.allclose(found.pose[frames, :2], true.pose[frames, :2], atol=0.004)
+    assert np.abs(one.pose[frames, :2] - true.pose[frames, :2]).max() > 0.015
+    unlooked = settled(one, true.proprio.astype(np.float64), {}, replace(config, held_std=(0.001, 0.001)))
+    assert np.allclose(unlooked.pose[frames], one.pose[frames], atol=0.004)
