@@ -12,20 +12,27 @@ _HERE = Path(__file__).parent  # holds configs/: in a clone as a link to the one
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, in_folder: bool = False) -> Iterator[Path]:
     """Where to write what `path` will hold: a file beside it, which takes its place on leaving and is durable then.
 
     A crash at any byte leaves the old file or the new one. After an exception the old one stays, and nothing lies beside it: on a full
-    disk, half a file is room for others. A process that is killed leaves NAME.tmp-PID. Raises `OSError` like any writing.
+    disk, half a file is room for others. A process that is killed leaves NAME.tmp-PID: a folder with `in_folder`, for who writes files
+    of his own beside the one that he is told (safetensors does). Raises `OSError` like any writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    written = beside / path.name if in_folder else beside
     try:
-        yield beside
-        _make_durable(beside)
-        os.replace(beside, path)
+        if in_folder:
+            beside.mkdir(exist_ok=True)
+        yield written
+        _make_durable(written)
+        os.replace(written, path)
     finally:
-        beside.unlink(missing_ok=True)  # gone already where all went well
+        if in_folder:
+            shutil.rmtree(beside, ignore_errors=True)
+        else:
+            beside.unlink(missing_ok=True)  # gone already where all went well
     _make_durable(path.parent)
 
 

@@ -81,7 +81,7 @@ def save(
         "weights_sha256": _digest(weights),
         **({} if settings is None else settings.to_json()),
     }
-    with replacing(path) as beside:
+    with replacing(path, in_folder=True) as beside:
         save_file(weights, beside, metadata={"robo_dream": json.dumps(header)})
         beside.chmod(0o644)  # safetensors writes for the owner alone
     return path

@@ -100,7 +100,7 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
     if pose is None:
         held = looked(data.held, data.play, training.looks, training.seed, progress)
         pose = upright(np.concatenate([one.pose for one in held]))
-        with replacing(path) as beside:
+        with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
     return replace(data, play=play, demonstrations=_blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown)

@@ -64,7 +64,7 @@ def save_state(path: Path, module: nn.Module, optimisers: Sequence[torch.optim.O
         for index, moments in optimiser.state_dict()["state"].items():
             for key, value in moments.items():
                 tensors[f"optimiser.{number}.{index}.{key}"] = _stored(value)
-    with replacing(path) as beside:
+    with replacing(path, in_folder=True) as beside:
         save_file(tensors, beside, metadata={"state": json.dumps(dict(about))})
 
 

@@ -54,6 +54,16 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> Non
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_writer_lays_beside_its_file_is_in_a_folder_that_goes(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    replace_file(path, b"old")
+    with replacing(path, in_folder=True) as beside:
+        (beside.parent / ".tmpIWWJhk").write_bytes(b"half")  # as safetensors leaves it when it is killed
+        assert {one.name for one in tmp_path.iterdir()} == {path.name, f"{path.name}.tmp-{os.getpid()}"}
+        beside.write_bytes(b"new")
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
 def test_what_a_killed_process_left_goes_at_the_next_start_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

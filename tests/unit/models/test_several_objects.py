@@ -75,6 +75,21 @@ def test_the_open_hand_is_wanted_above_the_thing_that_is_farthest_from_its_goal(
     torch.testing.assert_close(wanted[:, :3], torch.stack([above[0, 0], above[1, 1]]), atol=1e-5, rtol=0)
 
 
+def test_the_thing_that_has_farther_to_go_is_wanted_aside_and_nothing_else(model: LatentVideoModel) -> None:
+    head, asked = model.pose_head, PolicyPrior(model, model)
+    latents = torch.randn(3, model.spec.config.latent)
+    here = asked.aims(latents) * head.std + head.mean
+    goals = here.clone()
+    goals[:2, 6] += 0.1
+    goals[1, 11] -= 0.2  # the second has farther to go
+    moved = torch.tensor([[0.02, -0.01], [0.03, 0.0], [0.0, 0.0]])
+    wanted = asked.aside(latents, head.normalise(goals), moved) * head.std + head.mean
+    expected = goals.clone()
+    expected[0, 6:8] += moved[0]
+    expected[1, 11:13] += moved[1]
+    torch.testing.assert_close(wanted, expected, atol=1e-5, rtol=0)
+
+
 def test_suggestions_follow_two_things(model: LatentVideoModel) -> None:
     latents, chance = torch.randn(2, 5, model.spec.config.latent), torch.zeros(5)
     asked = PolicyPrior(model, model, "above_object")
