@@ -19,7 +19,7 @@ class Carried:
 
 
 def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, offset: float = 0.0) -> Carried:
-    """The thing lies at the first of `places` (x, y, yaw), and is carried to each of the others; it is held `offset` off the hand's middle."""
+    """The thing lies at the first of `places` (x, y, yaw), and is carried to each of the others, held `offset` off the hand's middle."""
     tool, closure, yaw, truth = [], [], [], []
     here = np.array([0.0, 0.0, HIGH])
     at = np.array([*places[0][:2], TABLE, places[0][2]])
