@@ -10,6 +10,7 @@ Figures of other worlds stay in the file.
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,14 @@ from robo_dream.training.looking import looked
 OUT = Path("docs/results/held_labels.json")
 
 
-def errors(held: list[Held], true: np.ndarray, symmetry: int) -> dict[str, float]:
+def errors(held: Sequence[Held], true: np.ndarray, symmetry: int) -> dict[str, float]:
     """Of position and turn, where poses are told."""
     told = np.concatenate([one.pose for one in held])
     is_told = np.isfinite(told).all(-1)
     millimetres = 1e3 * np.linalg.norm(told[is_told, :3] - true[is_told, :3], axis=-1)
     apart = symmetry * (told[is_told, 3] - upright_turn(true[is_told, 3:], symmetry))
     degrees = np.degrees(np.abs(np.arctan2(np.sin(apart), np.cos(apart)))) / symmetry
-    found = {"mm": millimetres, "degrees": degrees}
+    found: dict[str, np.ndarray] = {"mm": millimetres, "degrees": degrees}
     return {f"{name}_p{p}": round(float(np.percentile(values, p)), 1) for name, values in found.items() for p in (50, 90)}
 
 
@@ -66,7 +67,7 @@ def main() -> None:
         assert training.looks is not None
         frames = build_cache(open_dataset(args.data), args.looks)
         with Bars({}, "looking", "step") as bar:
-            mended = looked(held, frames, training.looks, training.seed, bar)
+            mended = looked(held, frames, training.looks, training.seed, bar).held
         figures |= {f"looked/{key}": value for key, value in errors(mended, true, symmetry).items()}
     before = json.loads(OUT.read_text()) if OUT.is_file() else {}
     kept = {key: value for key, value in before.items() if key[0] != "_" and not key.startswith(f"{args.world}/")}
