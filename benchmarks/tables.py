@@ -379,14 +379,14 @@ def held_labels() -> list[Row]:
     figures = results("held_labels")
     worlds = {"cube-single": "OGBench cube-single", "tabletop": "tabletop (Jaco)", "so101": "tabletop (SO-101)"}
     rows: list[Row] = [
-        ("world", "episodes", "grasps", "frames told, %", "position, mm p50 / p90", "mended by looking", "turn, degrees p50 / p90")
+        ("world", "episodes / grasps", "frames told, %", "position, mm p50 / p90", "mended by looking", "turn, degrees p50 / p90")
     ]
     for world, name in worlds.items():
         if f"{world}/grasps" in figures:
-            counts = (plain(figures[f"{world}/{key}"]) for key in ("episodes", "grasps", "frames_told_percent"))
+            counts = " / ".join(plain(figures[f"{world}/{key}"]) for key in ("episodes", "grasps"))
             kinds = ("mm", "looked/mm", "degrees")
             errors = (" / ".join(plain(figures[key]) for p in (50, 90) if (key := f"{world}/{kind}_p{p}") in figures) for kind in kinds)
-            rows.append((name, *counts, *errors))
+            rows.append((name, counts, plain(figures[f"{world}/frames_told_percent"]), *errors))
     return rows
 
 
