@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.errors import ContractError
 
-ActionKind = Literal["tool_move", "joint_target", "command"]
+ActionKind = Literal["tool_move", "joint_move", "joint_target", "command"]
 
 TOOL_MOVE_NAMES = ("x", "y", "z", "yaw", "gripper")
 PROPRIO_NAMES = (
@@ -29,6 +29,7 @@ class ActionSpec:
 
     `tool_move` is relative: metres and radians by which the commanded tool pose moves in the world frame during
     `control_dt`, and the change of the gripper's closure (0 open, 1 closed); zeros hold still.
+    `joint_move` is relative, too: radians by which the commanded target of each joint moves, and the change of the gripper's closure.
     `joint_target` is absolute: radians for each joint, then the gripper's closure.
     `command` is whatever else a world that others wrote takes, such as torques; zeros ask for nothing.
     """
@@ -63,6 +64,17 @@ class ActionSpec:
         """Of an arm with `joints` between `low` and `high` (rad), and a gripper."""
         names, units = (*joints, "gripper"), ("rad",) * len(joints) + ("1",)
         return cls("joint_target", names, units, np.append(low, 0.0), np.append(high, 1.0), control_dt)
+
+    @classmethod
+    def joint_moves(cls, joints: Sequence[str], most: Float[np.ndarray, " joint_and_gripper"], control_dt: float) -> "ActionSpec":
+        """Of an arm with `joints` whose targets move by at most `most` (rad, and closure last) in a control step."""
+        most = np.asarray(most, np.float32)
+        return cls("joint_move", (*joints, "gripper"), ("rad",) * len(joints) + ("1",), -most, most, control_dt)
+
+    @property
+    def proprio_names(self) -> tuple[str, ...]:
+        """What an arm with such actions tells of itself: where it moves joints, also where those are; see `ArmState.proprio_for`."""
+        return (*PROPRIO_NAMES, *self.names[:-1]) if self.kind == "joint_move" else PROPRIO_NAMES
 
     @property
     def size(self) -> int:
@@ -183,6 +195,10 @@ class ArmState:
             self.tool_pos, [np.cos(self.tool_yaw), np.sin(self.tool_yaw), self.gripper],
             self.target_pos - self.tool_pos, [lag_yaw, self.target_gripper - self.gripper],
         ]).astype(np.float32)  # fmt: skip
+
+    def proprio_for(self, spec: ActionSpec) -> Float[np.ndarray, " proprio"]:
+        """`spec.proprio_names` as one float32 vector. The tool's pose alone does not say what a joint's move does to it."""
+        return np.append(self.proprio, self.joint_pos).astype(np.float32) if spec.kind == "joint_move" else self.proprio
 
 
 @dataclass(frozen=True)

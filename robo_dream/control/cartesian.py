@@ -1,7 +1,8 @@
-"""Small Cartesian moves of the tool, turned into joint targets within workspace, joint, speed and lag limits."""
+"""Small moves of the tool or of the joints, turned into joint targets within workspace, joint, speed and lag limits."""
 
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -25,12 +26,42 @@ class MoveLimits:
     max_turn: float = 0.08  # rad an action
     max_grip: float = 0.2  # closure an action
     max_lag: float = 0.05  # m that the commanded tool may run ahead of the measured one
+    max_joint_lag: float = 0.2  # rad that the target of a joint may, where joints are moved; as far as the guard lets it stray
     max_grip_lag: float = 0.4  # closure likewise; it sets how hard a blocked gripper squeezes
 
 
 def tool_move_spec(limits: MoveLimits, control_dt: float) -> ActionSpec:
     high = np.array([limits.max_move] * 3 + [limits.max_turn, limits.max_grip], np.float32)
     return ActionSpec("tool_move", TOOL_MOVE_NAMES, ("m", "m", "m", "rad", "1"), -high, high, control_dt)
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """What small moves do to joint targets: of the tool, or of the joints."""
+
+    @property
+    def spec(self) -> ActionSpec: ...
+
+    @property
+    def limits(self) -> MoveLimits: ...
+
+    @property
+    def kinematics(self) -> Kinematics: ...
+
+    def step(
+        self, target: Float[np.ndarray, " joint_and_gripper"], measured: Float[np.ndarray, " joint_and_gripper"], move: np.ndarray
+    ) -> tuple[Float[np.ndarray, " joint_and_gripper"], Float[np.ndarray, " action"]]:
+        """The next joint target (closure last) and the move that it really amounts to after all limits.
+
+        Raises `ContractError` when the move is not finite or mis-shaped; a move out of range is clipped.
+        """
+        ...
+
+    def amount(
+        self, before: Float[np.ndarray, " joint_and_gripper"], after: Float[np.ndarray, " joint_and_gripper"]
+    ) -> Float[np.ndarray, " action"]:
+        """The move that going from one joint target to another amounts to."""
+        ...
 
 
 def downward_quat(yaw: float) -> Float[np.ndarray, "4"]:
@@ -57,10 +88,6 @@ class CartesianMoves:
     def step(
         self, target: Float[np.ndarray, " joint_and_gripper"], measured: Float[np.ndarray, " joint_and_gripper"], move: np.ndarray
     ) -> tuple[Float[np.ndarray, " joint_and_gripper"], Float[np.ndarray, " action"]]:
-        """The next joint target (closure last) and the move that it really amounts to after all limits.
-
-        Raises `ContractError` when the move is not finite or mis-shaped; a move out of range is clipped.
-        """
         move = self.spec.clip(self.spec.numbers(move))
         limits = self.limits
         pose = self.kinematics.forward(target[:-1])
@@ -82,10 +109,43 @@ class CartesianMoves:
     def amount(
         self, before: Float[np.ndarray, " joint_and_gripper"], after: Float[np.ndarray, " joint_and_gripper"]
     ) -> Float[np.ndarray, " action"]:
-        """The tool move that going from one joint target to another amounts to."""
         start, end = self.kinematics.forward(before[:-1]), self.kinematics.forward(after[:-1])
         turned = downward_yaw(end.quat) - downward_yaw(start.quat)
         return np.asarray([*(end.pos - start.pos), (turned + np.pi) % (2 * np.pi) - np.pi, after[-1] - before[-1]], np.float32)
+
+
+def most_joint_move(limits: MoveLimits, control_dt: float) -> Float[np.ndarray, " joint_and_gripper"]:
+    """How far the targets of an arm with such `limits` can move in a control step: rad, and closure last."""
+    return np.append(np.asarray(limits.joint_speed) * control_dt, limits.max_grip)
+
+
+class JointMoves:
+    """Joint targets for moves of the joints: without inverse kinematics, and within the same speed, range and lag limits."""
+
+    def __init__(self, kinematics: Kinematics, limits: MoveLimits, spec: ActionSpec) -> None:
+        if spec.kind != "joint_move" or spec.size != len(limits.joint_speed) + 1:
+            raise ContractError(
+                f"joint moves need {len(limits.joint_speed)} joints and a gripper; got actions of kind {spec.kind!r}: {spec.names}"
+            )
+        self.kinematics, self.limits, self.spec = kinematics, limits, spec
+        self._max_step = most_joint_move(limits, spec.control_dt)
+        self._max_lag = np.append(np.full(spec.size - 1, limits.max_joint_lag), limits.max_grip_lag)
+        self._low, self._high = np.append(kinematics.low, 0.0), np.append(kinematics.high, 1.0)
+
+    def step(
+        self, target: Float[np.ndarray, " joint_and_gripper"], measured: Float[np.ndarray, " joint_and_gripper"], move: np.ndarray
+    ) -> tuple[Float[np.ndarray, " joint_and_gripper"], Float[np.ndarray, " action"]]:
+        move = np.clip(self.spec.clip(self.spec.numbers(move)), -self._max_step, self._max_step)
+        allowed = np.maximum(self._max_lag, np.abs(target - measured))  # never dragged along by an arm that strays
+        low = np.maximum(measured - allowed, np.minimum(self._low, target))  # nor into its range by one that stands outside it
+        high = np.minimum(measured + allowed, np.maximum(self._high, target))
+        joints = np.clip(target + move, low, high)
+        return joints, self.amount(target, joints)
+
+    def amount(
+        self, before: Float[np.ndarray, " joint_and_gripper"], after: Float[np.ndarray, " joint_and_gripper"]
+    ) -> Float[np.ndarray, " action"]:
+        return np.asarray(after - before, np.float32)
 
 
 def with_tool(state: ArmState, kinematics: Kinematics) -> ArmState:
@@ -99,11 +159,11 @@ def with_tool(state: ArmState, kinematics: Kinematics) -> ArmState:
 
 
 class CartesianArm:
-    """A `RobotArm` that takes tool moves and drives an arm that takes joint targets."""
+    """A `RobotArm` that takes moves, of its tool or of its joints, and drives an arm that takes joint targets."""
 
-    def __init__(self, arm: RobotArm, moves: CartesianMoves) -> None:
+    def __init__(self, arm: RobotArm, moves: Moves) -> None:
         if arm.action_spec.kind != "joint_target":
-            raise ContractError(f"tool moves need an arm that takes 'joint_target' actions; this one takes {arm.action_spec.kind!r}")
+            raise ContractError(f"moves need an arm that takes 'joint_target' actions; this one takes {arm.action_spec.kind!r}")
         self._arm = arm
         self._moves = moves
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from robo_dream.data import layout
 from robo_dream.data.episode import Episode
+from robo_dream.data.joints import JointReading
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.embodiment import ActionSpec
@@ -105,7 +106,11 @@ class Datasets:
 
 
 def open_dataset(
-    roots: Roots, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None, pictures: bool = True
+    roots: Roots,
+    cameras: tuple[str, ...] | None = None,
+    action_spec: ActionSpec | None = None,
+    pictures: bool = True,
+    reading: JointReading | None = None,
 ) -> Datasets:
     """The datasets in `roots` as one; a folder of shards (`shard-00/`, ...) stands for all of them.
 
@@ -113,13 +118,15 @@ def open_dataset(
     Raises `DataError` when one does not open (see `Dataset.open`) or does not fit the first. Sets whose simulator states
     differ in size fit together, since different scenes have different states.
     """
-    roots = [roots] if isinstance(roots, (str, Path)) else roots
-    folders = [folder for root in roots for folder in _shards(Path(root))]
-    if not folders:
-        raise DataError("no dataset folder given; give at least one")
-    parts = [Dataset.open(folder, cameras, action_spec) for folder in folders]
+    folders = dataset_folders(roots)
+    parts = [Dataset.open(folder, cameras, action_spec, reading) for folder in folders]
     if not pictures:
         parts = [replace(part, spec=replace(part.spec, cameras=(), picture_every=1)) for part in parts]
+    return joined(parts)
+
+
+def joined(parts: Sequence[Dataset]) -> Datasets:
+    """`parts` as one; raises `DataError` when one does not fit the first."""
     for part in parts[1:]:
         first = parts[0].spec
         comparable = replace(part.spec, storage=first.storage, skills=first.skills, sim_state_size=first.sim_state_size)
@@ -128,6 +135,15 @@ def open_dataset(
         if differences:
             raise DataError(f"{part.root} does not fit {parts[0].root}: {'; '.join(differences)}; use them one at a time")
     return Datasets(tuple(parts))
+
+
+def dataset_folders(roots: Roots) -> list[Path]:
+    """The folders of the datasets in `roots`; raises `DataError` where none is given."""
+    roots = [roots] if isinstance(roots, (str, Path)) else roots
+    folders = [folder for root in roots for folder in _shards(Path(root))]
+    if not folders:
+        raise DataError("no dataset folder given; give at least one")
+    return folders
 
 
 def _shards(root: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -58,26 +58,36 @@ def encode_mp4(frames: UInt8[np.ndarray, "frame height width 3"], fps: int | flo
     return buffer.getvalue()
 
 
-def decode_mp4(data: bytes, start: float, num_frames: int) -> UInt8[np.ndarray, "frame height width 3"]:
-    """`num_frames` RGB frames from `start` seconds on; raises `DataError` when the file is damaged or ends too early."""
+def decode_mp4(
+    data: bytes, start: float, num_frames: int, every: int = 1, made: Callable[[np.ndarray], np.ndarray] | None = None
+) -> UInt8[np.ndarray, "frame height width 3"]:
+    """RGB frames from `start` seconds on: of `num_frames` each `every`th, or what is `made` of it, so that large ones are not kept.
+
+    Raises `DataError` when the file is damaged or ends too early.
+    """
     frames: list[np.ndarray] = []
+    found = 0
     try:
         with av.open(io.BytesIO(data), "r") as container:
             stream = container.streams.video[0]
             require_budget(max(stream.width, stream.height), BUDGET.picture, "a video", "pixels on a side")
-            require_budget(3 * stream.width * stream.height * num_frames, BUDGET.pictures, "the episode in a video", "bytes of pictures")
+            size = 3 * stream.width * stream.height * (num_frames if made is None else 1)
+            require_budget(size, BUDGET.pictures, "the episode in a video", "bytes of pictures")
             half_frame = 0.5 / float(stream.average_rate or 1)
             if start > 0 and stream.time_base:
                 container.seek(int(start / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 if frame.time is None or frame.time >= start - half_frame:
-                    frames.append(frame.to_ndarray(format="rgb24"))
-                if len(frames) == num_frames:
+                    if found % every == 0:
+                        image = frame.to_ndarray(format="rgb24")
+                        frames.append(image if made is None else made(image))
+                    found += 1
+                if found == num_frames:
                     break
     except (FFmpegError, IndexError) as error:
         raise DataError(f"a video of {len(data)} bytes does not decode ({one_line(error)}); the file is truncated or damaged") from None
-    if len(frames) != num_frames:
-        raise DataError(f"a video has {len(frames)} frames from {start:.3f} s on; its episode has {num_frames}: the file is truncated")
+    if found != num_frames:
+        raise DataError(f"a video has {found} frames from {start:.3f} s on; its episode has {num_frames}: the file is truncated")
     return np.stack(frames)
 
 

@@ -2,22 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Float32
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
 from robo_dream.data.features import camera_key, camera_names, column, decode_mp4, pictures
+from robo_dream.data.joints import JointReading, Joints
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, one_line
 from robo_dream.foreign import BUDGET, filled, inside, parse_json, require_budget, whole_number
+
+Parsed = TypeVar("Parsed")
 
 _DISAGREEING = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, pa.ArrowException)
 """What reading numbers that are not what the metadata say may raise."""
@@ -32,27 +36,39 @@ class Dataset:
     info: Mapping[str, Any]
     rows: tuple[Mapping[str, Any], ...]
     tasks: tuple[str, ...]
+    reading: JointReading | None = None  # of a recording of joints: how they are read
 
     @classmethod
-    def open(cls, root: Path | str, cameras: tuple[str, ...] | None = None, action_spec: ActionSpec | None = None) -> "Dataset":
+    def open(
+        cls,
+        root: Path | str,
+        cameras: tuple[str, ...] | None = None,
+        action_spec: ActionSpec | None = None,
+        reading: JointReading | None = None,
+    ) -> "Dataset":
         """The dataset in `root`; raises `DataError` saying what is missing, damaged or not what was asked for.
 
         What its metadata say is not trusted: files are those inside `root`, and nothing is larger than `foreign.BUDGET`.
         `cameras` and `action_spec` are what the caller needs. A dataset that robo_dream did not write opens only with an
-        `action_spec`, since the format does not say what its actions mean.
+        `action_spec`, since the format does not say what its actions mean, or with a `reading`, which says it of an arm's joints.
         """
         root = Path(root)
         info = metadata.read_info(root)
         features = info["features"]
-        if (root / layout.SPEC).exists():
+        if reading is not None:
+            spec = reading.spec(root, info)
+        elif (root / layout.SPEC).exists():
             spec = metadata.read_spec(root)
         elif action_spec is not None:
             spec = _foreign_spec(root, info, action_spec)
         else:
-            raise DataError(f"{root} was not written by robo_dream ({layout.SPEC} is missing); pass the action_spec its actions have")
+            raise DataError(
+                f"{root} was not written by robo_dream ({layout.SPEC} is missing), and is no recording of joints; "
+                f"pass the action_spec its actions have"
+            )
         for name in dict.fromkeys([*(cameras or ()), *spec.camera_names]):
             camera_key(features, name)
-        if abs(info["fps"] - spec.fps) > 1e-6 * spec.fps:
+        if reading is None and abs(info["fps"] - spec.fps) > 1e-6 * spec.fps:
             raise DataError(f"{root} is at {info['fps']} fps; a control period of {spec.action_spec.control_dt} s needs {spec.fps}")
         size = features.get("action", {}).get("shape", [0])[0]
         if size != spec.action_spec.size:
@@ -64,7 +80,12 @@ class Dataset:
         for row in rows:
             for name, low in (("length", 1), ("data/chunk_index", 0), ("data/file_index", 0)):
                 whole_number(row.get(name), name, f"the metadata of episode {row['episode_index']} in {root}", low)
-        return cls(root, spec, info, tuple(rows), tuple(metadata.read_tasks(root)))
+        return cls(root, spec, info, tuple(rows), tuple(metadata.read_tasks(root)), reading)
+
+    @property
+    def every(self) -> int:
+        """Recorded frames in a control step."""
+        return 1 if self.reading is None else self.reading.every(self.info["fps"], self.root)
 
     @property
     def num_episodes(self) -> int:
@@ -89,7 +110,7 @@ class Dataset:
 
     def length(self, index: int) -> int:
         """Observations in episode `index`."""
-        return int(self._row(index)["length"])
+        return -(-int(self._row(index)["length"]) // self.every)
 
     def require_lengths(self) -> None:
         """Raises `DataError` where a data file has fewer rows than its episodes are said to have; costs a look at the end of each."""
@@ -108,10 +129,17 @@ class Dataset:
 
     def episode(self, index: int) -> Episode:
         """Episode `index`; raises `DataError` naming the file when it is missing, damaged or disagrees with the metadata."""
+        return self._read(index, self._parse)
+
+    def joints(self, index: int) -> tuple[Joints, Joints]:
+        """Where the joints of episode `index` of a recording were at each recorded frame, and their targets: rad, and closure last."""
+        return self._read(index, lambda table, row: self._joints(table))
+
+    def _read(self, index: int, parse: Callable[[pa.Table, Mapping[str, Any]], Parsed]) -> Parsed:
         row = self._row(index)
         try:
             path = self._data_path(row)
-            return self._parse(self._table(row, path), row)
+            return parse(self._table(row, path), row)
         except DataError as error:
             raise DataError(f"episode {index} ({self.root}): {one_line(error)}") from None
         except _DISAGREEING as error:
@@ -152,33 +180,33 @@ class Dataset:
 
     def _images(self, table: pa.Table, row: Mapping[str, Any], camera: CameraSpec) -> np.ndarray:
         key = camera_key(self.info["features"], camera.name)
-        size = table.num_rows * camera.height * camera.width * 3
+        size = -(-table.num_rows // self.every) * camera.height * camera.width * 3
         require_budget(size, BUDGET.pictures, f"the pictures of camera {camera.name!r} in one episode", "bytes")
         if self.info["features"][key]["dtype"] == "video":
-            images = decode_mp4(self._video(row, key), float(row[f"videos/{key}/from_timestamp"]), table.num_rows)
+            start, square = float(row[f"videos/{key}/from_timestamp"]), None if self.reading is None else self.reading.square
+            images = decode_mp4(self._video(row, key), start, table.num_rows, self.every, square)
         else:
-            images = pictures(table, key)
+            images = pictures(table.take(np.arange(0, table.num_rows, self.every)) if self.every > 1 else table, key)
+            images = images if self.reading is None else np.stack([self.reading.square(image) for image in images])
         if images.shape[1:3] != (camera.height, camera.width):
             raise DataError(f"camera {camera.name!r} has pictures of {images.shape[1:3]}; expected {(camera.height, camera.width)}")
         return images
 
     def _parse(self, table: pa.Table, row: Mapping[str, Any]) -> Episode:
-        spec, frames = self.spec, table.num_rows
+        spec, frames, fps = self.spec, table.num_rows, self.info["fps"]
         stamps = column(table, "timestamp", 1, np.float64)
-        if not np.allclose(stamps, np.arange(frames) / spec.fps, atol=0.1 / spec.fps):
-            raise DataError(f"timestamps step by {np.diff(stamps).mean():.4g} s; {spec.fps} fps needs {1 / spec.fps:.4g} s")
+        if not np.allclose(stamps, np.arange(frames) / fps, atol=0.1 / fps):
+            raise DataError(f"timestamps step by {np.diff(stamps).mean():.4g} s; {fps} fps needs {1 / fps:.4g} s")
+        if self.reading is not None:
+            return self._recorded(self.reading, table, row)
         have = set(table.column_names)
         pose_size = self.info["features"].get("observation.environment_state", {}).get("shape", [0])[0]
         size = 7 * spec.num_objects
         known = pose_size == size
         pose = column(table, "observation.environment_state", size, np.float32) if known else np.full((frames, size), np.nan, np.float32)
         state = column(table, "observation.sim_state", spec.sim_state_size, np.float64) if spec.sim_state_size else np.zeros((frames, 0))
-        proprio = column(table, "observation.state", len(spec.proprio_names), np.float32).reshape(frames, -1)
-        actions = column(table, "action", spec.action_spec.size, np.float32).reshape(frames, -1)[:-1]
-        for name, values in (("observation.state", proprio), ("action", actions)):
-            if not np.isfinite(values).all():
-                at, part = np.argwhere(~np.isfinite(values))[0]
-                raise DataError(f"{name} is {values[at, part]} at frame {at}, number {part}; expected finite numbers: drop the episode")
+        proprio = _finite(table, "observation.state", len(spec.proprio_names))
+        actions = _finite(table, "action", spec.action_spec.size, last=False)
         return Episode(
             images={camera.name: self._images(table, row, camera) for camera in spec.cameras},
             proprio=proprio,
@@ -192,6 +220,38 @@ class Dataset:
             behavior=row.get("robo_dream/behavior", ""),
             info=_object(row.get("robo_dream/info", "{}"), "robo_dream/info"),
         )
+
+    def _joints(self, table: pa.Table) -> tuple[Joints, Joints]:
+        assert self.reading is not None
+        features, size = self.info["features"], self.spec.action_spec.size
+        state, action = (
+            self.reading.joints(_finite(table, key, size), key, features, self.root) for key in ("observation.state", "action")
+        )
+        return state, action
+
+    def _recorded(self, reading: JointReading, table: pa.Table, row: Mapping[str, Any]) -> Episode:
+        state, in_force = reading.told(*self._joints(table), self.every)
+        frames = len(state)
+        return Episode(
+            images={camera.name: self._images(table, row, camera) for camera in self.spec.cameras},
+            proprio=reading.proprio(state, in_force),
+            actions=np.diff(in_force, axis=0).astype(np.float32),
+            object_pose=np.full((frames, 7 * self.spec.num_objects), np.nan, np.float32),
+            sim_state=np.zeros((frames, 0)),
+            times=np.arange(frames) * reading.action_spec.control_dt,
+            skill=np.zeros(frames, np.int64),
+            task=_first_text(row["tasks"], "tasks"),
+        )
+
+
+def _finite(table: pa.Table, key: str, size: int, last: bool = True) -> Float32[np.ndarray, "frame number"]:
+    """The numbers in the column `key`, all rows or all but the `last`; raises `DataError` for one that is not finite."""
+    values = column(table, key, size, np.float32).reshape(table.num_rows, -1)
+    values = values if last else values[:-1]
+    if not np.isfinite(values).all():
+        at, part = np.argwhere(~np.isfinite(values))[0]
+        raise DataError(f"{key} is {values[at, part]} at frame {at}, number {part}; expected finite numbers: drop the episode")
+    return values
 
 
 def _text(value: Any, name: str) -> str:

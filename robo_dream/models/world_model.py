@@ -167,7 +167,7 @@ class LatentVideoModel(nn.Module):
         return images
 
     def _checked_proprio(self, observation: Observation) -> np.ndarray:
-        proprio, names = observation.arm.proprio, self.spec.proprio_names
+        proprio, names = observation.arm.proprio_for(self.action_spec), self.spec.proprio_names
         is_picture_alone = self.spec.config.picture_goals and np.isnan(proprio).all()
         if proprio.shape != (len(names),) or not (is_picture_alone or np.isfinite(proprio).all()):
             raise ContractError(f"proprioception is {proprio}; the model needs {len(names)} finite numbers: {', '.join(names)}")

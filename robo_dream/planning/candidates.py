@@ -48,7 +48,7 @@ class Bounds:
 
     @property
     def hold(self) -> Float[Tensor, " action"]:
-        """The action nearest to zero: for `tool_move` it holds still. For `joint_target` it is only a legal placeholder."""
+        """The action nearest to zero: moves of tool or joints hold still. For `joint_target` it is only a legal placeholder."""
         return self.clip(torch.zeros_like(self.low))
 
     def clip(self, actions: Float[Tensor, "*batch action"]) -> Float[Tensor, "*batch action"]:

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.calibration.file import load, problems
-from robo_dream.control.cartesian import CartesianArm, CartesianMoves, with_tool
+from robo_dream.control.cartesian import CartesianArm, CartesianMoves, JointMoves, Moves, with_tool
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
-from robo_dream.errors import ArmError, ConfigError, SafetyStopError
+from robo_dream.errors import ArmError, CheckpointError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.events import SafetyEvent
@@ -109,17 +109,23 @@ class Events:
 
 @dataclass(frozen=True)
 class CameraSetup:
-    """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s)."""
+    """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s).
+
+    `joint_moves` are the actions of a model that moves joints; without, the tool is moved.
+    """
 
     cameras: tuple[str, ...]
     size: int
     control_dt: float
+    joint_moves: ActionSpec | None = None
 
 
 def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> CameraSetup:
     """Those that the checkpoint was trained with; without one, those of the scene."""
     if model is not None:
-        return CameraSetup(model.cameras, model.spec.config.image_size, model.action_spec.control_dt)
+        spec = model.action_spec
+        moves = spec if spec.kind == "joint_move" else None
+        return CameraSetup(model.cameras, model.spec.config.image_size, spec.control_dt, moves)
     cameras = config.world.cameras
     return CameraSetup(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
 
@@ -159,6 +165,11 @@ def connected(
         stack.enter_context(ended_by_signals())
         stack.enter_context(joints)
         _check_arm(joints, world, config)
+        if setup.joint_moves is not None and setup.joint_moves.names != joints.action_spec.names:
+            raise CheckpointError(
+                f"the checkpoint moves the joints {', '.join(setup.joint_moves.names)}; "
+                f"this arm has {', '.join(joints.action_spec.names)}: train one for this arm"
+            )
         if isinstance(joints, GuardProcess):
             for line in joints.promise_lines:
                 say(line)
@@ -166,7 +177,11 @@ def connected(
             go_to_start(joints, config.start, np.asarray(config.start.joints or world.scene.arm.home))
         limits = world.moves.limits
         limits = replace(limits, joint_speed=joint_speeds(config.arm, limits.joint_speed, config.loop.limits))
-        arm = CartesianArm(joints, CartesianMoves(world.kinematics, limits, setup.control_dt))
+        if setup.joint_moves is None:
+            moves: Moves = CartesianMoves(world.kinematics, limits, setup.control_dt)
+        else:
+            moves = JointMoves(world.kinematics, limits, setup.joint_moves)
+        arm = CartesianArm(joints, moves)
         yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
 
 

@@ -134,6 +134,21 @@ def still_dynamics(environment: Environment) -> OracleDynamics:
 def require_same_world(model: LatentVideoModel, world: Simulation, path: Path) -> None:
     """Raises `CheckpointError` listing how the checkpoint's body and cameras differ from the world's."""
     found = [f"action {sentence}" for sentence in model.action_spec.differences(world.action_spec)]
+    _require_none([*found, *_other_cameras(model, world)], path)
+
+
+def require_same_cameras(model: LatentVideoModel, world: Simulation, path: Path) -> None:
+    """Raises `CheckpointError` listing how the checkpoint's cameras differ from the world's."""
+    _require_none(_other_cameras(model, world), path)
+
+
+def _require_none(found: list[str], path: Path) -> None:
+    if found:
+        raise CheckpointError(f"{path} was trained in another world than this: {'; '.join(found)}. Change `world`, or train in it")
+
+
+def _other_cameras(model: LatentVideoModel, world: Simulation) -> list[str]:
+    found = []
     there = {camera.name: camera for camera in world.cameras}
     side = model.spec.config.image_size
     for name in model.cameras:
@@ -141,8 +156,7 @@ def require_same_world(model: LatentVideoModel, world: Simulation, path: Path) -
             found.append(f"camera {name!r} is missing; the world has {sorted(there)}")
         elif (there[name].height, there[name].width) != (side, side):
             found.append(f"camera {name!r} is {there[name].width} x {there[name].height} px; the model was trained on {side} x {side}")
-    if found:
-        raise CheckpointError(f"{path} was trained in another world than this: {'; '.join(found)}. Change `world`, or train in it")
+    return found
 
 
 def require_fitting_cost(environment: Environment, task: str, planning: PlanningConfig) -> None:

@@ -26,6 +26,7 @@ from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec
 from robo_dream.runtime.environment import name_of, world_of
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, planning_for, policy_proposers
+from robo_dream.runtime.recordings import is_recording, open_recordings
 from robo_dream.training.inspection import Measured, Searched, measure
 from robo_dream.training.verdict import Verdict, figures, verdict
 from robo_dream.viewer.inspection_page import Inspected, inspection_page
@@ -191,6 +192,14 @@ def _data(
 ) -> Iterator[tuple[Datasets, str]]:
     """The dataset that is looked at, and what it is in words."""
     if dataset is not None:
+        if is_recording(dataset):
+            if model.action_spec.kind != "joint_move":
+                raise DataError(
+                    f"{dataset} is a recording of joints, and {path} takes {model.action_spec.kind.replace('_', ' ')}s: "
+                    f"{', '.join(model.action_spec.names)}; train one from recordings of this arm, or give a dataset of its own"
+                )
+            yield open_recordings(dataset, model.spec.config.image_size, model.cameras, model.action_spec), str(dataset)
+            return
         try:
             data = open_dataset(dataset, model.cameras)
         except DataError:  # one that others recorded does not say what its actions mean: then they mean what the model takes

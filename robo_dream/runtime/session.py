@@ -22,7 +22,7 @@ from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connect import Connected, Events, StillArm, camera_setup_of, connected
-from robo_dream.runtime.environment import require_same_world
+from robo_dream.runtime.environment import require_same_cameras, require_same_world
 from robo_dream.runtime.goals import goal_of
 from robo_dream.runtime.inspect import require_fit
 from robo_dream.runtime.made_with import made_with
@@ -52,7 +52,8 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
     events, setup = Events(), camera_setup_of(config, model)
     with connected(config, setup, dry, events, say) as bench:
         if config.twin and model is not None and path is not None:
-            require_same_world(model, bench.world, path)
+            require = require_same_cameras if model.action_spec.kind == "joint_move" else require_same_world
+            require(model, bench.world, path)
         say(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(setup.cameras)}{', dry run' if dry else ''}")
         if model is None:
             say(f"the moves come from the {ORACLE}")

@@ -333,7 +333,7 @@ def _begin_dream(config: TrainConfig, representation: Path, state: Path) -> None
 def _recipe(config: TrainConfig, data: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """How to make this checkpoint again: commands, configuration, data, and what it took."""
     return {
-        "commands": [*["robo-dream collect"] * len(data), "robo-dream train"],
+        "commands": [*("lerobot-record" if "lerobot" in made else "robo-dream collect" for made in data.values()), "robo-dream train"],
         **data,
         **({} if config.init is None else {"init_sha256": checkpoint.sha256(config.init)}),
         "train": dump(config),

@@ -10,8 +10,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from robo_dream.data.cache import Datasets, FrameCache, build_cache, open_dataset
+from robo_dream.data import layout
+from robo_dream.data.cache import Datasets, FrameCache, build_cache, dataset_folders, open_dataset
 from robo_dream.data.reader import Dataset
+from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError
 from robo_dream.files import replacing
 from robo_dream.models.checkpoint import Regime
@@ -55,11 +57,11 @@ def open_training_data(
 
     In the recorded regime, what is handed on is `recorded`: what joints tell, until it is `looked_at`.
     """
-    sources = {"data": open_dataset(datasets)}
+    sources = {"data": _opened(datasets, training)}
     if not sources["data"].spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, so no world model can be learned from it; name it in demonstrations")
     if demonstrations:
-        sources["demonstrations"] = open_dataset(demonstrations, action_spec=sources["data"].spec.action_spec, pictures=False)
+        sources["demonstrations"] = _opened(demonstrations, training, sources["data"].spec.action_spec, pictures=False)
     every, block = sources["data"].spec.picture_every, training.model.action_block
     if block % every:
         raise DataError(
@@ -84,6 +86,14 @@ def open_training_data(
         sighted_pictures(play)
     imitated_frames(shown or play, training)
     return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
+
+
+def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
+    if all((folder / layout.SPEC).exists() for folder in dataset_folders(datasets)):
+        return open_dataset(datasets, action_spec=action_spec, pictures=pictures)
+    from robo_dream.runtime.recordings import open_training  # a machine that only trains may have no MuJoCo
+
+    return open_training(datasets, training.model.image_size, action_spec, pictures)
 
 
 def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:

@@ -97,6 +97,9 @@ class RobotArmSuite:
             after = arm.state()
             if arm.action_spec.kind == "tool_move":
                 np.testing.assert_allclose(after.tool_pos, before.target_pos + applied[:3], atol=self.pos_tolerance)
+            elif arm.action_spec.kind == "joint_move":
+                assert before.joint_target is not None
+                np.testing.assert_allclose(after.joint_pos, before.joint_target + applied[:-1], atol=self.joint_tolerance)
             else:
                 np.testing.assert_allclose(after.joint_pos, applied[: len(after.joint_pos)], atol=self.joint_tolerance)
 
@@ -171,12 +174,14 @@ class RobotArmSuite:
         np.testing.assert_allclose(after.tool_pos, before.tool_pos, atol=self.pos_tolerance)
 
     def _small_action(self, arm: RobotArm) -> np.ndarray:
-        """A fifth of the limits for a relative move, a hundredth of a radian for joints."""
+        """A fifth of the limits for a move of the tool, a hundredth of a radian for joints."""
         spec, state = arm.action_spec, arm.state()
         if spec.kind == "tool_move":
             action = 0.2 * spec.high
             action[3:] = 0
             return action.astype(np.float32)
+        if spec.kind == "joint_move":
+            return spec.clip(np.append(np.full(spec.size - 1, 0.01), 0.0).astype(np.float32))
         return spec.clip(np.append(state.joint_pos + 0.01, state.gripper).astype(np.float32))
 
     def _pass(self, arm: RobotArm, clock: Clock, num_steps: int) -> None:

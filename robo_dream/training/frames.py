@@ -210,6 +210,7 @@ def model_spec(cache: Frames, config: ModelConfig) -> ModelSpec:
     return ModelSpec(
         config, cache.cameras, cache.action_spec,
         _normaliser(proprio, SMALLEST_STD["proprio"]), _pose_normaliser(labels, SMALLEST_STD["pose"]),
+        cache.action_spec.proprio_names,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def dataset_spec(run: RunRecord, action_spec: ActionSpec, storage: Storage = "im
     robot = world_name(run.about).removeprefix("tabletop ") or "unknown"
     num_objects = max(1, len(first.observation.truth.get("object_pose", ())) // 7)
     return DatasetSpec(
-        action_spec, cameras, num_objects=num_objects, skills=("planned",), robot_type=robot, storage=storage,
+        action_spec, cameras, action_spec.proprio_names, num_objects=num_objects, skills=("planned",), robot_type=robot, storage=storage,
         recipe=recipe,
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ def episodes(run: RunRecord, spec: DatasetSpec) -> Iterator[Episode]:
         result = run.result or {}
         yield Episode(
             images={name: np.stack([one.frames[name].image for one in seen]) for name in spec.camera_names},
-            proprio=np.stack([one.arm.proprio for one in seen]),
+            proprio=np.stack([one.arm.proprio_for(spec.action_spec) for one in seen]),
             actions=np.stack(actions).astype(np.float32),
             object_pose=np.stack(poses).astype(np.float32),
             sim_state=np.zeros((len(seen), 0)),
