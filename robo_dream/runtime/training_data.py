@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -23,7 +24,7 @@ from robo_dream.training.grasps import Held
 from robo_dream.training.looking import looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
-from robo_dream.training.recorded import recorded, told
+from robo_dream.training.recorded import recorded, told, upright
 
 LABELS = "labels.safetensors"
 Progress = Callable[[int, int], None]
@@ -105,14 +106,13 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
         return data
     path = folder / LABELS
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
-    labels = _kept(path, about)
-    if labels is None:
-        found = looked(data.held, data.play, training.looks, training.seed, progress)
-        told = recorded(data.play, training.grasps, found.held, found.pushes)
-        labels = {"object_pose": told.object_pose, "skill": told.skill}
+    pose = _kept(path, about)
+    if pose is None:
+        held = looked(data.held, data.play, training.looks, training.seed, progress)
+        pose = upright(np.concatenate([one.pose for one in held]))
         with replacing(path, in_folder=True) as beside:
-            save_file(labels, beside, metadata={"about": json.dumps(about)})
-    play, shown = replace(data.play, **labels), data.demonstrations
+            save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
+    play, shown = replace(data.play, object_pose=pose), data.demonstrations
     return replace(data, play=play, demonstrations=_blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown)
 
 
@@ -121,13 +121,13 @@ def _blind(play: FrameCache) -> FrameCache:
     return replace(play, cameras=(), images={}, picture_every=1)
 
 
-def _kept(path: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+def _kept(path: Path, about: Mapping[str, Any]) -> Float32[np.ndarray, "frame 7"] | None:
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="np") as file:
             is_of_this = json.loads((file.metadata() or {}).get("about", "{}")) == json.loads(json.dumps(about))
-            return {name: file.get_tensor(name) for name in ("object_pose", "skill")} if is_of_this else None
+            return file.get_tensor("object_pose") if is_of_this else None
     except (SafetensorError, ValueError, OSError):
         return None  # damaged: it is made again
 

@@ -5,8 +5,6 @@ level positions off pictures in which the thing lies and the hand is away; what 
 as the offsets of many grasps cancel. (Noise2Noise, Lehtinen et al. 2018, arXiv 1803.04189: the mean is learned from noisy targets.)
 Then each episode is one small least-squares problem: places as they look, and as each hold took and left them, offset in the hand's frame.
 Spatial soft-argmax: Finn et al. 2016, arXiv 1509.06113.
-
-Who can look also sees what no hold tells: that a thing lies elsewhere than before, with the hand away both times, was a push.
 """
 
 import itertools
@@ -26,8 +24,6 @@ from robo_dream.training.frames import pictures
 from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, posed, tool_yaw, turned
 
 _SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
-_ROWS = 256  # pictures looked at at once
-_LOOKS = 2  # in a row, at which something is to be seen to lie where it lies
 
 
 @configuration
@@ -42,9 +38,6 @@ class LookConfig:
     fewest: Annotated[int, Field(ge=1)] = 200  # frames, without which nothing is learned
     far: Metres = 0.12  # of the hand from the thing, in frames that are looked at
     looks: Annotated[int, Field(ge=1, le=1000), Unit("frames a rest")] = 8
-    every: Annotated[int, Field(ge=1, le=1000), Unit("control steps")] = 5  # from look to look, for pushes
-    pushed: Metres = 0.03  # level, by which something moved that was pushed
-    clear: Metres = 0.08  # level, of the hand from it before and after
     color_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.05
     seen_std: Metres = 0.006  # of where it is seen
     taken_std: Metres = 0.008  # of how far closing fingers move it
@@ -91,22 +84,6 @@ class _View(nn.Module):
 
 
 @dataclass(frozen=True)
-class Push:
-    """Something lay elsewhere before frame `first` than after frame `last` of an episode, and was not held in between."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Of each episode: what joints tell, mended; and pushes, which joints do not tell."""
-
-    held: tuple[Held, ...]
-    pushes: tuple[tuple[Push, ...], ...]
-
-
-@dataclass(frozen=True)
 class Lying:
     """A rest of an episode, and frames of all (`Recording`'s) in which it can be looked at."""
 
@@ -117,7 +94,7 @@ class Lying:
 
 def looked(
     held: Sequence[Held], recording: Any, config: LookConfig, seed: int, progress: Callable[[int, int], None] | None = None
-) -> Looked:
+) -> list[Held]:
     """`held` with offsets and places as pictures tell them; as it was where hardly any picture shows a thing with the hand away.
 
     Only training episodes are learned from; the others are looked at, too. `recording` is a `recorded.Recording` with square pictures.
@@ -125,12 +102,11 @@ def looked(
     side = next(iter(recording.images.values())).shape[1]
     proprio = [np.asarray(recording.proprio[a:b], np.float64) for a, b in itertools.pairwise(recording.episode_starts)]
     mended, total = list(held), config.rounds * config.steps
-    looker: Looker | None = None
     for number in range(config.rounds):
         lying = _lying(mended, recording, config)
         learned = [one for one in lying if recording.is_train[one.episode]]
         if sum(len(one.frames) for one in learned) < config.fewest or side % _SMALLER:
-            break
+            return mended
         frames = np.concatenate([one.frames for one in learned])
         places = np.concatenate([np.tile(mended[one.episode].rests[one.rest].place[:2], (len(one.frames), 1)) for one in learned])
 
@@ -143,34 +119,7 @@ def looked(
         for one in lying:
             seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, _spread(one.frames, config.looks))
         mended = [settled(one, proprio[episode], seen.get(episode, {}), config) for episode, one in enumerate(held)]
-    if looker is None:
-        return Looked(tuple(mended), ((),) * len(mended))
-    pushes = []
-    for first, one, joints in zip(recording.episode_starts[:-1], mended, proprio, strict=True):
-        frames = np.arange(0, len(joints), config.every * recording.picture_every)
-        pushes.append(pushes_between(frames, _level(looker, recording, int(first) + frames), one, joints, config))
-    return Looked(tuple(mended), tuple(pushes))
-
-
-def pushes_between(
-    frames: Int[np.ndarray, " look"],
-    level: Float[np.ndarray, "look 2"],
-    held: Held,
-    proprio: Float[np.ndarray, "frame proprio"],
-    config: LookConfig,
-) -> tuple[Push, ...]:
-    """Between stretches of looks in which the hand is away from where something is seen to lie: at `level`, in `frames` of an episode."""
-    away = np.linalg.norm(proprio[frames, TOOL_POS][:, :2] - level, axis=-1) > config.clear
-    edges = np.flatnonzero(np.diff(away, prepend=False, append=False))
-    stretches = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= _LOOKS]
-    found = []
-    for (a, b), (c, d) in itertools.pairwise(stretches):
-        left, came = int(frames[b - 1]), int(frames[c])
-        is_held = any(hold.first <= came and hold.last >= left for hold in held.holds)
-        moved = np.linalg.norm(np.median(level[c:d], 0) - np.median(level[a:b], 0))
-        if moved > config.pushed and not is_held:
-            found.append(Push(left, came))
-    return tuple(found)
+    return mended
 
 
 def settled(
@@ -226,11 +175,6 @@ def _spread(frames: Int[np.ndarray, " some_frame"], count: int) -> Int[np.ndarra
 
 def _views(recording: Any, frames: Int[np.ndarray, " batch"]) -> list[Float[Tensor, "batch 3 height width"]]:
     return [to_float(torch.from_numpy(pictures(recording.images[name], frames))) for name in recording.cameras]
-
-
-@torch.no_grad()
-def _level(looker: Looker, recording: Any, frames: Int[np.ndarray, " frame"]) -> Float[np.ndarray, "frame 2"]:
-    return np.concatenate([looker(_views(recording, frames[i : i + _ROWS])).numpy() for i in range(0, len(frames), _ROWS)])
 
 
 @torch.no_grad()

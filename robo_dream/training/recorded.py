@@ -11,12 +11,10 @@ from jaxtyping import Float, Int64
 from robo_dream.data.cache import FrameCache, HeldPictures
 from robo_dream.embodiment import ActionSpec
 from robo_dream.training.grasps import GraspConfig, Held, held_poses
-from robo_dream.training.looking import Push
 
-# What an episode is made of, where nobody says so: carryings from place to place, in turn, so that neighbours differ; pushes; and the rest.
-CYCLES = ("carrying", "carrying_next", "pushing")
+# What an episode is made of, where nobody says so: carryings from place to place, in turn, so that neighbours differ; and the rest.
+CYCLES = ("carrying", "carrying_next")
 NOTHING_HELD = "nothing_held"
-_IN_TURN, PUSHING = 2, 2  # how many of these are carryings, and which is a push
 
 
 @runtime_checkable
@@ -59,12 +57,8 @@ def told(recording: Recording, grasps: GraspConfig) -> list[Held]:
     return held_poses([proprio[a:b] for a, b in itertools.pairwise(recording.episode_starts)], grasps, recording.control_dt)
 
 
-def recorded(
-    recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = (), pushes: Sequence[Sequence[Push]] = ()
-) -> FrameCache:
+def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = ()) -> FrameCache:
     """Frames whose poses and skills (`CYCLES`) are those of `held`: what joints `told`, mended or not; with no `grasps`, none are told.
-
-    `pushes` are those that were seen, of each episode.
 
     `dataset_id` is a hash of what was recorded: the same whatever else lies beside it.
     """
@@ -74,9 +68,9 @@ def recorded(
     skill = np.full(len(proprio), len(CYCLES), np.int64)
     if grasps is not None:
         spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
-        steps = [round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat)]
-        for span, one, seen in zip(spans, held, pushes or [()] * len(held), strict=True):
-            pose[span], skill[span] = _upright(one.pose), _cycles(one, seen, *steps)
+        for span, one in zip(spans, held, strict=True):
+            steps = (round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat))
+            pose[span], skill[span] = upright(one.pose), _cycles(one, *steps)
     return FrameCache(
         cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),
         object_pose=pose, skill=skill, sim_state=np.zeros((len(proprio), 0)), episode_starts=bounds,
@@ -98,17 +92,16 @@ def fingerprint(recording: Recording) -> str:
     return digest.hexdigest()
 
 
-def _upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
+def upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
     """Metres and wxyz, of x, y, z and yaw."""
     half, zero = 0.5 * pose[:, 3], np.where(np.isnan(pose[:, 3]), np.nan, 0.0)
     return np.stack([*pose[:, :3].T, np.cos(half), zero, zero, np.sin(half)], -1).astype(np.float32)
 
 
-def _cycles(held: Held, pushes: Sequence[Push], approach: int, retreat: int) -> Int64[np.ndarray, " frame"]:
+def _cycles(held: Held, approach: int, retreat: int) -> Int64[np.ndarray, " frame"]:
     """Which of `CYCLES` each frame belongs to: `approach` frames before a picking up, the carrying, `retreat` frames after the letting go.
 
-    So at the end of each a thing is set down and the hand has left it. Pushes are what is left of the same time before and after, but for
-    a frame between two. Other frames belong to none.
+    So at the end of each a thing is set down and the hand has left it. Other frames belong to none.
     """
     skill = np.full(len(held.pose), len(CYCLES), np.int64)
     begins = 0
@@ -116,11 +109,6 @@ def _cycles(held: Held, pushes: Sequence[Push], approach: int, retreat: int) -> 
         let_go, is_last = hold.last + 1, number + 1 == len(held.holds)
         free = len(skill) - let_go if is_last else (held.holds[number + 1].first - let_go) // 2
         ends = let_go + min(retreat, free)
-        skill[max(begins, hold.first - approach) : ends] = number % _IN_TURN
+        skill[max(begins, hold.first - approach) : ends] = number % len(CYCLES)
         begins = ends
-    for number, push in enumerate(pushes):
-        free = len(skill) if number + 1 == len(pushes) else (push.last + pushes[number + 1].first) // 2
-        begun = 0 if number == 0 else (pushes[number - 1].last + push.first) // 2 + 1
-        frames = np.arange(max(begun, push.first - approach), min(free, push.last + retreat))
-        skill[frames[skill[frames] == len(CYCLES)]] = PUSHING
     return skill

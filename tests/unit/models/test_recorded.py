@@ -20,8 +20,7 @@ from robo_dream.models import checkpoint
 from robo_dream.runtime.train import TrainConfig
 from robo_dream.runtime.training_data import looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
-from robo_dream.training.looking import Push
-from robo_dream.training.recorded import CYCLES, NOTHING_HELD, recorded, told
+from robo_dream.training.recorded import CYCLES, NOTHING_HELD
 from robo_dream.training.representation import train_representation
 from tests.unit.data.episodes import make_episode, make_spec
 
@@ -125,7 +124,7 @@ def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_wher
     play = open_training_data([tmp_path / "data"], [], tmp_path / "cache", config.training, 1, regime="recorded").play
     assert play.skills == (*CYCLES, NOTHING_HELD) and play.sim_state.shape[1] == 0
     first = slice(play.episode_starts[0], play.episode_starts[1])
-    assert list(dict.fromkeys(play.skill[first].tolist())) == [0, 1, len(CYCLES)]
+    assert list(dict.fromkeys(play.skill[first].tolist())) == [0, 1, 2]
     closed = play.proprio[first, 5] > 0.5
     assert (play.skill[first][closed] < 2).all()
     for cycle in (0, 1):  # ends where the hand is open and has risen
@@ -147,22 +146,3 @@ def test_what_reads_more_than_was_recorded_is_refused(tmp_path: Path, changes: l
     (tmp_path / "train.yaml").write_text(SETTINGS)
     with pytest.raises(ConfigError, match=said):
         load(TrainConfig, tmp_path / "train.yaml", changes)
-
-
-def test_pushes_that_were_seen_are_cycles_with_their_approach_where_nothing_is_carried(tmp_path: Path) -> None:
-    write(tmp_path / "data")
-    (tmp_path / "train.yaml").write_text(SETTINGS)
-    config = load(TrainConfig, tmp_path / "train.yaml", [])
-    play = open_training_data([tmp_path / "data"], [], tmp_path / "cache", config.training, 1, regime="recorded").play
-    grasps = config.training.grasps
-    assert grasps is not None
-    held = told(play, grasps)
-    lengths = np.diff(play.episode_starts)
-    assert not held[5].holds  # in which nothing is carried
-    pushes = [()] * 5 + [(Push(20, 24), Push(30, 34))]
-    frames = recorded(play, grasps, held, pushes).skill[play.episode_starts[5] :]
-    pushing = CYCLES.index("pushing")
-    assert set(np.flatnonzero(frames != pushing)) == {27, *range(min(34 + 6, lengths[5]), lengths[5])}
-    carried = recorded(play, grasps, held, [(Push(0, int(lengths[0]) - 1),), *[()] * 5]).skill[: lengths[0]]
-    without = recorded(play, grasps, held).skill[: lengths[0]]
-    assert (carried[without < 2] == without[without < 2]).all() and (carried[without == len(CYCLES)] == pushing).all()
