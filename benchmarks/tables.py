@@ -170,6 +170,8 @@ def readme() -> list[Row]:
     for task, file, world, regime in (
         ("OGBench cube-single, 25 steps", "imagination_pays", "cube-single", "recorded"),
         ("OGBench's own five goals, cube-single", "imagination_pays", "cube-single-five-goals", "recorded"),
+        ("tabletop push", "imagination_pays", "push", "recorded"),
+        ("tabletop lift", "imagination_pays", "lift", "recorded"),
         ("OGBench cube-single, 25 steps", "ogbench", "cube-single", "privileged"),
         ("tabletop push", "tabletop", "push", "privileged"),
         ("tabletop lift", "tabletop", "lift", "privileged"),
@@ -503,6 +505,15 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ],
     **{f"ogbench-{world}": lambda world=world: success("ogbench", world) for world in ("cube-single", "cube-double", "scene")},
     "ogbench-gains": lambda: gains("ogbench", {world: world for world in ("cube-single", "cube-double", "scene")}),
+    "tabletop-recorded": lambda: rates(
+        "imagination_pays",
+        "tabletop, recorded",
+        {
+            f"{task}, {name}": f"{task}/recorded/{method}"
+            for task in ("reach", "push", "lift")
+            for method, name in (("planner", "policy-guided search"), ("policy_alone", "policy alone"))
+        },
+    ),
     "ogbench-recorded": lambda: success("imagination_pays", "cube-single", "recorded"),
     "ogbench-recorded-gains": lambda: gains(
         "recorded", {"cube-single": "nothing but pictures, joints and actions", _NAMES: "names of skills read too"}, "recorded"
