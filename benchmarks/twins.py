@@ -21,6 +21,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
 from results_file import write_figures
@@ -38,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 TASKS = ("reach", "push")
 ORACLE, IMAGINATION = "oracle", "imagination"
 _LIMIT = 120.0  # s for a trial
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 def twin_trial(arm: str, task: str, seed: int, policy: str, out: Path) -> Row:

@@ -30,9 +30,7 @@ class GraspConfig:
     """How holding is told from joints. `closure` 0 looks for where fingers that neither open nor make a fist mostly come to rest."""
 
     closure: Annotated[float, Field(ge=0, lt=1), Unit("1")] = 0.0  # of the gripper around the thing
-    beside: Annotated[float, Field(ge=-0.2, le=0.2), Unit("m")] = (
-        0.0  # of what is held, to the left of the tool's heading: one jaw stands still
-    )
+    beside: Annotated[float, Field(ge=-0.2, le=0.2), Unit("m")] = 0.0  # to the left of the tool, of what is held: one jaw stands still
     tolerance: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.05  # of closure
     shortest: Seconds = 0.2  # of a hold
     carried: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.05  # way of the tool meanwhile, without which nothing need have been held

@@ -29,8 +29,8 @@ HalfSize = Annotated[float, Field(ge=0.001, le=10), Unit("m")]
 class CameraConfig:
     """Where a camera stands and looks, in metres; vertical field of view in degrees; picture size in pixels.
 
-    `oversample`: drawn so many times as wide and high, and averaged, as a real camera's larger picture is cut down. 5 gives 96 px as they are
-    seen by a 640x480 camera.
+    `oversample`: drawn so many times as wide and high, and averaged, as a real camera's larger picture is cut down; with 5, 96 px are as
+    a 640x480 camera sees them.
     """
 
     name: Name

@@ -14,7 +14,7 @@ class ArmModel:
     Joints and actuators are listed from base to tool. The actuators are position servos: their control is the joint's target.
     All finger joints share one angle, which closure takes from `finger_range`'s first to its second number.
     `passive_joints` follow the fingers through linkages: each with its angle as a multiple of theirs.
-    `still_jaw`: where only one jaw moves, how far to the left of the tool's heading (m) the other's face stands; what is held lies against it.
+    `still_jaw`: where only one jaw moves, how far to the left of the tool (m) the other's face stands, against which things are held.
     """
 
     name: str

@@ -30,7 +30,7 @@ def grasp_z(world: World) -> float:
 
 
 def held_beside(world: World, yaw: float, gap: float = 0.0) -> Float[np.ndarray, "2"]:
-    """Where the middle of what is held lies, level and from the tool: beside it in a hand with one moving jaw. `gap` metres off the other."""
+    """Level, from the tool to the middle of what is held: beside it in a hand with one moving jaw, `gap` metres off the other."""
     still = world.scene.arm.still_jaw
     left = np.array([-np.sin(yaw), np.cos(yaw)])
     return np.zeros(2) if still is None else left * (still + world.scene.config.objects[0].half_size[1] + gap)
