@@ -125,11 +125,8 @@ def _grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     seen, at = world.object_poses[0], world.kinematics.forward(world.measured[:-1])
     yaw = _nearest_yaw(nearest_face_yaw(seen), downward_yaw(at.quat))
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
-    if (
-        np.linalg.norm(at.pos[:2] - around(world, seen[:2], yaw)) < 0.015
-        and abs(downward_yaw(at.quat) - yaw) < 0.2
-        and world.measured[-1] < 0.15
-    ):
+    is_over = np.linalg.norm(at.pos[:2] - around(world, seen[:2], yaw)) < 0.015
+    if is_over and abs(downward_yaw(at.quat) - yaw) < 0.2 and world.measured[-1] < 0.15:
         yaw, spot = downward_yaw(at.quat), at.pos[:2]
     else:
         yaw = float(np.clip(yaw + rng.normal(0, 0.05), -MAX_YAW, MAX_YAW))
