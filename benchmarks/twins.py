@@ -37,6 +37,7 @@ from sim.tabletop.environment import Tabletop
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("reach", "push")
+KINDS = ("moderate", "strict")
 ORACLE, IMAGINATION = "oracle", "imagination"
 _LIMIT = 120.0  # s for a trial
 Row = dict[str, Any]
@@ -105,7 +106,7 @@ def figures_of(rows: list[Row]) -> dict[str, float | int]:
     for key in dict.fromkeys(_key(row) for row in rows):
         some = [row for row in rows if _key(row) == key]
         figures[f"{key}/pairs"] = len(some)
-        figures |= {f"{key}/{kind}": round(100 * float(np.mean([bool(row[kind]) for row in some])), 1) for kind in ("moderate", "strict")}
+        figures |= {f"{key}/{kind}": round(100 * float(np.mean([bool(row[kind]) for row in some])), 1) for kind in KINDS}
         seconds = [second for row in some for second in row.get("decision_seconds", ())]
         if seconds and not key.endswith(ORACLE):
             figures |= {f"{key}/decision_p{p}_ms": round(1e3 * float(np.percentile(seconds, p))) for p in (50, 95)}
@@ -115,12 +116,11 @@ def figures_of(rows: list[Row]) -> dict[str, float | int]:
 
 
 def evaluated(path: Path, arm: str) -> list[Row]:
-    """The attempts of `robo-dream evaluate`, in plain simulation: by method, as rows like those of the script."""
+    """The attempts of `robo-dream evaluate`, in plain simulation: by method, as rows like those of the script. Times are of the twins."""
     return [
-        {"where": "plain", "policy": one.method, "arm": arm, "task": one.task, "seed": one.pair, "moderate": one.moderate,
-         "strict": one.strict, "decision_seconds": one.decision_seconds}
+        {"where": "plain", "policy": one.method, "arm": arm, "task": one.task, "moderate": one.moderate, "strict": one.strict}
         for one in read_results(path)
-    ]  # fmt: skip
+    ]
 
 
 def _key(row: Row) -> str:
