@@ -299,6 +299,24 @@ def twins() -> list[Row]:
     return rows
 
 
+def so101() -> list[Row]:
+    """The checkpoint that read no poses in plain simulation and through the twin's wire, beside the script that is told them."""
+    figures, head = results("so101_twin"), ("task", "where", "who moves it", "trials", "moderate / strict %", "decision p50 / p95, ms")
+    rows: list[Row] = [head]
+    for task in ("reach", "push"):
+        for where, policy, label in (
+            ("twin", "imagination", "policy-guided search"),
+            ("twin", "oracle", "script told true poses"),
+            ("plain", "planner", "policy-guided search"),
+            ("plain", "policy_alone", "policy alone"),
+            ("plain", "oracle", "script told true poses"),
+        ):
+            if f"{(key := f'so101-{task}/{where}/{policy}')}/pairs" in figures:
+                rates = both_rates(figures, key)
+                rows.append((task, where, label, plain(figures[f"{key}/pairs"]), rates, decision_times(figures, key)))
+    return rows
+
+
 def stops() -> list[Row]:
     """What the guard was doing when it was told to stop at once; deceleration in rad/s^2."""
     figures, rows = results("stops"), [("while the guard", "emergency stops", "slowest, ms")]
@@ -682,6 +700,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         },
     ),
     "twins": twins,
+    "so101": so101,
     "twins-strict": lambda: [
         ("arm", "push strict %, plain", "push strict %, twin"),
         *(

@@ -1,12 +1,15 @@
 """How often an arm reaches and pushes through its whole deployment path, beside the same task in plain simulation.
 
     python benchmarks/twins.py --arms so101 ur5e xarm --trials 50 --out runs/twins.jsonl
+    python benchmarks/twins.py --arms so101 --policy imagination --out runs/so101.jsonl --figures docs/results/so101_twin.json
 
 Each trial is one `robo-dream run --twin ARM`: the vendor's client, the emulated controller in front of a MuJoCo arm in real time, cameras
 through librealsense software devices, the guard, the record. The script (told true poses), tasks, starts and goals are those of
-benchmarks/scripted_arms.py, seed by seed. A row for each trial is appended to --out; started again, it goes on where it was. Prints the
-rows as JSON lines, and at the end a table. Runs that missed are kept beside --out. On a machine that others use, run it as root: it then
-takes the priority over them that a robot's computer has.
+benchmarks/scripted_arms.py, seed by seed. With --policy imagination the checkpoint of the arm's file plans for the twin from the pictures.
+A row for each trial is appended to --out; started again, it goes on where it was. Prints the rows as JSON lines, and at the end a table.
+--figures writes rates and decision times, with --evaluated also those of a results.jsonl of `robo-dream evaluate`, beside those of other
+policies that the file has. Runs that missed are kept beside --out. On a machine that others use, run it as root: it then takes the
+priority over them that a robot's computer has.
 """
 
 import argparse
@@ -18,34 +21,40 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
+from results_file import write_figures
 from scripted_arms import attempt_of
 
 from robo_dream import config
 from robo_dream.evaluation.intervals import wilson
+from robo_dream.evaluation.results import read_results
 from robo_dream.recording.events import append_line
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.run import RunConfig
-from sim.tabletop.world import World
+from sim.tabletop.environment import Tabletop
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("reach", "push")
+KINDS = ("moderate", "strict")
+ORACLE, IMAGINATION = "oracle", "imagination"
 _LIMIT = 120.0  # s for a trial
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
-def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
+def twin_trial(arm: str, task: str, seed: int, policy: str, out: Path) -> Row:
     rmtree(out, ignore_errors=True)  # of a trial that was cut short
     out.mkdir(parents=True)
-    command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--twin", arm, f"goal.task={task}", f"goal.seed={seed}", f"out={out}"]
+    wanted = [f"goal.task={task}", f"goal.seed={seed}", f"policy={policy}", f"out={out}"]
+    command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--twin", arm, *wanted]
     with (out / "said.txt").open("w") as said:
         try:
             done = subprocess.run(command, stdout=said, stderr=said, timeout=_LIMIT, cwd=ROOT, preexec_fn=_hurry)
             code: int | None = done.returncode
         except subprocess.TimeoutExpired:
             code = None
-    row: Row = {"where": "twin", "arm": arm, "task": task, "seed": seed, "code": code}
+    row: Row = {"where": "twin", "policy": policy, "arm": arm, "task": task, "seed": seed, "code": code}
     found = list(out.glob("*/record"))
     run = read_run(found[0]) if found else None
     if run is None or run.result is None:
@@ -53,17 +62,17 @@ def twin_trial(arm: str, task: str, seed: int, out: Path) -> Row:
     times = np.array([step.observation.time for step in run.steps])
     ages = [step.observation.time - frame.time for step in run.steps for frame in step.observation.frames.values()]
     late = np.abs(np.diff(times) - run.about["action_spec"]["control_dt"])
-    told = {key: run.result[key] for key in ("moderate", "strict", "moderate_step", "end", "reasons")}
+    told = {key: run.result[key] for key in ("moderate", "strict", "moderate_step", "end", "reasons", "decision_seconds")}
     row |= told | {"steps": len(late), "first_cm": round(100 * run.result["distances"][0], 2)}
     row |= {"nearest_cm": round(100 * min(run.result["distances"]), 2), "events": dict(Counter(event.kind for event in run.events))}
     row |= {"jitter_ms": {f"p{p}": round(1e3 * float(np.percentile(late, p)), 2) for p in (50, 95)} if len(late) else {}}
     return row | {"frame_age_ms": {f"p{p}": round(1e3 * float(np.percentile(ages, p)), 1) for p in (50, 95)}}
 
 
-def plain_trial(world: World, arm: str, task: str, seed: int) -> Row:
+def plain_trial(world: Tabletop, arm: str, task: str, seed: int) -> Row:
     progress = attempt_of(world, task, seed).progress
     moderate, strict = progress.moderate_step is not None, progress.strict_step is not None
-    return {"where": "plain", "arm": arm, "task": task, "seed": seed, "moderate": moderate, "strict": strict}
+    return {"where": "plain", "policy": ORACLE, "arm": arm, "task": task, "seed": seed, "moderate": moderate, "strict": strict}
 
 
 def table(rows: list[Row]) -> str:
@@ -91,6 +100,33 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def figures_of(rows: list[Row]) -> dict[str, float | int]:
+    """By arm, task, place and policy: pairs, rates in percent, and where something was decided, p50 and p95 of that in milliseconds."""
+    figures: dict[str, float | int] = {}
+    for key in dict.fromkeys(_key(row) for row in rows):
+        some = [row for row in rows if _key(row) == key]
+        figures[f"{key}/pairs"] = len(some)
+        figures |= {f"{key}/{kind}": round(100 * float(np.mean([bool(row[kind]) for row in some])), 1) for kind in KINDS}
+        seconds = [second for row in some for second in row.get("decision_seconds", ())]
+        if seconds and not key.endswith(ORACLE):
+            figures |= {f"{key}/decision_p{p}_ms": round(1e3 * float(np.percentile(seconds, p))) for p in (50, 95)}
+        if key.split("/")[1] == "twin":
+            figures[f"{key}/stopped"] = sum(row["end"] not in ("DONE", "BUDGET") for row in some)
+    return figures
+
+
+def evaluated(path: Path, arm: str) -> list[Row]:
+    """The attempts of `robo-dream evaluate`, in plain simulation: by method, as rows like those of the script. Times are of the twins."""
+    return [
+        {"where": "plain", "policy": one.method, "arm": arm, "task": one.task, "moderate": one.moderate, "strict": one.strict}
+        for one in read_results(path)
+    ]
+
+
+def _key(row: Row) -> str:
+    return f"{row['arm']}-{row['task']}/{row['where']}/{row['policy']}"
+
+
 def _rate(rows: list[Row]) -> str:
     won = sum(bool(row["moderate"]) for row in rows)
     low, high = wilson(won, len(rows))
@@ -108,10 +144,15 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["so101", "ur5e", "xarm"])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/twins.jsonl"))
+    parser.add_argument("--policy", choices=(ORACLE, IMAGINATION), default=ORACLE)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--figures", type=Path, help="a file in docs/results that the rates are put into")
+    parser.add_argument("--evaluated", type=Path, help="results.jsonl of `robo-dream evaluate`, of the first of --arms")
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     args = parser.parse_args()
     rows: list[Row] = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    done = {(row["where"], row["arm"], row["task"], row["seed"]) for row in rows}
+    rows = [{"policy": ORACLE, **row} for row in rows]  # files of before this was said
+    done = {(row["where"], row["policy"], row["arm"], row["task"], row["seed"]) for row in rows}
 
     def keep(row: Row) -> None:
         append_line(args.out, json.dumps(row).encode() + b"\n")
@@ -120,21 +161,25 @@ def main() -> None:
 
     for arm in () if args.table else args.arms:
         scene = config.load(RunConfig, ROOT / f"configs/hardware/{arm}_twin.yaml", []).world
-        with World(scene) as world:
-            for task in TASKS:
+        with Tabletop(scene) as world:
+            for task in args.tasks:
                 for seed in range(args.trials):
-                    if ("plain", arm, task, seed) not in done:
+                    if ("plain", ORACLE, arm, task, seed) not in done:
                         keep(plain_trial(world, arm, task, seed))
     for seed in () if args.table else range(args.trials):  # arms and tasks in turn, so that the table can be read early
         for arm in args.arms:
-            for task in TASKS:
-                if ("twin", arm, task, seed) in done:
+            for task in args.tasks:
+                if ("twin", args.policy, arm, task, seed) in done:
                     continue
-                out = args.out.with_suffix("") / f"{arm}-{task}-{seed}"
-                keep(row := twin_trial(arm, task, seed, out.resolve()))
+                out = args.out.with_suffix("") / f"{arm}-{task}-{args.policy}-{seed}"
+                keep(row := twin_trial(arm, task, seed, args.policy, out.resolve()))
                 if row["moderate"]:
                     rmtree(out)
-    print(table(rows))
+    print(table([row for row in rows if row["where"] == "plain" or row["policy"] == args.policy]))
+    if args.figures is not None:
+        known = json.loads(args.figures.read_text()) if args.figures.is_file() else {}
+        more = [] if args.evaluated is None else evaluated(args.evaluated, args.arms[0])
+        write_figures(args.figures, {key: value for key, value in known.items() if key[0] != "_"} | figures_of([*rows, *more]))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,15 @@ class SceneRenderer:
             return self._renderer.render()
 
 
+def averaged_down(picture: UInt8[np.ndarray, "height width 3"], times: int) -> UInt8[np.ndarray, "smaller_height smaller_width 3"]:
+    """`picture` at 1/`times` of its width and height: each pixel is the mean of those that it covers."""
+    if times == 1:
+        return picture
+    height, width = picture.shape[0] // times, picture.shape[1] // times
+    total = sum(picture[down::times, right::times].astype(np.uint16) for down in range(times) for right in range(times))
+    return np.rint(np.reshape(total, (height, width, 3)) / times**2).astype(np.uint8)
+
+
 def _close(renderer: mujoco.Renderer) -> None:
     with _ONE_DRAWS:
         renderer.close()

@@ -96,16 +96,17 @@ def name_of(world: WorldConfig) -> str:
 
 
 def manifests_of(world: WorldConfig) -> Path:
-    """The folder of its frozen pairs."""
+    """The folder of its frozen pairs; those of the tabletop's usual arm lie beside the folders of other worlds and arms."""
     if isinstance(world, SceneConfig):
-        return MANIFESTS
+        return MANIFESTS if world.arm == SceneConfig().arm else MANIFESTS / world.arm.replace(":", "_")
     return MANIFESTS / f"{world.kind}_{world.env}".replace("-", "_")
 
 
 def usual_tasks(world: WorldConfig, manifests: Path) -> tuple[str, ...]:
     """What is tried where nobody names a task: those that have frozen pairs, of a tabletop the three that one arm does alone."""
     if isinstance(world, SceneConfig):
-        return ("reach", "push", "lift")
+        alone = ("reach", "push", "lift")
+        return tuple(task for task in alone if packaged(manifests / f"{task}.safetensors").is_file()) or alone
     found = tuple(
         path.stem for path in sorted(packaged(manifests).glob("*.safetensors")) if path.stem != "five_tasks"
     )  # those take minutes each

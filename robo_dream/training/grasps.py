@@ -30,6 +30,7 @@ class GraspConfig:
     """How holding is told from joints. `closure` 0 looks for where fingers that neither open nor make a fist mostly come to rest."""
 
     closure: Annotated[float, Field(ge=0, lt=1), Unit("1")] = 0.0  # of the gripper around the thing
+    beside: Annotated[float, Field(ge=-0.2, le=0.2), Unit("m")] = 0.0  # to the left of the tool, of what is held: one jaw stands still
     tolerance: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.05  # of closure
     shortest: Seconds = 0.2  # of a hold
     carried: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.05  # way of the tool meanwhile, without which nothing need have been held
@@ -74,6 +75,7 @@ def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: G
 
     Raises `DataError` where the gripper never rests half closed, so that nothing tells of a thing.
     """
+    episodes = [_between_the_jaws(proprio, config.beside) for proprio in episodes]
     closure = config.closure or closure_when_holding([proprio[:, CLOSURE] for proprio in episodes])
     found = [_holds(proprio, closure, config, control_dt) for proprio in episodes]
     heights = [proprio[hold.first, 2] for proprio, holds in zip(episodes, found, strict=True) for hold in holds if hold.first > 0]
@@ -131,6 +133,12 @@ def closure_when_holding(closures: Sequence[Float[np.ndarray, " frame"]]) -> flo
         )
     most = int(counts.argmax())
     return float(0.5 * (edges[most] + edges[most + 1]))
+
+
+def _between_the_jaws(proprio: Float[np.ndarray, "frame proprio"], beside: float) -> Float[np.ndarray, "frame proprio"]:
+    """`proprio` with the tool where what it holds would be."""
+    left = np.stack([-proprio[:, SIN_YAW], proprio[:, COS_YAW], np.zeros(len(proprio))], -1)
+    return np.concatenate([proprio[:, TOOL_POS] + beside * left, proprio[:, COS_YAW:]], -1)
 
 
 def _holds(proprio: Float[np.ndarray, "frame proprio"], level: float, config: GraspConfig, control_dt: float) -> tuple[Hold, ...]:

@@ -27,7 +27,11 @@ HalfSize = Annotated[float, Field(ge=0.001, le=10), Unit("m")]
 
 @configuration
 class CameraConfig:
-    """Where a camera stands and looks, in metres; vertical field of view in degrees; picture size in pixels."""
+    """Where a camera stands and looks, in metres; vertical field of view in degrees; picture size in pixels.
+
+    `oversample`: drawn so many times as wide and high, and averaged, as a real camera's larger picture is cut down; with 5, 96 px are as
+    a 640x480 camera sees them.
+    """
 
     name: Name
     pos: tuple[Place, Place, Place]
@@ -35,6 +39,7 @@ class CameraConfig:
     fovy: Annotated[float, Field(ge=1, lt=180), Unit("degrees")] = 35.0
     width: Annotated[int, Field(ge=16, le=2_048), Unit("px")] = 96
     height: Annotated[int, Field(ge=16, le=2_048), Unit("px")] = 96
+    oversample: Annotated[int, Field(ge=1, le=8)] = 1
 
 
 @configuration

@@ -14,7 +14,7 @@ from robo_dream.data.spec import CameraSpec
 from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
 from robo_dream.errors import ContractError
 from sim.ground_truth import GroundTruth
-from sim.rendering import SceneRenderer
+from sim.rendering import SceneRenderer, averaged_down
 from sim.tabletop.scene import Additions, CameraConfig, Scene, SceneConfig, build_scene
 
 CONTROL_DT = 0.1  # s
@@ -203,11 +203,12 @@ class World:
 
     def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]:
         """A picture of this very moment."""
-        config = self.camera(camera)
-        key = (config.width, config.height)
+        config, size = self.camera(camera), self.model.vis.global_
+        key = (config.width * config.oversample, config.height * config.oversample)
         if key not in self._renderers:
+            size.offwidth, size.offheight = max(size.offwidth, key[0]), max(size.offheight, key[1])
             self._renderers[key] = SceneRenderer(self.model, *key)
-        return self._renderers[key].draw(self.data, camera)
+        return averaged_down(self._renderers[key].draw(self.data, camera), config.oversample)
 
     def camera(self, name: str) -> CameraConfig:
         if name not in self._cameras:

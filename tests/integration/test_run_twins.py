@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robo_dream.cli import main
+from robo_dream.models.checkpoint import read_info
 from robo_dream.recording.record import RunRecord, read_run
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import World
@@ -17,7 +18,7 @@ PATIENT = (  # a busy machine is not an unsafe arm
     "loop.limits.beyond=[max_state_age, max_frame_age, max_frame_spread]", "twin_cameras.watch.lost_after=10",
 )  # fmt: skip
 ARMS = {  # twin: the client, the arm's model, and more patience
-    "so101": ("scservo_sdk", "so101", ()),
+    "so101": ("scservo_sdk", "so101", ("policy=oracle",)),
     "ur5e": ("rtde_control", "ur5e_shapes", ("arm.watchdog=1", "arm.max_age=1")),
     "xarm": ("xarm", "xarm6", ("arm.reply_timeout=1",)),
 }
@@ -63,6 +64,16 @@ def test_a_twin_moves_towards_its_goal_in_its_physics_and_is_seen_through_librea
         assert not np.array_equal(frames[0].image, frames[-1].image)
 
 
+def test_the_so101_is_planned_for_by_a_checkpoint_that_read_no_poses_and_its_decisions_are_in_the_record(run_twin: RunTwin) -> None:
+    run = run_twin("so101", "policy=imagination", "goal.task=push")
+    assert Path(run.about["checkpoint"]).name == "so101_recorded_s.safetensors"
+    assert read_info(Path(run.about["checkpoint"])).settings.regime == "recorded"
+    assert run.goal.object_pos is None and set(run.goal.pictures) == {"front", "side"}, "what is asked for is a picture of each camera"
+    assert run.decisions[0].status == "OK" and np.isfinite(run.decisions[0].totals).any()
+    tools = [step.observation.arm.tool_pos for step in run.steps]
+    assert np.linalg.norm(tools[-1] - tools[0]) > 0.01
+
+
 def test_an_oracles_run_says_so_and_is_replayed_without_a_checkpoint(
     run_twin: RunTwin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,7 +100,7 @@ def test_dry_run_of_a_twin_moves_nothing_and_holds_its_arm(run_twin: RunTwin, tm
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (["policy=imagination"], "checkpoint is not given, so nothing can be imagined"),
+        (["policy=imagination", "checkpoint=null"], "checkpoint is not given, so nothing can be imagined"),
         (["twin=false"], "only a twin knows those"),
         (["goal.kind=pose", "goal.tool_pos=[0.4,0,0.1]"], "which names no task; allowed are drawn and pair"),
         (["goal.task=lift"], "no script solves the task 'lift'; there are scripts for push, reach"),
@@ -100,7 +111,7 @@ def test_dry_run_of_a_twin_moves_nothing_and_holds_its_arm(run_twin: RunTwin, tm
 )
 def test_what_cannot_be_run_is_one_sentence(change: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("scservo_sdk")
-    config = ["--config", "configs/hardware/so101_twin.yaml", "twin_cameras.kind=rendered", f"out={tmp_path}"]
+    config = ["--config", "configs/hardware/so101_twin.yaml", "twin_cameras={kind: rendered}", "policy=oracle", f"out={tmp_path}"]
     assert main.main(["run", *config, *change]) == 2
     assert said in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ class ArmModel:
     Joints and actuators are listed from base to tool. The actuators are position servos: their control is the joint's target.
     All finger joints share one angle, which closure takes from `finger_range`'s first to its second number.
     `passive_joints` follow the fingers through linkages: each with its angle as a multiple of theirs.
+    `still_jaw`: where only one jaw moves, how far to the left of the tool (m) the other's face stands, against which things are held.
     """
 
     name: str
@@ -27,4 +28,5 @@ class ArmModel:
     home: tuple[float, ...]  # rad; tool pointing down above the middle of the workspace
     limits: MoveLimits
     passive_joints: tuple[tuple[mjcf.Element, float], ...] = ()
+    still_jaw: float | None = None
     integrator: str = "Euler"  # MuJoCo's name of the integrator that the arm's servos need

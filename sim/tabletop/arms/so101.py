@@ -72,6 +72,7 @@ def build() -> ArmModel:
             joint_speed=(_SPEED,) * 5,
             give=0.15,  # its pan ends at 2.94 N m: pushing a box that jams, it is pressed back until the tool lags by `max_lag`, 0.33 rad
         ),
+        still_jaw=-0.002,
         integrator="implicitfast",  # stiff servos on light links
     )
 

@@ -8,15 +8,17 @@ from jaxtyping import Float
 from robo_dream.control.cartesian import downward_yaw
 from sim.tabletop.behaviours.skills import (
     CLOSED,
-    GRASP_Z,
     OPEN,
-    PUSH_Z,
     TRAVEL_Z,
     Moves,
+    around,
     close,
     go,
+    grasp_z,
+    held_beside,
     let_go,
     nearest_face_yaw,
+    push_z,
     rise,
     squeeze,
     table_spot,
@@ -27,6 +29,7 @@ MAX_TRIES = 3
 NEAR, SQUARE = 0.012, 0.15  # m and rad within which the object lies well
 QUARTER = np.pi / 2
 CARRY_Z = 0.06  # m
+CARRY_LOW_Z = 0.045  # with one moving jaw, whose wedge lets what hangs in it slip down by some millimetres a step
 LOST = 0.05  # m from the hand's middle at which the object is not in it
 MAX_YAW = 0.85  # rad, of the hand; more than an eighth of a turn, so that it can be square to any box
 
@@ -62,7 +65,7 @@ def draw_arrangement(world: World, rng: np.random.Generator) -> Arrangement:
     limits = world.scene.arm.limits
     low, high = np.array(limits.workspace_low) + 0.005, np.array(limits.workspace_high) - 0.005
     if rng.random() < 0.5:
-        hand = np.array([*(spot + beside * rng.uniform(0.065, 0.11)), rng.uniform(PUSH_Z, PUSH_Z + 0.02)])
+        hand = np.array([*(spot + beside * rng.uniform(0.065, 0.11)), rng.uniform(push_z(world), push_z(world) + 0.02)])
         return Arrangement(spot, turn, np.clip(hand, low, high), yaw, CLOSED)
     height = rng.uniform(TRAVEL_Z, TRAVEL_Z + 0.08)
     hand = np.array([*(spot + beside * rng.uniform(0.0, 0.12)), height])
@@ -100,7 +103,8 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
     """Grasps the object, carries it just over the table, turned as it should be, puts it down where it then hangs right, and lets go."""
     if not world.ground_truth().in_hand:
         yield from _grasp(world, rng, miss)
-    for height in (CARRY_Z, GRASP_Z + rng.uniform(0, 0.006)):
+    over = CARRY_Z if world.scene.arm.still_jaw is None else CARRY_LOW_Z
+    for height in (over, grasp_z(world) + rng.uniform(0, 0.006)):
         for _ in range(2):  # the object slips in the hand on the way: look again
             at = world.kinematics.forward(world.joint_target[:-1])
             slip = world.object_poses[0, :2] - at.pos[:2]
@@ -108,8 +112,9 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
                 break
             held = nearest_face_yaw(world.object_poses[0]) - downward_yaw(at.quat)
             yaw = _nearest_yaw(turn - held, downward_yaw(at.quat))
+            slip += held_beside(world, yaw) - held_beside(world, downward_yaw(at.quat))
             there = np.array([*_reachable(world, spot - slip), height])
-            if at.pos[2] < CARRY_Z - 0.01 < height:
+            if at.pos[2] < over - 0.01 < height:
                 yield from go(world, np.array([*at.pos[:2], height]), downward_yaw(at.quat), CLOSED, tolerance=0.015, max_steps=4)
             yield from go(world, there, yaw, CLOSED, tolerance=0.008, max_steps=_patience(world, there, yaw))
     yield from let_go(world, rng)
@@ -120,16 +125,18 @@ def _grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     seen, at = world.object_poses[0], world.kinematics.forward(world.measured[:-1])
     yaw = _nearest_yaw(nearest_face_yaw(seen), downward_yaw(at.quat))
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
-    if np.linalg.norm(at.pos[:2] - seen[:2]) < 0.015 and abs(downward_yaw(at.quat) - yaw) < 0.2 and world.measured[-1] < 0.15:
+    is_over = np.linalg.norm(at.pos[:2] - around(world, seen[:2], yaw)) < 0.015
+    if is_over and abs(downward_yaw(at.quat) - yaw) < 0.2 and world.measured[-1] < 0.15:
         yaw, spot = downward_yaw(at.quat), at.pos[:2]
     else:
         yaw = float(np.clip(yaw + rng.normal(0, 0.05), -MAX_YAW, MAX_YAW))
+        spot = around(world, spot, yaw)
         if at.pos[2] < TRAVEL_Z - 0.02:  # turning on the way up saves a second; opening there would knock the object
             up, grip = np.array([*at.pos[:2], TRAVEL_Z]), float(world.joint_target[-1])
             yield from go(world, up, yaw, grip, tolerance=0.03, turn_tolerance=np.pi, max_steps=8)
         over = np.array([*spot, TRAVEL_Z])
         yield from go(world, over, yaw, OPEN, tolerance=0.02, max_steps=_patience(world, over, yaw))
-    yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008, max_steps=12)
+    yield from go(world, np.array([*spot, grasp_z(world) + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008, max_steps=12)
     yield from close(world)
 
 

@@ -12,9 +12,33 @@ from sim.tabletop.world import World
 Moves = Iterator[Float[np.ndarray, " action"]]
 
 TRAVEL_Z = 0.13  # m, the fingers clear the object
-PUSH_Z = 0.03
-GRASP_Z = 0.028
+PUSH_Z = 0.03  # or half of a lower object
+GRASP_Z = 0.028  # likewise, a little below its middle
+_GAP = 0.006  # m beside the object, where a jaw that does not move goes down
 OPEN, CLOSED = 0.0, 1.0
+
+
+def push_z(world: World) -> float:
+    """Height at which the tool pushes the object without tipping it over."""
+    return min(PUSH_Z, world.scene.config.objects[0].half_size[2])
+
+
+def grasp_z(world: World) -> float:
+    """Height of the tool with the object between the fingers."""
+    below = 0.002 if world.scene.arm.still_jaw is None else 0.006  # a wedge holds better what is deep in it
+    return min(GRASP_Z, world.scene.config.objects[0].half_size[2] - below)
+
+
+def held_beside(world: World, yaw: float, gap: float = 0.0) -> Float[np.ndarray, "2"]:
+    """Level, from the tool to the middle of what is held: beside it in a hand with one moving jaw, `gap` metres off the other."""
+    still = world.scene.arm.still_jaw
+    left = np.array([-np.sin(yaw), np.cos(yaw)])
+    return np.zeros(2) if still is None else left * (still + world.scene.config.objects[0].half_size[1] + gap)
+
+
+def around(world: World, spot: Float[np.ndarray, "2"], yaw: float) -> Float[np.ndarray, "2"]:
+    """Where the tool goes down with the object, at `spot`, between its open jaws."""
+    return spot - held_beside(world, yaw, _GAP)
 
 
 def toward(world: World, pos: np.ndarray, yaw: float, grip: float) -> Float[np.ndarray, " action"]:
@@ -55,7 +79,7 @@ def reach(world: World, rng: np.random.Generator) -> Moves:
     """Goes to a random pose of the workspace and stays a moment."""
     limits = world.scene.arm.limits
     pos = rng.uniform(limits.workspace_low, limits.workspace_high)
-    pos[2] = rng.uniform(0.03, 0.28)
+    pos[2] = min(rng.uniform(0.03, 0.28), limits.workspace_high[2])
     yaw, grip = rng.uniform(-0.7, 0.7), rng.choice([OPEN, OPEN, CLOSED])
     yield from go(world, pos, yaw, grip)
     yield from squeeze(world, grip, int(rng.integers(1, 7)))
@@ -74,7 +98,7 @@ def push(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     if rng.random() < 0.7:
         tool = world.kinematics.forward(world.joint_target[:-1]).pos
         back = tool[:2] - heading * 0.03
-        yield from go(world, np.array([*back, PUSH_Z + 0.01]), yaw, CLOSED, max_steps=5)
+        yield from go(world, np.array([*back, push_z(world) + 0.01]), yaw, CLOSED, max_steps=5)
         yield from go(world, np.array([*back, TRAVEL_Z]), yaw, CLOSED)
 
 
@@ -84,7 +108,7 @@ def push_from(
     """Goes down at `behind` and pushes the object to `spot`, `side` metres off its middle; returns the last heading."""
     heading = spot - behind
     yield from go(world, np.array([*behind, TRAVEL_Z]), yaw, CLOSED)
-    yield from go(world, np.array([*behind, PUSH_Z]), yaw, CLOSED)
+    yield from go(world, np.array([*behind, push_z(world)]), yaw, CLOSED)
     for _ in range(30):
         seen = world.object_poses[0, :2] + rng.normal(0, miss / 2, 2)
         left = spot - seen
@@ -94,7 +118,7 @@ def push_from(
         heading = left / np.linalg.norm(left)
         off = (seen - tool) - ((seen - tool) @ heading) * heading  # how far the object lies to the side of the push
         aim = tool + heading * min(0.025, float(np.linalg.norm(left)) + 0.004) + 0.4 * off + 0.2 * side
-        yield toward(world, np.array([*aim, PUSH_Z]), yaw, CLOSED)
+        yield toward(world, np.array([*aim, push_z(world)]), yaw, CLOSED)
     return heading
 
 
@@ -103,7 +127,7 @@ def drag(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     yield from grasp(world, rng, miss)
     spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.05, most=0.25)
     yaw = float(rng.uniform(-0.8, 0.8))
-    yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.006)]), yaw, CLOSED, tolerance=0.008)
+    yield from go(world, np.array([*spot, grasp_z(world) + rng.uniform(0, 0.006)]), yaw, CLOSED, tolerance=0.008)
     yield from squeeze(world, CLOSED, int(rng.integers(1, 6)))
     if rng.random() < 0.8:
         yield from let_go(world, rng)
@@ -113,7 +137,7 @@ def lift(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Grasps the object, lifts it, holds it, often carries it elsewhere; then puts it down, drops or keeps it."""
     yield from grasp(world, rng, miss)
     at = world.kinematics.forward(world.joint_target[:-1])
-    height = rng.uniform(0.1, 0.24)
+    height = min(rng.uniform(0.1, 0.24), world.scene.arm.limits.workspace_high[2])
     yaw = float(np.clip(downward_yaw(at.quat) + rng.normal(0, 0.3), -0.8, 0.8))
     yield from go(world, np.array([*at.pos[:2], height]), yaw, CLOSED)
     yield from squeeze(world, CLOSED, int(rng.integers(3, 14)))
@@ -124,7 +148,7 @@ def lift(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     if rng.random() < 0.15:
         yield from squeeze(world, OPEN, 6)  # dropped
     elif rng.random() < 0.8:
-        yield from go(world, np.array([*at.pos[:2], GRASP_Z + 0.006]), yaw, CLOSED, tolerance=0.008)
+        yield from go(world, np.array([*at.pos[:2], grasp_z(world) + 0.006]), yaw, CLOSED, tolerance=0.008)
         yield from let_go(world, rng)
 
 
@@ -169,8 +193,9 @@ def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     yaw = nearest_face_yaw(seen) + rng.normal(0, 0.1)
     yaw = float(np.clip(yaw, -0.85, 0.85))
     yield from rise(world)
+    spot = around(world, spot, yaw)
     yield from go(world, np.array([*spot, TRAVEL_Z]), yaw, OPEN)
-    yield from go(world, np.array([*spot, GRASP_Z + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008)
+    yield from go(world, np.array([*spot, grasp_z(world) + rng.uniform(0, 0.01)]), yaw, OPEN, tolerance=0.008)
     yield from close(world)
     yield from squeeze(world, CLOSED, int(rng.integers(0, 3)))
 
@@ -188,7 +213,8 @@ def close(world: World) -> Moves:
 def let_go(world: World, rng: np.random.Generator) -> Moves:
     yield from squeeze(world, OPEN, int(rng.integers(4, 7)))
     at = world.kinematics.forward(world.joint_target[:-1])
-    yield from go(world, np.array([*at.pos[:2], TRAVEL_Z + rng.uniform(0, 0.08)]), downward_yaw(at.quat), OPEN)
+    height = min(TRAVEL_Z + rng.uniform(0, 0.08), world.scene.arm.limits.workspace_high[2])
+    yield from go(world, np.array([*at.pos[:2], height]), downward_yaw(at.quat), OPEN)
 
 
 def nearest_face_yaw(pose: np.ndarray) -> float:

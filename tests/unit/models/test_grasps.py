@@ -34,6 +34,16 @@ def test_a_thing_that_is_held_off_its_middle_errs_by_no_more_than_that() -> None
     assert 0.004 < np.median(error(held.pose, one.pose)[told]) <= 0.0101
 
 
+def test_a_thing_that_one_moving_jaw_presses_against_the_other_is_told_beside_the_tool() -> None:
+    one, beside = carried(PLACES, np.random.default_rng(0)), 0.018
+    yaw = np.arctan2(one.proprio[:, 4], one.proprio[:, 3])
+    proprio = one.proprio.copy()
+    proprio[:, :2] -= beside * np.stack([-np.sin(yaw), np.cos(yaw)], -1)  # the thing is to the left of where the tool points
+    (held,) = held_poses([proprio], GraspConfig(beside=beside), CONTROL_DT)
+    told = np.isfinite(held.pose).all(-1)
+    assert told.mean() > 0.9 and error(held.pose, one.pose)[told].max() < 1e-6
+
+
 def test_nothing_is_told_of_before_a_swipe_through_the_scene() -> None:
     one = carried(PLACES[:2], np.random.default_rng(0))
     swipe = np.repeat(one.proprio[:1], 12, 0)

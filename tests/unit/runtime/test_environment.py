@@ -69,6 +69,8 @@ def test_a_recipe_of_before_names_its_world_and_one_without_is_refused() -> None
 def test_frozen_pairs_lie_by_world() -> None:
     assert manifests_of(SceneConfig()) == Path("configs/manifests")
     assert manifests_of(OgbenchConfig(env="cube-double")) == Path("configs/manifests/ogbench_cube_double")
+    so101 = manifests_of(SceneConfig(arm="so101"))
+    assert so101 == Path("configs/manifests/so101") and usual_tasks(SceneConfig(arm="so101"), so101) == ("reach", "push")
     assert usual_tasks(OgbenchConfig(), manifests_of(OgbenchConfig())) == ("cube",)  # the five official goals are asked for by name
     with pytest.raises(ConfigError, match="no frozen pairs; name a task"):
         usual_tasks(OgbenchConfig(), Path("nowhere"))

@@ -1,11 +1,17 @@
 from itertools import groupby, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robo_dream.config import load
+from robo_dream.control.cartesian import downward_yaw
 from robo_dream.errors import ConfigError
+from robo_dream.runtime.collect import CollectConfig
 from sim.tabletop.behaviours.arrange import bring, draw_arrangement
 from sim.tabletop.behaviours.play import SKILLS, PlayConfig, play_moves
+from sim.tabletop.behaviours.skills import grasp, held_beside
+from sim.tabletop.scene import SceneConfig
 from sim.tabletop.start import StartRanges, draw_start
 from sim.tabletop.world import World
 
@@ -20,6 +26,23 @@ def test_arranging_tries_until_the_object_lies_well(world: World, seed: int) -> 
         world.step(move)
     hand = world.kinematics.forward(world.measured[:-1]).pos
     assert wanted.lies_well(world) and np.linalg.norm(hand - wanted.hand) < 0.02
+
+
+def test_a_hand_with_one_moving_jaw_holds_a_small_box_against_the_other() -> None:
+    config = load(CollectConfig, Path("configs/collect/so101.yaml")).world
+    assert isinstance(config, SceneConfig)
+    off, held = [], []
+    with World(config) as world:
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            draw_start(world, rng)
+            for move in grasp(world, rng, 0.0):
+                world.step(move)
+            tool = world.kinematics.forward(world.measured[:-1])
+            box = tool.pos[:2] + held_beside(world, downward_yaw(tool.quat))
+            off.append(np.linalg.norm(world.object_poses[0, :2] - box))
+            held.append(world.ground_truth().in_hand)
+    assert all(held) and np.median(off) < 0.01, "the skill aims 4 mm (standard deviation) off the box's middle"
 
 
 @pytest.mark.parametrize("mix", [{}, {"reach": 0.0}, {"juggle": 1.0}, {"plan": 1.0}])

@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 import pytest
 
 from robo_dream.errors import ConfigError
+from robo_dream.runtime.cameras import crop_image
 from sim.adapters.mujoco_world import MujocoPicture, PictureConfig
-from sim.tabletop.scene import SceneConfig
+from sim.rendering import SceneRenderer
+from sim.tabletop.scene import CameraConfig, SceneConfig
 from sim.tabletop.start import draw_start
 from sim.tabletop.world import World
 
@@ -46,6 +49,15 @@ def test_decimated_meshes_change_the_picture_a_little_and_physics_not_at_all():
         assert drawn_faces(light) < 0.3 * drawn_faces(whole)
         difference = np.abs(light.image("front").astype(int) - whole.image("front"))
         assert 0 < difference.mean() < MAX_DIFFERENCE
+
+
+def test_an_oversampled_picture_is_what_a_larger_camera_sees_cut_and_averaged_down():
+    front = CameraConfig("front", (0.86, 0.0, 0.4), (0.42, 0.0, 0.05), fovy=42.0)
+    with World(SceneConfig(cameras=(replace(front, oversample=5),))) as world, World(SceneConfig(cameras=(front,))) as plain:
+        with SceneRenderer(world.model, 640, 480) as larger:
+            seen = crop_image(larger.draw(world.data, "front"), 96)
+        np.testing.assert_array_equal(world.image("front"), seen)
+        assert world.cameras == plain.cameras and (plain.image("front") != seen).any()
 
 
 def test_what_is_repainted_shows_though_its_mesh_is_decimated():

@@ -1,0 +1,36 @@
+"""`benchmarks/twins.py`: rates and decision times of each policy, apart."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def twins(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    yield import_module("twins")
+
+
+def row(seed: int, policy: str, moderate: bool, where: str = "twin", **more: object) -> dict[str, Any]:
+    told = {"where": where, "policy": policy, "arm": "so101", "task": "push", "seed": seed, "moderate": moderate, "strict": False}
+    return told | {"end": "DONE", "jitter_ms": {"p50": 1.0, "p95": 2.0}} | more
+
+
+def test_each_policy_has_its_own_rates_and_only_what_decided_has_times(twins: ModuleType) -> None:
+    planned = [row(0, "imagination", True, decision_seconds=[0.04, 0.06])]
+    planned += [row(1, "imagination", False, end="SAFETY", decision_seconds=[0.05])]
+    figures = twins.figures_of([*planned, row(0, "oracle", True, decision_seconds=[0.001]), row(0, "oracle", True, "plain")])
+    key = "so101-push/twin/imagination"
+    assert (figures[f"{key}/pairs"], figures[f"{key}/moderate"], figures[f"{key}/stopped"]) == (2, 50.0, 1)
+    assert figures[f"{key}/decision_p50_ms"] == 50
+    assert figures["so101-push/twin/oracle/moderate"] == figures["so101-push/plain/oracle/moderate"] == 100.0
+    assert not [name for name in figures if "oracle" in name and "ms" in name]
+
+
+def test_the_table_compares_seeds_that_both_have_tried(twins: ModuleType) -> None:
+    (line,) = twins.table([row(0, "imagination", True), row(1, "imagination", False), row(0, "oracle", True, "plain")]).splitlines()[2:]
+    assert line.startswith("| so101 | push | 1 | 100 (")
