@@ -172,13 +172,15 @@ def readme() -> list[Row]:
         ("OGBench's own five goals, cube-single", "imagination_pays", "cube-single-five-goals", "recorded"),
         ("tabletop push", "imagination_pays", "push", "recorded"),
         ("tabletop lift", "imagination_pays", "lift", "recorded"),
+        ("SO-101 reach", "so101_twin", "so101-reach/plain", "recorded"),
+        ("SO-101 push", "so101_twin", "so101-push/plain", "recorded"),
         ("OGBench cube-single, 25 steps", "ogbench", "cube-single", "privileged"),
         ("tabletop push", "tabletop", "push", "privileged"),
         ("tabletop lift", "tabletop", "lift", "privileged"),
         ("OGBench cube-double", "ogbench", "cube-double", "privileged"),
         ("OGBench scene", "ogbench", "scene", "privileged"),
     ):
-        figures, key = results(file), f"{world}/{regime}"
+        figures, key = results(file), world if world.endswith("/plain") else f"{world}/{regime}"
         both = (both_rates(figures, f"{key}/{method}") for method in ("planner", "policy_alone"))
         taken = decision_times(figures, f"{key}/planner") or "not recorded"
         rows.append((task, regime, plain(figures[f"{key}/planner/pairs"]), *both, taken))
