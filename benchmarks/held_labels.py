@@ -67,7 +67,7 @@ def main() -> None:
         assert training.looks is not None
         frames = build_cache(open_dataset(args.data), args.looks)
         with Bars({}, "looking", "step") as bar:
-            mended = looked(held, frames, training.looks, training.seed, bar)
+            mended = looked(held, frames, training.looks, training.seed, bar, training.grasps.beside)
         figures |= {f"looked/{key}": value for key, value in errors(mended, true, symmetry).items()}
     before = json.loads(OUT.read_text()) if OUT.is_file() else {}
     kept = {key: value for key, value in before.items() if key[0] != "_" and not key.startswith(f"{args.world}/")}

@@ -108,7 +108,7 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
     pose = _kept(path, about)
     if pose is None:
-        held = looked(data.held, data.play, training.looks, training.seed, progress)
+        held = looked(data.held, data.play, training.looks, training.seed, progress, training.grasps.beside)
         pose = upright(np.concatenate([one.pose for one in held]))
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})

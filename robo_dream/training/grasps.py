@@ -75,7 +75,7 @@ def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: G
 
     Raises `DataError` where the gripper never rests half closed, so that nothing tells of a thing.
     """
-    episodes = [_between_the_jaws(proprio, config.beside) for proprio in episodes]
+    episodes = [between_the_jaws(proprio, config.beside) for proprio in episodes]
     closure = config.closure or closure_when_holding([proprio[:, CLOSURE] for proprio in episodes])
     found = [_holds(proprio, closure, config, control_dt) for proprio in episodes]
     heights = [proprio[hold.first, 2] for proprio, holds in zip(episodes, found, strict=True) for hold in holds if hold.first > 0]
@@ -135,7 +135,7 @@ def closure_when_holding(closures: Sequence[Float[np.ndarray, " frame"]]) -> flo
     return float(0.5 * (edges[most] + edges[most + 1]))
 
 
-def _between_the_jaws(proprio: Float[np.ndarray, "frame proprio"], beside: float) -> Float[np.ndarray, "frame proprio"]:
+def between_the_jaws(proprio: Float[np.ndarray, "frame proprio"], beside: float) -> Float[np.ndarray, "frame proprio"]:
     """`proprio` with the tool where what it holds would be."""
     left = np.stack([-proprio[:, SIN_YAW], proprio[:, COS_YAW], np.zeros(len(proprio))], -1)
     return np.concatenate([proprio[:, TOOL_POS] + beside * left, proprio[:, COS_YAW:]], -1)

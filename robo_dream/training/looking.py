@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from robo_dream.models.encoder import to_float
 from robo_dream.schema import Unit, configuration
 from robo_dream.training.frames import pictures
-from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, posed, tool_yaw, turned
+from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, between_the_jaws, posed, tool_yaw, turned
 
 _SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
 
@@ -93,14 +93,21 @@ class Lying:
 
 
 def looked(
-    held: Sequence[Held], recording: Any, config: LookConfig, seed: int, progress: Callable[[int, int], None] | None = None
+    held: Sequence[Held],
+    recording: Any,
+    config: LookConfig,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+    beside: float = 0.0,
 ) -> list[Held]:
     """`held` with offsets and places as pictures tell them; as it was where hardly any picture shows a thing with the hand away.
 
-    Only training episodes are learned from; the others are looked at, too. `recording` is a `recorded.Recording` with square pictures.
+    Only training episodes are learned from; the others are looked at, too. `beside` is the hand's, see `GraspConfig`; `recording` is
+    a `recorded.Recording` with square pictures.
     """
     side = next(iter(recording.images.values())).shape[1]
-    proprio = [np.asarray(recording.proprio[a:b], np.float64) for a, b in itertools.pairwise(recording.episode_starts)]
+    spans = itertools.pairwise(recording.episode_starts)
+    proprio = [between_the_jaws(np.asarray(recording.proprio[a:b], np.float64), beside) for a, b in spans]
     mended, total = list(held), config.rounds * config.steps
     for number in range(config.rounds):
         lying = _lying(mended, recording, config)

@@ -18,14 +18,15 @@ class Carried:
     pose: Float[np.ndarray, "frame 4"]
 
 
-def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, offset: float = 0.0) -> Carried:
-    """The thing lies at the first of `places` (x, y, yaw), and is carried to each of the others, held `offset` off the hand's middle."""
+def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, offset: float = 0.0, beside: float = 0.0) -> Carried:
+    """The thing lies at the first of `places` (x, y, yaw), and is carried to the others, held `offset` before and `beside` left of the hand."""
     tool, closure, yaw, truth = [], [], [], []
     here = np.array([0.0, 0.0, HIGH])
     at = np.array([*places[0][:2], TABLE, places[0][2]])
 
     def off(turn: float) -> np.ndarray:
-        return offset * np.array([np.cos(turn), np.sin(turn), 0.0])
+        ahead, left = np.array([np.cos(turn), np.sin(turn), 0.0]), np.array([-np.sin(turn), np.cos(turn), 0.0])
+        return offset * ahead + beside * left
 
     def move(to: np.ndarray, turn: float, steps: int, grip: float, holding: bool) -> None:
         nonlocal here, at

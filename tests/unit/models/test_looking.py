@@ -25,12 +25,12 @@ class Pictures:
     picture_every: int = 1
 
 
-def episodes(count: int, offset: float) -> list[Carried]:
+def episodes(count: int, offset: float, beside: float = 0.0) -> list[Carried]:
     found = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
         places = [(float(x), float(y), float(turn)) for x, y, turn in rng.uniform((-0.3, -0.3, -3), (0.3, 0.3, 3), (4, 3))]
-        found.append(carried(places, rng, offset * rng.choice((-1, 1))))
+        found.append(carried(places, rng, offset * rng.choice((-1, 1)), beside))
     return found
 
 
@@ -63,6 +63,15 @@ def test_labels_of_things_held_off_the_middle_come_nearer_to_where_they_are_in_t
     for one, other in zip(held, mended, strict=True):
         assert one.holds == other.holds and (np.isnan(one.pose) == np.isnan(other.pose)).all()
         assert np.allclose(one.pose[:, 2:], other.pose[:, 2:], equal_nan=True)  # height and turn are as joints told
+
+
+def test_what_a_standing_jaw_holds_beside_the_tool_stays_there() -> None:
+    some = episodes(12, 0.0, beside=0.03)
+    held = held_poses([one.proprio for one in some], GraspConfig(beside=0.03), CONTROL_DT)
+    assert np.nanmedian(errors(held, some)) < 0.002
+    careful = LookConfig(rounds=1, steps=2, batch=8, fewest=20, seen_std=1.0, held_std=(0.001, 0.001))
+    assert np.nanmedian(errors(looked(held, seen(some), careful, 0, beside=0.03), some)) < 0.002
+    assert np.nanmedian(errors(looked(held, seen(some), careful, 0), some)) > 0.02
 
 
 def test_few_pictures_mend_nothing(grasped) -> None:
