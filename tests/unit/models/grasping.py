@@ -19,7 +19,7 @@ class Carried:
 
 
 def carried(places: list[tuple[float, float, float]], rng: np.random.Generator, offset: float = 0.0, beside: float = 0.0) -> Carried:
-    """The thing lies at the first of `places` (x, y, yaw), is carried to the others, and held `offset` before and `beside` left of the hand."""
+    """The thing lies at the first of `places` (x, y, yaw), is carried to the others, held `offset` before and `beside` left of the hand."""
     tool, closure, yaw, truth = [], [], [], []
     here = np.array([0.0, 0.0, HIGH])
     at = np.array([*places[0][:2], TABLE, places[0][2]])
