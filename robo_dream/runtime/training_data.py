@@ -116,6 +116,16 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
     return replace(data, play=play, demonstrations=_blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown)
 
 
+def in_millimetres(before: FrameCache, after: FrameCache) -> str:
+    """How far looking moved the labels of `before`, for people."""
+    moved = 1e3 * np.linalg.norm(after.object_pose[:, :2] - before.object_pose[:, :2], axis=-1)
+    if not np.nanmax(moved, initial=0.0):
+        return "Looking mended no label: hardly any picture shows a thing with the hand away (training.looks.fewest, far)."
+    return (
+        f"Looking moved labels by {np.nanmedian(moved):.1f} mm (median; the farthest tenth by {np.nanpercentile(moved, 90):.1f} and more)."
+    )
+
+
 def _blind(play: FrameCache) -> FrameCache:
     """The same recording for who imitates it: every control step, whether or not it has a picture."""
     return replace(play, cameras=(), images={}, picture_every=1)

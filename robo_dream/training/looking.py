@@ -4,26 +4,31 @@ Joints say where the hand closed (`grasps.py`), a centimetre from where the thin
 level positions off pictures in which the thing lies and the hand is away; what it gives is nearer to the truth than what it learned from,
 as the offsets of many grasps cancel. (Noise2Noise, Lehtinen et al. 2018, arXiv 1803.04189: the mean is learned from noisy targets.)
 Then each episode is one small least-squares problem: places as they look, and as each hold took and left them, offset in the hand's frame.
+How far what is seen is believed is measured on held-out episodes, so that a network that learned nothing mends nothing.
 Spatial soft-argmax: Finn et al. 2016, arXiv 1509.06113.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from robo_dream.errors import RoboDreamError
 from robo_dream.models.encoder import to_float
 from robo_dream.schema import Unit, configuration
 from robo_dream.training.frames import pictures
 from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, between_the_jaws, posed, tool_yaw, turned
 
 _SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
+_LEAST = 1e-3  # metres that places are taken to be spread by
+_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation, of its median absolute deviation
 
 
 @configuration
@@ -39,7 +44,7 @@ class LookConfig:
     far: Metres = 0.12  # of the hand from the thing, in frames that are looked at
     looks: Annotated[int, Field(ge=1, le=1000), Unit("frames a rest")] = 8
     color_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    seen_std: Metres = 0.006  # of where it is seen
+    seen_std: Metres = 0.006  # of where it is seen, at least: more, where held-out places are seen farther from their labels than these err
     taken_std: Metres = 0.008  # of how far closing fingers move it
     left_std: Metres = 0.004  # and opening ones
     held_std: tuple[Metres, Metres] = (0.012, 0.012)  # of how far off the middle of the hand it is held, in the hand's x and y
@@ -125,8 +130,23 @@ def looked(
         seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
         for one in lying:
             seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, _spread(one.frames, config.looks))
-        mended = [settled(one, proprio[episode], seen.get(episode, {}), config) for episode, one in enumerate(held)]
+        believed = replace(config, seen_std=_seen_std(mended, seen, recording.is_train, config))
+        mended = [settled(one, proprio[episode], seen.get(episode, {}), believed) for episode, one in enumerate(held)]
     return mended
+
+
+def _seen_std(
+    held: Sequence[Held],
+    seen: Mapping[int, Mapping[int, Float[np.ndarray, "2"]]],
+    is_train: Bool[np.ndarray, " episode"],
+    config: LookConfig,
+) -> float:
+    """How far off places are seen in held-out episodes (in all, where none is held out): what labels do not err by themselves."""
+    chosen = [episode for episode in seen if not is_train[episode]] or list(seen)
+    apart = np.array([place - held[episode].rests[rest].place[:2] for episode in chosen for rest, place in seen[episode].items()])
+    off = _OF_MEDIAN * float(np.median(np.abs(apart)))
+    labels = config.taken_std**2 + max(config.held_std) ** 2
+    return float(np.clip(np.sqrt(max(off**2 - labels, 0.0)), config.seen_std, 1.0))
 
 
 def settled(
@@ -196,7 +216,7 @@ def _learned(
 ) -> Looker:  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        looker = Looker(len(recording.cameras), side, config.keypoints, places.mean(0), float(places.std(0).mean()))
+        looker = Looker(len(recording.cameras), side, config.keypoints, places.mean(0), max(float(places.std(0).mean()), _LEAST))
     optimiser = torch.optim.AdamW(looker.parameters(), config.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
     for step in range(config.steps):
@@ -208,6 +228,11 @@ def _learned(
             views.append(view * (1 + gain) + offset)
         errors = (looker(views) - torch.from_numpy(places[chosen]).float()) / looker.spread
         loss = nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=0.1)
+        if not math.isfinite(loss.item()):
+            raise RoboDreamError(
+                f"looking diverged at step {step} of {config.steps} with a loss of {loss.item()}; lower training.looks.learning_rate "
+                f"({config.learning_rate:g}), or leave labels as joints tell them with training.looks=null"
+            )
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(looker.parameters(), 1.0)

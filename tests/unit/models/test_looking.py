@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from grasping import CONTROL_DT, Carried, carried
 
+from robo_dream.errors import RoboDreamError
 from robo_dream.training.grasps import GraspConfig, Held, held_poses
 from robo_dream.training.looking import LookConfig, looked, settled
 
@@ -72,6 +73,29 @@ def test_what_a_standing_jaw_holds_beside_the_tool_stays_there() -> None:
     careful = LookConfig(rounds=1, steps=2, batch=8, fewest=20, seen_std=1.0, held_std=(0.001, 0.001))
     assert np.nanmedian(errors(looked(held, seen(some), careful, 0, beside=0.03), some)) < 0.002
     assert np.nanmedian(errors(looked(held, seen(some), careful, 0), some)) > 0.02
+
+
+def test_who_sees_nothing_in_the_pictures_is_not_believed(grasped) -> None:
+    some, held = grasped
+    config = LookConfig(rounds=2, steps=20, batch=32)
+    mended = looked(held, seen(some, is_dark=True), config, 0)
+    assert np.nanmedian(errors(mended, some)) < 1.1 * np.nanmedian(errors(held, some))
+    apart = [np.linalg.norm(one.pose[:, :2] - other.pose[:, :2], axis=-1) for one, other in zip(held, mended, strict=True)]
+    assert np.nanpercentile(np.concatenate(apart), 95) < 0.01
+
+
+def test_looking_that_diverges_is_said_with_what_to_do(grasped) -> None:
+    some, held = grasped
+    endless = [replace(one, rests=tuple(replace(rest, place=rest.place + np.inf) for rest in one.rests)) for one in held]
+    with pytest.raises(RoboDreamError, match=r"looking diverged at step 0 of 2.*training\.looks=null"):
+        looked(endless, seen(some), LookConfig(steps=2, batch=8), 0)
+
+
+def test_a_thing_that_always_lies_at_one_place_stays_there(grasped) -> None:
+    some, held = grasped
+    there = [replace(one, rests=tuple(replace(rest, place=np.array([0.1, 0.0, 0.02, 0.0])) for rest in one.rests)) for one in held]
+    for one in looked(there, seen(some), LookConfig(rounds=1, steps=3, batch=8, taken_std=0.5, left_std=0.5, held_std=(0.5, 0.5)), 0):
+        assert all(np.isfinite(rest.place).all() for rest in one.rests)
 
 
 def test_few_pictures_mend_nothing(grasped) -> None:

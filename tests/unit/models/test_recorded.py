@@ -18,7 +18,7 @@ from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
 from robo_dream.runtime.train import TrainConfig
-from robo_dream.runtime.training_data import looked_at, open_training_data
+from robo_dream.runtime.training_data import in_millimetres, looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
 from robo_dream.training.recorded import CYCLES, NOTHING_HELD
 from robo_dream.training.representation import train_representation
@@ -130,6 +130,8 @@ def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_wher
     for cycle in (0, 1):  # ends where the hand is open and has risen
         last = np.flatnonzero(play.skill[first] == cycle)[-1]
         assert not closed[last] and play.proprio[first][last, 2] > 0.1
+    assert in_millimetres(play, play).startswith("Looking mended no label")
+    assert "by 5.0 mm" in in_millimetres(play, replace(play, object_pose=play.object_pose + np.float32([0.003, 0.004, *[0] * 5])))
     known = np.isfinite(play.object_pose[first]).all(-1)
     assert 0.8 < known.mean() < 1
 
