@@ -4,12 +4,13 @@
     python benchmarks/held_labels.py tabletop datasets/jaco configs/train/jaco_recorded.yaml --looks datasets/cache_jaco_recorded
 
 With `--looks` also what `training.looks` makes of it, from the pictures in that cache (made where it is not there): some minutes.
-Figures of other worlds stay in the file.
+Figures of other worlds stay in the file; `_made/WORLD` is the command that made a world's.
 """
 
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def main() -> None:
         figures |= {f"looked/{key}": value for key, value in errors(mended, true, symmetry).items()}
     before = json.loads(OUT.read_text()) if OUT.is_file() else {}
     kept = {key: value for key, value in before.items() if key[0] != "_" and not key.startswith(f"{args.world}/")}
+    kept |= {key: value for key, value in before.items() if key.startswith("_made/")} | {f"_made/{args.world}": " ".join(sys.argv)}
     write_figures(OUT, {**kept, **{f"{args.world}/{key}": value for key, value in figures.items()}})
     print(figures)
 

@@ -48,10 +48,10 @@ class PolicyPrior:
     def aside(
         self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
     ) -> Float[Tensor, "row aim"]:
-        """`aims` with the object that is farthest from its goal wanted `moved` metres aside."""
+        """`aims` with the goal of the object that is farthest from its own moved aside, level, by `moved` metres."""
         if self.model.spec.config.policy_input != "poses":
             raise ContractError(
-                "the policy of this checkpoint sees latents, in which no object can be wanted elsewhere; set proposals.goal_std=0"
+                "the policy of this checkpoint sees latents, in which no goal of an object can be moved; set proposals.goal_std=0"
             )
         head = self.model.pose_head
         poses = aims.float() * head.std + head.mean
@@ -109,8 +109,8 @@ def _farthest(
     head: PoseHead, here: Float[Tensor, "*batch pose"], poses: Float[Tensor, "*batch pose"]
 ) -> tuple[Float[Tensor, "*batch object 3"], Int[Tensor, "*batch 1 1"]]:
     """Where the objects of `poses` are, in metres, and which of them is farthest from where it is in normalised `here`."""
-    seen, wanted = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
-    return wanted, (wanted - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
+    seen, goal_pos = (objects(numbers)[..., OBJECT_POS] for numbers in (here.float() * head.std + head.mean, poses))
+    return goal_pos, (goal_pos - seen).norm(dim=-1, keepdim=True).argmax(-2, keepdim=True)
 
 
 def on_the_way(

@@ -63,7 +63,7 @@ class GoalPolicy(Protocol):
     def aside(
         self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"], /
     ) -> Float[Tensor, "row aim"]:
-        """`aims` with what is to be brought there wanted `moved` metres aside, level."""
+        """`aims` with the goal of what is to be brought there moved aside, level, by `moved` metres."""
         ...
 
     def propose(

@@ -184,11 +184,11 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def _runs_beside(root: Path) -> list[Path]:
     """Other records in the folders around `root`, the newest first."""
     home = root.resolve()
-    places = [home.parents[n] for n in range(min(3, len(home.parents)))]
+    folders = [home.parents[n] for n in range(min(3, len(home.parents)))]
     patterns = (f"*/{RUN}", f"*/record/{RUN}", f"*/*/record/{RUN}")
     times: dict[Path, float] = {}
-    for place, pattern in zip(places, patterns, strict=False):
+    for folder, pattern in zip(folders, patterns, strict=False):
         with suppress(OSError):  # others may be at work there
-            for file in place.glob(pattern):
+            for file in folder.glob(pattern):
                 times[file.parent.resolve()] = file.stat().st_mtime
     return sorted(times.keys() - {home}, key=lambda folder: times[folder], reverse=True)[:_MAX_RUNS]

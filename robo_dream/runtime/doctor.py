@@ -354,12 +354,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def checkpoints(path: Path | None, root: Path = _ROOT) -> Iterator[Check]:
     """Tries `path`; without one, each checkpoint that comes with the project: there, undamaged, and readable by this version."""
-    places = (root / "configs" / "checkpoints", root / "robo_dream" / "configs" / "checkpoints")  # in a clone, and installed
-    paths = [path] if path else [found for place in places for found in sorted(place.glob("*.safetensors"))]
+    folders = (root / "configs" / "checkpoints", root / "robo_dream" / "configs" / "checkpoints")  # in a clone, and installed
+    paths = [path] if path else [found for folder in folders for found in sorted(folder.glob("*.safetensors"))]
     paths = list({found.resolve(): found for found in reversed(paths)}.values())[::-1]
     if not paths:
         fix = "name one with --checkpoint FILE, or make one with robo-dream train"
-        yield Check("checkpoint", Status.ABSENT, f"none in {' or '.join(map(str, places))}", fix)
+        yield Check("checkpoint", Status.ABSENT, f"none in {' or '.join(map(str, folders))}", fix)
     for each in paths:
         yield _checkpoint(each)
 

@@ -306,8 +306,8 @@ def in_words(found: Replanned, model: LatentVideoModel) -> str:
     with torch.no_grad():
         ends = [model.poses(torch.tensor(latents[-1], device=model.device)[None]) for latents in (decision.latents, found.latents)]
     for name in ("tool_pos", "object_pos"):
-        places = (np.round(getattr(end, name)[0].cpu().numpy().reshape(-1, 3), 4) for end in ends)
-        for first, second in zip(*places, strict=True):
+        positions = (np.round(getattr(end, name)[0].cpu().numpy().reshape(-1, 3), 4) for end in ends)
+        for first, second in zip(*positions, strict=True):
             lines.append(f"    {name:<24} {' '.join(f'{x:+.3f}' for x in first)} | {' '.join(f'{x:+.3f}' for x in second)}")
     return "\n".join(lines)
 

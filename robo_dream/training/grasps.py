@@ -53,10 +53,10 @@ class Hold:
 
 @dataclass(frozen=True)
 class Rest:
-    """Frames in which the thing lay at `place`, and the numbers of the holds that set it down there and took it away, where it is known."""
+    """Frames in which the thing lay at `pose`, and the numbers of the holds that set it down there and took it away, where it is known."""
 
     frames: Int[np.ndarray, " some_frame"]
-    place: Float[np.ndarray, "4"]  # x, y, z and yaw
+    pose: Float[np.ndarray, "4"]  # x, y, z and yaw
     left_by: int | None
     taken_by: int | None
 
@@ -95,7 +95,7 @@ def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: G
 def posed(
     proprio: Float[np.ndarray, "frame proprio"], holds: Sequence[Hold], rests: Sequence[Rest], offsets: Float[np.ndarray, "hold 2"]
 ) -> Float[np.ndarray, "frame 4"]:
-    """The pose in every frame: in each hold that of the tool, level `offsets` from it in its own frame; in each rest its place."""
+    """The pose in every frame: in each hold that of the tool, level `offsets` from it in its own frame; in each rest its pose."""
     tool, yaw = proprio[:, TOOL_POS], tool_yaw(proprio)
     pose = np.full((len(proprio), 4), np.nan)
     for hold, offset in zip(holds, offsets, strict=True):
@@ -103,7 +103,7 @@ def posed(
         pose[frames] = np.concatenate([tool[frames], yaw[frames, None]], -1)
         pose[frames, :2] += turned(offset, yaw[frames])
     for rest in rests:
-        pose[rest.frames] = rest.place
+        pose[rest.frames] = rest.pose
     return pose
 
 

@@ -3,7 +3,7 @@
 Joints say where the hand closed (`grasps.py`), a centimetre from where the thing was. A network too small to learn that by heart reads
 level positions off pictures in which the thing lies and the hand is away; what it gives is nearer to the truth than what it learned from,
 as the offsets of many grasps cancel. (Noise2Noise, Lehtinen et al. 2018, arXiv 1803.04189: the mean is learned from noisy targets.)
-Then each episode is one small least-squares problem: places as they look, and as each hold took and left them, offset in the hand's frame.
+Then each episode is one small least-squares problem: positions as they look, and as each hold took and left them, offset in its frame.
 How far what is seen is believed is measured on held-out episodes, so that a network that learned nothing mends nothing.
 Spatial soft-argmax: Finn et al. 2016, arXiv 1509.06113.
 """
@@ -27,7 +27,7 @@ from robo_dream.training.frames import pictures
 from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, between_the_jaws, posed, tool_yaw, turned
 
 _SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
-_LEAST = 1e-3  # metres that places are taken to be spread by
+_LEAST = 1e-3  # metres that positions are taken to be spread by
 _OF_MEDIAN = 1.4826  # a normal distribution's standard deviation, of its median absolute deviation
 
 
@@ -35,7 +35,7 @@ _OF_MEDIAN = 1.4826  # a normal distribution's standard deviation, of its median
 class LookConfig:
     """How labels are mended by looking. The last four are standard deviations in level metres, which weigh the least squares."""
 
-    rounds: Annotated[int, Field(ge=1, le=10)] = 2  # each learns from the places that the one before mended
+    rounds: Annotated[int, Field(ge=1, le=10)] = 2  # each learns from the positions that the one before mended
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
     batch: Annotated[int, Field(ge=1, le=100_000)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2
@@ -44,7 +44,9 @@ class LookConfig:
     far: Metres = 0.12  # of the hand from the thing, in frames that are looked at
     looks: Annotated[int, Field(ge=1, le=1000), Unit("frames a rest")] = 8
     color_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    seen_std: Metres = 0.006  # of where it is seen, at least: more, where held-out places are seen farther from their labels than these err
+    seen_std: Metres = (
+        0.006  # of where it is seen, at least: more, where held-out positions are seen farther from their labels than these err
+    )
     taken_std: Metres = 0.008  # of how far closing fingers move it
     left_std: Metres = 0.004  # and opening ones
     held_std: tuple[Metres, Metres] = (0.012, 0.012)  # of how far off the middle of the hand it is held, in the hand's x and y
@@ -80,12 +82,12 @@ class _View(nn.Module):
         self.heat = nn.Conv2d(_CHANNELS, keypoints, 1)
         line = torch.linspace(-1, 1, side // _SMALLER)
         row, column = torch.meshgrid(line, line, indexing="ij")
-        self.register_buffer("places", torch.stack([column.flatten(), row.flatten()], -1), persistent=False)
+        self.register_buffer("grid", torch.stack([column.flatten(), row.flatten()], -1), persistent=False)
 
     def forward(self, picture: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch number"]:
         features = nn.functional.silu(self.first(self.fold(2 * picture - 1)))
         features = features + nn.functional.silu(self.second(features))
-        return (self.heat(features).flatten(2).softmax(-1) @ self.get_buffer("places")).flatten(1)
+        return (self.heat(features).flatten(2).softmax(-1) @ self.get_buffer("grid")).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def looked(
     progress: Callable[[int, int], None] | None = None,
     beside: float = 0.0,
 ) -> list[Held]:
-    """`held` with offsets and places as pictures tell them; as it was where hardly any picture shows a thing with the hand away.
+    """`held` with offsets and positions as pictures tell them; as it was where hardly any picture shows a thing with the hand away.
 
     Only training episodes are learned from; the others are looked at, too. `beside` is the hand's, see `GraspConfig`; `recording` is
     a `recorded.Recording` with square pictures.
@@ -120,13 +122,13 @@ def looked(
         if sum(len(one.frames) for one in learned) < config.fewest or side % _SMALLER:
             return mended
         frames = np.concatenate([one.frames for one in learned])
-        places = np.concatenate([np.tile(mended[one.episode].rests[one.rest].place[:2], (len(one.frames), 1)) for one in learned])
+        positions = np.concatenate([np.tile(mended[one.episode].rests[one.rest].pose[:2], (len(one.frames), 1)) for one in learned])
 
         def tell(done: int, before: int = number * config.steps) -> None:
             if progress is not None:
                 progress(before + done, total)
 
-        looker = _learned(recording, frames, places, side, config, seed + number, tell)
+        looker = _learned(recording, frames, positions, side, config, seed + number, tell)
         seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
         for one in lying:
             seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, _spread(one.frames, config.looks))
@@ -141,9 +143,9 @@ def _seen_std(
     is_train: Bool[np.ndarray, " episode"],
     config: LookConfig,
 ) -> float:
-    """How far off places are seen in held-out episodes (in all, where none is held out): what labels do not err by themselves."""
+    """How far off positions are seen in held-out episodes (in all, where none is held out): what labels do not err by themselves."""
     chosen = [episode for episode in seen if not is_train[episode]] or list(seen)
-    apart = np.array([place - held[episode].rests[rest].place[:2] for episode in chosen for rest, place in seen[episode].items()])
+    apart = np.array([position - held[episode].rests[rest].pose[:2] for episode in chosen for rest, position in seen[episode].items()])
     off = _OF_MEDIAN * float(np.median(np.abs(apart)))
     labels = config.taken_std**2 + max(config.held_std) ** 2
     return float(np.clip(np.sqrt(max(off**2 - labels, 0.0)), config.seen_std, 1.0))
@@ -152,30 +154,28 @@ def _seen_std(
 def settled(
     held: Held, proprio: Float[np.ndarray, "frame proprio"], seen: Mapping[int, Float[np.ndarray, "2"]], config: LookConfig
 ) -> Held:
-    """Offsets and places of one episode by weighted least squares; `seen` has level positions by the numbers of rests, in metres."""
+    """Offsets and positions of one episode by weighted least squares; `seen` has level positions by the numbers of rests, in metres."""
     num_holds, num = len(held.holds), len(held.holds) + len(held.rests)
     if not num_holds:
         return held
     unknown = np.eye(2 * num).reshape(num, 2, 2 * num)
-    offsets, places = unknown[:num_holds], unknown[num_holds:]
+    offsets, positions = unknown[:num_holds], unknown[num_holds:]
     rows, values = [offset / np.array(config.held_std)[:, None] for offset in offsets], [np.zeros(2)] * num_holds
-    for number, (rest, place) in enumerate(zip(held.rests, places, strict=True)):
+    for number, (rest, position) in enumerate(zip(held.rests, positions, strict=True)):
         if number in seen:
-            rows.append(place / config.seen_std)
+            rows.append(position / config.seen_std)
             values.append(seen[number] / config.seen_std)
         for hold, frame, std in _touched(held, rest, config):
             turn = np.stack([turned(axis, tool_yaw(proprio[frame])) for axis in np.eye(2)], -1)  # from the hand's frame
-            rows.append((place - turn @ offsets[hold]) / std)
+            rows.append((position - turn @ offsets[hold]) / std)
             values.append(proprio[frame, TOOL_POS][:2] / std)
     found = np.linalg.lstsq(np.concatenate(rows), np.concatenate(values), rcond=None)[0].reshape(num, 2)
-    rests = tuple(
-        replace(rest, place=np.array([*level, *rest.place[2:]])) for rest, level in zip(held.rests, found[num_holds:], strict=True)
-    )
+    rests = tuple(replace(rest, pose=np.array([*level, *rest.pose[2:]])) for rest, level in zip(held.rests, found[num_holds:], strict=True))
     return Held(held.holds, rests, posed(proprio, held.holds, rests, found[:num_holds]))
 
 
 def _touched(held: Held, rest: Rest, config: LookConfig) -> list[tuple[int, int, float]]:
-    """Which holds tell of a rest's place: the hold, the frame at which its hand was there, and how far the thing may have moved then."""
+    """Which holds tell of a rest's position: the hold, the frame at which its hand was there, and how far the thing may have moved then."""
     left, taken = rest.left_by, rest.taken_by
     found = [] if left is None else [(left, held.holds[left].last, config.left_std)]
     return found if taken is None else [*found, (taken, held.holds[taken].first, config.taken_std)]
@@ -189,7 +189,7 @@ def _lying(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Lyi
         for number, rest in enumerate(one.rests):
             frames = starts[episode] + rest.frames[rest.frames % every == 0]
             tool = np.asarray(recording.proprio)[frames][:, TOOL_POS]
-            away = frames[np.linalg.norm(tool - rest.place[:3], axis=-1) > config.far]
+            away = frames[np.linalg.norm(tool - rest.pose[:3], axis=-1) > config.far]
             if len(away):
                 found.append(Lying(episode, number, away))
     return found
@@ -211,12 +211,12 @@ def _seen(looker: Looker, recording: Any, frames: Int[np.ndarray, " few"]) -> Fl
 
 
 def _learned(
-    recording: Any, frames: Int[np.ndarray, " frame"], places: Float[np.ndarray, "frame 2"], side: int, config: LookConfig, seed: int,
+    recording: Any, frames: Int[np.ndarray, " frame"], positions: Float[np.ndarray, "frame 2"], side: int, config: LookConfig, seed: int,
     tell: Callable[[int], None],
 ) -> Looker:  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        looker = Looker(len(recording.cameras), side, config.keypoints, places.mean(0), max(float(places.std(0).mean()), _LEAST))
+        looker = Looker(len(recording.cameras), side, config.keypoints, positions.mean(0), max(float(positions.std(0).mean()), _LEAST))
     optimiser = torch.optim.AdamW(looker.parameters(), config.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
     for step in range(config.steps):
@@ -226,7 +226,7 @@ def _learned(
         for view in _views(recording, frames[chosen]):
             gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, config.batch, 1, 1, 1)).astype(np.float32)) * config.color_jitter
             views.append(view * (1 + gain) + offset)
-        errors = (looker(views) - torch.from_numpy(places[chosen]).float()) / looker.spread
+        errors = (looker(views) - torch.from_numpy(positions[chosen]).float()) / looker.spread
         loss = nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=0.1)
         if not math.isfinite(loss.item()):
             raise RoboDreamError(

@@ -158,7 +158,7 @@ def _calibration(loop: OpenLoop) -> list[_Line]:
 
 
 def _chart(title: str, says: str, lines: Sequence[_Line], ticks: Sequence[str] = ()) -> str:
-    """Curves over one axis, from 0 upwards; `ticks` name the first line's places."""
+    """Curves over one axis, from 0 upwards; `ticks` name the first line's positions."""
     every = [value for line in lines for value in line.x]
     low, high = min(every), max(every)
     top = 1.08 * max((value for line in lines for value in line.y if np.isfinite(value)), default=1.0) or 1.0
@@ -179,8 +179,8 @@ def _chart(title: str, says: str, lines: Sequence[_Line], ticks: Sequence[str] =
     for line in lines:
         points = [(across(x), up(y)) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(f'<polyline{dash} style="stroke: var({line.colour})" points="{places}"/>')
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts.append(f'<polyline{dash} style="stroke: var({line.colour})" points="{path}"/>')
         if not line.dashed:
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" style="fill: var({line.colour})"/>' for x, y in points]
     keys = "".join(f'<i class="key" style="background: var({line.colour})"></i>{escape(line.name)}' for line in lines)

@@ -86,16 +86,16 @@ def test_who_sees_nothing_in_the_pictures_is_not_believed(grasped) -> None:
 
 def test_looking_that_diverges_is_said_with_what_to_do(grasped) -> None:
     some, held = grasped
-    endless = [replace(one, rests=tuple(replace(rest, place=rest.place + np.inf) for rest in one.rests)) for one in held]
+    endless = [replace(one, rests=tuple(replace(rest, pose=rest.pose + np.inf) for rest in one.rests)) for one in held]
     with pytest.raises(RoboDreamError, match=r"looking diverged at step 0 of 2.*training\.looks=null"):
         looked(endless, seen(some), LookConfig(steps=2, batch=8), 0)
 
 
 def test_a_thing_that_always_lies_at_one_place_stays_there(grasped) -> None:
     some, held = grasped
-    there = [replace(one, rests=tuple(replace(rest, place=np.array([0.1, 0.0, 0.02, 0.0])) for rest in one.rests)) for one in held]
+    there = [replace(one, rests=tuple(replace(rest, pose=np.array([0.1, 0.0, 0.02, 0.0])) for rest in one.rests)) for one in held]
     for one in looked(there, seen(some), LookConfig(rounds=1, steps=3, batch=8, taken_std=0.5, left_std=0.5, held_std=(0.5, 0.5)), 0):
-        assert all(np.isfinite(rest.place).all() for rest in one.rests)
+        assert all(np.isfinite(rest.pose).all() for rest in one.rests)
 
 
 def test_few_pictures_mend_nothing(grasped) -> None:
