@@ -22,7 +22,7 @@ from robo_dream.models.heads import objects
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Split, frame_index, known, model_spec, pictures, pose_labels
+from robo_dream.training.frames import Split, frame_index, model_spec, pictures, pose_labels
 from robo_dream.training.latents import encode_frames, measure_scale
 from robo_dream.training.losses import pose_loss
 from robo_dream.training.optimiser import optimisers
@@ -52,10 +52,10 @@ def trained(cache: FrameCache, training: TrainingConfig, num_steps: int) -> tupl
             gain, offset = torch.from_numpy((rng.uniform(-1, 1, (2, ROWS, 1, 1, 1)) * jitter).astype(np.float32))
             views.append(to_float(torch.from_numpy(pictures(cache.images[name], some))) * (1 + gain) + offset)
         told = model.pose_head.normal(model.encoder(views, torch.from_numpy(proprio[some])))
-        wanted, is_known = torch.from_numpy(labels[some]), torch.from_numpy(known(labels[some]))
+        wanted = torch.from_numpy(labels[some])
         for parameter in parameters:
             parameter.grad = None
-        pose_loss(told, model.pose_head.normalise(wanted), is_known).backward()
+        pose_loss(told, model.pose_head.normalise(wanted)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         for optimiser in rates:
             optimiser.step()

@@ -1,5 +1,6 @@
 """What a training reads: datasets as frames, checked before anything is learned, and labelled by what was recorded alone."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,13 +16,14 @@ from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, FrameCache, build_cache, dataset_folders, open_dataset
 from robo_dream.data.reader import Dataset
 from robo_dream.embodiment import ActionSpec
-from robo_dream.errors import DataError
+from robo_dream.errors import ConfigError, DataError
 from robo_dream.files import replacing
 from robo_dream.models.checkpoint import Regime
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import known
-from robo_dream.training.grasps import Held
-from robo_dream.training.looking import looked
+from robo_dream.training.grasps import GraspConfig, Held, held_apart
+from robo_dream.training.identities import told_apart
+from robo_dream.training.looking import LookConfig, looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
 from robo_dream.training.recorded import recorded, told, upright
@@ -76,6 +78,11 @@ def open_training_data(
         held = () if training.grasps is None else tuple(told(play, training.grasps))
         play = recorded(play, training.grasps, held)
         if shown is not None:
+            if _several(training):
+                raise ConfigError(
+                    f"demonstrations is {[str(folder) for folder in demonstrations]}: which of several things was held there "
+                    f"(training.grasps.things) only pictures tell; name the same folders as datasets, or none"
+                )
             shown = recorded(shown, training.grasps, () if training.grasps is None else told(shown, training.grasps))
         shown = _blind(play) if is_same else shown
     elif shown is not None and not known(shown.object_pose).all():
@@ -83,10 +90,20 @@ def open_training_data(
             f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
             f"leave those episodes out, or name it in datasets"
         )
+    if not (regime == "recorded" and _several(training)):
+        _require_learnable(play, shown, training)
+    return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
+
+
+def _several(training: TrainingConfig) -> bool:
+    return training.grasps is not None and training.grasps.things > 1
+
+
+def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:
+    """Raises `DataError` where what is imitated, or how far it is seen to err, is not told."""
     if shown is not None and training.policy.perception_noise > 0:
         sighted_pictures(play)
     imitated_frames(shown or play, training)
-    return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
 
 
 def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
@@ -100,7 +117,8 @@ def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: Act
 def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:
     """`data` with labels as pictures mend them (`training.looking`): as it is where joints told none, or nobody is to look.
 
-    What was found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the same.
+    Of several things, pictures tell which was held (`training.identities`). What was found is kept in `folder`/labels.safetensors,
+    and taken from there where recording and settings are the same.
     """
     if training.looks is None or training.grasps is None or not data.held:
         return data
@@ -108,12 +126,27 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
     pose = _kept(path, about)
     if pose is None:
-        held = looked(data.held, data.play, training.looks, training.seed, progress, training.grasps.beside)
-        pose = upright(np.concatenate([one.pose for one in held]))
+        pose = _seen_poses(data, training.grasps, training.looks, training.seed, progress)
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
-    return replace(data, play=play, demonstrations=_blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown)
+    shown = _blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown
+    _require_learnable(play, shown, training)
+    return replace(data, play=play, demonstrations=shown)
+
+
+def _seen_poses(
+    data: TrainingData, grasps: GraspConfig, looks: LookConfig, seed: int, progress: Progress | None
+) -> Float32[np.ndarray, "frame pose"]:
+    """Of every thing, 7 numbers."""
+    play, things = data.play, [data.held]
+    if grasps.things > 1:
+        whose = told_apart(data.held, play, grasps.things, looks, seed, progress)
+        spans = itertools.pairwise(play.episode_starts)
+        proprio = [np.asarray(play.proprio[a:b]) for a, b in spans]
+        things = held_apart(data.held, whose, proprio, grasps, play.control_dt)
+    mended = [looked(one, play, looks, seed + number, progress, grasps.beside) for number, one in enumerate(things)]
+    return np.concatenate([upright(np.concatenate([one.pose for one in held])) for held in mended], -1)
 
 
 def in_millimetres(before: FrameCache, after: FrameCache) -> str:
@@ -131,7 +164,7 @@ def _blind(play: FrameCache) -> FrameCache:
     return replace(play, cameras=(), images={}, picture_every=1)
 
 
-def _kept(path: Path, about: Mapping[str, Any]) -> Float32[np.ndarray, "frame 7"] | None:
+def _kept(path: Path, about: Mapping[str, Any]) -> Float32[np.ndarray, "frame pose"] | None:
     if not path.is_file():
         return None
     try:

@@ -126,6 +126,11 @@ class TrainingConfig:
             raise ConfigError(
                 "dream.pose is 0, so nothing reads poses, but model.policy_input is poses; set it to latents, or dream.pose above 0"
             )
+        if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
+            raise ConfigError(
+                f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
+                f"must not be null; leave it out for its defaults"
+            )
 
     @property
     def autocast(self) -> bool:

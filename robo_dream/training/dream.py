@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robo_dream.models import checkpoint
@@ -22,7 +22,7 @@ from robo_dream.training.frames import (
     bootstrap_weights,
     frame_index,
     goal_frames,
-    known,
+    last_pictures,
     normalised_actions,
     object_numbers,
     pictures,
@@ -52,8 +52,7 @@ class DreamBatch:
     distance_goals: Float[Tensor, "batch channel"]
     steps_to_goal: Float[Tensor, " batch"]  # control steps, or very many
     pose_step: int
-    poses: Float[Tensor, "twice pose"]  # of `latents[:, 0]`, then of the frames imagined at `pose_step`
-    object_known: Bool[Tensor, " twice"]
+    poses: Float[Tensor, "twice pose"]  # of `latents[:, 0]`, then of the frames imagined at `pose_step`; NaN where not known
     bridge_goals: Float[Tensor, "batch channel"]  # some way after `latents[:, 0]`
     bridge: BridgeTargets
 
@@ -95,7 +94,7 @@ class DreamBatches:
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
-            pose_step, self._tensor(self.poses[posed]), torch.from_numpy(known(self.poses[posed])).to(self.latents.device),
+            pose_step, self._tensor(self.poses[posed]),
             self._at(ahead), bridge_targets(rng, self.actions, first, ahead, block, self.latents.device),
         )  # fmt: skip
 
@@ -183,8 +182,8 @@ def _policy_batches(
 ) -> PolicyBatches:
     """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`.
 
-    Where `demonstrations` are the frames of `cache` and do not tell a pose, it is what was seen in the picture: failures are such frames,
-    and who never saw one does not know the way out.
+    Where `demonstrations` are the frames of `cache` and do not tell where all things are, it is what was seen in the picture: failures
+    are such frames, and who never saw one does not know the way out. Until the next picture the last one tells of these things.
     """
     if demonstrations is None:
         return PolicyBatches(cache, config, _all_seen(model, latents))
@@ -192,10 +191,11 @@ def _policy_batches(
     errors = perception_noise(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
     poses, is_seen = demonstrated_poses(model, demonstrations), None
     if demonstrations.dataset_id == cache.dataset_id:
-        is_seen = torch.zeros(len(poses), dtype=torch.bool, device=poses.device)
-        is_seen[torch.from_numpy(frame_index(cache, 1).frames)] = True  # with a picture of their own
-        is_seen &= ~poses.isfinite().all(-1)
-        poses = torch.where(is_seen[:, None], _all_seen(model, latents), poses)
+        is_seen = ~poses.isfinite()
+        shown = torch.from_numpy(last_pictures(cache)).to(poses.device)
+        is_new = shown == torch.arange(len(poses), device=poses.device)
+        is_seen |= (is_new & is_seen.any(-1))[:, None]  # one look tells all
+        poses = torch.where(is_seen, _all_seen(model, latents)[shown], poses)
     return PolicyBatches(demonstrations, config, poses, errors, is_seen)
 
 
@@ -225,7 +225,7 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
         "inverse_dynamics": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
         "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
         "distance": 10.0 * expectile_loss(reached, desired, stage.expectile),
-        "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), batch.object_known),
+        "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses)),
         "_first_step": (imagined[:, 0].float() - following[:, 0]).square().mean().detach(),
         "_last_step": (imagined[:, -1].float() - following[:, -1]).square().mean().detach(),
         "_copy_last": (following[:, -1] - batch.latents[:, 0]).square().mean().detach(),

@@ -95,6 +95,13 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
     return FrameIndex(starts, frames[inside], last - (last - begin) % every, every)
 
 
+def last_pictures(cache: Frames) -> Int[np.ndarray, " frame"]:
+    """Of every frame the one at which its picture was taken: itself, or one before."""
+    bounds = np.asarray(cache.episode_starts, np.int64)
+    frames, begin = np.arange(bounds[-1]), np.repeat(bounds[:-1], np.diff(bounds))
+    return frames - (frames - begin) % cache.picture_every
+
+
 def goal_frames(
     rng: np.random.Generator, first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " batch"], shortest: int, longest: int, every: int = 1
 ) -> Int[np.ndarray, " batch"]:

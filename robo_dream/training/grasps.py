@@ -3,7 +3,7 @@
 A gripper that stops closing half way holds something; while it does, the thing is where the tool is and turned as the tool is. Before it
 was picked up and after it was set down it lay where that happened, for as long as nothing came near. So play with a gripper labels its own
 pictures, and an encoder that learns from these sees the thing where no label says it. (Grasp2Vec, Jang et al. 2018, arXiv 1811.06964,
-learns from grasping itself what was grasped.)
+learns from grasping itself what was grasped.) Where there are several things, joints do not say which was held: `identities.py` does.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ _BINS = 80
 class GraspConfig:
     """How holding is told from joints. `closure` 0 looks for where fingers that neither open nor make a fist mostly come to rest."""
 
+    things: Annotated[int, Field(ge=1, le=4)] = 1  # that are picked up; which of several it was, pictures tell (training.looks)
     closure: Annotated[float, Field(ge=0, lt=1), Unit("1")] = 0.0  # of the gripper around the thing
     beside: Annotated[float, Field(ge=-0.2, le=0.2), Unit("m")] = 0.0  # to the left of the tool, of what is held: one jaw stands still
     tolerance: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.05  # of closure
@@ -71,25 +72,55 @@ class Held:
 
 
 def held_poses(episodes: Sequence[Float[np.ndarray, "frame proprio"]], config: GraspConfig, control_dt: float) -> list[Held]:
-    """What each episode's proprioception tells of the one thing that there is to be held.
+    """What each episode's proprioception tells of the one thing that there is to be held, or of several as if they were one.
 
     Raises `DataError` where the gripper never rests half closed, so that nothing tells of a thing.
     """
     episodes = [between_the_jaws(proprio, config.beside) for proprio in episodes]
     closure = config.closure or closure_when_holding([proprio[:, CLOSURE] for proprio in episodes])
     found = [_holds(proprio, closure, config, control_dt) for proprio in episodes]
-    heights = [proprio[hold.first, 2] for proprio, holds in zip(episodes, found, strict=True) for hold in holds if hold.first > 0]
-    if not heights:
+    if not any(hold.first > 0 for holds in found for hold in holds):
         raise DataError(
             f"nothing was ever picked up in {len(episodes)} episodes: the gripper never rested at a closure of {closure:.2f}; "
             f"record some grasps, or learn without: training.grasps=null and training.model.policy_input=latents"
         )
-    table = float(np.median(heights))
-    told = []
-    for proprio, holds in zip(episodes, found, strict=True):
-        rests = _rests(proprio, holds, table, config, control_dt)
-        told.append(Held(holds, rests, posed(proprio, holds, rests, np.zeros((len(holds), 2)))))
-    return told
+    table, low = _table(episodes, found), config.low
+    return [_told(proprio, holds, table, low, config, control_dt) for proprio, holds in zip(episodes, found, strict=True)]
+
+
+def held_apart(
+    held: Sequence[Held],
+    whose: Sequence[Sequence[int]],
+    episodes: Sequence[Float[np.ndarray, "frame proprio"]],
+    config: GraspConfig,
+    control_dt: float,
+) -> list[list[Held]]:
+    """Of each of `config.things` what each episode tells, where `whose` has the number of the thing of every hold of `held`.
+
+    A hand that is low is no matter then: it is with another thing.
+    """
+    episodes = [between_the_jaws(proprio, config.beside) for proprio in episodes]
+    table, apart = _table(episodes, [one.holds for one in held]), []
+    for thing in range(config.things):
+        its = [
+            tuple(hold for hold, of in zip(one.holds, which, strict=True) if of == thing) for one, which in zip(held, whose, strict=True)
+        ]
+        apart.append([_told(proprio, holds, table, 0.0, config, control_dt) for proprio, holds in zip(episodes, its, strict=True)])
+    return apart
+
+
+def _table(episodes: Sequence[Float[np.ndarray, "frame proprio"]], held: Sequence[Sequence[Hold]]) -> float:
+    """How high the tool is where things are picked up, in metres."""
+    return float(
+        np.median([proprio[hold.first, 2] for proprio, holds in zip(episodes, held, strict=True) for hold in holds if hold.first > 0])
+    )
+
+
+def _told(
+    proprio: Float[np.ndarray, "frame proprio"], holds: tuple[Hold, ...], table: float, low: float, config: GraspConfig, control_dt: float
+) -> Held:
+    rests = _rests(proprio, holds, table, low, config, control_dt)
+    return Held(holds, rests, posed(proprio, holds, rests, np.zeros((len(holds), 2))))
 
 
 def posed(
@@ -158,8 +189,9 @@ def _holds(proprio: Float[np.ndarray, "frame proprio"], level: float, config: Gr
 
 
 def _rests(
-    proprio: Float[np.ndarray, "frame proprio"], holds: tuple[Hold, ...], table: float, config: GraspConfig, control_dt: float
+    proprio: Float[np.ndarray, "frame proprio"], holds: tuple[Hold, ...], table: float, low: float, config: GraspConfig, control_dt: float
 ) -> tuple[Rest, ...]:
+    ground = table + low if low else -np.inf
     tool, yaw = proprio[:, TOOL_POS], tool_yaw(proprio)
     settling = round(config.settling / control_dt)
     found: list[Rest] = []
@@ -173,12 +205,12 @@ def _rests(
             found.append(Rest(np.arange(since, hold.first), taken, number - 1, number))
         elif hold.first > 0 and taken[2] < table + config.drop:
             earlier = np.arange(hold.first - 1, since - 1, -1)
-            found.append(Rest(earlier[: _undisturbed(tool[earlier], taken[:3], table, config)][::-1], taken, None, number))
+            found.append(Rest(earlier[: _undisturbed(tool[earlier], taken[:3], ground, config.near)][::-1], taken, None, number))
         moved_on = after is None or _apart(tool, hold.last, after.first) >= config.same
         if moved_on and tool[hold.last, 2] < table + config.drop:
             left = np.array([*tool[hold.last, :2], table, yaw[hold.last]])
             later = np.arange(hold.last + 1, len(tool) if after is None else after.first)
-            found.append(Rest(later[: _undisturbed(tool[later], left[:3], table, config)][settling:], left, number, None))
+            found.append(Rest(later[: _undisturbed(tool[later], left[:3], ground, config.near)][settling:], left, number, None))
     return tuple(rest for rest in found if len(rest.frames))
 
 
@@ -187,12 +219,12 @@ def _apart(tool: Float[np.ndarray, "frame 3"], one: int, other: int) -> float:
     return float(np.linalg.norm(tool[one, :2] - tool[other, :2]))
 
 
-def _undisturbed(tool: Float[np.ndarray, "frame 3"], place: Float[np.ndarray, "3"], table: float, config: GraspConfig) -> int:
+def _undisturbed(tool: Float[np.ndarray, "frame 3"], place: Float[np.ndarray, "3"], ground: float, near: float) -> int:
     """How many frames, counted away from a grasp at `place`, until the tool may have touched what lies there.
 
-    First it leaves; after that it must stay away, and high enough to push nothing else there.
+    First it leaves; after that it must stay away, and above `ground` to push nothing else there.
     """
-    is_near = np.linalg.norm(tool - place, axis=-1) < config.near
+    is_near = np.linalg.norm(tool - place, axis=-1) < near
     has_left = np.logical_or.accumulate(~is_near)
-    touching = has_left & (is_near | (tool[:, 2] < table + config.low))
+    touching = has_left & (is_near | (tool[:, 2] < ground))
     return int(touching.argmax()) if touching.any() else len(tool)

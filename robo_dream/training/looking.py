@@ -117,8 +117,8 @@ def looked(
     proprio = [between_the_jaws(np.asarray(recording.proprio[a:b], np.float64), beside) for a, b in spans]
     mended, total = list(held), config.rounds * config.steps
     for number in range(config.rounds):
-        lying = _lying(mended, recording, config)
-        learned = [one for one in lying if recording.is_train[one.episode]]
+        visible = lying(mended, recording, config)
+        learned = [one for one in visible if recording.is_train[one.episode]]
         if sum(len(one.frames) for one in learned) < config.fewest or side % _SMALLER:
             return mended
         frames = np.concatenate([one.frames for one in learned])
@@ -130,8 +130,8 @@ def looked(
 
         looker = _learned(recording, frames, positions, side, config, seed + number, tell)
         seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
-        for one in lying:
-            seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, _spread(one.frames, config.looks))
+        for one in visible:
+            seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, spread(one.frames, config.looks))
         believed = replace(config, seen_std=_seen_std(mended, seen, recording.is_train, config))
         mended = [settled(one, proprio[episode], seen.get(episode, {}), believed) for episode, one in enumerate(held)]
     return mended
@@ -181,8 +181,8 @@ def _touched(held: Held, rest: Rest, config: LookConfig) -> list[tuple[int, int,
     return found if taken is None else [*found, (taken, held.holds[taken].first, config.taken_std)]
 
 
-def _lying(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Lying]:
-    """Of every rest, the frames with a new picture in which the hand is away."""
+def lying(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Lying]:
+    """Of every rest, the frames with a new picture in which the hand is away; rests without any are left out."""
     starts, every = np.asarray(recording.episode_starts, np.int64), recording.picture_every
     found = []
     for episode, one in enumerate(held):
@@ -195,19 +195,20 @@ def _lying(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Lyi
     return found
 
 
-def _spread(frames: Int[np.ndarray, " some_frame"], count: int) -> Int[np.ndarray, " few"]:
-    """At most `count` of them, evenly."""
+def spread(frames: Int[np.ndarray, " some_frame"], count: int) -> Int[np.ndarray, " few"]:
+    """At most `count` of `frames`, evenly."""
     return frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(np.int64))]
 
 
-def _views(recording: Any, frames: Int[np.ndarray, " batch"]) -> list[Float[Tensor, "batch 3 height width"]]:
+def views_of(recording: Any, frames: Int[np.ndarray, " batch"]) -> list[Float[Tensor, "batch 3 height width"]]:
+    """Each camera's pictures of `frames`, 0 to 1."""
     return [to_float(torch.from_numpy(pictures(recording.images[name], frames))) for name in recording.cameras]
 
 
 @torch.no_grad()
 def _seen(looker: Looker, recording: Any, frames: Int[np.ndarray, " few"]) -> Float[np.ndarray, "2"]:
     """Where a thing at rest is: the median of `frames`."""
-    return np.median(looker(_views(recording, frames)).numpy(), axis=0).astype(np.float64)
+    return np.median(looker(views_of(recording, frames)).numpy(), axis=0).astype(np.float64)
 
 
 def _learned(
@@ -223,7 +224,7 @@ def _learned(
         rng = np.random.default_rng((seed, 20, step))
         chosen = rng.integers(len(frames), size=config.batch)
         views = []
-        for view in _views(recording, frames[chosen]):
+        for view in views_of(recording, frames[chosen]):
             gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, config.batch, 1, 1, 1)).astype(np.float32)) * config.color_jitter
             views.append(view * (1 + gain) + offset)
         errors = (looker(views) - torch.from_numpy(positions[chosen]).float()) / looker.spread

@@ -1,10 +1,8 @@
 """The losses that both stages share, each in units of the variance of what it predicts."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-
-from robo_dream.models.heads import OBJECT_START
 
 
 def ensemble_loss(
@@ -17,12 +15,9 @@ def ensemble_loss(
     return (errors * weights).mean()
 
 
-def pose_loss(
-    predicted: Float[Tensor, "batch pose"], desired: Float[Tensor, "batch pose"], is_known: Bool[Tensor, " batch"]
-) -> Float[Tensor, ""]:
-    """Huber loss in normalised units; the objects' part counts only where their poses are known."""
-    mask = torch.ones_like(desired)
-    mask[:, OBJECT_START:] = is_known[:, None].to(mask.dtype)
+def pose_loss(predicted: Float[Tensor, "batch pose"], desired: Float[Tensor, "batch pose"]) -> Float[Tensor, ""]:
+    """Huber loss in normalised units, over the numbers that are known (finite)."""
+    mask = desired.isfinite().to(desired.dtype)
     errors = torch.nn.functional.smooth_l1_loss(predicted.float(), torch.nan_to_num(desired), beta=0.5, reduction="none")
     return (errors * mask).sum() / mask.sum()
 

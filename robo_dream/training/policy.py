@@ -74,14 +74,14 @@ class PolicyBatches:
         config: TrainingConfig,
         seen: Float[Tensor, "frame number"],
         errors: PerceptionErrors | None = None,
-        is_seen: Bool[Tensor, " frame"] | None = None,
+        is_seen: Bool[Tensor, "frame number"] | None = None,
     ) -> None:
         """`seen` are true poses where `errors` are given, with which `config.policy.perception_noise` of the pairs are seen.
 
-        But for those of `is_seen`, which err by themselves.
+        But for numbers of `is_seen`, which err by themselves.
         """
         self.config, self.seen, self.errors, block = config, seen, errors, config.model.action_block
-        self.is_seen = torch.zeros(len(seen), dtype=torch.bool, device=seen.device) if is_seen is None else is_seen
+        self.is_seen = torch.zeros_like(seen, dtype=torch.bool) if is_seen is None else is_seen
         self.starts = imitated_frames(cache, config)
         self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
@@ -101,7 +101,7 @@ class PolicyBatches:
         if self.errors is not None:
             here, there = self.errors.draw(rng, len(start))
             errs = torch.from_numpy(rng.random(len(start)) < stage.perception_noise).to(seen.device)[:, None]
-            at_start, at_goal = (self.is_seen[torch.from_numpy(frames).to(seen.device)][:, None] for frames in (start, goals))
+            at_start, at_goal = (self.is_seen[torch.from_numpy(frames).to(seen.device)] for frames in (start, goals))
             seen, desired = (
                 torch.where(errs & ~at_start, self.errors.seen(seen, here), seen),
                 torch.where(errs & ~at_goal, self.errors.seen(desired, there), desired),

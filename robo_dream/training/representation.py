@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from robo_dream.models import checkpoint
@@ -20,7 +20,6 @@ from robo_dream.training.frames import (
     bootstrap_weights,
     frame_index,
     goal_frames,
-    known,
     model_spec,
     normalised_actions,
     pictures,
@@ -41,8 +40,7 @@ class Batch:
     views: list[UInt8[Tensor, "batch frame height width 3"]]
     proprio: Float[Tensor, "batch frame proprio"]
     blocks: Float[Tensor, "batch horizon time action"]
-    poses: Float[Tensor, "batch frame pose"]
-    object_known: Bool[Tensor, "batch frame"]
+    poses: Float[Tensor, "batch frame pose"]  # NaN where not known
     bootstrap: Float[Tensor, "head batch"]
     jitter: Float[Tensor, "view batch 2"]  # gain and offset
     bridge: BridgeTargets  # from the start to the goal
@@ -111,7 +109,6 @@ class Batches:
             torch.from_numpy(np.asarray(self.cache.proprio, np.float32)[frames]).to(device),
             torch.from_numpy(blocks_after(self.cache.actions, first, stage.unroll, block).astype(np.float32)).to(device),
             torch.from_numpy(poses).to(device),
-            torch.from_numpy(known(poses)).to(device),
             torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
             torch.from_numpy(jitter.astype(np.float32)).to(device),
             bridge_targets(rng, self.actions, first, goals, block, device),
@@ -159,12 +156,12 @@ def representation_losses(
         losses["bridge_consistency"] = stage.bridge_consistency * apart
     if stage.pose > 0:
         desired = model.pose_head.normalise(batch.poses)
-        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), desired.flatten(0, 1), batch.object_known.flatten())
+        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), desired.flatten(0, 1))
         losses["pose"] = stage.pose * told
     if by_eye is not None:
         losses["picture_goals"] = (by_eye - latents[:, -1].detach()).square().mean()
         if stage.pose > 0:
-            told = pose_loss(model.pose_head.normal(by_eye), desired[:, -1], batch.object_known[:, -1])
+            told = pose_loss(model.pose_head.normal(by_eye), desired[:, -1])
             losses["picture_goals"] = losses["picture_goals"] + stage.pose * told
     return losses
 

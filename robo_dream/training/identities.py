@@ -1,0 +1,183 @@
+"""Which of several things each hold held, told by pictures: joints say only that something was.
+
+As many lookers (`looking.py`) as there are things compete for what was held: the one that sees best how it went from where it was picked
+up to where it was set down, while the others saw nothing move, learns to see it better. So each comes to follow one thing by what it looks
+like. Who merely sees best *where* it lay would soon know one half of the table, not one thing: how things moved does not depend on that.
+(Multiple choice learning: Guzman-Rivera et al., NeurIPS 2012; Lee et al. 2016, arXiv 1606.07839. Shares are kept equal at first, as
+optimal transport keeps them in SwAV, Caron et al. 2020, arXiv 2006.09882.)
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from robo_dream.errors import RoboDreamError
+from robo_dream.training.grasps import Held
+from robo_dream.training.looking import LookConfig, Looker, lying, spread, views_of
+
+_PLACES, _FRAMES = 2, 2  # of what was held, in a batch, and in each: it is one thing in all of them
+_EVEN, _SOFT = 0.5, 0.02  # part of the steps in which each looker has an equal share, and of a looker's spread, how soft that is
+_SINKHORN = 5
+_MOVED = 0.05  # metres, without which a way tells nothing
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a thing lay, level and in metres, and frames (of all) in which it can be seen there."""
+
+    position: Float[np.ndarray, "2"]
+    frames: Int[np.ndarray, " some_frame"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Holds of one thing in an episode, by number, and the places where it lay before and after them."""
+
+    episode: int
+    holds: tuple[int, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def has_moved(self) -> bool:
+        return any(np.linalg.norm(one.position - self.places[0].position) > _MOVED for one in self.places)
+
+
+def chains_of(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Chain]:
+    """What was set down and picked up again in the same place was one thing; those that can be looked at."""
+    seen: dict[int, dict[int, Int[np.ndarray, " some_frame"]]] = {}
+    for one in lying(held, recording, config):
+        seen.setdefault(one.episode, {})[one.rest] = one.frames
+    found = []
+    for episode, frames in seen.items():
+        one = held[episode]
+        root = list(range(len(one.holds)))
+        for rest in one.rests:
+            if rest.left_by is not None and rest.taken_by is not None:
+                root[rest.taken_by] = root[rest.left_by]
+        for first in sorted(set(root)):
+            holds = tuple(number for number, its in enumerate(root) if its == first)
+            its = [number for number in frames if {one.rests[number].left_by, one.rests[number].taken_by} & set(holds)]
+            if its:
+                found.append(Chain(episode, holds, tuple(Place(one.rests[number].pose[:2], frames[number]) for number in its)))
+    return found
+
+
+def told_apart(
+    held: Sequence[Held],
+    recording: Any,
+    things: int,
+    config: LookConfig,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[int]]:
+    """Of every hold of each episode the number of its thing, or -1 where pictures do not tell.
+
+    Raises `RoboDreamError` where hardly any picture shows a thing with the hand away. Only training episodes are learned from.
+    """
+    chains = chains_of(held, recording, config)
+    learned = [one for one in chains if recording.is_train[one.episode] and one.has_moved]
+    if sum(len(place.frames) for one in learned for place in one.places) < config.fewest:
+        raise RoboDreamError(
+            f"hardly any picture shows a thing with the hand away, so which of {things} was held is not told (training.grasps.things); "
+            f"record the hand away from things, or lower training.looks.fewest ({config.fewest})"
+        )
+    lookers = _competed(recording, learned, things, config, seed, progress)
+    numbers = [[-1] * len(one.holds) for one in held]
+    for one in chains:
+        off = _off(lookers, recording, one, config)
+        for hold in one.holds:
+            numbers[one.episode][hold] = int(off.argmin())
+    return numbers
+
+
+def _competed(
+    recording: Any, chains: Sequence[Chain], things: int, config: LookConfig, seed: int, progress: Callable[[int, int], None] | None
+) -> nn.ModuleList:
+    side = next(iter(recording.images.values())).shape[1]
+    centre = np.stack([place.position for one in chains for place in one.places])
+    width = max(float(centre.std(0).mean()), 1e-3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        lookers = nn.ModuleList(Looker(len(recording.cameras), side, config.keypoints, centre.mean(0), width) for _ in range(things))
+    optimiser = torch.optim.AdamW(lookers.parameters(), config.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
+    for step in range(config.steps):
+        rng = np.random.default_rng((seed, 21, step))
+        some = [chains[number] for number in rng.integers(len(chains), size=max(config.batch // (_PLACES * _FRAMES), 1))]
+        places = [place for one in some for place in _two(one, rng)]
+        frames = np.concatenate([rng.choice(place.frames, _FRAMES) for place in places])
+        positions = np.repeat([place.position for place in places], _FRAMES, axis=0)
+        views = []
+        for view in views_of(recording, frames):
+            gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, len(frames), 1, 1, 1)).astype(np.float32)) * config.color_jitter
+            views.append(view * (1 + gain) + offset)
+        seen = torch.stack([looker(views) for looker in lookers], 1)
+        apart, still = _apart(seen / width, torch.from_numpy(positions).float() / width)
+        shares = _shares((_moved(apart) + still).detach(), step < _EVEN * config.steps)
+        loss = ((_huber(apart) + still) * shares).sum(1).mean()
+        if not math.isfinite(loss.item()):
+            raise RoboDreamError(
+                f"telling things apart diverged at step {step} of {config.steps} with a loss of {loss.item()}; "
+                f"lower training.looks.learning_rate ({config.learning_rate:g})"
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(lookers.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, config.steps)
+    return lookers.eval()
+
+
+def _two(chain: Chain, rng: np.random.Generator) -> list[Place]:
+    """Places that are apart."""
+    while True:
+        one, other = (chain.places[number] for number in rng.integers(len(chain.places), size=_PLACES))
+        if np.linalg.norm(one.position - other.position) > 0.5 * _MOVED:
+            return [one, other]
+
+
+def _apart(
+    seen: Float[Tensor, "row thing 2"], positions: Float[Tensor, "row 2"]
+) -> tuple[Float[Tensor, "chain frame thing 2"], Float[Tensor, "chain thing"]]:
+    """How far from where it was each looker sees it; and, for each that may have been held, how far the others saw something move."""
+    seen, positions = (values.unflatten(0, (-1, _PLACES * _FRAMES)) for values in (seen, positions[:, None]))
+    moved = _moved(seen)
+    return seen - positions, moved.sum(1, keepdim=True) - moved
+
+
+def _moved(apart: Float[Tensor, "chain frame thing 2"]) -> Float[Tensor, "chain thing"]:
+    """Wherever it is."""
+    return _huber(apart - apart.mean(1, keepdim=True))
+
+
+def _huber(apart: Float[Tensor, "chain frame thing 2"]) -> Float[Tensor, "chain thing"]:
+    return nn.functional.smooth_l1_loss(apart, torch.zeros_like(apart), beta=0.1, reduction="none").mean((1, 3))
+
+
+def _shares(off: Float[Tensor, "chain thing"], is_even: bool) -> Float[Tensor, "chain thing"]:
+    """How much of each chain each looker learns from: 1 for the one that sees it best, or about that, with equal shares altogether."""
+    if not is_even:
+        return nn.functional.one_hot(off.argmin(1), off.shape[1]).to(off.dtype)
+    weights = (-(off - off.amin(1, keepdim=True)) / _SOFT).exp() + 1e-9
+    for _ in range(_SINKHORN):
+        weights = weights / weights.mean(0, keepdim=True)
+        weights = weights / weights.sum(1, keepdim=True)
+    return weights
+
+
+@torch.no_grad()
+def _off(lookers: nn.ModuleList, recording: Any, chain: Chain, config: LookConfig) -> Float[np.ndarray, " thing"]:
+    """In metres: how far off each looker sees what was held, and how far the others saw something move meanwhile."""
+    views = [views_of(recording, spread(place.frames, config.looks)) for place in chain.places]
+    seen = np.stack([np.stack([np.median(looker(view).numpy(), axis=0) for looker in lookers]) for view in views])  # place, thing, 2
+    off = np.linalg.norm(seen - np.stack([place.position for place in chain.places])[:, None], axis=-1).mean(0)
+    moved = np.linalg.norm(seen - seen.mean(0), axis=-1).mean(0)
+    return off + moved.sum() - moved
