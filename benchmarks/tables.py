@@ -399,7 +399,10 @@ def house_folders() -> list[Row]:
 def held_labels() -> list[Row]:
     """What grippers tell of poses, world by world."""
     figures = results("held_labels")
-    worlds = {"cube-single": "OGBench cube-single", "tabletop": "tabletop (Jaco)", "so101": "tabletop (SO-101)"}
+    worlds = {
+        "cube-single": "OGBench cube-single", "cube-double": "OGBench cube-double", "scene": "OGBench scene, its cube",
+        "tabletop": "tabletop (Jaco)", "so101": "tabletop (SO-101)",
+    }  # fmt: skip
     rows: list[Row] = [
         ("world", "episodes / grasps", "frames told, %", "position, mm p50 / p90", "mended by looking", "turn, degrees p50 / p90")
     ]

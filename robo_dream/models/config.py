@@ -59,7 +59,7 @@ class ModelConfig:
     action_block: Annotated[int, Field(ge=1, le=100)] = 5  # control steps in one imagined step (LeWM, arXiv 2603.19312)
     object_symmetry: Annotated[int, Field(ge=1, le=360)] = 4  # equal looks in one turn of the object: 4 for a box
     num_modes: Annotated[int, Field(ge=1, le=256)] = 6  # Gaussians of the policy
-    policy_input: Literal["poses", "latents"] = "poses"  # poses need labels: see `InverseModel`
+    policy_input: Literal["poses", "latents", "poses_and_latents"] = "poses"  # poses need labels: see `GoalConditionedPolicy`
     picture_goals: bool = False  # a goal may be a picture alone: latents are also learned without proprioception (NaN)
     prior_scale: Annotated[float, Field(ge=0, le=100)] = 0.1  # randomised priors (Osband et al. 2018), in std of the latent
     distance_dim: Annotated[int, Field(ge=1, le=4096)] = 64

@@ -13,6 +13,7 @@ from robo_dream.models.layers import ResidualMlp, mlp
 
 FAR, NEAR = 0.04, 0.02  # m, the units of displacements: plain, and squashed so that millimetres count near by
 APART = 3.0  # weight of differences in closure and of latents: small ones matter
+_FEW = 24  # numbers of a latent beside poses
 
 
 class LatentRelations(nn.Module):
@@ -24,6 +25,21 @@ class LatentRelations(nn.Module):
 
     def forward(self, seen: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
         return torch.cat([seen, goals, APART * (goals - seen)], -1)
+
+
+class LooseRelations(nn.Module):
+    """`PoseRelations` of poses; and of the latents beside them a few linear numbers: too few to learn pictures by heart, enough for what
+    has no pose, such as a lamp that is on."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.poses, self.num_pose = PoseRelations(spec), len(spec.pose.mean)
+        self.few = nn.Linear(spec.config.latent, _FEW)
+        self.num_out = self.poses.num_out + 2 * _FEW
+
+    def forward(self, seen: Float[Tensor, "*batch number"], goals: Float[Tensor, "*batch number"]) -> Float[Tensor, "*batch relation"]:
+        here, there = self.few(seen[..., self.num_pose :]), self.few(goals[..., self.num_pose :])
+        return torch.cat([self.poses(seen[..., : self.num_pose], goals[..., : self.num_pose]), here, there - here], -1)
 
 
 class PoseRelations(nn.Module):
@@ -111,13 +127,15 @@ class GoalConditionedPolicy(nn.Module):
 
     It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Poses are few numbers,
     and what is learned from some hundred thousand frames generalises: executed alone on 24 pushes of the default scene, poses solved
-    88 %, latents 58 %, whose held-out loss rose again after 3,000 steps. Without labels of poses it has to be latents.
+    88 %, latents 58 %, whose held-out loss rose again after 3,000 steps. Without labels of poses it has to be latents; where some things
+    have poses and others have none, both.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
-        self.relations = PoseRelations(spec) if spec.config.policy_input == "poses" else LatentRelations(spec)
+        kinds = {"poses": PoseRelations, "latents": LatentRelations, "poses_and_latents": LooseRelations}
+        self.relations = kinds[spec.config.policy_input](spec)
         self.body = ResidualMlp(self.relations.num_out, w.trunk, w.trunk_layers)
         self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
 

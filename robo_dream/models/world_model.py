@@ -123,8 +123,11 @@ class LatentVideoModel(nn.Module):
         return self.temporal_distance(latents, goals)
 
     def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
-        """What the policy sees of latents: all of them, or normalised poses (`ModelConfig.policy_input`)."""
-        return self.pose_head.normal(latents) if self.spec.config.policy_input == "poses" else latents
+        """What the policy sees of latents: all of them, normalised poses, or these and then all (`ModelConfig.policy_input`)."""
+        if self.spec.config.policy_input == "latents":
+            return latents
+        poses = self.pose_head.normal(latents)
+        return poses if self.spec.config.policy_input == "poses" else torch.cat([poses, latents], -1)
 
     def block_actions(self, blocks: Float[Tensor, "*batch block"]) -> Float[Tensor, "*batch time action"]:
         """Normalised blocks as actions in physical units, within the action limits."""

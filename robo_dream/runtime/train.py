@@ -65,10 +65,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.datasets:
             raise ConfigError("datasets is empty; name at least one folder that `robo-dream collect` wrote")
-        if self.demonstrations and self.training.model.policy_input != "poses":
+        if self.demonstrations and self.training.model.policy_input == "latents":
             raise ConfigError(
                 f"demonstrations are given, of which the policy sees poses, but training.model.policy_input is "
                 f"{self.training.model.policy_input}; set it to poses, or name them in datasets"
+            )
+        if self.training.model.policy_input == "poses_and_latents" and tuple(self.demonstrations) != tuple(self.datasets):
+            raise ConfigError(
+                f"training.model.policy_input is poses_and_latents, but demonstrations are other folders than datasets: latents are of "
+                f"pictures, so name the same, {[str(folder) for folder in self.datasets]}"
             )
         if self.training.policy.perception_noise > 0 and not self.demonstrations:
             raise ConfigError(
@@ -236,7 +241,9 @@ def _told(training: TrainingConfig, has_demonstrations: bool) -> str:
         set(training.policy.skills) - set(CYCLES)
     )
     if training.grasps is None:
-        found += ["training.model.policy_input is poses, and training.grasps is null"] * (training.model.policy_input == "poses")
+        found += [f"training.model.policy_input is {training.model.policy_input}, and training.grasps is null"] * (
+            training.model.policy_input != "latents"
+        )
         found += ["demonstrations are imitated by their poses, and training.grasps is null"] * has_demonstrations
         found += [f"training.policy.skills is {list(training.policy.skills)}, and training.grasps is null"] * bool(training.policy.skills)
     return "; ".join(found)

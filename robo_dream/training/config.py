@@ -97,6 +97,7 @@ class PolicyConfig:
     shortest_goal: GoalSteps = 5  # control steps
     longest_goal: GoalSteps = 100
     perception_noise: Fraction = 0.0  # fraction of demonstrated pairs seen as badly as held-out pictures: see `PerceptionErrors`
+    latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # added to what is seen of latents beside poses, in their own scale
 
     def __post_init__(self) -> None:
         if self.longest_goal <= self.shortest_goal:
@@ -122,9 +123,10 @@ class TrainingConfig:
     evaluation_windows: Annotated[int, Field(ge=1, le=100_000)] = 200
 
     def __post_init__(self) -> None:
-        if self.model.policy_input == "poses" and self.dream.pose == 0:
+        if self.model.policy_input != "latents" and self.dream.pose == 0:
             raise ConfigError(
-                "dream.pose is 0, so nothing reads poses, but model.policy_input is poses; set it to latents, or dream.pose above 0"
+                f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
+                f"set it to latents, or dream.pose above 0"
             )
         if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
             raise ConfigError(

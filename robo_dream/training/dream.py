@@ -160,7 +160,7 @@ def train_dream(
         run = TrainingRun(config, run_dir, log, progress, resume)
         learned = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
         run_stage(run, stage_of(STAGE, stage), parts, learned, losses, cache.dataset_id, after_step=follow)
-        pairs = _policy_batches(model, cache, demonstrations, latents, config)
+        pairs = policy_batches(model, cache, demonstrations, latents, config)
         run_stage(
             run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)),
             (demonstrations or cache).dataset_id,
@@ -177,7 +177,7 @@ def train_dream(
 
 
 @torch.no_grad()
-def _policy_batches(
+def policy_batches(
     model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
 ) -> PolicyBatches:
     """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`.
@@ -195,7 +195,10 @@ def _policy_batches(
         shown = torch.from_numpy(last_pictures(cache)).to(poses.device)
         is_new = shown == torch.arange(len(poses), device=poses.device)
         is_seen |= (is_new & is_seen.any(-1))[:, None]  # one look tells all
-        poses = torch.where(is_seen, _all_seen(model, latents)[shown], poses)
+        looked = _all_seen(model, latents)[shown]
+        beside = torch.zeros_like(looked[:, poses.shape[1] :])  # latents, where the policy sees these too
+        is_seen = torch.cat([is_seen, torch.ones_like(beside, dtype=torch.bool)], -1)
+        poses = torch.where(is_seen, looked, torch.cat([poses, beside], -1))
     return PolicyBatches(demonstrations, config, poses, errors, is_seen)
 
 

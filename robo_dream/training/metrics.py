@@ -27,7 +27,8 @@ def held_out_metrics(model: LatentVideoModel, cache: Frames, num_windows: int = 
         windows = held_out_windows(cache, model.action_block, num_windows, horizon, seed)
         metrics["open_loop"] = _open_loop_numbers(open_loop(model, cache, windows, horizon), model.action_block)
         metrics["actions"] = action_metrics(model, cache, seed)
-    if known(np.asarray(cache.object_pose)).any():
+    posed = (frame_index(cache, 1, split).frames for split in ("train", "test"))
+    if all(known(np.asarray(cache.object_pose)[frames]).any() for frames in posed):
         metrics["pose"] = pose_metrics(model, cache, seed)
     return metrics
 
@@ -50,7 +51,7 @@ def action_metrics(model: LatentVideoModel, cache: Frames, seed: int) -> dict[st
 
 @torch.no_grad()
 def pose_metrics(model: LatentVideoModel, cache: Frames, seed: int) -> dict[str, dict[str, float]]:
-    """Median pose errors on test frames: the model's own head, a linear and an MLP probe fitted on training frames."""
+    """Median pose errors on test frames where all are known: the model's own head, a linear and an MLP probe fitted on training frames."""
     symmetry, rng = model.spec.config.object_symmetry, np.random.default_rng((seed, 7))
     labels = pose_labels(cache, symmetry)
     chosen = []

@@ -33,11 +33,12 @@ class PerceptionErrors:
         return here, first + (rng.random(num) * (end - first)).astype(np.int64)
 
     def seen(self, poses: Float[Tensor, "row pose"], pictures: Int[np.ndarray, " row"]) -> Float[Tensor, "row pose"]:
-        """`poses` with the errors of `pictures`."""
-        which = torch.from_numpy(pictures).to(poses.device)
-        erring = poses + self.moved[which]
-        turns = _turns(poses) * self.turned[which]
-        for number, place in enumerate(_places(poses.shape[-1])):
+        """`poses` with the errors of `pictures`; what stands beside poses stays as it is."""
+        which, num_pose = torch.from_numpy(pictures).to(poses.device), self.moved.shape[1]
+        erring = poses.clone()
+        erring[:, :num_pose] += self.moved[which]
+        turns = _turns(poses[:, :num_pose]) * self.turned[which]
+        for number, place in enumerate(_places(num_pose)):
             erring[:, place] = torch.view_as_real(turns[:, number])
         return erring
 
@@ -61,7 +62,7 @@ def perception_noise(
     """Of `sighted_pictures`; the `latents` and normalised `poses` of all frames are given."""
     pictures = sighted_pictures(cache)
     chosen = torch.from_numpy(pictures).to(latents.device)
-    seen, true = model.seen(latents[chosen]).float(), poses[chosen]
+    seen, true = model.pose_head.normal(latents[chosen]).float(), poses[chosen]
     bounds = np.searchsorted(pictures, np.asarray(cache.episode_starts))
     episode = np.searchsorted(bounds, np.arange(len(pictures)), side="right") - 1
     return PerceptionErrors(seen - true, _turns(seen) / _turns(true), bounds[episode], bounds[episode + 1])

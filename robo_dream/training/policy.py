@@ -52,7 +52,7 @@ def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " 
         chosen = chosen[skill_ends(cache)[chosen] >= chosen + block]
     if not len(chosen):
         raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(skills)}; record some, or name others")
-    if config.model.policy_input == "poses" and not known(np.asarray(cache.object_pose)[chosen]).any():
+    if config.model.policy_input != "latents" and not known(np.asarray(cache.object_pose)[chosen]).any():
         raise DataError(
             f"no frame of {cache.dataset_id} says where the object is, so the policy cannot learn from poses; "
             f"set training.model.policy_input=latents"
@@ -106,6 +106,8 @@ class PolicyBatches:
                 torch.where(errs & ~at_start, self.errors.seen(seen, here), seen),
                 torch.where(errs & ~at_goal, self.errors.seen(desired, there), desired),
             )
+        if stage.latent_noise > 0:
+            seen, desired = (values + self._noise(rng, values) for values in (seen, desired))
         return InverseBatch(
             seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
             self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)) * is_told,
@@ -118,6 +120,13 @@ class PolicyBatches:
         things, faces = object_numbers(apart)[..., OBJECT_POS], object_numbers(apart)[..., OBJECT_YAW]
         moved = ((np.linalg.norm(things, axis=-1) > 0.01) | (np.linalg.norm(faces, axis=-1) > 0.6)).any(-1)  # NaN is no move
         return np.asarray((tool > 0.01) | (turn > 0.1) | (apart[:, 5] > 0.1) | moved)
+
+    def _noise(self, rng: np.random.Generator, values: Float[Tensor, "batch number"]) -> Float[Tensor, "batch number"]:
+        """Of what stands beside poses."""
+        noise = np.zeros(values.shape, np.float32)
+        num_pose = self.poses.shape[1]
+        noise[:, num_pose:] = self.config.policy.latent_noise * rng.normal(size=(len(noise), noise.shape[1] - num_pose))
+        return self._tensor(noise)
 
     def _at(self, frames: np.ndarray) -> Tensor:
         return self.seen[torch.from_numpy(frames).to(self.seen.device)]
