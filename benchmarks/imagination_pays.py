@@ -2,11 +2,13 @@
 
     python benchmarks/imagination_pays.py configs/checkpoints/ogbench_cube_single_s.safetensors --pairs 100
     python benchmarks/imagination_pays.py CHECKPOINT --methods best_of_8 planner --pairs 20 --workers 1
+    python benchmarks/imagination_pays.py CHECKPOINT --methods planner --goal picture_arm_at_start
 
 For every task of a checkpoint's world, the first pairs of its frozen manifest: the policy alone; the policy's best of 2 to 512 by
 imagination, where every candidate is a proposal of the policy and the first its likeliest; the checkpoint's own search as released; CEM
 without proposals; a small search, and the same with oracle dynamics (fewer pairs, since true physics takes seconds); and the imagined goal
-bridge (RWM), which reads actions off the line between here and the goal. `robo_dream.runtime.evaluate` makes the attempts.
+bridge (RWM), which reads actions off the line between here and the goal. `robo_dream.runtime.evaluate` makes the attempts. With --goal,
+goals are shown otherwise than the checkpoint is usually shown them, and the world's name says how: `push-picture-arm-at-start`.
 
 Stop it and start it again as you like: outcomes are kept in `out`, a line each, and are made again only where settings, code or
 checkpoint are others. After each method its figures are put into `results`, whose figures of other worlds and methods stay; those
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -40,6 +43,7 @@ from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime.attempt import GoalShown, goal_shown
 from robo_dream.runtime.environment import WorldConfig, usual_tasks
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts
 from robo_dream.runtime.planner import PlanningConfig, rollouts_a_decision
@@ -58,6 +62,7 @@ APART = {
     "goal_bridge": "bridge",
 }
 KINDS = ("moderate", "strict")
+GOALS: tuple[str, ...] = get_args(GoalShown)
 _POLICY_ONLY = Changes[PlanningConfig]({"proposals": {"policy": True, "repeated": False, "bridge": False}})
 _BRIDGE_ONLY = Changes[PlanningConfig]({"proposals": {"policy": False, "repeated": False, "bridge": True}})
 
@@ -79,7 +84,7 @@ class Case:
 
 def cases_of(path: Path, args: argparse.Namespace) -> Iterator[Case]:
     """A case for each task; raises `CheckpointError` for a checkpoint that does not say its regime."""
-    whole = Evaluation.of(EvaluateConfig(checkpoint=path, tasks=args.tasks))
+    whole = Evaluation.of(EvaluateConfig(checkpoint=path, tasks=args.tasks, goal=args.goal))
     info = whole.info
     if info is None or info.settings.regime is None:
         raise CheckpointError(
@@ -88,6 +93,7 @@ def cases_of(path: Path, args: argparse.Namespace) -> Iterator[Case]:
     named = f"{path.name} {sha256(path)[:12]}"
     for task in whole.tasks:
         name = world_name(whole.world, task, usual_tasks(whole.world, whole.manifests))
+        name += "" if whole.shown == goal_shown(None, info, path) else _otherwise_shown(whole.shown)
         yield Case(f"{name}/{info.settings.regime}", evaluation_of(whole, task, args), named)
 
 
@@ -98,6 +104,15 @@ def world_name(world: WorldConfig, task: str, usual: Sequence[str]) -> str:
     if task == "five_tasks":
         return f"{world.env}-five-goals"
     return world.env if (task,) == tuple(usual) else f"{world.env}-{task}"
+
+
+def _otherwise_shown(shown: str) -> str:
+    return f"-{shown.replace('_', '-')}"
+
+
+def is_usual(world: str) -> bool:
+    """Whether goals are shown as its checkpoint is usually shown them: others are the same world once more."""
+    return not world.endswith(tuple(map(_otherwise_shown, GOALS)))
 
 
 def evaluation_of(whole: Evaluation, task: str, args: argparse.Namespace) -> Evaluation:
@@ -214,7 +229,7 @@ def merged(old: Figures, stem: str, checkpoint: str, methods: Mapping[str, Figur
     """`old` with all figures of these methods of a world replaced.
 
     Figures of another checkpoint of this world and regime go; all else stays. `macro_strict_gain` is the mean over worlds and regimes of
-    what the released search gains over the policy alone; with a regime behind it, over the worlds of that regime.
+    what the released search gains over the policy alone, goals shown as usual; with a regime behind it, over the worlds of that regime.
     """
     said = f"_checkpoint/{stem}"
     gone = [f"{stem}/{method}/" for method in methods] if old.get(said) == checkpoint else [f"{stem}/"]
@@ -226,11 +241,10 @@ def merged(old: Figures, stem: str, checkpoint: str, methods: Mapping[str, Figur
 
 
 def macro_gains(figures: Figures) -> dict[str, float | int | str | None]:
-    end = f"/{RELEASED}/gain_strict"
-    gains = {key.removesuffix(end).rpartition("/")[2]: [] for key in figures if key.endswith(end)}  # by regime
+    gains: dict[str, list[float | int | str | None]] = {}  # by regime
     for key, value in figures.items():
-        if key.endswith(end):
-            gains[key.removesuffix(end).rpartition("/")[2]].append(value)
+        if key.endswith(f"/{RELEASED}/gain_strict") and is_usual(key.split("/")[0]):
+            gains.setdefault(key.split("/")[1], []).append(value)
     every = [gain for some in gains.values() for gain in some]
     found = {f"macro_strict_gain_{regime}": round(float(np.mean(some)), 1) for regime, some in gains.items()}
     return {"macro_strict_gain": round(float(np.mean(every)), 1), **found} if every else {}
@@ -256,8 +270,12 @@ def read_figures(path: Path) -> Figures:
 
 
 def lines_of(figures: Figures) -> list[Line]:
-    """One for each world and regime: strict gain over the policy alone, by the number of candidates. The recorded regime first."""
-    stems = list(dict.fromkeys(key.rsplit("/", 2)[0] for key in figures if key.endswith("/gain_strict")))
+    """One for each world and regime: strict gain over the policy alone, by the number of candidates. The recorded regime first.
+
+    Goals are shown as usual.
+    """
+    gained = [key.rsplit("/", 2)[0] for key in figures if key.endswith("/gain_strict")]
+    stems = list(dict.fromkeys(stem for stem in gained if is_usual(stem.split("/")[0])))
     worlds = list(dict.fromkeys(stem.split("/")[0] for stem in stems))
 
     def gain(stem: str, method: str) -> Interval | None:
@@ -283,6 +301,7 @@ def main() -> None:
         "--oracle-rollouts", type=int, default=16, help="of a decision of the small search and of that with oracle dynamics"
     )
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, help="policy_alone is always among them")
+    parser.add_argument("--goal", choices=GOALS, help="what is shown of goals; without, as the checkpoint learned it")
     parser.add_argument("--tasks", nargs="+", help="without, those that the world has frozen pairs of, but for OGBench's five goals")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, default=Path("runs/imagination_pays"), help="outcomes, a line a pair")

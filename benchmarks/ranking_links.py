@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/results/ranking_links.json"))
     args = parser.parse_args()
     args.tasks = None if args.tasks is None else tuple(args.tasks)
-    args.oracle_pairs, args.oracle_rollouts, args.workers, args.methods = args.pairs, 16, 1, ("planner",)
+    args.oracle_pairs, args.oracle_rollouts, args.workers, args.methods, args.goal = args.pairs, 16, 1, ("planner",), None
     for case in [case for path in args.checkpoints for case in cases_of(path, args)]:
         evaluation, decisions = case.evaluation, list[Ranked]()
         model = load_checkpoint_model(evaluation.config.checkpoint)

@@ -25,10 +25,13 @@ from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import SafetyEvent
 from sim.attempt import Attempt
 from sim.devices import Devices, devices_of, limits_in
-from sim.environment import Environment, truth
+from sim.environment import Environment, at_rest, truth
 
-GoalShown = Literal["picture", "picture_and_arm"]
-"""What a learned model is shown of a goal: a picture alone, or where the arm says it is there too."""
+GoalShown = Literal["picture", "picture_and_arm", "picture_arm_at_start"]
+"""What a learned model is shown of a goal: a picture alone, or also where the arm says it is there, or takes it to be at the start.
+
+The last is what `run` does with picture files from anywhere: their arm is taken to be where it stands, at rest.
+"""
 
 
 @runtime_checkable
@@ -52,6 +55,7 @@ class Prepared:
     attempt: Attempt
     loop: LoopConfig
     goal_observation: Observation
+    start_arm: ArmState  # what the arm says of itself there, at rest
     truth: Callable[[], Mapping[str, np.ndarray]]
 
 
@@ -60,7 +64,7 @@ def prepare(environment: Environment, pair: Pair, loop: LoopConfig) -> Prepared:
     attempt = Attempt(environment, pair)
     steps = loop.max_steps if pair.budget is None else pair.budget
     loop = replace(loop, max_steps=steps, limits=limits_in(environment, loop.limits))
-    return Prepared(attempt, loop, attempt.goal_observation(), lambda: truth(environment))
+    return Prepared(attempt, loop, attempt.goal_observation(), at_rest(environment.arm_state()), lambda: truth(environment))
 
 
 def simulated_devices(prepared: Prepared, model: WorldModel, recorder: Recorder | None = None) -> Devices:
@@ -76,6 +80,8 @@ def goal_of(prepared: Prepared, model: WorldModel, shown: GoalShown, is_told: bo
         seen = replace(seen, truth={})
     if shown == "picture":
         seen = replace(seen, arm=ArmState.unknown(seen.arm.time, len(seen.arm.joint_pos)))
+    if shown == "picture_arm_at_start":
+        seen = replace(seen, arm=prepared.start_arm)
     return goal_from_observation(model, seen)
 
 
@@ -112,6 +118,6 @@ def goal_shown(asked: GoalShown | None, info: CheckpointInfo | None, path: Path)
     if asked == "picture" and info is not None and not learned:
         raise ConfigError(
             f"goal is picture, but {path} never learned to see without proprioception; train one with "
-            "training.model.picture_goals=true, or set goal to picture_and_arm"
+            "training.model.picture_goals=true, or set goal to picture_and_arm, or to picture_arm_at_start, as `run` takes picture files"
         )
     return asked

@@ -82,7 +82,7 @@ class EvaluateConfig:
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
-    goal: GoalShown | None = None  # what learned methods are shown of it: the arm's own word too, or not
+    goal: GoalShown | None = None  # what learned methods are shown of it: a picture alone, or what of the arm beside; else as learned
     loop: LoopConfig = field(default_factory=LoopConfig)  # as in plan and run; a pair brings its own max_steps
     oracle_planner: PlannerConfig = field(default_factory=lambda: PolicyGuidedConfig(num_samples=16, num_elites=6, num_proposals=12))
     extra_planners: Mapping[str, PlannerConfig] = field(default_factory=dict)  # more methods, by name

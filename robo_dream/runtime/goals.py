@@ -97,4 +97,6 @@ def _from_files(config: PicturesGoal, model: LatentVideoModel, bench: Connected)
         if np.linalg.norm(reached - pos) > 0.01:
             raise ContractError(f"goal.tool_pos {config.tool_pos} is out of reach; the nearest is {reached.round(3)}")
         state = ArmState(state.time, joints, np.zeros_like(joints), pos, downward_quat(yaw), yaw, grip, pos, yaw, grip, joints)
+    elif model.spec.config.picture_goals:  # as `evaluate` shows it: nothing is said of the arm there
+        state = ArmState.unknown(state.time, len(state.joint_pos))
     return Observation(state.time, frames, state)

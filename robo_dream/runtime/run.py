@@ -50,11 +50,14 @@ class SnapshotGoal:
 
 @configuration
 class PicturesGoal:
-    """A picture file for each camera. The model also knows where the arm is in the pictures, or it is taken to be as at the start."""
+    """A picture file for each camera. Where the arm is in the pictures may be said, else a model of `picture_goals` sees for itself.
+
+    Any other takes it to be as at the start, which `evaluate goal=picture_arm_at_start` measures.
+    """
 
     kind: Literal["pictures"] = "pictures"
     files: Mapping[str, Path] = field(default_factory=dict)  # by camera
-    tool_pos: tuple[float, float, float] | None = None  # m
+    tool_pos: tuple[float, float, float] | None = None  # m; of the arm in the pictures
     tool_yaw: Annotated[float, Field(ge=-7, le=7), Unit("rad")] = 0.0
     gripper: Fraction = 0.0  # closure
 

@@ -38,7 +38,8 @@ def pays(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def arguments(pays: ModuleType, **changes: object) -> argparse.Namespace:
     return argparse.Namespace(
-        **{"pairs": 4, "oracle_pairs": 2, "oracle_rollouts": 16, "methods": pays.METHODS, "tasks": None, "workers": 1} | changes
+        **{"pairs": 4, "oracle_pairs": 2, "oracle_rollouts": 16, "methods": pays.METHODS, "tasks": None, "goal": None, "workers": 1}
+        | changes
     )
 
 
@@ -201,6 +202,30 @@ def test_worlds_are_called_as_in_the_other_result_files(pays: ModuleType) -> Non
     assert pays.world_name(MetaworldConfig(), "near", ("expert", "near")) == "reach-near"
     assert pays.world_name(SceneConfig(), "push", ("push",)) == "push"
     assert pays.world_name(SceneConfig(arm="so101"), "push", ("push",)) == "so101-push"
+
+
+def test_a_goal_shown_otherwise_than_usual_is_in_the_evaluation_and_in_the_name(pays: ModuleType) -> None:
+    usual, *other = (
+        next(pays.cases_of(CHECKPOINT, arguments(pays, tasks=("cube",), goal=goal)))
+        for goal in (None, "picture_and_arm", "picture_arm_at_start")
+    )
+    assert [case.stem for case in (usual, *other)] == ["cube-single/privileged"] * 2 + ["cube-single-picture-arm-at-start/privileged"]
+    assert [case.evaluation.shown for case in (usual, *other)] == ["picture_and_arm"] * 2 + ["picture_arm_at_start"]
+    settings = [case.evaluation.settings_of()["cube", "planner"] for case in (usual, *other)]
+    assert settings[0] == settings[1] != settings[2]  # so that no outcome is taken for another's
+
+
+def test_a_goal_that_is_a_picture_alone_is_refused_for_who_never_learned_so(pays: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="picture_goals=true, or set goal to picture_and_arm, or to picture_arm_at_start"):
+        list(pays.cases_of(CHECKPOINT, arguments(pays, goal="picture")))
+
+
+def test_a_world_whose_goals_are_shown_once_more_otherwise_counts_once(pays: ModuleType) -> None:
+    gained = {"gain_strict": 4.0, "gain_strict_low": 0.0, "gain_strict_high": 8.0}
+    figures = pays.merged({}, "push/recorded", "1", {"planner": gained})
+    figures = pays.merged(figures, "push-picture-arm-at-start/recorded", "1", {"planner": gained | {"gain_strict": -50.0}})
+    assert figures["macro_strict_gain"] == figures["macro_strict_gain_recorded"] == 4.0
+    assert [line.name for line in pays.lines_of(figures)] == ["push, recorded"]
 
 
 def test_a_checkpoint_that_is_not_there_is_refused(pays: ModuleType, tmp_path: Path) -> None:

@@ -124,10 +124,11 @@ def test_a_picture_of_the_goal_does_not_say_where_the_arm_was_even_to_who_knows_
             goals.append(histories[0][-1].arm.tool_pos)
             return Belief(torch.zeros(1, 8))
 
-    shows: tuple[GoalShown, ...] = ("picture", "picture_and_arm")
+    shows: tuple[GoalShown, ...] = ("picture", "picture_and_arm", "picture_arm_at_start")
     for shown in shows:
         goal_of(prepared, Asking(point_action_spec()), shown, is_told=True)
     assert np.isnan(goals[0]).all() and np.isfinite(goals[1]).all()
+    assert np.array_equal(goals[2], scene.world.arm_state().tool_pos) and not np.allclose(goals[2], goals[1])
 
 
 def test_true_physics_is_drawn_where_the_cost_reads_latents_and_tells_poses_otherwise() -> None:
