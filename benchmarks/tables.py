@@ -308,6 +308,7 @@ def so101() -> list[Row]:
     for task in ("reach", "push"):
         for where, policy, label in (
             ("twin", "imagination", "policy-guided search"),
+            ("twin", "policy_alone", "policy alone"),
             ("twin", "oracle", "script told true poses"),
             ("plain", "planner", "policy-guided search"),
             ("plain", "policy_alone", "policy alone"),

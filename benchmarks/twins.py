@@ -5,7 +5,8 @@
 
 Each trial is one `robo-dream run --twin ARM`: the vendor's client, the emulated controller in front of a MuJoCo arm in real time, cameras
 through librealsense software devices, the guard, the record. The script (told true poses), tasks, starts and goals are those of
-benchmarks/scripted_arms.py, seed by seed. With --policy imagination the checkpoint of the arm's file plans for the twin from the pictures.
+benchmarks/scripted_arms.py, seed by seed. With --policy imagination the checkpoint of the arm's file plans for the twin from the pictures;
+with --policy policy_alone its policy moves it, and nothing is chosen by imagining.
 A row for each trial is appended to --out; started again, it goes on where it was. Prints the rows as JSON lines, and at the end a table.
 --figures writes rates and decision times, with --evaluated also those of a results.jsonl of `robo-dream evaluate`, beside those of other
 policies that the file has. Runs that missed are kept beside --out. On a machine that others use, run it as root: it then takes the
@@ -38,7 +39,12 @@ from sim.tabletop.environment import Tabletop
 ROOT = Path(__file__).parents[1]
 TASKS = ("reach", "push")
 KINDS = ("moderate", "strict")
-ORACLE, IMAGINATION = "oracle", "imagination"
+ORACLE, IMAGINATION, ALONE = "oracle", "imagination", "policy_alone"
+POLICIES = {
+    ORACLE: ("policy=oracle",),
+    IMAGINATION: ("policy=imagination",),
+    ALONE: ("policy=imagination", "planning.planner.kind=policy_alone"),
+}
 _LIMIT = 120.0  # s for a trial
 Row = dict[str, Any]
 
@@ -46,7 +52,7 @@ Row = dict[str, Any]
 def twin_trial(arm: str, task: str, seed: int, policy: str, out: Path) -> Row:
     rmtree(out, ignore_errors=True)  # of a trial that was cut short
     out.mkdir(parents=True)
-    wanted = [f"goal.task={task}", f"goal.seed={seed}", f"policy={policy}", f"out={out}"]
+    wanted = [f"goal.task={task}", f"goal.seed={seed}", *POLICIES[policy], f"out={out}"]
     command = [sys.executable, "-m", "robo_dream.cli.main", "run", "--twin", arm, *wanted]
     with (out / "said.txt").open("w") as said:
         try:
@@ -144,7 +150,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=["so101", "ur5e", "xarm"])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/twins.jsonl"))
-    parser.add_argument("--policy", choices=(ORACLE, IMAGINATION), default=ORACLE)
+    parser.add_argument("--policy", choices=POLICIES, default=ORACLE)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--figures", type=Path, help="a file in docs/results that the rates are put into")
     parser.add_argument("--evaluated", type=Path, help="results.jsonl of `robo-dream evaluate`, of the first of --arms")

@@ -1,12 +1,22 @@
 """`benchmarks/twins.py`: rates and decision times of each policy, apart."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from robo_dream import config
+from robo_dream.models import checkpoint
+from robo_dream.planning.baselines import PolicyAloneConfig
+from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.runtime.planner import planning_for
+from robo_dream.runtime.run import RunConfig
+
+TWIN = Path("configs/hardware/so101_twin.yaml")
 
 
 @pytest.fixture
@@ -29,6 +39,16 @@ def test_each_policy_has_its_own_rates_and_only_what_decided_has_times(twins: Mo
     assert figures[f"{key}/decision_p50_ms"] == 50
     assert figures["so101-push/twin/oracle/moderate"] == figures["so101-push/plain/oracle/moderate"] == 100.0
     assert not [name for name in figures if "oracle" in name and "ms" in name]
+
+
+def test_the_policy_alone_is_the_checkpoint_that_plans_with_nothing_else_changed(twins: ModuleType) -> None:
+    alone, planned = (config.load(RunConfig, TWIN, list(twins.POLICIES[policy])) for policy in ("policy_alone", "imagination"))
+    assert replace(alone, planning=planned.planning) == planned and alone.policy == "imagination" and alone.checkpoint is not None
+    info = checkpoint.read_info(alone.checkpoint)
+    for task in twins.TASKS:
+        own, searched = (planning_for(info, task, one.planning, one.by_task) for one in (alone, planned))
+        assert own.planner == PolicyAloneConfig() and replace(own, planner=searched.planner) == searched
+        assert isinstance(searched.planner, PolicyGuidedConfig)
 
 
 def test_the_table_compares_seeds_that_both_have_tried(twins: ModuleType) -> None:
