@@ -267,11 +267,19 @@ def release(
     """
     info = checkpoint.read_info(written)
     for path in dict.fromkeys((written, released)):
-        checkpoint.save(model, path, recipe, info.dataset_id, info.metrics, settings=settings)
-        about = {"recipe": recipe, "metrics": info.metrics, "dataset": info.dataset_id, "sha256": checkpoint.sha256(path)}
-        about |= settings.to_json()
-        path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
+        write_described(model, path, info, recipe, settings)
     return info.metrics
+
+
+def write_described(
+    model: LatentVideoModel, path: Path, info: checkpoint.CheckpointInfo, recipe: Mapping[str, Any], settings: checkpoint.Settings
+) -> Path:
+    """Writes the checkpoint of `info` to `path`, and beside it the JSON file that describes it."""
+    checkpoint.save(model, path, recipe, info.dataset_id, info.metrics, settings=settings)
+    about = {"recipe": recipe, "metrics": info.metrics, "dataset": info.dataset_id, "sha256": checkpoint.sha256(path)}
+    about |= settings.to_json()
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
+    return path
 
 
 def draw_strips(model: LatentVideoModel, cache: FrameCache, folder: Path, num_windows: int, seed: int) -> Path | None:
