@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -241,7 +241,7 @@ def merged(old: Figures, stem: str, checkpoint: str, methods: Mapping[str, Figur
 
 
 def macro_gains(figures: Figures) -> dict[str, float | int | str | None]:
-    gains: dict[str, list[float | int | str | None]] = {}  # by regime
+    gains: dict[str, list[Any]] = {}  # by regime
     for key, value in figures.items():
         if key.endswith(f"/{RELEASED}/gain_strict") and is_usual(key.split("/")[0]):
             gains.setdefault(key.split("/")[1], []).append(value)

@@ -6,7 +6,8 @@
 Imagines what recorded actions lead to, and compares with what came of them, by the checkpoint's own cost and horizon: in 95 % of the
 windows no more is promised too much than what is printed, which is `planner.least_gain` of the checkpoint's planning settings. Without
 --dataset ten fresh episodes of the checkpoint's world are played. --write leaves a checkpoint that plans so; weights stay as they are.
-Figures go to `docs/results/least_gain.json`, as `CHECKPOINT/SETTINGS/FIGURE`; those of other checkpoints stay.
+--evaluated adds what methods of a results.jsonl of `robo-dream evaluate` reach, and what each gains over the policy alone.
+Figures go to `docs/results/least_gain.json`, as `CHECKPOINT/SETTINGS/least_gain` and `CHECKPOINT/TASK/METHOD/FIGURE`; others stay.
 """
 
 import argparse
@@ -19,9 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from imagination_pays import figures_of
 from results_file import write_figures
 
 from robo_dream.data.cache import frames_of, open_dataset
+from robo_dream.evaluation.results import read_results
 from robo_dream.models import checkpoint
 from robo_dream.runtime.collect import collect, dataset_spec
 from robo_dream.runtime.inspect import fresh_config
@@ -41,6 +44,15 @@ def fresh(path: Path, folder: Path, num_episodes: int) -> Path:
     return folder
 
 
+def evaluated(path: Path) -> dict[str, float | int | str | None]:
+    """By task and method, as `imagination_pays` tells them, but for rollouts, which the checkpoint says."""
+    found, every = {}, read_results(path)
+    for task, method in dict.fromkeys((one.task, one.method) for one in every):
+        figures = figures_of(method, [one for one in every if one.task == task], 0)
+        found |= {f"{task}/{method}/{name}": value for name, value in figures.items() if name != "rollouts"}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
@@ -48,6 +60,7 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=0.95, help="of windows in which no more may be promised too much")
     parser.add_argument("--windows", type=int, default=NUM_WINDOWS)
     parser.add_argument("--write", type=Path, metavar="FILE", help="the checkpoint again, planning so")
+    parser.add_argument("--evaluated", type=Path, help="results.jsonl of `robo-dream evaluate` with methods to be compared")
     parser.add_argument("--results", type=Path, default=Path("docs/results/least_gain.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,6 +69,8 @@ def main() -> None:
     print("\n".join(f"{name}: planner.least_gain={gain}" for name, gain in gains.items()))
     kept = json.loads(args.results.read_text()) if args.results.exists() else {}
     found = {f"{args.checkpoint.stem}/{name}/least_gain": gain for name, gain in gains.items()}
+    more = {} if args.evaluated is None else evaluated(args.evaluated)
+    found |= {f"{args.checkpoint.stem}/{name}": value for name, value in more.items()}
     write_figures(args.results, {key: value for key, value in kept.items() if key[0] != "_"} | found)
     if args.write is not None:
         print(write_with_least_gains(args.checkpoint, args.write, gains))

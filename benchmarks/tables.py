@@ -193,6 +193,8 @@ def imagination() -> list[Row]:
     head = ("world, regime", "method", "pairs", "moderate / strict %", "strict gain, points", "decision p50 / p95, ms")
     rows: list[Row] = [head]
     for stem in _imagining_worlds():
+        if _shown_otherwise(stem):
+            continue
         for method, label in _IMAGINING.items():
             key = f"{stem}/{method}"
             if f"{key}/strict" in figures:
@@ -219,6 +221,56 @@ def imagination_peaks() -> list[Row]:
                 else "more adds nothing sure"
             )
             rows.append((stem.replace("/", ", "), str(peak), str(most), points(figures, f"{key}/most_minus_peak_strict"), so))
+    return rows
+
+
+def picture_goals() -> list[Row]:
+    """By world whose goals were shown in more than one way: what the policy alone and the search reach with each."""
+    figures = results("imagination_pays")
+    head = ("world, regime", "of the arm at the goal", "pairs", "policy alone", "search as released", "strict gain, points")
+    rows: list[Row] = [head]
+    worlds = _imagining_worlds()
+    for other in [stem for stem in worlds if _shown_otherwise(stem)]:
+        usual = _usual(other)
+        known = "nothing: a picture alone" if _shown_otherwise(other) == "picture-and-arm" else _SHOWN["picture-and-arm"]
+        for stem, said in ((usual, known), (other, _SHOWN[_shown_otherwise(other)])):
+            rates = (plain_rates(figures, f"{stem}/{method}") for method in ("policy_alone", "planner"))
+            pairs = plain(figures[f"{stem}/planner/pairs"])
+            rows.append((usual.replace("/", ", "), said, pairs, *rates, points(figures, f"{stem}/planner/gain_strict")))
+    return rows
+
+
+_SHOWN = {
+    "picture-and-arm": "where it is",
+    "picture-arm-at-start": "taken to be where it starts",
+    "picture": "nothing: a picture alone",
+}
+
+
+def _shown_otherwise(stem: str) -> str:
+    """How the goals of a world are shown that is named by it; empty where they are shown as its checkpoint learned it."""
+    return next((shown for shown in _SHOWN if stem.split("/")[0].endswith(f"-{shown}")), "")
+
+
+def _usual(stem: str) -> str:
+    world, regime = stem.split("/")
+    return f"{world.removesuffix(f'-{_shown_otherwise(stem)}')}/{regime}"
+
+
+def least_gain() -> list[Row]:
+    """By checkpoint: what imagination is known to promise too much, and what a search that heeds it reaches."""
+    figures, head = (
+        results("least_gain"),
+        ("checkpoint", "promises too much", "method", "pairs", "moderate / strict %", "strict gain, points"),
+    )
+    rows: list[Row] = [head]
+    methods = {"policy_alone": "policy alone", "planner": "search as released", "careful": "the same, `least_gain` so"}
+    for name, task in {"ogbench_cube_double_s": "cube", "ogbench_scene_s": "scene", "ogbench_cube_single_s": "cube"}.items():
+        for method, label in methods.items():
+            if f"{(key := f'{name}/{task}/{method}')}/strict" in figures:
+                gained = points(figures, f"{key}/gain_strict") if f"{key}/gain_strict" in figures else ""
+                pairs = plain(figures[f"{key}/pairs"])
+                rows.append((f"`{name}`", plain(figures[f"{name}/default/least_gain"]), label, pairs, plain_rates(figures, key), gained))
     return rows
 
 
@@ -515,6 +567,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ),
     "imagination": imagination,
     "imagination-peaks": imagination_peaks,
+    "picture-goals": picture_goals,
+    "least-gain": least_gain,
     "planners": planners,
     "planners-against-cem": lambda: [
         ("task", "moderate, points", "strict, points"),
