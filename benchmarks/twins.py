@@ -29,7 +29,7 @@ from results_file import write_figures
 from scripted_arms import attempt_of
 
 from robo_dream import config
-from robo_dream.evaluation.intervals import wilson
+from robo_dream.evaluation.intervals import paired_difference, wilson
 from robo_dream.evaluation.results import read_results
 from robo_dream.recording.events import append_line
 from robo_dream.recording.record import read_run
@@ -118,6 +118,22 @@ def figures_of(rows: list[Row]) -> dict[str, float | int]:
             figures |= {f"{key}/decision_p{p}_ms": round(1e3 * float(np.percentile(seconds, p))) for p in (50, 95)}
         if key.split("/")[1] == "twin":
             figures[f"{key}/stopped"] = sum(row["end"] not in ("DONE", "BUDGET") for row in some)
+        if key.endswith(f"/twin/{IMAGINATION}"):
+            figures |= gains(some, [row for row in rows if _key(row) == key.replace(IMAGINATION, ALONE)], key)
+    return figures
+
+
+def gains(rows: list[Row], alone: list[Row], key: str) -> dict[str, float | int]:
+    """What imagining adds to the policy alone on the seeds that both have tried (and how many), in points, with 95 % intervals."""
+    ours, theirs = ({row["seed"]: row for row in some} for some in (rows, alone))
+    both = sorted(ours.keys() & theirs.keys())
+    if not both:
+        return {}
+    figures: dict[str, float | int] = {f"{key}/gain_pairs": len(both)}
+    for kind in KINDS:
+        outcomes = (np.array([bool(some[seed][kind]) for seed in both]) for some in (ours, theirs))
+        for name, value in zip(("", "_low", "_high"), paired_difference(*outcomes), strict=True):
+            figures[f"{key}/gain_{kind}{name}"] = round(100 * value, 1)
     return figures
 
 

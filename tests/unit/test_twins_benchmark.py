@@ -41,6 +41,15 @@ def test_each_policy_has_its_own_rates_and_only_what_decided_has_times(twins: Mo
     assert not [name for name in figures if "oracle" in name and "ms" in name]
 
 
+def test_imagining_is_compared_with_the_policy_alone_on_the_seeds_of_both(twins: ModuleType) -> None:
+    alone = [row(seed, "policy_alone", seed == 0) for seed in range(3)]
+    figures = twins.figures_of([*alone, *(row(seed, "imagination", seed < 3) for seed in range(9))])
+    key = "so101-push/twin/imagination"
+    assert (figures[f"{key}/gain_pairs"], figures[f"{key}/gain_moderate"], figures[f"{key}/gain_strict"]) == (3, 66.7, 0)
+    assert figures[f"{key}/gain_moderate_low"] < 66.7 < figures[f"{key}/gain_moderate_high"] == 100
+    assert not [name for name in twins.figures_of([row(0, "imagination", True)]) if "gain" in name]
+
+
 def test_the_policy_alone_is_the_checkpoint_that_plans_with_nothing_else_changed(twins: ModuleType) -> None:
     alone, planned = (config.load(RunConfig, TWIN, list(twins.POLICIES[policy])) for policy in ("policy_alone", "imagination"))
     assert replace(alone, planning=planned.planning) == planned and alone.policy == "imagination" and alone.checkpoint is not None
