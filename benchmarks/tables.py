@@ -258,20 +258,13 @@ def _usual(stem: str) -> str:
 
 
 def least_gain() -> list[Row]:
-    """By checkpoint: what imagination is known to promise too much, and what a search that heeds it reaches."""
-    figures, head = (
-        results("least_gain"),
-        ("checkpoint", "promises too much", "method", "pairs", "moderate / strict %", "strict gain, points"),
-    )
-    rows: list[Row] = [head]
-    methods = {"policy_alone": "policy alone", "planner": "search as released", "careful": "the same, `least_gain` so"}
-    for name, task in {"ogbench_cube_double_s": "cube", "ogbench_scene_s": "scene", "ogbench_cube_single_s": "cube"}.items():
-        for method, label in methods.items():
-            if f"{(key := f'{name}/{task}/{method}')}/strict" in figures:
-                gained = points(figures, f"{key}/gain_strict") if f"{key}/gain_strict" in figures else ""
-                pairs = plain(figures[f"{key}/pairs"])
-                rows.append((f"`{name}`", plain(figures[f"{name}/default/least_gain"]), label, pairs, plain_rates(figures, key), gained))
-    return rows
+    """By checkpoint: what imagination is known to promise too much, by each of its planning settings."""
+    figures = results("least_gain")
+    names = ("ogbench_cube_single_s", "ogbench_scene_s", "ogbench_cube_double_s")
+    return [
+        ("checkpoint", "pairs 25 steps apart", "five goals"),
+        *((f"`{name}`", *(plain(figures[f"{name}/{task}/least_gain"]) for task in ("default", "five_tasks"))) for name in names),
+    ]
 
 
 def points(figures: Figures, key: str) -> str:
