@@ -235,7 +235,8 @@ def picture_goals() -> list[Row]:
         known = "nothing: a picture alone" if _shown_otherwise(other) == "picture-and-arm" else _SHOWN["picture-and-arm"]
         for stem, said in ((usual, known), (other, _SHOWN[_shown_otherwise(other)])):
             rates = (plain_rates(figures, f"{stem}/{method}") for method in ("policy_alone", "planner"))
-            pairs = plain(figures[f"{stem}/planner/pairs"])
+            counts = (plain(figures[f"{stem}/{method}/pairs"]) for method in ("policy_alone", "planner"))
+            pairs = ", ".join(dict.fromkeys(counts))  # of the policy alone and of the search, where these differ
             rows.append((usual.replace("/", ", "), said, pairs, *rates, points(figures, f"{stem}/planner/gain_strict")))
     return rows
 
