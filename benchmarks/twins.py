@@ -131,8 +131,8 @@ def gains(rows: list[Row], alone: list[Row], key: str) -> dict[str, float | int]
         return {}
     figures: dict[str, float | int] = {f"{key}/gain_pairs": len(both)}
     for kind in KINDS:
-        outcomes = (np.array([bool(some[seed][kind]) for seed in both]) for some in (ours, theirs))
-        for name, value in zip(("", "_low", "_high"), paired_difference(*outcomes), strict=True):
+        first, second = (np.array([bool(some[seed][kind]) for seed in both]) for some in (ours, theirs))
+        for name, value in zip(("", "_low", "_high"), paired_difference(first, second), strict=True):
             figures[f"{key}/gain_{kind}{name}"] = round(100 * value, 1)
     return figures
 
