@@ -21,7 +21,7 @@ class GroundTruth:
     touched: bool  # some part of arm or hand is in contact with the object
     object_speed: float = 0.0  # m/s
     object_spin: float = 0.0  # rad/s
-    object_symmetry: int = BOX  # equal looks in one turn about the vertical, 1 for a T; a box also looks alike on other faces
+    object_symmetry: int = BOX  # equal looks in one turn about the vertical, 1 for a T, 0 for what is round; a box also on other faces
     others: Float[np.ndarray, "other 7"] = field(default_factory=lambda: np.zeros((0, 7)))  # poses of what else a goal is about
 
     @property
@@ -65,7 +65,7 @@ def turn_between(
     """The smallest rotation (rad) that makes an object at orientation `first` look like one at `second` (quaternions wxyz).
 
     As a box, a cube looks the same in 24 orientations, a square block in 8, any other in 4. Anything else looks the same
-    `symmetry` times in a turn about its own z axis.
+    `symmetry` times in a turn about its own z axis; 0 is round, and also looks the same upside down.
     """
     rotations = []
     for quat in (first, second):
@@ -73,6 +73,8 @@ def turn_between(
         mujoco.mju_quat2Mat(rot, np.asarray(quat, np.float64))
         rotations.append(rot.reshape(3, 3))
     between = rotations[0].T @ rotations[1]
+    if symmetry == 0:
+        return float(np.arccos(np.clip(abs(between[2, 2]), 0, 1)))
     looks = _symmetries(half_size) if symmetry == BOX else _turns(symmetry)
     traces = np.einsum("nij,ij->n", looks, between)
     return float(np.arccos(np.clip((traces.max() - 1) / 2, -1, 1)))

@@ -4,6 +4,7 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 
 import mujoco
@@ -48,6 +49,13 @@ class SceneRenderer:
     def close(self) -> None:
         self._close()
         atexit.unregister(self._close)
+
+    def upload(self, textures: Sequence[int]) -> None:
+        """Takes in textures that have changed in the model."""
+        with _ONE_DRAWS:
+            self._renderer._gl_context.make_current()
+            for texture in textures:
+                mujoco.mjr_uploadTexture(self._renderer.model, self._renderer._mjr_context, texture)
 
     def look(self, data: mujoco.MjData, camera: str) -> None:
         """Takes in the world as it is now; quick, so that moving physics need only be held back for this."""

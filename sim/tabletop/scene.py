@@ -14,6 +14,8 @@ from robo_dream.schema import Fraction, Name, Unit, Words, configuration
 from sim.rendering import compile_decimated
 from sim.tabletop.arms import jaco, menagerie, so101, ur5e, ur5e_shapes, xarm6
 from sim.tabletop.arms.model import ArmModel
+from sim.tabletop.randomization import Randomization
+from sim.tabletop.varied import FRICTION, TABLE_COLOUR, add_variable_parts
 
 ARMS = {
     "jaco": jaco.build, "so101": so101.build, "ur5e": ur5e.build, "ur5e_shapes": ur5e_shapes.build, "xarm6": xarm6.build,
@@ -64,6 +66,7 @@ class SceneConfig:
     """What stands in the world. The first object is the one that tasks move.
 
     `decimate` is the fraction of each mesh's triangles that is left out of the pictures; physics keeps them all.
+    `randomization`: what is drawn anew for each episode; null keeps the scene as it is said here.
     """
 
     kind: Literal["tabletop"] = "tabletop"
@@ -71,6 +74,7 @@ class SceneConfig:
     cameras: tuple[CameraConfig, ...] = (FRONT, SIDE)
     objects: Boxes = field(default_factory=lambda: (BoxConfig(),))
     decimate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    randomization: Randomization | None = None
 
     def __post_init__(self) -> None:
         names = [camera.name for camera in self.cameras]
@@ -109,10 +113,12 @@ def build_scene(config: SceneConfig, additions: Additions | None = None) -> Scen
         body.add("freejoint", name=box.name)
         body.add(
             "geom", name=box.name, type="box", size=box.half_size, mass=box.mass, rgba=(*box.colour, 1),
-            friction=(1.0, 0.01, 0.0005), condim=4, priority=1,
+            friction=FRICTION, condim=4, priority=1,
         )  # fmt: skip
     for camera in config.cameras:
         root.worldbody.add("camera", name=camera.name, pos=camera.pos, xyaxes=_axes(camera), fovy=camera.fovy)
+    if config.randomization is not None:
+        add_variable_parts(root, config.randomization, [(box.name, box.half_size) for box in config.objects])
     if additions is not None:
         additions(root, arm)
     xml, assets = root.to_xml_string(), root.get_assets()
@@ -153,7 +159,7 @@ def _table() -> mjcf.RootElement:
     root.visual.map.znear = 0.02
     root.asset.add("texture", name="sky", type="skybox", builtin="flat", rgb1=(0.55, 0.6, 0.68), rgb2=(0.55, 0.6, 0.68), width=8, height=48)
     root.worldbody.add("light", name="lamp", pos=(0.6, 0.4, 1.6), dir=(-0.1, -0.25, -1), diffuse=(0.55, 0.55, 0.55), castshadow=False)
-    root.worldbody.add("geom", name="table", type="box", size=(0.5, 0.6, 0.02), pos=(0.35, 0, -0.02), rgba=(0.62, 0.66, 0.6, 1))
+    root.worldbody.add("geom", name="table", type="box", size=(0.5, 0.6, 0.02), pos=(0.35, 0, -0.02), rgba=(*TABLE_COLOUR, 1))
     return root
 
 

@@ -9,6 +9,7 @@ from robo_dream.control.cartesian import downward_quat
 from robo_dream.embodiment import Pose
 from robo_dream.errors import ConfigError
 from robo_dream.schema import Fraction, Unit, configuration
+from sim.tabletop.randomization import MOST_SEEDS
 from sim.tabletop.world import World
 
 _CLEARANCE = 0.10  # m between tool and objects at the start
@@ -47,22 +48,24 @@ class VisualRandomization:
 
 
 def draw_start(world: World, rng: np.random.Generator, config: StartRanges | None = None) -> None:
-    """Puts objects and arm at a random start, at rest, clear of each other."""
+    """Puts objects and arm at a random start, at rest, clear of each other; where the scene is randomized, it is drawn anew before."""
     config = config or StartRanges()
     limits = world.scene.arm.limits
+    if world.scene.config.randomization is not None:
+        world.vary(int(rng.integers(MOST_SEEDS)))
     world.home()
     object_low = np.maximum(config.object_low, np.add(limits.workspace_low[:2], _MARGIN))  # a small arm's table is smaller
     object_high = np.minimum(config.object_high, np.subtract(limits.workspace_high[:2], _MARGIN))
     tool_z = np.minimum(config.tool_z, limits.workspace_high[2])
     spots: list[np.ndarray] = []
-    for index, box in enumerate(world.scene.config.objects):
+    for index in range(len(world.scene.config.objects)):
         for _ in range(_MAX_TRIES):
             spot = rng.uniform(object_low, object_high)
             if all(np.linalg.norm(spot - other) > 0.11 for other in spots):
                 break
         spots.append(spot)
         turn = rng.uniform(-np.pi, np.pi)
-        world.set_object(np.array([*spot, box.half_size[2], np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), index)
+        world.set_object(np.array([*spot, world.half_size(index)[2], np.cos(turn / 2), 0, 0, np.sin(turn / 2)]), index)
     for _ in range(_MAX_TRIES):
         tool = rng.uniform(limits.workspace_low, limits.workspace_high)
         tool[2] = rng.uniform(*tool_z)

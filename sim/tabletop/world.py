@@ -1,5 +1,6 @@
 """A running MuJoCo world: stepped by tool moves or joint targets, looked at through its cameras, restored to any stored state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -15,7 +16,11 @@ from robo_dream.embodiment import ActionSpec, ArmState, Intrinsics
 from robo_dream.errors import ContractError
 from sim.ground_truth import GroundTruth
 from sim.rendering import SceneRenderer, averaged_down
+from sim.tabletop.lag import Lag
+from sim.tabletop.objects import SYMMETRY
+from sim.tabletop.randomization import ASPECTS, MOST_SEEDS, Variation, draw_variation
 from sim.tabletop.scene import Additions, CameraConfig, Scene, SceneConfig, build_scene
+from sim.tabletop.varied import TABLE_COLOUR, VariedModel, object_bounds
 
 CONTROL_DT = 0.1  # s
 SERVO_UPDATES = 5  # in a control step the servo targets move to the new joint target in this many equal parts
@@ -35,7 +40,10 @@ class Appearance:
 
 
 class World:
-    """Physics and cameras of one scene: a `Simulation`. `state` and `set_state` carry everything that decides the future."""
+    """Physics and cameras of one scene: a `Simulation`. `state` and `set_state` carry everything that decides the future.
+
+    Where the scene is randomized, that is also what was drawn for the episode, and what the arm's lag remembers.
+    """
 
     control_dt = CONTROL_DT
 
@@ -55,6 +63,9 @@ class World:
         model = self.model
         self.as_built = Appearance(*(part.copy() for part in (model.geom_rgba, model.light_diffuse, model.cam_pos, model.cam_quat)))
         self.pending_target = np.zeros(len(self._qpos) + 1)  # what `SimArm` was last told
+        self.variation: Variation | None = None  # None: as the scene says
+        self._varied, self._lag = self._variable(), self._lagging()
+        self._change(None)
         self.home()
 
     def __enter__(self: AnyWorld) -> AnyWorld:
@@ -93,8 +104,9 @@ class World:
 
     def set_servos(self, target: Float[np.ndarray, " joint_and_gripper"]) -> None:
         """Tells the servos where to be, at once; the world does not move yet."""
-        self.data.ctrl[self.scene.servos] = target[:-1]
-        self.data.ctrl[self.scene.finger_servos] = self._finger_angle(float(target[-1]))
+        if self._lag is not None:
+            self._lag.settle(target)
+        self._tell(target)
         self.pending_target = np.array(target, np.float64)
 
     @property
@@ -103,7 +115,9 @@ class World:
 
     @property
     def joint_target(self) -> Float[np.ndarray, " joint_and_gripper"]:
-        """Where the servos are told to be: joints in radians, then the gripper's closure."""
+        """Where the servos are told to be: joints in radians, then the gripper's closure. Of an arm that lags, what is commanded."""
+        if self._lag is not None:
+            return self._lag.commanded
         ctrl = self.data.ctrl
         return np.append(ctrl[self.scene.servos], self._closure(ctrl[self.scene.finger_servos]))
 
@@ -128,17 +142,33 @@ class World:
         """Everything that decides the future, as one float64 vector."""
         state = np.empty(mujoco.mj_stateSize(self.model, STATE_PARTS))
         mujoco.mj_getState(self.model, self.data, state, STATE_PARTS)
-        return state
+        return state if self._varied is None else np.concatenate([state, self._drawn, [] if self._lag is None else self._lag.state])
 
     def set_state(self, state: Float[np.ndarray, " state"]) -> None:
         """Restores a stored state; raises `ContractError` when it belongs to another scene."""
-        size = mujoco.mj_stateSize(self.model, STATE_PARTS)
+        size, physics = len(self.state), mujoco.mj_stateSize(self.model, STATE_PARTS)
         if np.shape(state) != (size,):
             raise ContractError(f"the stored state has shape {np.shape(state)}; this scene needs ({size},): made with another scene?")
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)
+        state = np.asarray(state, np.float64)
+        if self._varied is not None:
+            self._restore(state[physics:])
+        mujoco.mj_setState(self.model, self.data, state[:physics], STATE_PARTS)
         mujoco.mj_forward(self.model, self.data)
-        mujoco.mj_setState(self.model, self.data, np.asarray(state, np.float64), STATE_PARTS)  # forward moved the warm start
+        mujoco.mj_setState(self.model, self.data, state[:physics], STATE_PARTS)  # forward moved the warm start
         self.pending_target = self.joint_target
+
+    def vary(self, seed: int) -> None:
+        """Draws looks, objects and physics anew, `seed` deciding all; where nothing is randomized, nothing changes.
+
+        Objects and arm stay where they are: see `draw_start`.
+        """
+        config = self.scene.config.randomization
+        if config is not None:
+            self._change(self._variation(seed, config.held_out))
+
+    def half_size(self, index: int = 0) -> tuple[float, float, float]:
+        """Half the size (m) of the box that holds an object, as it is now."""
+        return self._bounds(index)[1]
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -155,7 +185,12 @@ class World:
         """Advances the world by one control step while the servo targets move to `joint_target`."""
         before = self.joint_target
         for i in range(1, SERVO_UPDATES + 1):
-            self.set_servos(before + (joint_target - before) * (i / SERVO_UPDATES))
+            target = before + (joint_target - before) * (i / SERVO_UPDATES)
+            if self._lag is None:
+                self.set_servos(target)
+            else:
+                self._tell(self._lag.passed_on(target))
+                self.pending_target = target
             mujoco.mj_step(self.model, self.data, self._substeps)
 
     def advance(self) -> None:
@@ -175,15 +210,17 @@ class World:
     def ground_truth(self) -> GroundTruth:
         """What is true now of the tool and the first object."""
         box, measured = self.scene.config.objects[0], self.measured
+        kind, half_size = self._bounds(0)
         dof = int(self.model.joint(box.name).dofadr[0])
         return GroundTruth(
             tool_pos=self.kinematics.forward(measured[:-1]).pos,
             object_pose=self.object_poses[0].copy(),
-            half_size=box.half_size,
+            half_size=half_size,
             gripper=float(measured[-1]),
             touched=self._touched(),
             object_speed=float(np.linalg.norm(self.data.qvel[dof : dof + 3])),
             object_spin=float(np.linalg.norm(self.data.qvel[dof + 3 : dof + 6])),
+            object_symmetry=SYMMETRY[kind],
         )
 
     @property
@@ -207,8 +244,13 @@ class World:
         key = (config.width * config.oversample, config.height * config.oversample)
         if key not in self._renderers:
             size.offwidth, size.offheight = max(size.offwidth, key[0]), max(size.offheight, key[1])
-            self._renderers[key] = SceneRenderer(self.model, *key)
-        return averaged_down(self._renderers[key].draw(self.data, camera), config.oversample)
+            self._renderers[key] = SceneRenderer(self.model, *key, as_modelled=self._has_shadows)
+        picture = averaged_down(self._renderers[key].draw(self.data, camera), config.oversample)
+        if self.variation is None:
+            return picture
+        moment = round(self.time / self.model.opt.timestep)
+        noise = np.random.default_rng((self.variation.seed, list(self._cameras).index(camera), moment))
+        return self.variation.cameras[camera].effects.on(picture, noise)
 
     def camera(self, name: str) -> CameraConfig:
         if name not in self._cameras:
@@ -228,6 +270,76 @@ class World:
         matrix[:3, :3] = data.xmat.reshape(3, 3) * [1, -1, -1]
         matrix[:3, 3] = data.xpos
         return matrix
+
+    @property
+    def _has_shadows(self) -> bool:
+        config = self.scene.config.randomization
+        return config is not None and config.looks.shadows > 0
+
+    def _variable(self) -> VariedModel | None:
+        config = self.scene.config
+        if config.randomization is None:
+            return None
+        objects = [(box.name, box.half_size, box.mass, box.colour) for box in config.objects]
+        return VariedModel(self.model, config.randomization, objects, self.scene.arm.limits)
+
+    def _lagging(self) -> Lag | None:
+        config = self.scene.config.randomization
+        if config is None or not config.has_lag:
+            return None
+        return Lag(len(self._qpos) + 1, CONTROL_DT / SERVO_UPDATES, config.physics.delay[1])
+
+    def _variation(self, seed: int, held_out: Sequence[str]) -> Variation:
+        config = self.scene.config
+        assert config.randomization is not None
+        colours = [box.colour for box in config.objects]
+        return draw_variation(config.randomization, seed, held_out, colours, TABLE_COLOUR, list(self._cameras))
+
+    def _change(self, variation: Variation | None) -> None:
+        if self._varied is None:
+            return
+        changed = self._varied.apply(variation)
+        for renderer in self._renderers.values():
+            renderer.upload(changed)
+        self.variation = variation
+        if self._lag is not None:
+            self._lag.delay, self._lag.backlash = (variation.delay, variation.backlash) if variation else (0.0, 0.0)
+        mujoco.mj_forward(self.model, self.data)
+
+    @property
+    def _drawn(self) -> Float[np.ndarray, "3"]:
+        """By what a stored state tells its variation: of which randomization, from which seed (-1 for none), and what was held out."""
+        config, variation = self.scene.config.randomization, self.variation
+        assert config is not None
+        held_out = 0 if variation is None else sum(1 << ASPECTS.index(aspect) for aspect in variation.held_out)
+        return np.array([config.fingerprint, -1 if variation is None else variation.seed, held_out], np.float64)
+
+    def _restore(self, stored: Float[np.ndarray, " part"]) -> None:
+        """Takes back the variation and the lag that a state tells of; raises `ContractError` for those of another randomization."""
+        now, drawn = self._drawn, stored[:3]
+        if drawn[0] != now[0]:
+            raise ContractError(
+                "the stored state was made in a scene that is randomized in another way; give world.randomization as it was then, "
+                "which the dataset's recipe tells (`held_out` may differ)"
+            )
+        if not (drawn == np.rint(drawn)).all() or not -1 <= drawn[1] < MOST_SEEDS or not 0 <= drawn[2] < 1 << len(ASPECTS):
+            raise ContractError(f"the stored state tells of the variation {drawn[1:].tolist()}, which no scene draws: is it damaged?")
+        if not np.array_equal(drawn, now):
+            held_out = tuple(aspect for number, aspect in enumerate(ASPECTS) if int(drawn[2]) >> number & 1)
+            self._change(None if drawn[1] < 0 else self._variation(int(drawn[1]), held_out))
+        if self._lag is not None:
+            self._lag.state = stored[3:]
+
+    def _bounds(self, index: int) -> tuple[str, tuple[float, float, float]]:
+        """An object's kind, and half the size of the box that holds it."""
+        config = self.scene.config
+        if config.randomization is None:
+            return "box", config.objects[index].half_size
+        return object_bounds(config.randomization, self.variation, index, config.objects[index].half_size)
+
+    def _tell(self, target: Float[np.ndarray, " joint_and_gripper"]) -> None:
+        self.data.ctrl[self.scene.servos] = target[:-1]
+        self.data.ctrl[self.scene.finger_servos] = self._finger_angle(float(target[-1]))
 
     def _closure(self, angles: Float[np.ndarray, " finger"]) -> float:
         opened, closed = self.scene.arm.finger_range

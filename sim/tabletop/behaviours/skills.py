@@ -20,20 +20,20 @@ OPEN, CLOSED = 0.0, 1.0
 
 def push_z(world: World) -> float:
     """Height at which the tool pushes the object without tipping it over."""
-    return min(PUSH_Z, world.scene.config.objects[0].half_size[2])
+    return min(PUSH_Z, world.half_size()[2])
 
 
 def grasp_z(world: World) -> float:
     """Height of the tool with the object between the fingers."""
     below = 0.002 if world.scene.arm.still_jaw is None else 0.006  # a wedge holds better what is deep in it
-    return min(GRASP_Z, world.scene.config.objects[0].half_size[2] - below)
+    return min(GRASP_Z, world.half_size()[2] - below)
 
 
 def held_beside(world: World, yaw: float, gap: float = 0.0) -> Float[np.ndarray, "2"]:
     """Level, from the tool to the middle of what is held: beside it in a hand with one moving jaw, `gap` metres off the other."""
     still = world.scene.arm.still_jaw
     left = np.array([-np.sin(yaw), np.cos(yaw)])
-    return np.zeros(2) if still is None else left * (still + world.scene.config.objects[0].half_size[1] + gap)
+    return np.zeros(2) if still is None else left * (still + world.half_size()[1] + gap)
 
 
 def around(world: World, spot: Float[np.ndarray, "2"], yaw: float) -> Float[np.ndarray, "2"]:

@@ -32,7 +32,7 @@ class Place:
         before, start, boxes = world.state, world.ground_truth(), world.scene.config.objects
         if len(boxes) > 1:
             under = world.object_poses[1]
-            height = under[2] + boxes[1].half_size[2] + boxes[0].half_size[2]
+            height = under[2] + world.half_size(1)[2] + world.half_size(0)[2]
             pose = np.array([under[0], under[1], height, *under[3:]])
         else:
             pose = table_pose(start.object_pose, free_spot(world, rng, least=self.least_motion, most=0.25), rng.uniform(-np.pi, np.pi))
@@ -46,7 +46,7 @@ class Place:
 
     def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         near = self.distance(now, goal) <= self.strict_radius
-        turned = turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size)
+        turned = turn_between(now.object_pose[3:], goal.object_pose[3:], now.half_size, now.object_symmetry)
         return now.released and now.at_rest and near and turned <= self.strict_turn
 
     def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
