@@ -66,6 +66,8 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
 def _recipe(config: CollectConfig, environment: Environment) -> dict[str, Any]:
     """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
     settings = dump(config)
+    if isinstance(config.world, SceneConfig) and config.world.randomization is None:
+        del settings["world"]["randomization"]  # as recipes were before anything could be; datasets of then can go on
     how = "play" if config.played is config.play else "script"
     stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", how, "world")}
     return {"command": "robo-dream collect", **stored, "about": dict(environment.about)}

@@ -117,7 +117,7 @@ def usual_tasks(world: WorldConfig, manifests: Path) -> tuple[str, ...]:
 
 def oracle_dynamics(environment: Environment, action_block: int = 5) -> OracleDynamics:
     """The world itself as a world model, in this thread alone."""
-    if isinstance(environment, Tabletop):
+    if isinstance(environment, Tabletop) and environment.scene.config.randomization is None:
         return PhysicsOracle(environment, action_block, num_threads=1)
     return OracleDynamics(environment, action_block)
 

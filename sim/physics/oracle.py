@@ -128,6 +128,8 @@ class PhysicsOracle(OracleDynamics):
 
     def __init__(self, world: World, action_block: int = 5, num_threads: int | None = None, is_exact: bool = False) -> None:
         super().__init__(world, action_block)
+        if world.scene.config.randomization is not None:
+            raise ContractError("physics on threads has one model for all states; a randomized scene has one each: take OracleDynamics")
         if num_threads is not None and num_threads < 1:
             raise ContractError(f"num_threads is {num_threads}; it must be at least 1")
         self._model = world.model

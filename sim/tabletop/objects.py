@@ -23,7 +23,7 @@ _MOUTH = 0.0005  # m that the dark disc on a mug stands above its rim
 class Part:
     """A geom: MuJoCo's type and half sizes, its middle in the object's frame; `is_solid` unless it is paint; `shade` of the object's colour."""
 
-    type: int
+    type: mujoco.mjtGeom
     size: Size
     pos: Size = (0.0, 0.0, 0.0)
     is_solid: bool = True

@@ -23,8 +23,9 @@ FRICTION = (1.0, 0.01, 0.0005)
 _SHADOWS = 1024  # px of the shadow map
 _SHOWN, _HIDDEN = 0, 3  # groups; pictures show 0 to 2
 _TABLE_LOW, _TABLE_HIGH = np.array([-0.15, -0.6]), np.array([0.85, 0.6])  # m
-_CLEAR = 0.15  # m between the arm's workspace and the middle of what stands about
-_EDGE = 0.05  # m between that and the table's edge
+_CLEAR, _FAR = 0.11, 0.26  # m from the arm's workspace to where things stand about; farther off no camera sees them
+_BESIDE = 0.14  # m from the arm's base, to both sides
+_EDGE = 0.05  # m to the table's edge
 _SHAPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -90,8 +91,9 @@ class VariedModel:
         self._sky = self._texture("sky")
         self._sky_colour = tuple(float(part) for part in self._pixels(self._sky)[0, 0] / 255)
         for index, geoms in enumerate(self._parts):
-            model.geom_sameframe[geoms] = 0  # parts are moved within their body
+            model.geom_sameframe[geoms] = 0  # geoms are moved within their body
             model.body_sameframe[model.body(self._objects[index][0]).id] = 0
+        model.geom_sameframe[self._distractors] = 0
 
     def apply(self, variation: Variation | None) -> tuple[int, ...]:
         """Makes the model `variation`, or what the scene says; returns the textures that a renderer must be given again."""
@@ -218,14 +220,18 @@ Rectangle = tuple[np.ndarray, np.ndarray]
 
 
 def _free_places(limits: MoveLimits) -> list[Rectangle]:
-    """Parts of the table that neither the arm nor what it moves gets to: beside the workspace, and beyond it."""
-    low, high = _TABLE_LOW + _EDGE, _TABLE_HIGH - _EDGE
-    near, far = np.array(limits.workspace_low[:2]) - _CLEAR, np.array(limits.workspace_high[:2]) + _CLEAR
-    return [
-        (np.array([near[0], far[1]]), high),
-        (np.array([near[0], low[1]]), np.array([high[0], near[1]])),
-        (np.array([far[0], near[1]]), np.array([high[0], far[1]])),
-    ]
+    """Parts of the table around the workspace that neither the hand nor what it moves gets to: at its sides, beyond it and by the base."""
+    low, high = np.array(limits.workspace_low[:2]), np.array(limits.workspace_high[:2])
+    near, far, back, front = low - _CLEAR, high + _CLEAR, low - _FAR, high + _FAR
+    spans = (
+        ((back[0], far[1]), (far[0], front[1])),
+        ((back[0], back[1]), (far[0], near[1])),
+        ((far[0], near[1]), (front[0], far[1])),
+        ((back[0], _BESIDE), (near[0], far[1])),
+        ((back[0], near[1]), (near[0], -_BESIDE)),
+    )
+    edges = _TABLE_LOW + _EDGE, _TABLE_HIGH - _EDGE
+    return [(np.clip(start, *edges), np.clip(end, *edges)) for start, end in spans]
 
 
 def _place(free: Sequence[Rectangle], place: tuple[float, float]) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Episodes of play: skills one after another, some clumsy, all shaken by noise, recorded as they happened."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import asdict, field
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -54,16 +54,21 @@ class PlayConfig:
     def require(self, environment: Environment) -> None:
         if not isinstance(environment, World):
             raise ConfigError("`play` is of the tabletop; other worlds follow scripts of their own: see `script`")
+        if self.look != VisualRandomization() and environment.scene.config.randomization is not None:
+            raise ConfigError("both play.look and world.randomization vary the look; set play.look to zeros, or world.randomization to null")
 
     def begin(self, environment: Environment, rng: np.random.Generator) -> Playing:
         self.require(environment)
         assert isinstance(environment, World)
-        varies, info = self.look != VisualRandomization(), {}
-        if varies:
+        info: dict[str, Any] = {}
+        if self.look != VisualRandomization():
             VisualRandomizer(environment, self.look).draw(rng)
         draw_start(environment, rng, self.start)
-        if varies:  # the cameras stand a little differently in each episode
-            info = {"world_from_camera": {name: environment.world_from_camera(name).tolist() for name in environment.camera_names}}
+        if environment.variation is not None:
+            info["variation"] = environment.variation.to_json()
+            info["intrinsics"] = {name: asdict(environment.intrinsics(name)) for name in environment.camera_names}
+        if self.look != VisualRandomization() or environment.variation is not None:  # cameras stand a little differently in each episode
+            info["world_from_camera"] = {name: environment.world_from_camera(name).tolist() for name in environment.camera_names}
         noise_std = rng.uniform(0, self.max_noise) if rng.random() < self.noisy_fraction else 0.0
         return Playing(_shaken(environment, rng, self, noise_std), "play with the box", "play", info)
 
