@@ -1,10 +1,11 @@
 """How a model is trained: sizes, weights and budgets of both stages, with where the numbers come from."""
 
-from dataclasses import field
-from typing import Annotated, Literal
+from dataclasses import asdict, field
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ConfigError
 from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
@@ -47,6 +48,7 @@ class RepresentationConfig:
     pixel_focus: Weight = 4.0  # extra weight of pixels unlike the mean picture, where objects and arm are
     color_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.05  # brightness and contrast, of the input only
     shift: Annotated[int, Field(ge=0, le=64)] = 0  # pixels, of the input and the target alike
+    camera_effects: CameraEffectRanges = field(default_factory=CameraEffectRanges)  # of the input only, one draw a window and camera
 
 
 @configuration
@@ -133,6 +135,13 @@ class TrainingConfig:
                 f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
                 f"must not be null; leave it out for its defaults"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """What checkpoints say; without camera effects as before there were any, so that trainings of then go on."""
+        data = asdict(self)
+        if not self.representation.camera_effects.is_on:
+            del data["representation"]["camera_effects"]
+        return data
 
     @property
     def autocast(self) -> bool:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +172,7 @@ def train_dream(
         model = model.eval().requires_grad_(False)
         metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
         log.write("held_out", stage.steps, metrics)
-    checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, metrics)
+    checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, metrics)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
 
 

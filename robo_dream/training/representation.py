@@ -1,7 +1,7 @@
 """Stage 1: the encoder and decoder, from windows of frames one action block apart."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Batch:
     bootstrap: Float[Tensor, "head batch"]
     jitter: Float[Tensor, "view batch 2"]  # gain and offset
     bridge: BridgeTargets  # from the start to the goal
+    seen: list[UInt8[Tensor, "batch frame height width 3"]] | None = None  # `views` through worse cameras: what the encoder is shown
 
 
 def train_representation(
@@ -77,7 +78,7 @@ def train_representation(
         began = checkpoint.sha256(init) if init is not None else None
         run_stage(run, stage_of(STAGE, stage), model, [model], losses, cache.dataset_id, init=began)
     measure_scale(model, cache, config.seed)
-    checkpoint.save(model, run_dir / MODEL_FILE, asdict(config), cache.dataset_id, half=False)
+    checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, half=False)
     return model.eval()
 
 
@@ -112,7 +113,21 @@ class Batches:
             torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
             torch.from_numpy(jitter.astype(np.float32)).to(device),
             bridge_targets(rng, self.actions, first, goals, block, device),
+            self._seen(views, step),
         )
+
+    def _seen(self, views: list[Tensor], step: int) -> list[Tensor] | None:
+        """Each window through a camera of its own, whose noise is another in every frame. None where cameras have no effects."""
+        effects = self.config.representation.camera_effects
+        if not effects.is_on:
+            return None
+        rng = np.random.default_rng((self.config.seed, 12, step))  # of its own, so that nothing else is drawn otherwise
+        worse = []
+        for view in views:
+            drawn = [effects.draw(rng) for _ in range(len(view))]
+            pairs = zip(drawn, view.numpy(), strict=True)
+            worse.append(torch.from_numpy(np.stack([[one.on(picture, rng) for picture in window] for one, window in pairs])))
+        return [view.to(self.config.device) for view in worse]
 
 
 def representation_losses(
@@ -121,9 +136,10 @@ def representation_losses(
     """Every weighted loss of one batch."""
     stage, horizon = config.representation, config.representation.unroll
     clean = [to_float(view) for view in batch.views]  # (B, F, 3, H, W)
+    entering = clean if batch.seen is None else [to_float(view) for view in batch.seen]
     jittered = [
         (view * jitter[:, :1, None, None, None] + jitter[:, 1:, None, None, None]).flatten(0, 1)
-        for view, jitter in zip(clean, batch.jitter, strict=True)
+        for view, jitter in zip(entering, batch.jitter, strict=True)
     ]
     latents, by_eye = _encoded(model, jittered, batch.proprio)
     blocks = model.normalise_actions(batch.blocks).flatten(-2)  # (B, H, block)

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -224,7 +224,7 @@ def _rate(step: int, stage: Stage) -> float:
 
 def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
-    data = asdict(config)
+    data = config.to_json()
     later = ("policy",) if stage in BEFORE_POLICY else ()
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
