@@ -20,7 +20,7 @@ from sim.tabletop.randomization import (
 
 TABLE_COLOUR: Colour = (0.62, 0.66, 0.6)
 FRICTION = (1.0, 0.01, 0.0005)
-_SHADOWS = 1024  # px of the shadow map
+_SHADOWS = 512  # px of the shadow map
 _SHOWN, _HIDDEN = 0, 3  # groups; pictures show 0 to 2
 _TABLE_LOW, _TABLE_HIGH = np.array([-0.15, -0.6]), np.array([0.85, 0.6])  # m
 _CLEAR, _FAR = 0.11, 0.26  # m from the arm's workspace to where things stand about; farther off no camera sees them
