@@ -96,8 +96,13 @@ def name_of(world: WorldConfig) -> str:
 
 
 def manifests_of(world: WorldConfig) -> Path:
-    """The folder of its frozen pairs; those of the tabletop's usual arm lie beside the folders of other worlds and arms."""
+    """The folder of its frozen pairs; those of the tabletop's usual arm lie beside the folders of other worlds and arms.
+
+    Those of a randomized scene lie apart, by what of its looks is held out.
+    """
     if isinstance(world, SceneConfig):
+        if world.randomization is not None:
+            return MANIFESTS / "_".join((world.arm.replace(":", "_"), "randomized", *world.randomization.held_out))
         return MANIFESTS if world.arm == SceneConfig().arm else MANIFESTS / world.arm.replace(":", "_")
     return MANIFESTS / f"{world.kind}_{world.env}".replace("-", "_")
 
