@@ -411,6 +411,18 @@ def perception() -> list[Row]:
     return rows
 
 
+def looks() -> list[Row]:
+    """What each part of a wider world costs while collecting."""
+    figures, rows = results("looks"), [("randomized", "frames/s, one core", "kB a frame")]
+    for name, label in {
+        "none": "nothing", "colours_and_patterns": "colours and patterns", "lights": "lights", "shadows": "shadows in half of the episodes",
+        "cameras": "cameras", "effects": "camera effects", "distractors": "distractors", "physics_and_kinds": "physics and kinds of objects",
+        "all_but_shadows": "all but shadows", "all": "all of the recipe",
+    }.items():  # fmt: skip
+        rows.append((label, *(plain(figures[f"{name}/{what}"]) for what in ("frames_per_s", "kb_a_frame"))))
+    return rows
+
+
 def house() -> list[Row]:
     figures, rows = results("house"), [("", "before", "now")]
     for name, label in {
@@ -787,6 +799,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ],
     "stops": stops,
     "kills": kills,
+    "looks": looks,
     "house": house,
     "house-way": house_way,
     "house-folders": house_folders,
