@@ -23,12 +23,11 @@ from PIL import Image
 from results_file import write_figures
 
 from robo_dream import config
-from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.data.writer import encode
 from robo_dream.runtime.collect import CollectConfig, dataset_spec
 from sim.scripts import scripted_episode
 from sim.tabletop.environment import Tabletop
-from sim.tabletop.randomization import ASPECTS, Looks, Physics, Randomization
+from sim.tabletop.randomization import ASPECTS, Looks, Randomization
 from sim.tabletop.scene import SceneConfig
 
 RECIPE = Path("configs/collect/jaco_wider.yaml")

@@ -416,7 +416,7 @@ def looks() -> list[Row]:
     figures, rows = results("looks"), [("randomized", "frames/s, one core", "kB a frame")]
     for name, label in {
         "none": "nothing", "colours_and_patterns": "colours and patterns", "lights": "lights", "shadows": "shadows in half of the episodes",
-        "cameras": "cameras", "effects": "camera effects", "distractors": "distractors", "physics_and_kinds": "physics and kinds of objects",
+        "cameras": "cameras", "effects": "camera effects", "distractors": "distractors", "physics_and_kinds": "physics and kinds",
         "all_but_shadows": "all but shadows", "all": "all of the recipe",
     }.items():  # fmt: skip
         rows.append((label, *(plain(figures[f"{name}/{what}"]) for what in ("frames_per_s", "kb_a_frame"))))

@@ -1,4 +1,4 @@
-"""What a camera does to a picture: exposure, blur, noise and JPEG. Simulated cameras have them, and recordings can be given them afterwards."""
+"""What a camera does to a picture: exposure, blur, noise and JPEG. Simulated cameras have them, and recordings can be given them."""
 
 import io
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _WORST = 5
 
 @dataclass(frozen=True)
 class CameraEffects:
-    """One camera's: a gain of brightness, the width of its blur (px) and its noise (of full scale), and its JPEG's quality, 100 for none."""
+    """One camera's: a gain of brightness, blur (standard deviation, px), noise (of full scale), and JPEG's quality, 100 for none."""
 
     exposure: float = 1.0
     blur: float = 0.0

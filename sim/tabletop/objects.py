@@ -21,7 +21,7 @@ _MOUTH = 0.0005  # m that the dark disc on a mug stands above its rim
 
 @dataclass(frozen=True)
 class Part:
-    """A geom: MuJoCo's type and half sizes, its middle in the object's frame; `is_solid` unless it is paint; `shade` of the object's colour."""
+    """A geom: MuJoCo's type and half sizes, its middle in the object's frame; `is_solid` or paint; `shade` of the object's colour."""
 
     type: mujoco.mjtGeom
     size: Size

@@ -9,14 +9,7 @@ from dm_control import mjcf
 from robo_dream.control.cartesian import MoveLimits
 from sim.tabletop.objects import Part, Size, bounds_of, parts_of, weight_of
 from sim.tabletop.patterns import SIZE, Colour, Pattern, texture
-from sim.tabletop.randomization import (
-    Distractor,
-    DrawnCamera,
-    DrawnObject,
-    Randomization,
-    Variation,
-    lamp_direction,
-)
+from sim.tabletop.randomization import Distractor, DrawnCamera, DrawnObject, Randomization, Variation, lamp_direction
 
 TABLE_COLOUR: Colour = (0.62, 0.66, 0.6)
 FRICTION = (1.0, 0.01, 0.0005)
@@ -89,7 +82,8 @@ class VariedModel:
         self._arm = np.array([geom for geom in range(model.ngeom) if geom not in others])
         self._arm_materials = np.unique(model.geom_matid[self._arm][model.geom_matid[self._arm] >= 0])
         self._sky = self._texture("sky")
-        self._sky_colour = tuple(float(part) for part in self._pixels(self._sky)[0, 0] / 255)
+        red, green, blue = (float(part) for part in self._pixels(self._sky)[0, 0] / 255)
+        self._sky_colour: Colour = (red, green, blue)
         for index, geoms in enumerate(self._parts):
             model.geom_sameframe[geoms] = 0  # geoms are moved within their body
             model.body_sameframe[model.body(self._objects[index][0]).id] = 0
@@ -97,9 +91,10 @@ class VariedModel:
 
     def apply(self, variation: Variation | None) -> tuple[int, ...]:
         """Makes the model `variation`, or what the scene says; returns the textures that a renderer must be given again."""
-        touched = [self._fill(self._sky, (variation and variation.background) or self._sky_colour, Pattern())]
-        table = (variation and variation.table) or TABLE_COLOUR
-        touched += self._paint([self._table], "table", table, variation.table_pattern if variation else Pattern(), [1.0])
+        sky, table, pattern = self._sky_colour, TABLE_COLOUR, Pattern()
+        if variation is not None:
+            sky, table, pattern = variation.background or sky, variation.table or table, variation.table_pattern
+        touched = [self._fill(self._sky, sky, Pattern()), *self._paint([self._table], "table", table, pattern, [1.0])]
         for index, (name, half_size, mass, colour) in enumerate(self._objects):
             drawn = variation.objects[index] if variation else as_built(self._config)
             parts = self._shape(index, drawn, half_size, mass)
@@ -111,7 +106,7 @@ class VariedModel:
             self._camera(camera, variation.cameras.get(self._model.cam(camera).name) if variation else None)
         self._stand_about(variation.distractors if variation else ())
         mujoco.mj_setConst(self._model, self._scratch)
-        return tuple(texture for texture in touched if texture is not None)
+        return tuple(touched)
 
     def _shape(self, index: int, drawn: DrawnObject, half_size: Size, mass: float) -> tuple[Part, ...]:
         """Makes an object what was drawn: its geoms, its friction and its weight."""

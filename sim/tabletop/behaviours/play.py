@@ -55,7 +55,9 @@ class PlayConfig:
         if not isinstance(environment, World):
             raise ConfigError("`play` is of the tabletop; other worlds follow scripts of their own: see `script`")
         if self.look != VisualRandomization() and environment.scene.config.randomization is not None:
-            raise ConfigError("both play.look and world.randomization vary the look; set play.look to zeros, or world.randomization to null")
+            raise ConfigError(
+                "both play.look and world.randomization vary the look; set play.look to zeros, or world.randomization to null"
+            )
 
     def begin(self, environment: Environment, rng: np.random.Generator) -> Playing:
         self.require(environment)

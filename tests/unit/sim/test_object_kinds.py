@@ -1,16 +1,13 @@
 from collections.abc import Iterator
-from dataclasses import replace
 
 import mujoco
 import numpy as np
 import pytest
 
 from sim.ground_truth import turn_between
-from sim.tabletop.objects import ROUND, Part, bounds_of, parts_of, weight_of
-from sim.tabletop.patterns import Pattern
-from sim.tabletop.randomization import DrawnObject, Physics, Randomization
+from sim.tabletop.objects import ROUND, Part, bounds_of, parts_of
+from sim.tabletop.randomization import Physics, Randomization
 from sim.tabletop.scene import TIMESTEP, SceneConfig
-from sim.tabletop.varied import FRICTION
 from sim.tabletop.world import World
 
 KINDS = ("box", "cylinder", "mug", "l_shape")

@@ -291,8 +291,9 @@ def test_oracle_dynamics_imagine_a_randomized_world_as_it_is(world: Tabletop):
 
 def test_a_state_of_another_randomization_is_refused_and_a_damaged_one_too(world: Tabletop):
     state = world.state
-    with Tabletop(replace(SCENE, cameras=(), randomization=replace(WIDE, kinds=("box",)))) as other, pytest.raises(
-        ContractError, match="randomized in another way"
+    with (
+        Tabletop(replace(SCENE, cameras=(), randomization=replace(WIDE, kinds=("box",)))) as other,
+        pytest.raises(ContractError, match="randomized in another way"),
     ):
         other.set_state(state)
     size = len(world.state) - len(world._lag.state) if world._lag else len(world.state)
@@ -325,7 +326,7 @@ def test_what_no_scene_can_vary_is_a_clear_error(make, said: str):
 
 
 def test_the_look_is_varied_in_one_place(world: Tabletop):
-    with pytest.raises(ConfigError, match="both play.look and world.randomization"):
+    with pytest.raises(ConfigError, match=r"both play\.look and world\.randomization"):
         PlayConfig(look=VisualRandomization(colour=0.1)).require(world)
 
 
