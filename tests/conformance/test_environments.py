@@ -1,10 +1,12 @@
 """Every world, our own and those that others wrote, keeps the contract of environments."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
 
+from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ContractError
 from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
@@ -13,6 +15,9 @@ from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
 from sim.environment import Environment
 from sim.tabletop.environment import Tabletop
+from sim.tabletop.objects import Kind
+from sim.tabletop.randomization import Looks, Physics, Randomization
+from sim.tabletop.scene import SceneConfig
 from sim.testing.environment_suite import EnvironmentSuite
 
 
@@ -22,6 +27,17 @@ class TestTabletop(EnvironmentSuite):
 
     def settle(self, world: Environment) -> None:
         world.set_state(world.state)
+
+
+class TestWiderTabletop(TestTabletop):
+    """With looks, kinds, physics and a lagging arm of each start's own; pictures are small."""
+
+    def make(self) -> Environment:
+        cameras = tuple(replace(camera, width=48, height=48) for camera in SceneConfig().cameras)
+        looks = Looks(1.0, 1.0, 1.0, 0.3, 0.0, 0.03, 0.05, 0.03, CameraEffectRanges(0.3, 0.02, 0.6, 50), 4)
+        physics = Physics((0.5, 3.0), (0.4, 1.5), (0.85, 1.15), (0.0, 0.1), (0.0, 0.02))
+        kinds: tuple[Kind, ...] = ("box", "cylinder", "mug", "l_shape")
+        return Tabletop(SceneConfig(cameras=cameras, randomization=Randomization(looks, physics, kinds)))
 
 
 class TestReacher(EnvironmentSuite):
