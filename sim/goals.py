@@ -66,8 +66,8 @@ class ObjectGoal:
     def strict(self, now: GroundTruth, goal: GroundTruth) -> bool:
         if self.distance(now, goal) > self.strict_radius:
             return False
-        pairs = zip(now.object_poses[:, 3:], goal.object_poses[:, 3:], strict=True)
-        return all(turn_between(one, other, now.half_size, now.object_symmetry) <= self.strict_turn for one, other in pairs)
+        pairs = zip(now.object_poses[:, 3:], goal.object_poses[:, 3:], now.kinds, strict=True)
+        return all(turn_between(one, other, *kind) <= self.strict_turn for one, other, kind in pairs)
 
     def distance(self, now: GroundTruth, goal: GroundTruth) -> float:
         """Of the object that is farthest away."""

@@ -12,7 +12,7 @@ from robo_dream.embodiment import BOX
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """True state of the tool and the first object, and where others are. Metres, seconds, world frame; the table's top is at z = 0."""
+    """True state of the tool and the object that tasks move, and where others are. Metres, seconds, world frame; the table's top: z = 0."""
 
     tool_pos: Float[np.ndarray, "3"]
     object_pose: Float[np.ndarray, "7"]  # xyz, wxyz
@@ -23,10 +23,19 @@ class GroundTruth:
     object_spin: float = 0.0  # rad/s
     object_symmetry: int = BOX  # equal looks in one turn about the vertical, 1 for a T, 0 for what is round; a box also on other faces
     others: Float[np.ndarray, "other 7"] = field(default_factory=lambda: np.zeros((0, 7)))  # poses of what else a goal is about
+    other_kinds: tuple[tuple[tuple[float, float, float], int], ...] = ()  # half size and symmetry of each; none: as of the object
+    place: int = 0  # of the object among all
 
     @property
     def object_poses(self) -> Float[np.ndarray, "object 7"]:
-        return np.concatenate([self.object_pose[None], self.others])
+        return np.insert(self.others, self.place, self.object_pose, axis=0)
+
+    @property
+    def kinds(self) -> tuple[tuple[tuple[float, float, float], int], ...]:
+        """Half size and symmetry of all objects, in the order of their poses."""
+        own = (self.half_size, self.object_symmetry)
+        others = self.other_kinds or (own,) * len(self.others)
+        return (*others[: self.place], own, *others[self.place :])
 
     @property
     def clearance(self) -> float:

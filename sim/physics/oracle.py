@@ -102,7 +102,10 @@ class OracleDynamics:
         for state in latents.reshape(-1, latents.shape[-1]).cpu().numpy():
             world.set_state(state)
             now, yaw = world.ground_truth(), world.arm_state().tool_yaw
-            turns = now.object_symmetry * upright_turn(now.object_poses[:, 3:], now.object_symmetry)
+            quats = now.object_poses[:, 3:]
+            turns = now.object_symmetry * upright_turn(quats, now.object_symmetry)
+            if now.other_kinds:
+                turns = np.array([symmetry * upright_turn(quat, symmetry) for quat, (_, symmetry) in zip(quats, now.kinds, strict=True)])
             things = np.concatenate([now.object_poses[:, :3], np.stack([np.cos(turns), np.sin(turns)], -1)], -1)
             found.append([*now.tool_pos, np.cos(yaw), np.sin(yaw), now.gripper, *things.reshape(-1)])
         world.set_state(before)

@@ -8,7 +8,7 @@ own: switching one off changes nothing about the others.
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -29,7 +29,8 @@ HELD_OUT_HUES = ((0.11, 0.19), (0.45, 0.56), (0.72, 0.83))  # yellow, cyan, viol
 HUE_MARGIN = 0.02  # between those and the hues that training has
 HELD_OUT_SIDES = (np.deg2rad(200.0), np.deg2rad(340.0))  # where the lamp stands, seen from above, counted from ahead of the arm
 _SIDE_MARGIN = np.deg2rad(10.0)
-_STREAMS = (*ASPECTS, "shadows", "distractors", "objects", "physics", "chances")  # new ones go to the end: a seed keeps its meaning
+# Each has random numbers of its own; new ones go to the end, so that a seed keeps its meaning.
+_STREAMS = (*ASPECTS, "shadows", "distractors", "objects", "physics", "chances", "target")
 _LEAST_CONTRAST = 0.35  # between object and table, as a distance in RGB
 _MIDDLE = np.array([0.43, 0.0, 0.0])  # what the lamp points at
 _LAMP_FAR = 1.65  # m
@@ -84,12 +85,14 @@ Kinds = Annotated[tuple[Kind, ...], Field(min_length=1, max_length=20)]
 class Randomization:
     """What of a scene is drawn anew for each episode; `kinds` are what an object may be, one named twice twice as often.
 
+    `any_object`: an episode is about any of the scene's objects, not the first; all their poses are told, in the scene's order.
     `held_out` names the aspects that are as training never has them.
     """
 
     looks: Looks = field(default_factory=Looks)
     physics: Physics = field(default_factory=Physics)
     kinds: Kinds = ("box",)
+    any_object: bool = False
     held_out: tuple[Aspect, ...] = ()
 
     def __post_init__(self) -> None:
@@ -105,8 +108,8 @@ class Randomization:
 
     @property
     def fingerprint(self) -> int:
-        """A number of what a seed is read by, `held_out` apart."""
-        said = {name: value for name, value in dump(self).items() if name != "held_out"}
+        """A number of what a seed is read by, `held_out` apart. What is at its default does not count, so that there may be more."""
+        said = _changed(dump(replace(self, held_out=())), dump(Randomization()))
         return zlib.crc32(json.dumps(said, sort_keys=True).encode())
 
     @property
@@ -166,6 +169,7 @@ class Variation:
     distractors: tuple[Distractor, ...]
     delay: float
     backlash: float
+    target: int  # the object that the episode is about
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -216,7 +220,14 @@ def draw_variation(
         distractors=_distractors(rng["distractors"], rng["colours"], looks.distractors, unseen["colours"]),
         delay=_between(rng["physics"], physics.delay),
         backlash=_between(rng["physics"], physics.backlash),
+        target=int(rng["target"].integers(len(objects))) if config.any_object else 0,
     )
+
+
+def _changed(said: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a block is not at its default."""
+    parts = {name: _changed(value, default[name]) if isinstance(value, Mapping) else value for name, value in said.items()}
+    return {name: value for name, value in parts.items() if value != ({} if isinstance(value, Mapping) else default[name])}
 
 
 def is_held_out_hue(hue: float) -> bool:

@@ -94,8 +94,9 @@ class World:
         self.set_servos(np.append(joint_pos, gripper))
         mujoco.mj_forward(self.model, self.data)
 
-    def set_object(self, pose: Float[np.ndarray, "7"], index: int = 0) -> None:
-        """Places an object, at rest; pose is xyz in metres and quaternion wxyz."""
+    def set_object(self, pose: Float[np.ndarray, "7"], index: int | None = None) -> None:
+        """Places an object, without a number the one that tasks move, at rest; pose is xyz in metres and quaternion wxyz."""
+        index = self.target if index is None else index
         start = self.scene.object_qpos[index]
         self.data.qpos[start : start + 7] = pose
         dof = self.model.jnt_dofadr[self.model.joint(self.scene.config.objects[index].name).id]
@@ -138,6 +139,16 @@ class World:
         return np.stack([self.data.qpos[start : start + 7] for start in self.scene.object_qpos])
 
     @property
+    def target(self) -> int:
+        """Which object tasks move: the first, unless another was drawn."""
+        return 0 if self.variation is None else self.variation.target
+
+    @property
+    def object_pose(self) -> Float[np.ndarray, "7"]:
+        """Of the object that tasks move."""
+        return self.object_poses[self.target]
+
+    @property
     def state(self) -> Float[np.ndarray, " state"]:
         """Everything that decides the future, as one float64 vector."""
         state = np.empty(mujoco.mj_stateSize(self.model, STATE_PARTS))
@@ -166,9 +177,9 @@ class World:
         if config is not None:
             self._change(self._variation(seed, config.held_out))
 
-    def half_size(self, index: int = 0) -> tuple[float, float, float]:
-        """Half the size (m) of the box that holds an object, as it is now."""
-        return self._bounds(index)[1]
+    def half_size(self, index: int | None = None) -> tuple[float, float, float]:
+        """Half the size (m) of the box that holds an object, without a number of the one that tasks move, as it is now."""
+        return self._bounds(self.target if index is None else index)[1]
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -208,19 +219,25 @@ class World:
         return with_tool(state, self.kinematics)
 
     def ground_truth(self) -> GroundTruth:
-        """What is true now of the tool and the first object."""
-        box, measured = self.scene.config.objects[0], self.measured
-        kind, half_size = self._bounds(0)
-        dof = int(self.model.joint(box.name).dofadr[0])
+        """What is true now of the tool and the object that tasks move; of all objects, where that may be any of them."""
+        config, target, measured, poses = self.scene.config, self.target, self.measured, self.object_poses
+        kind, half_size = self._bounds(target)
+        dof = int(self.model.joint(config.objects[target].name).dofadr[0])
+        is_any = config.randomization is not None and config.randomization.any_object
+        others = [index for index in range(len(poses)) if index != target] if is_any else []
+        bounds = [self._bounds(index) for index in others]
         return GroundTruth(
             tool_pos=self.kinematics.forward(measured[:-1]).pos,
-            object_pose=self.object_poses[0].copy(),
+            object_pose=poses[target].copy(),
             half_size=half_size,
             gripper=float(measured[-1]),
             touched=self._touched(),
             object_speed=float(np.linalg.norm(self.data.qvel[dof : dof + 3])),
             object_spin=float(np.linalg.norm(self.data.qvel[dof + 3 : dof + 6])),
             object_symmetry=SYMMETRY[kind],
+            others=poses[others],
+            other_kinds=tuple((size, SYMMETRY[other]) for other, size in bounds),
+            place=target if is_any else 0,
         )
 
     @property
@@ -350,10 +367,10 @@ class World:
         return opened + closure * (closed - opened)
 
     def _touched(self) -> bool:
-        """Whether a contact joins the first object with anything but the table and the other objects."""
+        """Whether a contact joins the object that tasks move with anything but the table and the other objects."""
         model, data = self.model, self.data
         names = [box.name for box in self.scene.config.objects]
-        body = model.body(names[0]).id
+        body = model.body(names[self.target]).id
         others = {0, *(model.body(name).id for name in names)}  # body 0 carries the table
         for contact in data.contact[: data.ncon]:
             first, second = (int(model.geom_bodyid[geom]) for geom in contact.geom)

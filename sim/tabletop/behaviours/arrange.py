@@ -45,7 +45,7 @@ class Arrangement:
     grip: float
 
     def lies_well(self, world: World) -> bool:
-        pose = world.object_poses[0]
+        pose = world.object_pose
         off = (nearest_face_yaw(pose) - self.turn + np.pi / 4) % QUARTER - np.pi / 4
         return bool(np.linalg.norm(pose[:2] - self.spot) < NEAR and abs(off) < SQUARE)
 
@@ -58,7 +58,7 @@ def arrange(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
 def draw_arrangement(world: World, rng: np.random.Generator) -> Arrangement:
     """The object somewhere else on the table, or near by and turned; the hand as a fist beside it, or somewhere above."""
     least, most = (0.0, 0.04) if rng.random() < 0.3 else (0.04, 0.22)
-    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=least, most=most, margin=0.01)
+    spot = table_spot(world, rng, away_from=world.object_pose[:2], least=least, most=most, margin=0.01)
     turn = float(rng.uniform(-np.pi / 4, np.pi / 4))
     away, yaw = rng.uniform(-np.pi, np.pi), float(np.clip(rng.normal(0, 0.4), -0.8, 0.8))
     beside = np.array([np.cos(away), np.sin(away)])
@@ -107,10 +107,10 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
     for height in (over, grasp_z(world) + rng.uniform(0, 0.006)):
         for _ in range(2):  # the object slips in the hand on the way: look again
             at = world.kinematics.forward(world.joint_target[:-1])
-            slip = world.object_poses[0, :2] - at.pos[:2]
+            slip = world.object_pose[:2] - at.pos[:2]
             if np.linalg.norm(slip) > LOST:
                 break
-            held = nearest_face_yaw(world.object_poses[0]) - downward_yaw(at.quat)
+            held = nearest_face_yaw(world.object_pose) - downward_yaw(at.quat)
             yaw = _nearest_yaw(turn - held, downward_yaw(at.quat))
             slip += held_beside(world, yaw) - held_beside(world, downward_yaw(at.quat))
             there = np.array([*_reachable(world, spot - slip), height])
@@ -122,7 +122,7 @@ def _carry(world: World, rng: np.random.Generator, spot: np.ndarray, turn: float
 
 def _grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     """Takes the object from above, turned to its faces by the shortest way; straight down where the open hand is already over it."""
-    seen, at = world.object_poses[0], world.kinematics.forward(world.measured[:-1])
+    seen, at = world.object_pose, world.kinematics.forward(world.measured[:-1])
     yaw = _nearest_yaw(nearest_face_yaw(seen), downward_yaw(at.quat))
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
     is_over = np.linalg.norm(at.pos[:2] - around(world, seen[:2], yaw)) < 0.015

@@ -129,7 +129,7 @@ def _skill(label: int, world: World, rng: np.random.Generator, miss: float) -> s
 
 def _out_of_reach(world: World) -> bool:
     limits = world.scene.arm.limits
-    pos = world.object_poses[0, :3]
+    pos = world.object_pose[:3]
     low = np.array(limits.workspace_low) - [0.02, 0.02, 0.1]
     high = np.array(limits.workspace_high) + [0.02, 0.02, 0.1]
     return bool((pos < low).any() or (pos > high).any())

@@ -87,7 +87,7 @@ def reach(world: World, rng: np.random.Generator) -> Moves:
 
 def push(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Pushes the object with the closed hand to a random spot, correcting sideways, then stops and often lets go of it."""
-    seen = world.object_poses[0, :2] + rng.normal(0, miss, 2)
+    seen = world.object_pose[:2] + rng.normal(0, miss, 2)
     spot = table_spot(world, rng, away_from=seen, least=0.06, most=0.2)
     heading = (spot - seen) / np.linalg.norm(spot - seen)
     side = np.array([-heading[1], heading[0]]) * rng.normal(0, 0.008)
@@ -110,7 +110,7 @@ def push_from(
     yield from go(world, np.array([*behind, TRAVEL_Z]), yaw, CLOSED)
     yield from go(world, np.array([*behind, push_z(world)]), yaw, CLOSED)
     for _ in range(30):
-        seen = world.object_poses[0, :2] + rng.normal(0, miss / 2, 2)
+        seen = world.object_pose[:2] + rng.normal(0, miss / 2, 2)
         left = spot - seen
         if left @ heading < 0.006:
             break
@@ -125,7 +125,7 @@ def push_from(
 def drag(world: World, rng: np.random.Generator, miss: float = 0.0) -> Moves:
     """Grasps the object, slides and turns it on the table to a random pose, lets go and rises."""
     yield from grasp(world, rng, miss)
-    spot = table_spot(world, rng, away_from=world.object_poses[0, :2], least=0.05, most=0.25)
+    spot = table_spot(world, rng, away_from=world.object_pose[:2], least=0.05, most=0.25)
     yaw = float(rng.uniform(-0.8, 0.8))
     yield from go(world, np.array([*spot, grasp_z(world) + rng.uniform(0, 0.006)]), yaw, CLOSED, tolerance=0.008)
     yield from squeeze(world, CLOSED, int(rng.integers(1, 6)))
@@ -162,7 +162,7 @@ def wander(world: World, rng: np.random.Generator, num_steps: int = 40) -> Moves
         move = drift * high * 0.7
         if low_z:
             tool = world.kinematics.forward(world.joint_target[:-1]).pos
-            pull = world.object_poses[0, :3] + [0, 0, 0.02] - tool
+            pull = world.object_pose[:3] + [0, 0, 0.02] - tool
             move[:3] += np.clip(0.15 * pull, -0.012, 0.012)
         yield np.clip(move, -high, high)
 
@@ -173,7 +173,7 @@ def stray(world: World, rng: np.random.Generator) -> Moves:
     for _ in range(2):
         pos = rng.uniform(limits.workspace_low, limits.workspace_high)
         if rng.random() < 0.6:
-            pos[:2] = world.object_poses[0, :2] + rng.normal(0, 0.07, 2)
+            pos[:2] = world.object_pose[:2] + rng.normal(0, 0.07, 2)
         pos[2] = rng.uniform(0.03, 0.05 if rng.random() < 0.6 else 0.2)
         within = np.clip(pos, limits.workspace_low, limits.workspace_high)
         yield from go(world, within, float(rng.uniform(-0.7, 0.7)), float(rng.choice([OPEN, CLOSED, CLOSED])), max_steps=12)
@@ -188,7 +188,7 @@ def rise(world: World) -> Moves:
 
 
 def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
-    seen = world.object_poses[0]
+    seen = world.object_pose
     spot = seen[:2] + rng.normal(0, 0.004 + miss, 2)
     yaw = nearest_face_yaw(seen) + rng.normal(0, 0.1)
     yaw = float(np.clip(yaw, -0.85, 0.85))

@@ -30,14 +30,14 @@ def _reach(world: World, goal: GroundTruth, rng: np.random.Generator) -> Moves:
 
 def _push(world: World, goal: GroundTruth, rng: np.random.Generator) -> Moves:
     """Heads for the box's goal spot, correcting sideways, twice; how the box is turned is left to chance."""
-    seen, spot = world.object_poses[0, :2], goal.object_pose[:2]
+    seen, spot = world.object_pose[:2], goal.object_pose[:2]
     yield from skills.rise(world)
     for _ in range(2):
         heading = (spot - seen) / np.linalg.norm(spot - seen)
         yield from skills.push_from(world, rng, seen - 0.08 * heading, spot, 0.0, np.zeros(2))
         tool = world.kinematics.forward(world.joint_target[:-1])
         yield from skills.go(world, np.array([*tool.pos[:2], skills.TRAVEL_Z]), downward_yaw(tool.quat), skills.CLOSED, max_steps=12)
-        seen = world.object_poses[0, :2]
+        seen = world.object_pose[:2]
 
 
 _SCRIPTS: Mapping[str, Script] = {"reach": _reach, "push": _push}

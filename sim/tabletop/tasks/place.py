@@ -28,11 +28,12 @@ class Place:
         draw_start(world, rng)
 
     def draw_goal(self, world: World, rng: np.random.Generator) -> Float[np.ndarray, " state"]:
-        """The object on the second object when there is one, else at a random spot of the table; the arm stays where it is."""
+        """The object on the next one when there is one, else at a random spot of the table; the arm stays where it is."""
         before, start, boxes = world.state, world.ground_truth(), world.scene.config.objects
         if len(boxes) > 1:
-            under = world.object_poses[1]
-            height = under[2] + world.half_size(1)[2] + world.half_size(0)[2]
+            other = (world.target + 1) % len(boxes)
+            under = world.object_poses[other]
+            height = under[2] + world.half_size(other)[2] + world.half_size()[2]
             pose = np.array([under[0], under[1], height, *under[3:]])
         else:
             pose = table_pose(start.object_pose, free_spot(world, rng, least=self.least_motion, most=0.25), rng.uniform(-np.pi, np.pi))

@@ -8,15 +8,15 @@ from sim.tabletop.world import World
 
 
 def free_spot(world: World, rng: np.random.Generator, least: float, most: float) -> Float[np.ndarray, "2"]:
-    """A spot within the arm's reach, `least` to `most` metres from the first object, clear of the tool and the other objects."""
-    limits, poses = world.scene.arm.limits, world.object_poses
+    """A spot within the arm's reach, `least` to `most` metres from the object that tasks move, clear of the tool and the other objects."""
+    limits, here, others = world.scene.arm.limits, world.object_pose, np.delete(world.object_poses, world.target, axis=0)
     low, high = np.array(limits.workspace_low[:2]) + 0.05, np.array(limits.workspace_high[:2]) - 0.05
     tool = world.kinematics.forward(world.measured[:-1]).pos
-    spot = poses[0, :2]
+    spot = here[:2]
     for _ in range(500):
         spot = rng.uniform(low, high)
         clear = np.linalg.norm(spot - tool[:2]) > 0.08 or tool[2] > 0.12
-        if clear and least <= np.linalg.norm(spot - poses[0, :2]) <= most and all(np.linalg.norm(spot - p[:2]) > 0.1 for p in poses[1:]):
+        if clear and least <= np.linalg.norm(spot - here[:2]) <= most and all(np.linalg.norm(spot - p[:2]) > 0.1 for p in others):
             break
     return spot
 

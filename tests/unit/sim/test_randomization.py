@@ -1,13 +1,16 @@
 import colorsys
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from robo_dream.config import dump
 from robo_dream.data.camera_effects import CameraEffectRanges
+from robo_dream.embodiment import BOX
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.evaluation.manifest import read_manifest, write_manifest
 from robo_dream.runtime.collect import CollectConfig, dataset_spec
@@ -32,7 +35,7 @@ from sim.tabletop.randomization import (
     is_held_out_hue,
     lamp_side,
 )
-from sim.tabletop.scene import CameraConfig, SceneConfig
+from sim.tabletop.scene import BoxConfig, CameraConfig, SceneConfig
 from sim.tabletop.start import VisualRandomization
 from sim.tabletop.varied import TABLE_COLOUR
 
@@ -275,6 +278,31 @@ def test_tasks_have_goals_for_every_kind_and_judge_round_things_as_round(world: 
     assert kinds == set(KINDS)
 
 
+def test_an_episode_may_be_about_any_object_whose_goals_leave_the_others_where_they_are():
+    boxes = tuple(BoxConfig(name) for name in ("one", "two", "three"))
+    scene = SceneConfig(cameras=(), objects=boxes, randomization=Randomization(kinds=("box", "mug"), any_object=True))
+    chosen = set()
+    with Tabletop(scene) as world:
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            start, goal = world.tasks["push"].draw(0, rng)  # type: ignore[misc]
+            world.set_state(goal)
+            there = world.ground_truth()
+            world.set_state(start)
+            here, kinds = world.ground_truth(), [world._bounds(index)[0] for index in range(3)]
+            moved = np.linalg.norm(there.object_poses[:, :3] - here.object_poses[:, :3], axis=1) > 0.01
+            assert np.flatnonzero(moved).tolist() == [world.target] == [here.place]
+            np.testing.assert_array_equal(here.object_poses, world.object_poses)
+            assert [symmetry for _, symmetry in here.kinds] == [{"box": BOX, "mug": 1}[kind] for kind in kinds]
+            chosen.add(world.target)
+        before = world.object_poses
+        for move in islice(world.script("push", np.random.default_rng(0)), 60):
+            world.step(move)
+        pushed = np.linalg.norm(world.object_poses[:, :2] - before[:, :2], axis=1)
+        assert pushed.argmax() == world.target and pushed.max() > 0.03
+    assert chosen == {0, 1, 2}
+
+
 def test_oracle_dynamics_imagine_a_randomized_world_as_it_is(world: Tabletop):
     world.reset(np.random.default_rng(0))
     moves = np.random.default_rng(1).uniform(-0.5, 0.5, (1, 5, 5)) * world.moves.spec.high
@@ -342,3 +370,10 @@ def test_a_lag_passes_a_ramp_on_late_and_turns_back_after_its_play():
     lag.settle(np.zeros(2))
     there = [lag.passed_on(np.array([target, target])) for target in (1.0, 0.97, 0.9, 0.5)]
     np.testing.assert_allclose(there, [[0.95, 1.0], [0.95, 0.97], [0.95, 0.9], [0.55, 0.5]])  # the gripper has no play
+
+
+def test_a_randomization_is_known_by_what_it_says_and_not_by_what_may_be_said_one_day():
+    """Frozen pairs of today are read by a scene that has more to vary, and varies it not."""
+    assert Randomization().fingerprint == zlib.crc32(b"{}")
+    assert Randomization(Looks(light=0.3)).fingerprint == zlib.crc32(b'{"looks": {"light": 0.3}}')
+    assert replace(WIDE, held_out=ASPECTS).fingerprint == WIDE.fingerprint != replace(WIDE, kinds=("box",)).fingerprint
