@@ -27,7 +27,7 @@ from robo_dream.data.writer import encode
 from robo_dream.runtime.collect import CollectConfig, dataset_spec
 from sim.scripts import scripted_episode
 from sim.tabletop.environment import Tabletop
-from sim.tabletop.randomization import ASPECTS, Looks, Randomization
+from sim.tabletop.randomization import ASPECTS, Randomization, VisualRanges
 from sim.tabletop.scene import SceneConfig
 
 RECIPE = Path("configs/collect/jaco_wider.yaml")
@@ -36,17 +36,19 @@ FIRST_SEED = 70_000_000  # of no dataset
 
 def cases(wide: Randomization) -> dict[str, Randomization | None]:
     """By name: nothing, each part of the recipe alone, and all of it."""
-    looks = wide.looks
+    visual = wide.visual
     return {
         "none": None,
-        "colours_and_patterns": Randomization(Looks(colours=looks.colours, patterns=looks.patterns)),
-        "lights": Randomization(Looks(lamp_moved=looks.lamp_moved, light=looks.light)),
-        "shadows": Randomization(Looks(shadows=looks.shadows)),
-        "cameras": Randomization(Looks(camera_pos=looks.camera_pos, camera_turn=looks.camera_turn, focal_length=looks.focal_length)),
-        "effects": Randomization(Looks(effects=looks.effects)),
-        "distractors": Randomization(Looks(distractors=looks.distractors)),
+        "colours_and_patterns": Randomization(VisualRanges(colours=visual.colours, patterns=visual.patterns)),
+        "lights": Randomization(VisualRanges(lamp_moved=visual.lamp_moved, light=visual.light)),
+        "shadows": Randomization(VisualRanges(shadows=visual.shadows)),
+        "cameras": Randomization(
+            VisualRanges(camera_pos=visual.camera_pos, camera_turn=visual.camera_turn, focal_length=visual.focal_length)
+        ),
+        "effects": Randomization(VisualRanges(effects=visual.effects)),
+        "distractors": Randomization(VisualRanges(distractors=visual.distractors)),
         "physics_and_kinds": Randomization(physics=wide.physics, kinds=wide.kinds),
-        "all_but_shadows": replace(wide, looks=replace(looks, shadows=0.0)),
+        "all_but_shadows": replace(wide, visual=replace(visual, shadows=0.0)),
         "all": wide,
     }
 

@@ -42,7 +42,7 @@ Play = Annotated[float, Field(ge=0, le=0.2), Unit("rad")]
 
 
 @configuration
-class Looks:
+class VisualRanges:
     """How much pictures vary. Fractions of episodes: `colours` of objects, table, background and arm; `patterns` on table and objects;
     `lamp_moved` and `shadows`. At most: `light` of brightness, `camera_pos`, `camera_turn`, `focal_length`, and `distractors`, things
     that stand about the table, out of the arm's reach, and touch nothing.
@@ -61,7 +61,7 @@ class Looks:
 
 
 @configuration
-class Physics:
+class PhysicsRanges:
     """Ranges from which physics is drawn. `mass`, `friction` and `size` are of the object, as multiples of the scene's, mass and friction
     log-uniform, size once level and once upright; `delay` and `backlash` of the arm's joints."""
 
@@ -75,7 +75,7 @@ class Physics:
         for name in ("mass", "friction", "size", "delay", "backlash"):
             low, high = getattr(self, name)
             if low > high:
-                raise ConfigError(f"Physics.{name} is a range from {low} to {high}; give the lower end first")
+                raise ConfigError(f"PhysicsRanges.{name} is a range from {low} to {high}; give the lower end first")
 
 
 Kinds = Annotated[tuple[Kind, ...], Field(min_length=1, max_length=20)]
@@ -89,21 +89,21 @@ class Randomization:
     `held_out` names the aspects that are as training never has them.
     """
 
-    looks: Looks = field(default_factory=Looks)
-    physics: Physics = field(default_factory=Physics)
+    visual: VisualRanges = field(default_factory=VisualRanges)
+    physics: PhysicsRanges = field(default_factory=PhysicsRanges)
     kinds: Kinds = ("box",)
     any_object: bool = False
     held_out: tuple[Aspect, ...] = ()
 
     def __post_init__(self) -> None:
-        looks = self.looks
+        visual = self.visual
         varied = {
-            "colours": looks.colours, "patterns": looks.patterns, "lights": looks.lamp_moved or looks.light,
-            "cameras": looks.camera_pos or looks.camera_turn or looks.focal_length, "effects": looks.effects.is_on,
+            "colours": visual.colours, "patterns": visual.patterns, "lights": visual.lamp_moved or visual.light,
+            "cameras": visual.camera_pos or visual.camera_turn or visual.focal_length, "effects": visual.effects.is_on,
         }  # fmt: skip
         if idle := [aspect for aspect in self.held_out if not varied[aspect]]:
             raise ConfigError(
-                f"Randomization.held_out names {', '.join(idle)}, which looks does not vary; give it a range there, as training has it"
+                f"Randomization.held_out names {', '.join(idle)}, which visual does not vary; give it a range there, as training has it"
             )
 
     @property
@@ -179,12 +179,12 @@ def draw_variation(
     config: Randomization, seed: int, held_out: Sequence[str], objects: Sequence[Colour], table: Colour, cameras: Sequence[str]
 ) -> Variation:
     """What `seed` gives a scene whose objects and table have these colours. The same arguments give the same variation, everywhere."""
-    looks, physics = config.looks, config.physics
+    visual, physics = config.visual, config.physics
     rng = {name: np.random.default_rng((seed, number)) for number, name in enumerate(_STREAMS)}
     unseen = {aspect: aspect in held_out for aspect in ASPECTS}
     chances = dict(zip(("colours", "patterns", "lamp", "shadows"), rng["chances"].random(4), strict=True))
-    is_coloured = chances["colours"] < (looks.colours if not unseen["colours"] else 1)
-    is_patterned = chances["patterns"] < (looks.patterns if not unseen["patterns"] else 1)
+    is_coloured = chances["colours"] < (visual.colours if not unseen["colours"] else 1)
+    is_patterned = chances["patterns"] < (visual.patterns if not unseen["patterns"] else 1)
 
     table_colour = _surface(rng["colours"], unseen["colours"]) if is_coloured else None
     background = _surface(rng["colours"], unseen["colours"]) if is_coloured else None
@@ -204,20 +204,20 @@ def draw_variation(
                 pattern=pattern,
             )
         )
-    is_moved = looks.lamp_moved > 0 and (chances["lamp"] < looks.lamp_moved or unseen["lights"])
+    is_moved = visual.lamp_moved > 0 and (chances["lamp"] < visual.lamp_moved or unseen["lights"])
     return Variation(
         seed=seed,
         held_out=tuple(held_out),
         objects=tuple(drawn),
-        cameras={name: _camera(looks, rng, unseen) for name in cameras},
+        cameras={name: _camera(visual, rng, unseen) for name in cameras},
         table=table_colour,
         table_pattern=_pattern(rng["patterns"], unseen["patterns"], ground) if is_patterned else Pattern(),
         background=background,
         arm=(arm[0], arm[1], arm[2]),
         lamp=_lamp(rng["lights"], unseen["lights"]) if is_moved else None,
-        brightness=(_gain(rng["lights"], looks.light, unseen["lights"]), _gain(rng["lights"], looks.light, unseen["lights"])),
-        has_shadows=bool(chances["shadows"] < looks.shadows),
-        distractors=_distractors(rng["distractors"], rng["colours"], looks.distractors, unseen["colours"]),
+        brightness=(_gain(rng["lights"], visual.light, unseen["lights"]), _gain(rng["lights"], visual.light, unseen["lights"])),
+        has_shadows=bool(chances["shadows"] < visual.shadows),
+        distractors=_distractors(rng["distractors"], rng["colours"], visual.distractors, unseen["colours"]),
         delay=_between(rng["physics"], physics.delay),
         backlash=_between(rng["physics"], physics.backlash),
         target=int(rng["target"].integers(len(objects))) if config.any_object else 0,
@@ -308,14 +308,14 @@ def lamp_direction(lamp: tuple[float, float, float]) -> Float[np.ndarray, "3"]:
     return (_MIDDLE - lamp) / np.linalg.norm(_MIDDLE - lamp)
 
 
-def _camera(looks: Looks, rng: Mapping[str, np.random.Generator], unseen: Mapping[str, bool]) -> DrawnCamera:
+def _camera(visual: VisualRanges, rng: Mapping[str, np.random.Generator], unseen: Mapping[str, bool]) -> DrawnCamera:
     here, is_held_out = rng["cameras"], unseen["cameras"]
     strength = drawn_strength(here, is_held_out, 2)
     return DrawnCamera(
-        shift=_direction(here, looks.camera_pos * float(strength[0])),
-        turn=_direction(here, looks.camera_turn * float(strength[1])),
-        focal_length=_gain(here, looks.focal_length, is_held_out),
-        effects=looks.effects.draw(rng["effects"], unseen["effects"]),
+        shift=_direction(here, visual.camera_pos * float(strength[0])),
+        turn=_direction(here, visual.camera_turn * float(strength[1])),
+        focal_length=_gain(here, visual.focal_length, is_held_out),
+        effects=visual.effects.draw(rng["effects"], unseen["effects"]),
     )
 
 

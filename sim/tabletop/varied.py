@@ -39,15 +39,15 @@ def add_variable_parts(root: mjcf.RootElement, config: Randomization, objects: S
             body.add(
                 "geom", name=f"{name}_part{number}", type="box", size=half_size, friction=FRICTION, condim=4, priority=1,
             )  # fmt: skip
-    if config.looks.patterns > 0:
+    if config.visual.patterns > 0:
         _add_texture(root, "table", "2d", root.find_all("geom"), ("table",))
         for name, _ in objects:
             _add_texture(root, name, "cube", root.find_all("geom"), (name, *(f"{name}_part{number}" for number in range(1, most))))
-    for number in range(config.looks.distractors):
+    for number in range(config.visual.distractors):
         root.worldbody.add(
             "geom", name=f"distractor{number}", type="box", size=(0.01, 0.01, 0.01), contype=0, conaffinity=0, group=_HIDDEN, mass=0
         )
-    if config.looks.shadows > 0:
+    if config.visual.shadows > 0:
         root.visual.quality.shadowsize = _SHADOWS
 
 
@@ -76,7 +76,7 @@ class VariedModel:
         names = {model.geom(index).name: index for index in range(model.ngeom)}
         parts = [(name, *(f"{name}_part{number}" for number in range(1, model.ngeom))) for name, *_ in self._objects]
         self._parts = [[names[part] for part in some if part in names] for some in parts]
-        self._distractors = [names[f"distractor{number}"] for number in range(config.looks.distractors)]
+        self._distractors = [names[f"distractor{number}"] for number in range(config.visual.distractors)]
         self._table = names["table"]
         others = {self._table, *self._distractors, *(geom for some in self._parts for geom in some)}
         self._arm = np.array([geom for geom in range(model.ngeom) if geom not in others])
@@ -131,7 +131,7 @@ class VariedModel:
 
     def _paint(self, geoms: Sequence[int], name: str, colour: Colour, pattern: Pattern, shades: Sequence[float]) -> list[int]:
         """Colours geoms; returns the texture that was drawn, if they have one."""
-        is_textured = self._config.looks.patterns > 0
+        is_textured = self._config.visual.patterns > 0
         for geom, shade in zip(geoms, shades, strict=True):
             self._model.geom_rgba[geom, :3] = shade * np.ones(3) if is_textured else shade * np.asarray(colour)
         return [self._fill(self._texture(f"{name}_pattern"), colour, pattern)] if is_textured else []

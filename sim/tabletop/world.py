@@ -291,7 +291,7 @@ class World:
     @property
     def _has_shadows(self) -> bool:
         config = self.scene.config.randomization
-        return config is not None and config.looks.shadows > 0
+        return config is not None and config.visual.shadows > 0
 
     def _variable(self) -> VariedModel | None:
         config = self.scene.config

@@ -16,7 +16,7 @@ from sim.adapters.pusht import PushT, PushTConfig
 from sim.environment import Environment
 from sim.tabletop.environment import Tabletop
 from sim.tabletop.objects import Kind
-from sim.tabletop.randomization import Looks, Physics, Randomization
+from sim.tabletop.randomization import PhysicsRanges, Randomization, VisualRanges
 from sim.tabletop.scene import SceneConfig
 from sim.testing.environment_suite import EnvironmentSuite
 
@@ -34,10 +34,10 @@ class TestWiderTabletop(TestTabletop):
 
     def make(self) -> Environment:
         cameras = tuple(replace(camera, width=48, height=48) for camera in SceneConfig().cameras)
-        looks = Looks(1.0, 1.0, 1.0, 0.3, 0.0, 0.03, 0.05, 0.03, CameraEffectRanges(0.3, 0.02, 0.6, 50), 4)
-        physics = Physics((0.5, 3.0), (0.4, 1.5), (0.85, 1.15), (0.0, 0.1), (0.0, 0.02))
+        visual = VisualRanges(1.0, 1.0, 1.0, 0.3, 0.0, 0.03, 0.05, 0.03, CameraEffectRanges(0.3, 0.02, 0.6, 50), 4)
+        physics = PhysicsRanges((0.5, 3.0), (0.4, 1.5), (0.85, 1.15), (0.0, 0.1), (0.0, 0.02))
         kinds: tuple[Kind, ...] = ("box", "cylinder", "mug", "l_shape")
-        return Tabletop(SceneConfig(cameras=cameras, randomization=Randomization(looks, physics, kinds)))
+        return Tabletop(SceneConfig(cameras=cameras, randomization=Randomization(visual, physics, kinds)))
 
 
 class TestReacher(EnvironmentSuite):

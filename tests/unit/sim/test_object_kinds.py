@@ -6,7 +6,7 @@ import pytest
 
 from sim.ground_truth import turn_between
 from sim.tabletop.objects import ROUND, Part, bounds_of, parts_of
-from sim.tabletop.randomization import Physics, Randomization
+from sim.tabletop.randomization import PhysicsRanges, Randomization
 from sim.tabletop.scene import TIMESTEP, SceneConfig
 from sim.tabletop.world import World
 
@@ -16,7 +16,7 @@ SAME = 1e-6  # m; one model was compiled with the shape, the other changed to it
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with World(SceneConfig(cameras=(), randomization=Randomization(physics=Physics(size=(0.8, 1.2)), kinds=KINDS))) as world:
+    with World(SceneConfig(cameras=(), randomization=Randomization(physics=PhysicsRanges(size=(0.8, 1.2)), kinds=KINDS))) as world:
         yield world
 
 

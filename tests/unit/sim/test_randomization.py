@@ -27,10 +27,10 @@ from sim.tabletop.patterns import HELD_OUT, TRAINED
 from sim.tabletop.randomization import (
     ASPECTS,
     HELD_OUT_SIDES,
-    Looks,
-    Physics,
+    PhysicsRanges,
     Randomization,
     Variation,
+    VisualRanges,
     draw_variation,
     is_held_out_hue,
     lamp_side,
@@ -44,13 +44,13 @@ CAMERAS = (
     CameraConfig("side", (0.43, 0.62, 0.42), (0.43, 0.0, 0.09), width=48, height=48),
 )
 EFFECTS = CameraEffectRanges(exposure=0.3, noise=0.02, blur=0.8, jpeg=40)
-LOOKS = Looks(
+VISUAL = VisualRanges(
     colours=1.0, patterns=0.7, lamp_moved=0.7, light=0.3, shadows=0.5, camera_pos=0.03, camera_turn=0.05, focal_length=0.03,
     effects=EFFECTS, distractors=5,
 )  # fmt: skip
-PHYSICS = Physics(mass=(0.5, 3.0), friction=(0.4, 1.5), size=(0.85, 1.15), delay=(0.0, 0.1), backlash=(0.0, 0.02))
+PHYSICS = PhysicsRanges(mass=(0.5, 3.0), friction=(0.4, 1.5), size=(0.85, 1.15), delay=(0.0, 0.1), backlash=(0.0, 0.02))
 KINDS = ("box", "cylinder", "mug", "l_shape")
-WIDE = Randomization(LOOKS, PHYSICS, KINDS)
+WIDE = Randomization(VISUAL, PHYSICS, KINDS)
 SCENE = SceneConfig(cameras=CAMERAS, randomization=WIDE)
 
 
@@ -155,7 +155,7 @@ def test_what_is_heavy_or_slippery_moves_otherwise(world: Tabletop):
     """Pushed at 0.6 m/s an object slides v^2 / (2 mu g): three times the way at a third of the friction."""
     ways = {}
     for friction in (0.3, 0.9):
-        config = Randomization(physics=Physics(mass=(10.0, 10.0), friction=(friction, friction)))
+        config = Randomization(physics=PhysicsRanges(mass=(10.0, 10.0), friction=(friction, friction)))
         with Tabletop(SceneConfig(cameras=(), randomization=config)) as table:
             table.vary(0)
             table.home()
@@ -170,10 +170,10 @@ def test_what_is_heavy_or_slippery_moves_otherwise(world: Tabletop):
 
 
 def test_what_stands_about_is_seen_and_touches_nothing_and_stands_clear_of_the_workspace():
-    looks = Looks(distractors=12)
-    seed = next(seed for seed in range(100) if len(drawn(seed, Randomization(looks)).distractors) >= 10)
+    visual = VisualRanges(distractors=12)
+    seed = next(seed for seed in range(100) if len(drawn(seed, Randomization(visual)).distractors) >= 10)
     ends, pictures = [], []
-    for some in (looks, replace(looks, distractors=0)):
+    for some in (visual, replace(visual, distractors=0)):
         with Tabletop(replace(SCENE, randomization=Randomization(some))) as world:
             world.vary(seed)
             world.home()
@@ -248,6 +248,9 @@ def test_held_out_pairs_keep_the_looks_of_each_and_both_ends_look_alike(world: T
         assert world.variation == here
         seen.append(here.seed)
     assert len(set(seen)) > 1
+    usual, same = build_manifest(world, "push", 3), -world._lag.state.size - 1 if world._lag else -1  # all but which looks are held out
+    np.testing.assert_array_equal(usual.starts[:, :same], manifest.starts[:, :same])
+    np.testing.assert_array_equal(usual.goals[:, :same], manifest.goals[:, :same])
 
 
 def test_an_episode_tells_what_was_drawn_and_where_its_cameras_stood(world: Tabletop):
@@ -336,14 +339,14 @@ def test_a_state_of_another_randomization_is_refused_and_a_damaged_one_too(world
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Looks(colours=3.0), "Looks.colours is 3.0; allowed is a number of 0 to 1; did you mean 0.03?"),
-        (lambda: Looks(camera_turn=3.0), "Looks.camera_turn is 3.0 rad"),
-        (lambda: Looks(distractors=-1), "Looks.distractors is -1; allowed is a whole number of 0 to 12"),
-        (lambda: Physics(mass=(2.0, 1.0)), "Physics.mass is a range from 2.0 to 1.0; give the lower end first"),
-        (lambda: Physics(delay=(0.0, 100.0)), "is 100.0 s; allowed is a number of 0 to 0.5 s"),
+        (lambda: VisualRanges(colours=3.0), "VisualRanges.colours is 3.0; allowed is a number of 0 to 1; did you mean 0.03?"),
+        (lambda: VisualRanges(camera_turn=3.0), "VisualRanges.camera_turn is 3.0 rad"),
+        (lambda: VisualRanges(distractors=-1), "VisualRanges.distractors is -1; allowed is a whole number of 0 to 12"),
+        (lambda: PhysicsRanges(mass=(2.0, 1.0)), "PhysicsRanges.mass is a range from 2.0 to 1.0; give the lower end first"),
+        (lambda: PhysicsRanges(delay=(0.0, 100.0)), "is 100.0 s; allowed is a number of 0 to 0.5 s"),
         (lambda: Randomization(kinds=()), "Randomization.kinds is ()"),
         (lambda: Randomization(kinds=("banana",)), "banana"),  # type: ignore[arg-type]
-        (lambda: Randomization(held_out=("colours",)), "held_out names colours, which looks does not vary"),
+        (lambda: Randomization(held_out=("colours",)), "held_out names colours, which visual does not vary"),
         (lambda: CameraEffectRanges(jpeg=0), "CameraEffectRanges.jpeg is 0"),
     ],
 )
@@ -375,5 +378,5 @@ def test_a_lag_passes_a_ramp_on_late_and_turns_back_after_its_play():
 def test_a_randomization_is_known_by_what_it_says_and_not_by_what_may_be_said_one_day():
     """Frozen pairs of today are read by a scene that has more to vary, and varies it not."""
     assert Randomization().fingerprint == zlib.crc32(b"{}")
-    assert Randomization(Looks(light=0.3)).fingerprint == zlib.crc32(b'{"looks": {"light": 0.3}}')
+    assert Randomization(VisualRanges(light=0.3)).fingerprint == zlib.crc32(b'{"visual": {"light": 0.3}}')
     assert replace(WIDE, held_out=ASPECTS).fingerprint == WIDE.fingerprint != replace(WIDE, kinds=("box",)).fingerprint
