@@ -21,14 +21,14 @@ from robo_dream.errors import RoboDreamError
 from robo_dream.training.grasps import Held
 from robo_dream.training.looking import LookConfig, Looker, lying, spread, views_of
 
-_PLACES, _FRAMES = 2, 2  # of what was held, in a batch, and in each: it is one thing in all of them
+_STAYS, _FRAMES = 2, 2  # of what was held, in a batch, and in each: it is one thing in all of them
 _EVEN, _SOFT = 0.5, 0.02  # part of the steps in which each looker has an equal share, and of a looker's spread, how soft that is
 _SINKHORN = 5
 _MOVED = 0.05  # metres, without which a way tells nothing
 
 
 @dataclass(frozen=True)
-class Place:
+class Stay:
     """Where a thing lay, level and in metres, and frames (of all) in which it can be seen there."""
 
     position: Float[np.ndarray, "2"]
@@ -37,19 +37,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Chain:
-    """Holds of one thing in an episode, by number, and the places where it lay before and after them."""
+    """Holds of one thing in an episode, by number, and where it lay before and after them."""
 
     episode: int
     holds: tuple[int, ...]
-    places: tuple[Place, ...]
+    stays: tuple[Stay, ...]
 
     @property
     def has_moved(self) -> bool:
-        return any(np.linalg.norm(one.position - self.places[0].position) > _MOVED for one in self.places)
+        return any(np.linalg.norm(one.position - self.stays[0].position) > _MOVED for one in self.stays)
 
 
 def chains_of(held: Sequence[Held], recording: Any, config: LookConfig) -> list[Chain]:
-    """What was set down and picked up again in the same place was one thing; those that can be looked at."""
+    """What was picked up again where it had been set down was one thing; those that can be looked at."""
     seen: dict[int, dict[int, Int[np.ndarray, " some_frame"]]] = {}
     for one in lying(held, recording, config):
         seen.setdefault(one.episode, {})[one.rest] = one.frames
@@ -64,7 +64,7 @@ def chains_of(held: Sequence[Held], recording: Any, config: LookConfig) -> list[
             holds = tuple(number for number, its in enumerate(root) if its == first)
             its = [number for number in frames if {one.rests[number].left_by, one.rests[number].taken_by} & set(holds)]
             if its:
-                found.append(Chain(episode, holds, tuple(Place(one.rests[number].pose[:2], frames[number]) for number in its)))
+                found.append(Chain(episode, holds, tuple(Stay(one.rests[number].pose[:2], frames[number]) for number in its)))
     return found
 
 
@@ -82,7 +82,7 @@ def told_apart(
     """
     chains = chains_of(held, recording, config)
     learned = [one for one in chains if recording.is_train[one.episode] and one.has_moved]
-    if sum(len(place.frames) for one in learned for place in one.places) < config.fewest:
+    if sum(len(stay.frames) for one in learned for stay in one.stays) < config.fewest:
         raise RoboDreamError(
             f"hardly any picture shows a thing with the hand away, so which of {things} was held is not told (training.grasps.things); "
             f"record the hand away from things, or lower training.looks.fewest ({config.fewest})"
@@ -100,7 +100,7 @@ def _competed(
     recording: Any, chains: Sequence[Chain], things: int, config: LookConfig, seed: int, progress: Callable[[int, int], None] | None
 ) -> nn.ModuleList:
     side = next(iter(recording.images.values())).shape[1]
-    centre = np.stack([place.position for one in chains for place in one.places])
+    centre = np.stack([stay.position for one in chains for stay in one.stays])
     width = max(float(centre.std(0).mean()), 1e-3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -109,10 +109,10 @@ def _competed(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
     for step in range(config.steps):
         rng = np.random.default_rng((seed, 21, step))
-        some = [chains[number] for number in rng.integers(len(chains), size=max(config.batch // (_PLACES * _FRAMES), 1))]
-        places = [place for one in some for place in _two(one, rng)]
-        frames = np.concatenate([rng.choice(place.frames, _FRAMES) for place in places])
-        positions = np.repeat([place.position for place in places], _FRAMES, axis=0)
+        some = [chains[number] for number in rng.integers(len(chains), size=max(config.batch // (_STAYS * _FRAMES), 1))]
+        stays = [stay for one in some for stay in _two(one, rng)]
+        frames = np.concatenate([rng.choice(stay.frames, _FRAMES) for stay in stays])
+        positions = np.repeat([stay.position for stay in stays], _FRAMES, axis=0)
         views = []
         for view in views_of(recording, frames):
             gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, len(frames), 1, 1, 1)).astype(np.float32)) * config.color_jitter
@@ -136,10 +136,10 @@ def _competed(
     return lookers.eval()
 
 
-def _two(chain: Chain, rng: np.random.Generator) -> list[Place]:
+def _two(chain: Chain, rng: np.random.Generator) -> list[Stay]:
     """Places that are apart."""
     while True:
-        one, other = (chain.places[number] for number in rng.integers(len(chain.places), size=_PLACES))
+        one, other = (chain.stays[number] for number in rng.integers(len(chain.stays), size=_STAYS))
         if np.linalg.norm(one.position - other.position) > 0.5 * _MOVED:
             return [one, other]
 
@@ -148,7 +148,7 @@ def _apart(
     seen: Float[Tensor, "row thing 2"], positions: Float[Tensor, "row 2"]
 ) -> tuple[Float[Tensor, "chain frame thing 2"], Float[Tensor, "chain thing"]]:
     """How far from where it was each looker sees it; and, for each that may have been held, how far the others saw something move."""
-    seen, positions = (values.unflatten(0, (-1, _PLACES * _FRAMES)) for values in (seen, positions[:, None]))
+    seen, positions = (values.unflatten(0, (-1, _STAYS * _FRAMES)) for values in (seen, positions[:, None]))
     moved = _moved(seen)
     return seen - positions, moved.sum(1, keepdim=True) - moved
 
@@ -176,8 +176,8 @@ def _shares(off: Float[Tensor, "chain thing"], is_even: bool) -> Float[Tensor, "
 @torch.no_grad()
 def _off(lookers: nn.ModuleList, recording: Any, chain: Chain, config: LookConfig) -> Float[np.ndarray, " thing"]:
     """In metres: how far off each looker sees what was held, and how far the others saw something move meanwhile."""
-    views = [views_of(recording, spread(place.frames, config.looks)) for place in chain.places]
-    seen = np.stack([np.stack([np.median(looker(view).numpy(), axis=0) for looker in lookers]) for view in views])  # place, thing, 2
-    off = np.linalg.norm(seen - np.stack([place.position for place in chain.places])[:, None], axis=-1).mean(0)
+    views = [views_of(recording, spread(stay.frames, config.looks)) for stay in chain.stays]
+    seen = np.stack([np.stack([np.median(looker(view).numpy(), axis=0) for looker in lookers]) for view in views])  # stay, thing, 2
+    off = np.linalg.norm(seen - np.stack([stay.position for stay in chain.stays])[:, None], axis=-1).mean(0)
     moved = np.linalg.norm(seen - seen.mean(0), axis=-1).mean(0)
     return off + moved.sum() - moved
