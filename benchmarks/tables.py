@@ -170,6 +170,7 @@ def readme() -> list[Row]:
     for task, file, world, regime in (
         ("OGBench cube-single, 25 steps", "imagination_pays", "cube-single", "recorded"),
         ("OGBench's own five goals, cube-single", "imagination_pays", "cube-single-five-goals", "recorded"),
+        ("OGBench cube-double, 25 steps", "imagination_pays", "cube-double", "recorded"),
         ("tabletop push", "imagination_pays", "push", "recorded"),
         ("tabletop lift", "imagination_pays", "lift", "recorded"),
         ("SO-101 reach", "so101_twin", "so101-reach/plain", "recorded"),
@@ -259,13 +260,19 @@ def _usual(stem: str) -> str:
 
 
 def least_gain() -> list[Row]:
-    """By checkpoint: what imagination is known to promise too much, by each of its planning settings."""
+    """By checkpoint: what imagination is known to promise too much, and what search that heeds it reaches."""
     figures = results("least_gain")
-    names = ("ogbench_cube_single_s", "ogbench_scene_s", "ogbench_cube_double_s")
-    return [
-        ("checkpoint", "pairs 25 steps apart", "five goals"),
-        *((f"`{name}`", *(plain(figures[f"{name}/{task}/least_gain"]) for task in ("default", "five_tasks"))) for name in names),
+    names = ("ogbench_cube_double_recorded_s", "so101_recorded_s", "ogbench_cube_single_s", "ogbench_scene_s", "ogbench_cube_double_s")
+    rows: list[Row] = [
+        ("checkpoint", "least gain / for five goals", "other pairs", "policy alone", "search, any gain", "search, least gain")
     ]
+    for name in names:
+        tried = f"{name}/tuning"
+        pairs = plain(figures[f"{tried}/pairs"]) if f"{tried}/pairs" in figures else ""
+        rates = (plain_rates(figures, f"{tried}/{method}") if pairs else "" for method in ("policy_alone", "planner", "careful"))
+        gains = (plain(figures[key]) if (key := f"{name}/{task}/least_gain") in figures else "" for task in ("default", "five_tasks"))
+        rows.append((f"`{name}`", " / ".join(filter(None, gains)), pairs, *rates))
+    return rows
 
 
 def points(figures: Figures, key: str) -> str:
@@ -599,6 +606,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         },
     ),
     "ogbench-recorded": lambda: success("imagination_pays", "cube-single", "recorded"),
+    "ogbench-recorded-double": lambda: success("imagination_pays", "cube-double", "recorded"),
     "ogbench-recorded-gains": lambda: gains(
         "recorded", {"cube-single": "nothing but pictures, joints and actions", _NAMES: "names of skills read too"}, "recorded"
     ),
@@ -676,6 +684,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         {
             "cube-single, recorded, policy-guided search": "cube-single/recorded/planner",
             "cube-single, recorded, policy alone": "cube-single/recorded/policy_alone",
+            "cube-double, recorded, policy-guided search": "cube-double/recorded/planner",
+            "cube-double, recorded, policy alone": "cube-double/recorded/policy_alone",
             "cube-single, policy-guided search": "cube-single/privileged/planner",
             "cube-single, policy alone": "cube-single/privileged/policy_alone",
             "cube-single, zero action": "cube-single/privileged/zero_action",
@@ -822,9 +832,10 @@ def _training_cost() -> Iterator[Row]:
         f"{ogbench[f'{single}/collect_minutes']} + not recorded",
         str(ogbench[f"{single}/training_minutes"]),
     )
-    recorded, own = results("recorded"), "checkpoint_with_grasps"
-    minutes = (str(recorded[f"{own}/{part}_minutes"]) for part in ("collecting", "training"))
-    yield ("OGBench cube-single, recorded", f"{plain(recorded[f'{own}/episodes'])} episodes", *minutes)
+    recorded = results("recorded")
+    for world, own in (("cube-single", "checkpoint_with_grasps"), ("cube-double", "checkpoint_of_two_cubes")):
+        minutes = (str(recorded[f"{own}/{part}_minutes"]) for part in ("collecting", "training"))
+        yield (f"OGBench {world}, recorded", f"{plain(recorded[f'{own}/episodes'])} episodes", *minutes)
     clips = "{} episodes, {} short clips, {} demonstrations"
     for world in ("cube-double", "scene"):
         key = f"{world}/checkpoint"

@@ -26,7 +26,7 @@ from robo_dream.models.checkpoint import GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
-from robo_dream.runtime.training_data import Progress, in_millimetres, looked_at, open_training_data
+from robo_dream.runtime.training_data import Progress, labels_in_words, looked_at, open_training_data
 from robo_dream.schema import configuration
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
@@ -115,7 +115,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     with bars("looking", {}, "step") as bar:
         seen = looked_at(data, config.training, config.out, bar)
     if seen is not data:
-        say(in_millimetres(data.play, seen.play))
+        say(labels_in_words(data.play, seen.play))
     data = seen
     for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)

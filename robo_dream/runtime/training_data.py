@@ -149,8 +149,12 @@ def _seen_poses(
     return np.concatenate([upright(np.concatenate([one.pose for one in held])) for held in mended], -1)
 
 
-def in_millimetres(before: FrameCache, after: FrameCache) -> str:
-    """How far looking moved the labels of `before`, for people."""
+def labels_in_words(before: FrameCache, after: FrameCache) -> str:
+    """How far looking moved the labels of `before`, or told things apart, for people."""
+    told = np.isfinite(after.object_pose.reshape(len(after.object_pose), -1, 7)).all(-1).mean(0)
+    if len(told) > 1:
+        shares = ", ".join(f"{100 * share:.0f} %" for share in told)
+        return f"Pictures told {len(told)} things apart; where each is, is known in {shares} of the frames."
     moved = 1e3 * np.linalg.norm(after.object_pose[:, :2] - before.object_pose[:, :2], axis=-1)
     if not np.nanmax(moved, initial=0.0):
         return "Looking mended no label: hardly any picture shows a thing with the hand away (training.looks.fewest, far)."

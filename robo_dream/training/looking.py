@@ -35,7 +35,7 @@ _OF_MEDIAN = 1.4826  # a normal distribution's standard deviation, of its median
 class LookConfig:
     """How labels are mended by looking. The last four are standard deviations in level metres, which weigh the least squares."""
 
-    rounds: Annotated[int, Field(ge=1, le=10)] = 2  # each learns from the positions that the one before mended
+    rounds: Annotated[int, Field(ge=0, le=10)] = 2  # each learns from the positions that the one before mended; 0 mends nothing
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
     batch: Annotated[int, Field(ge=1, le=100_000)] = 128
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2

@@ -52,9 +52,10 @@ def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " 
         chosen = chosen[skill_ends(cache)[chosen] >= chosen + block]
     if not len(chosen):
         raise DataError(f"no training frame of {cache.dataset_id} has one of the skills {list(skills)}; record some, or name others")
-    if config.model.policy_input != "latents" and not known(np.asarray(cache.object_pose)[chosen]).any():
+    poses = np.asarray(cache.object_pose)[chosen]
+    if config.model.policy_input != "latents" and not known(poses.reshape(len(poses), -1, 7)).any(0).all():
         raise DataError(
-            f"no frame of {cache.dataset_id} says where the object is, so the policy cannot learn from poses; "
+            f"no frame of {cache.dataset_id} says where the object is, or one of several, so the policy cannot learn from poses; "
             f"set training.model.policy_input=latents"
         )
     return chosen

@@ -98,8 +98,9 @@ def test_a_thing_that_always_lies_at_one_place_stays_there(grasped) -> None:
         assert all(np.isfinite(rest.pose).all() for rest in one.rests)
 
 
-def test_few_pictures_mend_nothing(grasped) -> None:
+def test_few_pictures_mend_nothing_and_no_rounds_do_not_either(grasped) -> None:
     some, held = grasped
+    assert looked(held, seen(some), LookConfig(rounds=0), 0) == held
     assert looked(held, seen(some), LookConfig(fewest=100_000), 0) == held
 
 

@@ -17,9 +17,11 @@ from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.errors import ConfigError
 from robo_dream.models import checkpoint
+from robo_dream.runtime import training_data
 from robo_dream.runtime.train import TrainConfig
-from robo_dream.runtime.training_data import in_millimetres, looked_at, open_training_data
+from robo_dream.runtime.training_data import labels_in_words, looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
+from robo_dream.training.grasps import Held
 from robo_dream.training.recorded import CYCLES, NOTHING_HELD
 from robo_dream.training.representation import train_representation
 from tests.unit.data.episodes import make_episode, make_spec
@@ -101,16 +103,29 @@ def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
     return folder / "out" / MODEL_FILE
 
 
-def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(tmp_path: Path) -> None:
+TWO = ["training.grasps.things=2", "training.model.policy_input=poses_and_latents", "training.policy.perception_noise=0"]
+
+
+@pytest.mark.parametrize("changes", [[], TWO], ids=["one thing", "two things, and latents beside poses"])
+def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(
+    tmp_path: Path, changes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_turn(held: Sequence[Held], *_: object) -> list[list[int]]:  # these pictures are noise, which tells nothing apart
+        return [[number % 2 for number, _ in enumerate(one.holds)] for one in held]
+
+    monkeypatch.setattr(training_data, "told_apart", in_turn)
     files = []
     for labels in ("told", "scrambled", "gone"):
         write(tmp_path / labels / "data", labels)
-        files.append(trained(tmp_path / labels))
+        files.append(trained(tmp_path / labels, changes))
     infos, models = [checkpoint.read_info(path) for path in files], [checkpoint.load(path).state_dict() for path in files]
     for info, model in zip(infos[1:], models[1:], strict=True):
         assert info.dataset_id == infos[0].dataset_id and info.metrics == infos[0].metrics
         assert model.keys() == models[0].keys() and all(model[key].equal(models[0][key]) for key in model)
     assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
+    if changes:
+        assert checkpoint.load(files[0]).spec.num_objects == 2
+        return
     shutil.rmtree(tmp_path / "told/out")
     changes = ["regime=privileged", "training.grasps=null", "training.policy.skills=[]", "training.policy.perception_noise=0.5"]
     privileged = checkpoint.load(trained(tmp_path / "told", changes)).state_dict()
@@ -130,8 +145,10 @@ def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_wher
     for cycle in (0, 1):  # ends where the hand is open and has risen
         last = np.flatnonzero(play.skill[first] == cycle)[-1]
         assert not closed[last] and play.proprio[first][last, 2] > 0.1
-    assert in_millimetres(play, play).startswith("Looking mended no label")
-    assert "by 5.0 mm" in in_millimetres(play, replace(play, object_pose=play.object_pose + np.float32([0.003, 0.004, *[0] * 5])))
+    assert labels_in_words(play, play).startswith("Looking mended no label")
+    assert "by 5.0 mm" in labels_in_words(play, replace(play, object_pose=play.object_pose + np.float32([0.003, 0.004, *[0] * 5])))
+    two = replace(play, object_pose=np.concatenate([play.object_pose, np.nan * play.object_pose], -1))
+    assert labels_in_words(play, two).endswith(f"known in {100 * np.isfinite(play.object_pose[:, 0]).mean():.0f} %, 0 % of the frames.")
     known = np.isfinite(play.object_pose[first]).all(-1)
     assert 0.8 < known.mean() < 1
 
