@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=VARIANTS)
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--manifests", type=Path, metavar="FOLDER", help="other pairs than the frozen ones")
     parser.add_argument("--change", action="append", default=[], help="of every variant's training")
     parser.add_argument("--out", type=Path, default=Path("docs/results/representation_trials.json"))
     args = parser.parse_args()
@@ -83,7 +84,7 @@ def figures(name: str, args: argparse.Namespace) -> dict[str, float | int]:
         found |= {f"{name}/own_head/{key}": round(value, 1) for key, value in probes["head"].items()}
     settings = EvaluateConfig(
         checkpoint=released, out=work / "evaluated", tasks=("cube",), methods=("policy_alone", "planner"), num_pairs=args.pairs,
-        workers=args.workers,
+        workers=args.workers, manifests=args.manifests,
     )  # fmt: skip
     evaluation = Evaluation.of(settings)
     file = ResultFile(settings.out / "results.jsonl", evaluation.settings_of())
