@@ -10,7 +10,10 @@ from robo_dream.files import replace_file
 
 Interval = tuple[float, float, float]  # middle, low, high
 
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
+COLOURS = (
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf",
+    "#0b3c5d", "#a34f00", "#115911", "#f4a6a6", "#4b2a73", "#d9b38c", "#8a1c66", "#333333",
+)  # fmt: skip
 WIDTH, HEIGHT, TOP, LEGEND_ROW, COLUMNS = 1000, 400, 44, 20, 3
 LEFT, RIGHT = (60, 590), (625, 985)  # where the two parts begin and end
 SPREAD = 42  # px at most between the first and the last line at the same number
