@@ -275,6 +275,26 @@ def least_gain() -> list[Row]:
     return rows
 
 
+def representations() -> list[Row]:
+    """Representations side by side, small: probes that only the judge may see, and what planning reaches."""
+    figures = results("representation_trials")
+    names = {
+        "held": "recorded: keypoints, and the gripper tells poses", "keypoints": "recorded: 32 keypoints, no labels",
+        "keypoints_16": "recorded: 16 keypoints, no labels", "flattened": "recorded: views flattened, no labels",
+        "straightened": "recorded: keypoints, latents straightened", "inverse_dynamics_alone": "recorded: keypoints, no reconstruction",
+        "privileged": "privileged: keypoints and the simulator's poses",
+    }  # fmt: skip
+    rows: list[Row] = [("representation", "cube: mm, linear / MLP probe", "degrees, linear / MLP", "policy alone", "search")]
+    for name, label in names.items():
+        if f"{name}/planner/strict" in figures:
+            probes = (
+                " / ".join(plain(figures[f"{name}/probe_{kind}/{what}"]) for kind in ("linear", "mlp"))
+                for what in ("object_mm", "object_yaw_deg")
+            )
+            rows.append((label, *probes, *(plain_rates(figures, f"{name}/{method}") for method in ("policy_alone", "planner"))))
+    return rows
+
+
 def points(figures: Figures, key: str) -> str:
     """A difference in points with its interval."""
     return "{:+.0f} ({:+.0f} to {:+.0f})".format(*(figures[f"{key}{end}"] for end in ("", "_low", "_high")))
@@ -607,6 +627,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ),
     "ogbench-recorded": lambda: success("imagination_pays", "cube-single", "recorded"),
     "ogbench-recorded-double": lambda: success("imagination_pays", "cube-double", "recorded"),
+    "representation-trials": representations,
     "ogbench-recorded-gains": lambda: gains(
         "recorded", {"cube-single": "nothing but pictures, joints and actions", _NAMES: "names of skills read too"}, "recorded"
     ),
