@@ -70,10 +70,11 @@ class TrainConfig:
                 f"demonstrations are given, of which the policy sees poses, but training.model.policy_input is "
                 f"{self.training.model.policy_input}; set it to poses, or name them in datasets"
             )
-        if self.training.model.policy_input == "poses_and_latents" and tuple(self.demonstrations) != tuple(self.datasets):
+        is_of_pictures = self.regime == "recorded" and tuple(self.demonstrations) == tuple(self.datasets)
+        if self.demonstrations and self.training.model.policy_input == "poses_and_latents" and not is_of_pictures:
             raise ConfigError(
-                f"training.model.policy_input is poses_and_latents, but demonstrations are other folders than datasets: latents are of "
-                f"pictures, so name the same, {[str(folder) for folder in self.datasets]}"
+                f"training.model.policy_input is poses_and_latents, and latents are of pictures, which demonstrations do not show: "
+                f"name none, or with regime=recorded the same folders as datasets, {[str(folder) for folder in self.datasets]}"
             )
         if self.training.policy.perception_noise > 0 and not self.demonstrations:
             raise ConfigError(

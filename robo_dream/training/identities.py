@@ -7,7 +7,6 @@ like. Who merely sees best *where* it lay would soon know one half of the table,
 optimal transport keeps them in SwAV, Caron et al. 2020, arXiv 2006.09882.)
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from robo_dream.errors import RoboDreamError
 from robo_dream.training.grasps import Held
-from robo_dream.training.looking import LookConfig, Looker, lying, spread, views_of
+from robo_dream.training.looking import LookConfig, Looker, fit, jittered, lying, spread, views_of
 
 _STAYS, _FRAMES = 2, 2  # of what was held, in a batch, and in each: it is one thing in all of them
 _EVEN, _SOFT = 0.5, 0.02  # part of the steps in which each looker has an equal share, and of a looker's spread, how soft that is
@@ -101,43 +100,40 @@ def _competed(
 ) -> nn.ModuleList:
     side = next(iter(recording.images.values())).shape[1]
     centre = np.stack([stay.position for one in chains for stay in one.stays])
-    width = max(float(centre.std(0).mean()), 1e-3)
+    width = float(centre.std(0).mean())  # above 0: things have moved
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         lookers = nn.ModuleList(Looker(len(recording.cameras), side, config.keypoints, centre.mean(0), width) for _ in range(things))
-    optimiser = torch.optim.AdamW(lookers.parameters(), config.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
-    for step in range(config.steps):
+
+    def loss_of(step: int) -> Float[Tensor, ""]:
         rng = np.random.default_rng((seed, 21, step))
         some = [chains[number] for number in rng.integers(len(chains), size=max(config.batch // (_STAYS * _FRAMES), 1))]
         stays = [stay for one in some for stay in _two(one, rng)]
         frames = np.concatenate([rng.choice(stay.frames, _FRAMES) for stay in stays])
         positions = np.repeat([stay.position for stay in stays], _FRAMES, axis=0)
-        views = []
-        for view in views_of(recording, frames):
-            gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, len(frames), 1, 1, 1)).astype(np.float32)) * config.color_jitter
-            views.append(view * (1 + gain) + offset)
+        views = jittered(recording, frames, config, rng)
         seen = torch.stack([looker(views) for looker in lookers], 1)
         apart, still = _apart(seen / width, torch.from_numpy(positions).float() / width)
         shares = _shares((_moved(apart) + still).detach(), step < _EVEN * config.steps)
-        loss = ((_huber(apart) + still) * shares).sum(1).mean()
-        if not math.isfinite(loss.item()):
-            raise RoboDreamError(
-                f"telling things apart diverged at step {step} of {config.steps} with a loss of {loss.item()}; "
-                f"lower training.looks.learning_rate ({config.learning_rate:g})"
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(lookers.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
+        return ((_huber(apart) + still) * shares).sum(1).mean()
+
+    def tell(done: int) -> None:
         if progress is not None:
-            progress(step + 1, config.steps)
-    return lookers.eval()
+            progress(done, config.steps)
+
+    fit(
+        lookers,
+        loss_of,
+        config,
+        "telling things apart",
+        "learn without poses: training.grasps=null training.model.policy_input=latents",
+        tell,
+    )
+    return lookers
 
 
 def _two(chain: Chain, rng: np.random.Generator) -> list[Stay]:
-    """Places that are apart."""
+    """Two of its stays that are apart."""
     while True:
         one, other = (chain.stays[number] for number in rng.integers(len(chain.stays), size=_STAYS))
         if np.linalg.norm(one.position - other.position) > 0.5 * _MOVED:

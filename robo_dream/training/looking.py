@@ -218,26 +218,47 @@ def _learned(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         looker = Looker(len(recording.cameras), side, config.keypoints, positions.mean(0), max(float(positions.std(0).mean()), _LEAST))
-    optimiser = torch.optim.AdamW(looker.parameters(), config.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
-    for step in range(config.steps):
+
+    def loss_of(step: int) -> Float[Tensor, ""]:
         rng = np.random.default_rng((seed, 20, step))
         chosen = rng.integers(len(frames), size=config.batch)
-        views = []
-        for view in views_of(recording, frames[chosen]):
-            gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, config.batch, 1, 1, 1)).astype(np.float32)) * config.color_jitter
-            views.append(view * (1 + gain) + offset)
-        errors = (looker(views) - torch.from_numpy(positions[chosen]).float()) / looker.spread
-        loss = nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=0.1)
+        seen = looker(jittered(recording, frames[chosen], config, rng))
+        errors = (seen - torch.from_numpy(positions[chosen]).float()) / looker.spread
+        return nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), beta=0.1)
+
+    fit(looker, loss_of, config, "looking", "leave labels as joints tell them with training.looks=null", tell)
+    return looker
+
+
+def jittered(
+    recording: Any, frames: Int[np.ndarray, " batch"], config: LookConfig, rng: np.random.Generator
+) -> list[Float[Tensor, "batch 3 height width"]]:
+    """`views_of` in other brightness and contrast."""
+    views = []
+    for view in views_of(recording, frames):
+        gain, offset = torch.from_numpy(rng.uniform(-1, 1, (2, len(frames), 1, 1, 1)).astype(np.float32)) * config.color_jitter
+        views.append(view * (1 + gain) + offset)
+    return views
+
+
+def fit(
+    network: nn.Module, loss_of: Callable[[int], Float[Tensor, ""]], config: LookConfig, doing: str, instead: str,
+    tell: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Takes `config.steps` steps down `loss_of` and leaves `network` for use. Raises `RoboDreamError` where what is `doing` diverges."""
+    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
+    for step in range(config.steps):
+        loss = loss_of(step)
         if not math.isfinite(loss.item()):
             raise RoboDreamError(
-                f"looking diverged at step {step} of {config.steps} with a loss of {loss.item()}; lower training.looks.learning_rate "
-                f"({config.learning_rate:g}), or leave labels as joints tell them with training.looks=null"
+                f"{doing} diverged at step {step} of {config.steps} with a loss of {loss.item()}; lower training.looks.learning_rate "
+                f"({config.learning_rate:g}), or {instead}"
             )
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(looker.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         tell(step + 1)
-    return looker.eval()
+    network.eval()

@@ -158,6 +158,11 @@ def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_wher
     [
         (["training.policy.skills=[reach]"], "chooses among scripts"),
         (["training.grasps=null"], "training.model.policy_input is poses, and training.grasps is null"),
+        (["training.model.policy_input=poses_and_latents", "demonstrations=[other]"], "which demonstrations do not show: name none, or"),
+        (
+            ["training.model.policy_input=poses_and_latents", "regime=privileged", "training.grasps=null"],
+            "which demonstrations do not show",
+        ),
         (["regime=privileged"], "training.grasps tells poses from joints, but regime is privileged"),
     ],
 )
