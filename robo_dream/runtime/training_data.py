@@ -27,6 +27,7 @@ from robo_dream.training.looking import LookConfig, looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
 from robo_dream.training.recorded import recorded, told, upright
+from robo_dream.training.switches import switch_poses
 
 LABELS = "labels.safetensors"
 Progress = Callable[[int, int], None]
@@ -76,12 +77,12 @@ def open_training_data(
     shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations and not is_same else None
     if regime == "recorded":
         held = () if training.grasps is None else tuple(told(play, training.grasps))
-        play = recorded(play, training.grasps, held)
+        play = recorded(play, training.grasps, held, training.num_objects)
         if shown is not None:
-            if _several(training):
+            if training.num_objects > 1:
                 raise ConfigError(
                     f"demonstrations is {[str(folder) for folder in demonstrations]}: which of several things was held there "
-                    f"(training.grasps.things) only pictures tell; name the same folders as datasets, or none"
+                    f"(training.grasps.things), and how switches stood, only pictures tell; name the same folders as datasets, or none"
                 )
             shown = recorded(shown, training.grasps, () if training.grasps is None else told(shown, training.grasps))
         shown = _blind(play) if is_same else shown
@@ -90,13 +91,9 @@ def open_training_data(
             f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
             f"leave those episodes out, or name it in datasets"
         )
-    if not (regime == "recorded" and _several(training)):
+    if not (regime == "recorded" and training.num_objects > 1):
         _require_learnable(play, shown, training)
     return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
-
-
-def _several(training: TrainingConfig) -> bool:
-    return training.grasps is not None and training.grasps.things > 1
 
 
 def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:
@@ -117,16 +114,20 @@ def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: Act
 def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:
     """`data` with labels as pictures mend them (`training.looking`): as it is where joints told none, or nobody is to look.
 
-    Of several things, pictures tell which was held (`training.identities`). What was found is kept in `folder`/labels.safetensors,
-    and taken from there where recording and settings are the same.
+    Of several things, pictures tell which was held (`training.identities`), and of switches how they stand (`training.switches`). What was
+    found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the same.
     """
     if training.looks is None or training.grasps is None or not data.held:
         return data
     path = folder / LABELS
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
+    about |= {} if training.switches is None else {"switches": asdict(training.switches)}
     pose = _kept(path, about)
     if pose is None:
         pose = _seen_poses(data, training.grasps, training.looks, training.seed, progress)
+        if training.switches is not None:
+            stands = switch_poses(data.play, training.switches, training.looks, training.seed, progress)
+            pose = np.concatenate([pose, *(upright(one) for one in np.moveaxis(stands, 1, 0))], -1)
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
@@ -138,7 +139,7 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
 def _seen_poses(
     data: TrainingData, grasps: GraspConfig, looks: LookConfig, seed: int, progress: Progress | None
 ) -> Float32[np.ndarray, "frame pose"]:
-    """Of every thing, 7 numbers."""
+    """Of every thing that is picked up, 7 numbers."""
     play, things = data.play, [data.held]
     if grasps.things > 1:
         whose = told_apart(data.held, play, grasps.things, looks, seed, progress)
@@ -154,7 +155,7 @@ def labels_in_words(before: FrameCache, after: FrameCache) -> str:
     told = np.isfinite(after.object_pose.reshape(len(after.object_pose), -1, 7)).all(-1).mean(0)
     if len(told) > 1:
         shares = ", ".join(f"{100 * share:.0f} %" for share in told)
-        return f"Pictures told {len(told)} things apart; where each is, is known in {shares} of the frames."
+        return f"Pictures told of {len(told)} things; where each is, or how it stands, is known in {shares} of the frames."
     moved = 1e3 * np.linalg.norm(after.object_pose[:, :2] - before.object_pose[:, :2], axis=-1)
     if not np.nanmax(moved, initial=0.0):
         return "Looking mended no label: hardly any picture shows a thing with the hand away (training.looks.fewest, far)."

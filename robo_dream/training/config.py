@@ -11,6 +11,7 @@ from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
+from robo_dream.training.switches import SwitchConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -116,6 +117,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
+    switches: SwitchConfig | None = None  # how a fist that presses, and pictures, tell which way switches stand (regime=recorded)
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere
@@ -130,6 +132,11 @@ class TrainingConfig:
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
             )
+        if self.switches is not None and (self.grasps is None or self.looks is None):
+            raise ConfigError(
+                f"switches is set, and {'grasps' if self.grasps is None else 'looks'} is null: pictures tell how switches stand beside a "
+                f"thing that is held; leave grasps and looks out for their defaults, or set switches to null"
+            )
         if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
             raise ConfigError(
                 f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
@@ -137,11 +144,18 @@ class TrainingConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without camera effects and switches as before there were any, so that trainings of then go on."""
         data = asdict(self)
+        if self.switches is None:
+            del data["switches"]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data
+
+    @property
+    def num_objects(self) -> int:
+        """Of how many objects, switches included, recordings tell poses."""
+        return 1 if self.grasps is None else self.grasps.things + (0 if self.switches is None else self.switches.count)
 
     @property
     def autocast(self) -> bool:

@@ -57,23 +57,23 @@ def told(recording: Recording, grasps: GraspConfig) -> list[Held]:
     return held_poses([proprio[a:b] for a, b in itertools.pairwise(recording.episode_starts)], grasps, recording.control_dt)
 
 
-def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = ()) -> FrameCache:
+def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = (), num_objects: int = 1) -> FrameCache:
     """Frames whose poses and skills (`CYCLES`) are those of `held`: what joints `told`; with no `grasps`, none are told.
 
-    Of several things joints do not say which was held, so their poses are not told yet.
+    Of several things joints do not say which was held, nor how switches stand, so of several of `num_objects` poses are not told yet.
 
     `dataset_id` is a hash of what was recorded: the same whatever else lies beside it.
     """
     bounds = np.asarray(recording.episode_starts, np.int64)
     proprio = np.asarray(recording.proprio)
-    pose = np.full((len(proprio), 7 * (1 if grasps is None else grasps.things)), np.nan, np.float32)
+    pose = np.full((len(proprio), 7 * num_objects), np.nan, np.float32)
     skill = np.full(len(proprio), len(CYCLES), np.int64)
     if grasps is not None:
         spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
         for span, one in zip(spans, held, strict=True):
             steps = (round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat))
             skill[span] = _cycles(one, *steps)
-            if grasps.things == 1:
+            if num_objects == 1:
                 pose[span] = upright(one.pose)
     return FrameCache(
         cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),

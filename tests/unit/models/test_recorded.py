@@ -22,7 +22,7 @@ from robo_dream.runtime.train import TrainConfig
 from robo_dream.runtime.training_data import labels_in_words, looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
 from robo_dream.training.grasps import Held
-from robo_dream.training.recorded import CYCLES, NOTHING_HELD
+from robo_dream.training.recorded import CYCLES, NOTHING_HELD, Recording
 from robo_dream.training.representation import train_representation
 from tests.unit.data.episodes import make_episode, make_spec
 
@@ -103,17 +103,23 @@ def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
     return folder / "out" / MODEL_FILE
 
 
+SWITCHED = ["training.switches={count: 1}"]
 TWO = ["training.grasps.things=2", "training.model.policy_input=poses_and_latents", "training.policy.perception_noise=0"]
 
 
-@pytest.mark.parametrize("changes", [[], TWO], ids=["one thing", "two things, and latents beside poses"])
+@pytest.mark.parametrize("changes", [[], TWO, SWITCHED], ids=["one thing", "two things, and latents beside poses", "a thing and a switch"])
 def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(
     tmp_path: Path, changes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_turn(held: Sequence[Held], *_: object) -> list[list[int]]:  # these pictures are noise, which tells nothing apart
         return [[number % 2 for number, _ in enumerate(one.holds)] for one in held]
 
+    def in_halves(recording: Recording, *_: object) -> np.ndarray:  # and on which nothing was pressed
+        high = np.arange(len(recording.proprio)) % 20 < 10
+        return np.stack([np.full(len(high), 0.3), np.zeros(len(high)), np.where(high, 0.2, 0.1), np.zeros(len(high))], -1)[:, None]
+
     monkeypatch.setattr(training_data, "told_apart", in_turn)
+    monkeypatch.setattr(training_data, "switch_poses", in_halves)
     files = []
     for labels in ("told", "scrambled", "gone"):
         write(tmp_path / labels / "data", labels)
