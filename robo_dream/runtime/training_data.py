@@ -27,6 +27,7 @@ from robo_dream.training.looking import LookConfig, looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
 from robo_dream.training.recorded import recorded, told, upright
+from robo_dream.training.slides import slide_poses
 from robo_dream.training.switches import switch_poses
 
 LABELS = "labels.safetensors"
@@ -114,20 +115,19 @@ def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: Act
 def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:
     """`data` with labels as pictures mend them (`training.looking`): as it is where joints told none, or nobody is to look.
 
-    Of several things, pictures tell which was held (`training.identities`), and of switches how they stand (`training.switches`). What was
-    found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the same.
+    Of several things, pictures tell which was held (`training.identities`), and of slides and switches how they stand (`training.slides`,
+    `training.switches`). What was found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the
+    same.
     """
     if training.looks is None or training.grasps is None or not data.held:
         return data
     path = folder / LABELS
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
-    about |= {} if training.switches is None else {"switches": asdict(training.switches)}
+    beside = {"slides": training.slides, "switches": training.switches}
+    about |= {name: asdict(one) for name, one in beside.items() if one is not None}
     pose = _kept(path, about)
     if pose is None:
-        pose = _seen_poses(data, training.grasps, training.looks, training.seed, progress)
-        if training.switches is not None:
-            stands = switch_poses(data.play, training.switches, training.looks, training.seed, progress)
-            pose = np.concatenate([pose, *(upright(one) for one in np.moveaxis(stands, 1, 0))], -1)
+        pose = _seen_poses(data, training, training.grasps, training.looks, progress)
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
@@ -137,17 +137,22 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
 
 
 def _seen_poses(
-    data: TrainingData, grasps: GraspConfig, looks: LookConfig, seed: int, progress: Progress | None
+    data: TrainingData, training: TrainingConfig, grasps: GraspConfig, looks: LookConfig, progress: Progress | None
 ) -> Float32[np.ndarray, "frame pose"]:
-    """Of every thing that is picked up, 7 numbers."""
-    play, things = data.play, [data.held]
+    """Of every thing that is picked up, every slide and every switch, 7 numbers."""
+    play, seed, things = data.play, training.seed, [data.held]
     if grasps.things > 1:
         whose = told_apart(data.held, play, grasps.things, looks, seed, progress)
         spans = itertools.pairwise(play.episode_starts)
         proprio = [np.asarray(play.proprio[a:b]) for a, b in spans]
         things = held_apart(data.held, whose, proprio, grasps, play.control_dt)
     mended = [looked(one, play, looks, seed + number, progress, grasps.beside) for number, one in enumerate(things)]
-    return np.concatenate([upright(np.concatenate([one.pose for one in held])) for held in mended], -1)
+    poses = [np.concatenate([one.pose for one in held]) for held in mended]
+    if training.slides is not None:
+        poses += list(np.moveaxis(slide_poses(play, training.slides, looks, seed, progress), 1, 0))
+    if training.switches is not None:
+        poses += list(np.moveaxis(switch_poses(play, training.switches, looks, seed, progress), 1, 0))
+    return np.concatenate([upright(pose) for pose in poses], -1)
 
 
 def labels_in_words(before: FrameCache, after: FrameCache) -> str:

@@ -11,6 +11,7 @@ from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
+from robo_dream.training.slides import SlideConfig
 from robo_dream.training.switches import SwitchConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -117,6 +118,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
+    slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
     switches: SwitchConfig | None = None  # how a fist that presses, and pictures, tell which way switches stand (regime=recorded)
     seed: Seed = 0
     device: Device = "cpu"
@@ -132,10 +134,11 @@ class TrainingConfig:
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
             )
-        if self.switches is not None and (self.grasps is None or self.looks is None):
+        told = {"slides": self.slides, "switches": self.switches}
+        if (named := [name for name, one in told.items() if one is not None]) and (self.grasps is None or self.looks is None):
             raise ConfigError(
-                f"switches is set, and {'grasps' if self.grasps is None else 'looks'} is null: pictures tell how switches stand beside a "
-                f"thing that is held; leave grasps and looks out for their defaults, or set switches to null"
+                f"{named[0]} is set, and {'grasps' if self.grasps is None else 'looks'} is null: pictures tell how {named[0]} stand beside "
+                f"a thing that is held; leave grasps and looks out for their defaults, or set {named[0]} to null"
             )
         if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
             raise ConfigError(
@@ -144,18 +147,20 @@ class TrainingConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects and switches as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without camera effects, slides and switches as before there were any, so that trainings of then go on."""
         data = asdict(self)
-        if self.switches is None:
-            del data["switches"]
+        for name in ("slides", "switches"):
+            if data[name] is None:
+                del data[name]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data
 
     @property
     def num_objects(self) -> int:
-        """Of how many objects, switches included, recordings tell poses."""
-        return 1 if self.grasps is None else self.grasps.things + (0 if self.switches is None else self.switches.count)
+        """Of how many objects, slides and switches included, recordings tell poses."""
+        beside = sum(one.count for one in (self.slides, self.switches) if one is not None)
+        return 1 if self.grasps is None else self.grasps.things + beside
 
     @property
     def autocast(self) -> bool:

@@ -103,23 +103,24 @@ def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
     return folder / "out" / MODEL_FILE
 
 
-SWITCHED = ["training.switches={count: 1}"]
+BESIDE = ["training.switches={count: 1}", "training.slides={count: 1}"]
 TWO = ["training.grasps.things=2", "training.model.policy_input=poses_and_latents", "training.policy.perception_noise=0"]
 
 
-@pytest.mark.parametrize("changes", [[], TWO, SWITCHED], ids=["one thing", "two things, and latents beside poses", "a thing and a switch"])
+@pytest.mark.parametrize("changes", [[], TWO, BESIDE], ids=["one thing", "two, and latents beside poses", "a thing, a slide and a switch"])
 def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(
     tmp_path: Path, changes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_turn(held: Sequence[Held], *_: object) -> list[list[int]]:  # these pictures are noise, which tells nothing apart
         return [[number % 2 for number, _ in enumerate(one.holds)] for one in held]
 
-    def in_halves(recording: Recording, *_: object) -> np.ndarray:  # and on which nothing was pressed
+    def in_halves(recording: Recording, *_: object) -> np.ndarray:  # and on which nothing was pressed or slid
         high = np.arange(len(recording.proprio)) % 20 < 10
         return np.stack([np.full(len(high), 0.3), np.zeros(len(high)), np.where(high, 0.2, 0.1), np.zeros(len(high))], -1)[:, None]
 
     monkeypatch.setattr(training_data, "told_apart", in_turn)
     monkeypatch.setattr(training_data, "switch_poses", in_halves)
+    monkeypatch.setattr(training_data, "slide_poses", in_halves)
     files = []
     for labels in ("told", "scrambled", "gone"):
         write(tmp_path / labels / "data", labels)
@@ -130,7 +131,7 @@ def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned
         assert model.keys() == models[0].keys() and all(model[key].equal(models[0][key]) for key in model)
     assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
     if changes:
-        assert checkpoint.load(files[0]).spec.num_objects == 2
+        assert checkpoint.load(files[0]).spec.num_objects == (2 if changes == TWO else 3)
         return
     shutil.rmtree(tmp_path / "told/out")
     changes = ["regime=privileged", "training.grasps=null", "training.policy.skills=[]", "training.policy.perception_noise=0.5"]
