@@ -26,7 +26,7 @@ from robo_dream.training.identities import told_apart
 from robo_dream.training.looking import LookConfig, looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
-from robo_dream.training.recorded import recorded, told, upright
+from robo_dream.training.recorded import cycles_of, recorded, told, upright
 from robo_dream.training.slides import slide_poses
 from robo_dream.training.switches import switch_poses
 
@@ -131,6 +131,9 @@ def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progre
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
+    if training.slides is not None or training.switches is not None:
+        skill = cycles_of(pose, play.episode_starts.tolist(), training.grasps, play.control_dt)
+        play = replace(play, skill=skill)
     shown = _blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown
     _require_learnable(play, shown, training)
     return replace(data, play=play, demonstrations=shown)

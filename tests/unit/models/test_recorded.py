@@ -21,8 +21,8 @@ from robo_dream.runtime import training_data
 from robo_dream.runtime.train import TrainConfig
 from robo_dream.runtime.training_data import labels_in_words, looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
-from robo_dream.training.grasps import Held
-from robo_dream.training.recorded import CYCLES, NOTHING_HELD, Recording
+from robo_dream.training.grasps import GraspConfig, Held
+from robo_dream.training.recorded import CYCLES, NOTHING_HELD, Recording, cycles_of
 from robo_dream.training.representation import train_representation
 from tests.unit.data.episodes import make_episode, make_spec
 
@@ -137,6 +137,17 @@ def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned
     changes = ["regime=privileged", "training.grasps=null", "training.policy.skills=[]", "training.policy.perception_noise=0.5"]
     privileged = checkpoint.load(trained(tmp_path / "told", changes)).state_dict()
     assert any(not privileged[key].equal(models[0][key]) for key in privileged)  # the same files, with their labels read
+
+
+def test_with_slides_and_switches_a_skill_ends_where_anything_was_brought_and_left() -> None:
+    poses = np.zeros((200, 2, 7), np.float32)
+    poses[50:, 0, 0] = 0.2 * np.clip(np.arange(150) / 20, 0, 1)  # one is moved over 20 frames
+    poses[120:, 1, 2] = 0.1  # the other is pressed, and not known around that
+    poses[115:126, 1] = np.nan
+    poses[160:, 0, 1] = 0.01  # too little
+    skill = cycles_of(poses.reshape(200, 14), [0, 200], GraspConfig(approach=1.0, retreat=0.5), 0.05)
+    runs = [(int(values[0]), len(values)) for values in np.split(skill, 1 + np.flatnonzero(np.diff(skill)))]
+    assert runs == [(2, 30), (0, 51), (2, 13), (1, 43), (2, 63)]  # 30 + 51: 20 before, 21 of the move, 10 after
 
 
 def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_where_joints_tell_them(tmp_path: Path) -> None:
