@@ -171,6 +171,7 @@ def readme() -> list[Row]:
         ("OGBench cube-single, 25 steps", "imagination_pays", "cube-single", "recorded"),
         ("OGBench's own five goals, cube-single", "imagination_pays", "cube-single-five-goals", "recorded"),
         ("OGBench cube-double, 25 steps", "imagination_pays", "cube-double", "recorded"),
+        ("OGBench scene, 25 steps", "imagination_pays", "scene", "recorded"),
         ("tabletop push", "imagination_pays", "push", "recorded"),
         ("tabletop lift", "imagination_pays", "lift", "recorded"),
         ("SO-101 reach", "so101_twin", "so101-reach/plain", "recorded"),
@@ -262,7 +263,10 @@ def _usual(stem: str) -> str:
 def least_gain() -> list[Row]:
     """By checkpoint: what imagination is known to promise too much, and what search that heeds it reaches."""
     figures = results("least_gain")
-    names = ("ogbench_cube_double_recorded_s", "so101_recorded_s", "ogbench_cube_single_s", "ogbench_scene_s", "ogbench_cube_double_s")
+    names = (
+        *("ogbench_cube_double_recorded_s", "ogbench_scene_recorded_s", "so101_recorded_s"),
+        *("ogbench_cube_single_s", "ogbench_scene_s", "ogbench_cube_double_s"),
+    )
     rows: list[Row] = [
         ("checkpoint", "least gain / for five goals", "other pairs", "policy alone", "search, any gain", "search, least gain")
     ]
@@ -501,6 +505,19 @@ def held_labels() -> list[Row]:
     return rows
 
 
+def slides_and_switches() -> list[Row]:
+    """What the hand and pictures tell of what is not picked up, world by world."""
+    figures = results("held_labels")
+    rows: list[Row] = [("world", "slides: frames told, %", "position, mm p50 / p90", "switches: frames told, %", "of these rightly, %")]
+    for key in figures:
+        if key.endswith("/slides_told_percent"):
+            world = key.split("/")[0]
+            off = " / ".join(plain(figures[f"{world}/slides_mm_p{p}"]) for p in (50, 90))
+            stands = (plain(figures[f"{world}/switches_{kind}_percent"]) for kind in ("told", "right"))
+            rows.append((f"OGBench {world}", plain(figures[key]), off, *stands))
+    return rows
+
+
 def inspected() -> list[Row]:
     """What `robo-dream inspect` says of each released checkpoint, and the figures that its limits rest on."""
     figures = results("inspect")
@@ -627,6 +644,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ),
     "ogbench-recorded": lambda: success("imagination_pays", "cube-single", "recorded"),
     "ogbench-recorded-double": lambda: success("imagination_pays", "cube-double", "recorded"),
+    "ogbench-recorded-scene": lambda: success("imagination_pays", "scene", "recorded"),
     "representation-trials": representations,
     "ogbench-recorded-gains": lambda: gains(
         "recorded", {"cube-single": "nothing but pictures, joints and actions", _NAMES: "names of skills read too"}, "recorded"
@@ -719,6 +737,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "published-reacher": lambda: published("reacher"),
     "perception": perception,
     "held-labels": held_labels,
+    "slides-and-switches": slides_and_switches,
     "inspected": inspected,
     "inspected-ranges": inspected_ranges,
     "planted-faults": planted_faults,
@@ -854,7 +873,11 @@ def _training_cost() -> Iterator[Row]:
         str(ogbench[f"{single}/training_minutes"]),
     )
     recorded = results("recorded")
-    for world, own in (("cube-single", "checkpoint_with_grasps"), ("cube-double", "checkpoint_of_two_cubes")):
+    for world, own in (
+        ("cube-single", "checkpoint_with_grasps"),
+        ("cube-double", "checkpoint_of_two_cubes"),
+        ("scene", "checkpoint_of_scene"),
+    ):
         minutes = (str(recorded[f"{own}/{part}_minutes"]) for part in ("collecting", "training"))
         yield (f"OGBench {world}, recorded", f"{plain(recorded[f'{own}/episodes'])} episodes", *minutes)
     clips = "{} episodes, {} short clips, {} demonstrations"
