@@ -17,6 +17,7 @@ from robo_dream.models.decoder import Decoder
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
+from robo_dream.models.local_goals import LocalGoals
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
@@ -44,6 +45,7 @@ class LatentVideoModel(nn.Module):
             self.inverse_dynamics = InverseDynamics(spec)
             self.temporal_distance = TemporalDistance(spec)
             self.pose_head = PoseHead(spec)
+            self.local_goals = LocalGoals(spec) if spec.local_goals else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
         self.action_middle: Tensor
