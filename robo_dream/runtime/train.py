@@ -52,9 +52,9 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
     stage: Literal["all", "representation", "dream", "local_goals"] = "all"
-    # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`), and stage=local_goals
-    # all of it, its planning settings too, and adds local goals
-    init: Path | None = None
+    init: Path | None = (
+        None  # checkpoint to begin from, where weights fit; dream keeps its encoder (without: the one in `out`), local_goals all
+    )
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # threads that decode pictures

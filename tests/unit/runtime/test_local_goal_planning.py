@@ -49,7 +49,7 @@ def test_a_checkpoint_without_what_is_asked_for_says_what_there_is(model: Latent
         build_planner(SEARCH, load_checkpoint_model(RELEASED), LOCAL)
     with pytest.raises(ConfigError, match="steps is 15 control steps; this checkpoint learned local goals 5, 10 control steps ahead"):
         build_planner(SEARCH, model, replace(LOCAL, local_goal=LocalGoalConfig(steps=15)))
-    with pytest.raises(ConfigError, match="planner.horizon 1 ends after 5; set the horizon higher"):
+    with pytest.raises(ConfigError, match=r"planner\.horizon 1 ends after 5; set the horizon higher"):
         build_planner(replace(SEARCH, horizon=1), model, LOCAL)
     build_planner(replace(SEARCH, horizon=1), model, replace(LOCAL, local_goal=LocalGoalConfig(steps=10, at="nearest")))
 
