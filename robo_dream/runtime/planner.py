@@ -11,14 +11,13 @@ from robo_dream.config import Changes, dump, parse, typed_again
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.local_prior import LocalPrior
-from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
+from robo_dream.models.policy_prior import Bridge, GripperGoal, LocalPrior, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs import CostConfig, build_cost
+from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
@@ -115,19 +114,17 @@ def build_planner(
     Proposals come from the policy of `teacher`, without it of the model itself; one that has learned none (oracle dynamics)
     then gets no proposers. Where true physics is drawn, cost and proposals are those of the model that looks.
     """
-    cost, proposals, aim = cost or CostConfig(), proposals or ProposalConfig(), None
+    cost, proposals = cost or CostConfig(), proposals or ProposalConfig()
     if isinstance(planner, PolicyAloneConfig | ZeroActionConfig | RandomConfig):
         cost = cost.final()  # nothing is chosen by it
     teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
     if isinstance(model, DrawnDynamics):
-        seen, aim = model.model, local_aim(cost, model.model, model.model, planner.horizon)
-        scored_by: Cost = SeenCost(model, build_cost(cost, seen, seen.distance, None if aim is None else aim.model))
+        seen, aim = aimed_cost(cost, model.model, model.model, planner.horizon)
+        scored_by: Cost = SeenCost(model, seen)
         aim = None if aim is None else LocalAim(SeenLocalGoals(model, aim.model), aim.config)
         proposers = _proposers_at_true_pictures(model, proposals)
     else:
-        aim = local_aim(cost, model, teacher, planner.horizon)
-        distance = model.distance if isinstance(model, LatentVideoModel) else None
-        scored_by = build_cost(cost, model, distance, None if aim is None else aim.model)
+        scored_by, aim = aimed_cost(cost, model, teacher, planner.horizon)
         proposers = _proposers(model, teacher, proposals) if teacher is not None else []
     if isinstance(planner, PolicyAloneConfig | BestOfConfig):
         proposers = proposers[:1]
@@ -141,11 +138,16 @@ def build_planner(
     return made if aim is None else LocallyAimedPlanner(made, aim)
 
 
-def local_aim(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> LocalAim | None:
-    """What gives decisions their local goals, if `cost` has any: those that `teacher` learned, of what `model` imagines.
+def aimed_cost(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> tuple[WeightedSum, LocalAim | None]:
+    """The cost that `cost` describes, and what gives decisions their local goals, if it has any: those that `teacher` learned.
 
-    Raises `ConfigError` for local goals that the teacher has not learned, or that lie beyond `horizon` imagined steps.
+    Raises `ConfigError` for what the model has not learned, and for local goals that lie beyond `horizon` imagined steps.
     """
+    aim, distance = _local_aim(cost, model, teacher, horizon), model.distance if isinstance(model, LatentVideoModel) else None
+    return build_cost(cost, model, distance, None if aim is None else aim.model), aim
+
+
+def _local_aim(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> LocalAim | None:
     asked = cost.local_goal
     if asked is None or teacher is None or teacher.local_goals is None:
         return None  # where one is asked for, `build_cost` says what is missing

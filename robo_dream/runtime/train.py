@@ -52,9 +52,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
     stage: Literal["all", "representation", "dream", "local_goals"] = "all"
-    init: Path | None = (
-        None  # checkpoint to begin from, where weights fit; dream keeps its encoder (without: the one in `out`), local_goals all
-    )
+    init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`), local_goals all
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # threads that decode pictures

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.models.local_goals import LocalGoals
-from robo_dream.models.local_prior import with_local_goals
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import LocalGoalStage
 from robo_dream.training.policy import PolicyBatches
@@ -56,7 +55,7 @@ def learn_local_goals(
     run: TrainingRun, model: LatentVideoModel, pairs: PolicyBatches, stage: LocalGoalStage, dataset_id: str, init: str | None = None
 ) -> LatentVideoModel:
     """A copy of `model` that has learned local goals; all else of it stays as it is. `init` as in `run_stage`."""
-    model = with_local_goals(model, stage.ahead, run.config.seed)
+    model = model.with_local_goals(stage.ahead, run.config.seed)
     learned, batches = model.local_goals, LocalGoalBatches(pairs, stage.ahead, stage.batch)
     assert learned is not None
 

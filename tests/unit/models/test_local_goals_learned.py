@@ -13,7 +13,7 @@ from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import LocalGoal
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig, ModelSpec
-from robo_dream.models.local_prior import LocalPrior, with_local_goals
+from robo_dream.models.policy_prior import LocalPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec
 from robo_dream.training.config import DreamConfig, LocalGoalStage, PolicyConfig, RepresentationConfig, TrainingConfig
@@ -52,7 +52,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 def test_a_model_without_them_is_described_as_ever_and_one_with_them_keeps_all_other_weights() -> None:
     plain, old = small_model(3), small_spec()
     assert "local_goals" not in old.to_json() and plain.local_goals is None
-    made = with_local_goals(plain, (5, 10))
+    made = plain.with_local_goals((5, 10))
     assert ModelSpec.from_json(made.spec.to_json()).local_goals == made.spec.local_goals == (5, 10)
     kept = made.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in plain.state_dict().items())
@@ -106,14 +106,14 @@ def test_they_learn_where_things_will_be(cache: SquareFrames, finished: Path, tm
 
 
 def test_without_pairs_that_count_nothing_is_said_of_errors_and_nothing_breaks() -> None:
-    model = with_local_goals(small_model(), (5,))
+    model = small_model().with_local_goals((5,))
     zeros = torch.zeros(2, 11)
     found = errors_of(model, LocalBatch(zeros, zeros, torch.ones(2, 11), torch.tensor([1.0, 0.0])))
     assert found[5][1] == pytest.approx(1.0)
 
 
 def test_a_prior_tells_each_of_its_steps_and_true_physics_is_read_by_poses() -> None:
-    model = with_local_goals(small_model(), (5, 10))
+    model = small_model().with_local_goals((5, 10))
     here, there = torch.randn(2, 3, model.spec.config.latent, generator=torch.Generator().manual_seed(0))
     prior, likeliest = LocalPrior(model, model), (torch.zeros(3), torch.zeros(3, 22))
     five, ten = (prior.soon(here, there, *likeliest, steps) for steps in (5, 10))
@@ -124,14 +124,14 @@ def test_a_prior_tells_each_of_its_steps_and_true_physics_is_read_by_poses() -> 
     told = LocalPrior(model, physics).soon(torch.zeros(3, 8), torch.ones(3, 8), *likeliest, 5)
     assert told.numbers.shape == (3, 11)
     with pytest.raises(ContractError, match="no other encoder can stand in"):
-        LocalPrior(with_local_goals(small_model(policy_input="latents"), (5,)), physics)
+        LocalPrior(small_model(policy_input="latents").with_local_goals((5,)), physics)
     with pytest.raises(ContractError, match="has learned no local goals"):
         LocalPrior(small_model(), physics)
 
 
 @pytest.mark.parametrize(("policy_input", "num"), [("poses", 11), ("latents", 256), ("poses_and_latents", 267)])
 def test_they_are_in_the_numbers_that_the_policy_sees(policy_input: str, num: int) -> None:
-    model = with_local_goals(small_model(policy_input=policy_input), (5,))
+    model = small_model(policy_input=policy_input).with_local_goals((5,))
     latents = torch.zeros(2, model.spec.config.latent)
     assert model.seen(latents).shape == (2, num) and model.spec.num_seen == num
     prior = LocalPrior(model, model)
@@ -139,7 +139,7 @@ def test_they_are_in_the_numbers_that_the_policy_sees(policy_input: str, num: in
 
 
 def test_a_checkpoint_with_them_is_read_as_it_was_written(tmp_path: Path) -> None:
-    model = with_local_goals(small_model(), (5, 10))
+    model = small_model().with_local_goals((5, 10))
     path = checkpoint.save(model, tmp_path / "model.safetensors", half=False)
     read = checkpoint.load(path)
     assert isinstance(read, LatentVideoModel) and read.spec.local_goals == (5, 10)

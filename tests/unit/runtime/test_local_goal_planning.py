@@ -14,7 +14,6 @@ from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo, Settings
-from robo_dream.models.local_prior import with_local_goals
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig
 from robo_dream.planning.costs import CostConfig
@@ -36,7 +35,7 @@ LOCAL = CostConfig(distance=0.0, pose=1.0, local_goal=LocalGoalConfig(steps=10, 
 @pytest.fixture(scope="module")
 def model() -> LatentVideoModel:
     """The released one with untrained local goals."""
-    return with_local_goals(load_checkpoint_model(RELEASED), (5, 10)).requires_grad_(False)
+    return load_checkpoint_model(RELEASED).with_local_goals((5, 10)).requires_grad_(False)
 
 
 def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
