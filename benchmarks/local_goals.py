@@ -44,7 +44,8 @@ from robo_dream.training.local_goals import LocalGoalBatches, errors_of
 from robo_dream.training.policy import PolicyBatches
 from sim.pairs import build_manifest
 
-FIRST_SEED = 3_000_000
+FIRST_SEED, FEWEST_PAIRS = 3_000_000, 40
+NOTED_EVERY = 4  # pairs
 NO_FINAL = {"distance": 0.0, "latent": 0.0, "pose": 0.0}
 COSTS: Mapping[str, Mapping[str, Any]] = {
     "local_5": {**NO_FINAL, "local_goal": {"steps": 5}},
@@ -72,7 +73,7 @@ def make_pairs(evaluation: Evaluation, task: str, pairs: int) -> None:
 
 
 def measured(evaluation: Evaluation, task: str, folder: Path) -> Iterator[Figures]:
-    """Figures by method and name after each pair that all methods have tried, and at last after all."""
+    """Figures by method and name after some pairs that all methods have tried, and at last after all."""
     evaluation.require()
     file = ResultFile(folder / f"{task}.jsonl", evaluation.settings_of())
     jobs = sorted(evaluation.jobs(), key=lambda job: job.pair)  # stable: methods in turn
@@ -81,7 +82,7 @@ def measured(evaluation: Evaluation, task: str, folder: Path) -> Iterator[Figure
         for done, result in enumerate(attempts(evaluation.config, left), start=len(jobs) - len(left) + 1):
             file.add(result)
             bars(done, len(jobs))
-            if done % len(evaluation.config.methods) == 0 and done < len(jobs):
+            if done % (NOTED_EVERY * len(evaluation.config.methods)) == 0 and done < len(jobs):
                 yield _figures(evaluation, task, file)
     yield _figures(evaluation, task, file)
 
@@ -134,7 +135,7 @@ def main() -> None:
     methods = tuple(name for name in METHODS if name == ALONE or name in args.methods)
     for task in args.tasks or whole.tasks:
         evaluation = evaluation_of(args.checkpoint, task, args.pairs, args.out, methods)
-        make_pairs(evaluation, task, args.pairs)
+        make_pairs(evaluation, task, max(args.pairs, FEWEST_PAIRS))
         stem = world_name(whole.world, task, usual_tasks(whole.world, whole.manifests))
         for figures in measured(evaluation, task, args.out):
             note(args.results, {f"{stem}/{name}": value for name, value in figures.items()}, f"{stem}/")
