@@ -38,7 +38,7 @@ from robo_dream.runtime.environment import build_environment, usual_tasks
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts
 from robo_dream.runtime.planner import PlanningConfig, rollouts_a_decision
 from robo_dream.runtime.progress import Bars
-from robo_dream.training.config import PolicyConfig, TrainingConfig
+from robo_dream.training.config import TrainingConfig
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.local_goals import LocalGoalBatches, errors_of
 from robo_dream.training.policy import PolicyBatches
@@ -102,12 +102,12 @@ def _figures(evaluation: Evaluation, task: str, file: ResultFile) -> Figures:
 def told(path: Path, dataset: Path, seed: int = 0) -> dict[str, float]:
     """By steps ahead: how far local goals are off what came, and who takes all to stay as it is; normalised, as the model sees it.
 
-    Of pairs as hindsight finds them without knowing skills, from any frame that has a picture to later ones of its episode.
+    Of pairs as hindsight finds them, most within the skill under way, where the dataset names skills: the judge may read these.
     """
     model, data = checkpoint.load(path), open_dataset(dataset)
     cache = replace(frames := frames_of(data, range(data.num_episodes)), is_train=np.ones(frames.num_episodes, bool))
     seen = model.seen(encode_frames(model, cache)).float()
-    pairs = PolicyBatches(cache, TrainingConfig(model=model.spec.config, policy=PolicyConfig(within_skill=0.0)), seen)
+    pairs = PolicyBatches(cache, TrainingConfig(model=model.spec.config), seen)
     batch = LocalGoalBatches(pairs, model.spec.local_goals, 4000)(seed)
     found = errors_of(model, batch)
     return {
