@@ -11,6 +11,8 @@ from robo_dream.models.config import ModelConfig, Precision, require_local_goals
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
+from robo_dream.training.slides import SlideConfig
+from robo_dream.training.switches import SwitchConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -130,6 +132,8 @@ class TrainingConfig:
     local_goals: LocalGoalStage | None = None  # null: none are learned
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
+    slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
+    switches: SwitchConfig | None = None  # how a fist that presses, and pictures, tell which way switches stand (regime=recorded)
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere
@@ -144,6 +148,12 @@ class TrainingConfig:
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
             )
+        told = {"slides": self.slides, "switches": self.switches}
+        if (named := [name for name, one in told.items() if one is not None]) and (self.grasps is None or self.looks is None):
+            raise ConfigError(
+                f"{named[0]} is set, and {'grasps' if self.grasps is None else 'looks'} is null: pictures tell how {named[0]} stand beside "
+                f"a thing that is held; leave grasps and looks out for their defaults, or set {named[0]} to null"
+            )
         if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
             raise ConfigError(
                 f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
@@ -153,13 +163,20 @@ class TrainingConfig:
             require_local_goals(self.local_goals.ahead, self.model.action_block)
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects and local goals as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without what came later where it is off, as before there was any, so that trainings of then go on."""
         data = asdict(self)
-        if self.local_goals is None:
-            del data["local_goals"]
+        for name in ("slides", "switches", "local_goals"):
+            if data[name] is None:
+                del data[name]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data
+
+    @property
+    def num_objects(self) -> int:
+        """Of how many objects, slides and switches included, recordings tell poses."""
+        beside = sum(one.count for one in (self.slides, self.switches) if one is not None)
+        return 1 if self.grasps is None else self.grasps.things + beside
 
     @property
     def autocast(self) -> bool:
