@@ -9,8 +9,8 @@
 Pairs are drawn for this as frozen ones are, from seeds that count from 3,000,000, so that whoever chooses by these figures has not looked
 at the frozen ones. Search is the checkpoint's own for the task, with the same proposals; only its cost is another. All methods of a pair
 are tried before the next pair, so that it can be stopped whenever one likes, and started again. Figures go to
-`docs/results/local_goals.json` as `WORLD/METHOD/FIGURE`; those of other worlds stay. --held-out adds how well local goals are told on the
-episodes of a dataset.
+`docs/results/local_goals.json` as `WORLD/METHOD/FIGURE` (`steps`: control steps until the goal was held, or all that were allowed); those
+of other worlds stay. --held-out adds how well local goals are told on the episodes of a dataset.
 """
 
 import argparse
@@ -95,7 +95,10 @@ def _figures(evaluation: Evaluation, task: str, file: ResultFile) -> Figures:
     if not results:
         return {}
     rollouts = {method: rollouts_a_decision(evaluation.planning_of(method, task).planner) for method in methods}
-    return {f"{method}/{name}": value for method in methods for name, value in figures_of(method, results, rollouts[method]).items()}
+    every = {f"{method}/{name}": value for method in methods for name, value in figures_of(method, results, rollouts[method]).items()}
+    for method in methods:
+        every[f"{method}/steps"] = round(float(np.mean([result.steps for result in results if result.method == method])), 1)
+    return {name: value for name, value in every.items() if "/decision_" not in name}  # it is not about time
 
 
 @torch.no_grad()
