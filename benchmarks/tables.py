@@ -279,6 +279,26 @@ def least_gain() -> list[Row]:
     return rows
 
 
+def local_goals() -> list[Row]:
+    """The same search by other costs: where things should be shortly, the final goal, both."""
+    figures = results("local_goals")
+    names = {
+        "policy_alone": "policy alone", "planner": "the final goal, as released", "local_5": "local goal, 5 steps ahead",
+        "local_10": "local goal, 10 steps ahead", "local_10_nearest": "local goal, 10 steps ahead, nearest",
+        "local_10_and_final": "local goal, 10 steps ahead, and the final goal", "final_nearest": "the final goal, nearest",
+    }  # fmt: skip
+    rows: list[Row] = [("goals", "search by", "pairs", "moderate %", "strict %", "strict, above policy alone")]
+    for stem, goals in {"cube-single": "25 steps away", "cube-single-five-goals": "OGBench's five"}.items():
+        for method, name in names.items():
+            key = f"{stem}/{method}"
+            if f"{key}/strict" in figures:
+                gained = "" if method == "policy_alone" else points(figures, f"{key}/gain_strict")
+                rows.append(
+                    (goals, name, plain(figures[f"{key}/pairs"]), *(rate(figures, key, kind) for kind in ("moderate", "strict")), gained)
+                )
+    return rows
+
+
 def representations() -> list[Row]:
     """Representations side by side, small: probes that only the judge may see, and what planning reaches."""
     figures = results("representation_trials")
@@ -619,6 +639,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "imagination-peaks": imagination_peaks,
     "picture-goals": picture_goals,
     "least-gain": least_gain,
+    "local-goals": local_goals,
     "planners": planners,
     "planners-against-cem": lambda: [
         ("task", "moderate, points", "strict, points"),

@@ -57,15 +57,25 @@ class ScenePose:
 
 
 @dataclass(frozen=True)
+class LocalGoal:
+    """Where things are believed to be some control steps ahead on the way to a goal, in the numbers that a policy sees."""
+
+    numbers: Float[Tensor, "batch number"]
+    stds: Float[Tensor, "batch number"]  # how far off each usually is
+
+
+@dataclass(frozen=True)
 class Goal:
     """What to reach: the belief one would have there (a goal picture, encoded), or poses given outright.
 
     Given poses take precedence over what a pose head reads from `latent`; an object whose position is NaN was not given one.
+    `local` is a planner's own, for the decision under way: who asks a planner leaves it out.
     """
 
     latent: Float[Tensor, "batch channel"]
     object_pos: Float[Tensor, "batch object 3"] | None = None
     tool_pos: Float[Tensor, "batch 3"] | None = None
+    local: LocalGoal | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ class ModelSpec:
     proprio: Normaliser
     pose: Normaliser  # of `pose_head.pose_names`
     proprio_names: tuple[str, ...] = PROPRIO_NAMES
+    local_goals: tuple[int, ...] = ()  # control steps ahead for which it tells local goals; none: it has learned none
 
     @property
     def num_objects(self) -> int:
@@ -110,7 +111,14 @@ class ModelSpec:
         """Numbers in one action block."""
         return self.config.action_block * self.action_spec.size
 
+    @property
+    def num_seen(self) -> int:
+        """Numbers that the policy sees (`LatentVideoModel.seen`)."""
+        poses, latents = len(self.pose.mean), self.config.latent
+        return {"poses": poses, "latents": latents, "poses_and_latents": poses + latents}[self.config.policy_input]
+
     def to_json(self) -> dict[str, Any]:
+        """Without local goals as before there were any."""
         return {
             "config": asdict(self.config),
             "cameras": list(self.cameras),
@@ -119,6 +127,7 @@ class ModelSpec:
             "pose": {"mean": list(self.pose.mean), "std": list(self.pose.std)},
             "proprio_names": list(self.proprio_names),
             "history": 1,
+            **({"local_goals": list(self.local_goals)} if self.local_goals else {}),
         }
 
     @classmethod
@@ -133,6 +142,7 @@ class ModelSpec:
         spec = cls(
             ModelConfig(**config), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
             _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
+            require_local_goals(data.get("local_goals", ()), config.get("action_block", ModelConfig.action_block)),
         )  # fmt: skip
         named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
         if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
@@ -144,6 +154,20 @@ class ModelSpec:
                 f"the model knows {len(spec.pose.mean)} numbers of poses; expected {NUM_TOOL}, and {NUM_OBJECT} for each object"
             )
         return spec
+
+
+MAX_AHEAD, MAX_LOCAL_GOALS = 1000, 16  # control steps, and how many
+
+
+def require_local_goals(ahead: Any, block: int) -> tuple[int, ...]:
+    """`ahead` as it is. Raises `ConfigError` unless it is whole numbers of control steps, growing, each a multiple of the action block."""
+    usable = isinstance(ahead, list | tuple) and len(ahead) <= MAX_LOCAL_GOALS and all(type(steps) is int for steps in ahead)
+    if not usable or sorted(set(ahead)) != list(ahead) or any(steps % block or not 0 < steps <= MAX_AHEAD for steps in ahead):
+        raise ConfigError(
+            f"local goals are asked for {shown(ahead)} control steps ahead; allowed are up to {MAX_LOCAL_GOALS} growing multiples of "
+            f"the action block, {block}, of at most {MAX_AHEAD}"
+        )
+    return tuple(ahead)
 
 
 def _normaliser(data: Mapping[str, Any], name: str) -> Normaliser:

@@ -101,7 +101,7 @@ LOG_STD_MIN, LOG_STD_MAX = -3.0, 0.7  # normalised units: 0.05 to 2 half ranges
 
 @dataclass(frozen=True)
 class ActionMixture:
-    """A mixture of diagonal Gaussians over the next action block, in normalised units (-1 and 1 are the action limits)."""
+    """A mixture of diagonal Gaussians over the next action block, in normalised units (-1 and 1 are the action limits), or over others."""
 
     logits: Float[Tensor, "batch mode"]
     means: Float[Tensor, "batch mode block"]
@@ -110,10 +110,15 @@ class ActionMixture:
     def pick(self, chance: Float[Tensor, " batch"], noise: Float[Tensor, "batch block"]) -> Float[Tensor, "batch block"]:
         """One block a row from random numbers that are given: of the Gaussians, heaviest first, the one at which the sum of the weights
         passes `chance` (in [0, 1)), and `noise` of its standard deviations off its mean. 0 and 0 give the mean of the likeliest."""
+        mean, std = self.picked(chance)
+        return mean + std * noise
+
+    def picked(self, chance: Float[Tensor, " batch"]) -> tuple[Float[Tensor, "batch block"], Float[Tensor, "batch block"]]:
+        """Mean and standard deviations of the Gaussian that `pick` takes."""
         weights, order = self.logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
         place = (chance[:, None] > weights.cumsum(dim=-1)).sum(dim=-1).clamp(max=weights.shape[-1] - 1)
         mode = order.gather(1, place[:, None])[:, :, None].expand(-1, 1, self.means.shape[-1])
-        return self.means.gather(1, mode)[:, 0] + self.stds.gather(1, mode)[:, 0] * noise
+        return self.means.gather(1, mode)[:, 0], self.stds.gather(1, mode)[:, 0]
 
     def log_density(self, blocks: Float[Tensor, "batch block"]) -> Float[Tensor, " batch"]:
         """Natural logarithm of the density of each row's block."""
@@ -122,22 +127,16 @@ class ActionMixture:
         return torch.logsumexp(self.logits.log_softmax(-1) + gaussians, -1)
 
 
-class GoalConditionedPolicy(nn.Module):
-    """Goal-conditioned policy (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
+class GoalConditionedMixture(nn.Module):
+    """A mixture of diagonal Gaussians over `size` numbers (Bishop 1994, Mixture Density Networks), from what is seen here and at a goal."""
 
-    It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Poses are few numbers,
-    and what is learned from some hundred thousand frames generalises: executed alone on 24 pushes of the default scene, poses solved
-    88 %, latents 58 %, whose held-out loss rose again after 3,000 steps. Without labels of poses it has to be latents; where some things
-    have poses and others have none, both.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, size: int) -> None:
         super().__init__()
-        w, self.num_modes, self.block_size = spec.config.widths, spec.config.num_modes, spec.block_size
+        w, self.num_modes, self.size = spec.config.widths, spec.config.num_modes, size
         kinds = {"poses": PoseRelations, "latents": LatentRelations, "poses_and_latents": LooseRelations}
         self.relations = kinds[spec.config.policy_input](spec)
         self.body = ResidualMlp(self.relations.num_out, w.trunk, w.trunk_layers)
-        self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * self.block_size))
+        self.out = nn.Linear(w.trunk, self.num_modes * (1 + 2 * size))
 
     def forward(self, seen: Float[Tensor, "batch number"], goals: Float[Tensor, "batch number"]) -> ActionMixture:
         """`seen` is `LatentVideoModel.seen` of where we are, `goals` of where we want to be."""
@@ -148,10 +147,23 @@ class GoalConditionedPolicy(nn.Module):
     ) -> tuple[Float[Tensor, "batch mode"], Float[Tensor, "batch mode block"], Float[Tensor, "batch mode block"]]:
         """The logits, means and standard deviations of the mixture."""
         out = self.out(self.body(self.relations(seen, goals))).float()
-        logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.block_size], -1)
-        means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.block_size)).chunk(2, -1)
+        logits, numbers = out.split([self.num_modes, 2 * self.num_modes * self.size], -1)
+        means, log_stds = numbers.unflatten(-1, (self.num_modes, 2 * self.size)).chunk(2, -1)
         middle, half = 0.5 * (LOG_STD_MAX + LOG_STD_MIN), 0.5 * (LOG_STD_MAX - LOG_STD_MIN)
         return logits, means, (middle + half * torch.tanh(log_stds)).exp()
+
+
+class GoalConditionedPolicy(GoalConditionedMixture):
+    """Goal-conditioned policy (GC-IDM, arXiv 2605.08732) with a mixture at its end, as data holds several ways to a goal.
+
+    It sees either whole latents or only the poses that the pose head reads from them, here and at the goal. Poses are few numbers,
+    and what is learned from some hundred thousand frames generalises: executed alone on 24 pushes of the default scene, poses solved
+    88 %, latents 58 %, whose held-out loss rose again after 3,000 steps. Without labels of poses it has to be latents; where some things
+    have poses and others have none, both.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec, spec.block_size)
 
 
 class InverseDynamics(nn.Module):

@@ -1,4 +1,4 @@
-"""What the policy would do next, and where that is imagined to lead: one function of rows, so that it compiles as one."""
+"""What the policy would do next, and where that is imagined to lead: one function of rows, so that it compiles as one; and local goals."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Imagination, WorldModel
+from robo_dream.imagination import Belief, Imagination, LocalGoal, WorldModel
 from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS, TOOL_YAW, PoseHead, objects
+from robo_dream.models.local_goals import LocalGoals
 from robo_dream.models.policy import ActionMixture
 from robo_dream.models.world_model import LatentVideoModel
 
@@ -93,6 +94,48 @@ class PolicyPrior:
 
     def _seen(self, latents: Tensor) -> Tensor:
         return self.model.seen(latents) if self.world is self.model else self.model.pose_head.normal_of(self.world.poses(latents))
+
+
+@dataclass(frozen=True)
+class LocalPrior:
+    """Local goals of `model` for what `world` believes and imagines: the model itself, or true physics, which tells poses.
+
+    Raises `ContractError` for a model that has learned none, and for physics beside a model whose policy does not go by poses.
+    """
+
+    model: LatentVideoModel
+    world: WorldModel
+
+    def __post_init__(self) -> None:
+        if self.model.local_goals is None:
+            raise ContractError("this checkpoint has learned no local goals; train them with stage=local_goals init=CHECKPOINT")
+        if self.world is not self.model and self.model.spec.config.policy_input != "poses":
+            raise ContractError("local goals of this checkpoint are of latents, not poses; no other encoder can stand in for its own")
+
+    @property
+    def num_numbers(self) -> int:
+        """How many random numbers a local goal takes."""
+        return self._learned.size
+
+    def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
+        """What local goals are compared with."""
+        return self.model.seen(latents) if self.world is self.model else self.model.pose_head.normal_of(self.world.poses(latents))
+
+    def soon(
+        self,
+        latents: Float[Tensor, "batch channel"],
+        goals: Float[Tensor, "batch channel"],
+        chance: Float[Tensor, " batch"],
+        noise: Float[Tensor, "batch moved"],
+        steps: int,
+    ) -> LocalGoal:
+        """Where things will be `steps` control steps ahead on the way from `latents` to `goals`; see `LocalGoals.pick`."""
+        return self._learned.pick(self.seen(latents), self.seen(goals), chance, noise, steps)
+
+    @property
+    def _learned(self) -> LocalGoals:
+        assert self.model.local_goals is not None
+        return self.model.local_goals
 
 
 def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:

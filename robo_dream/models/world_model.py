@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, ScenePose
 from robo_dream.models.compiled import Plain, RowRunner
-from robo_dream.models.config import ModelSpec
+from robo_dream.models.config import ModelSpec, require_local_goals
 from robo_dream.models.decoder import Decoder
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
+from robo_dream.models.local_goals import LocalGoals
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
@@ -44,6 +46,7 @@ class LatentVideoModel(nn.Module):
             self.inverse_dynamics = InverseDynamics(spec)
             self.temporal_distance = TemporalDistance(spec)
             self.pose_head = PoseHead(spec)
+            self.local_goals = LocalGoals(spec) if spec.local_goals else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
         self.action_middle: Tensor
@@ -151,6 +154,17 @@ class LatentVideoModel(nn.Module):
         twin = copy.copy(self)
         twin.run = run
         return twin
+
+    def with_local_goals(self, ahead: Sequence[int], seed: int = 0) -> "LatentVideoModel":
+        """A copy with untrained local goals so many control steps ahead; all other weights are as they are.
+
+        Raises `ConfigError` for steps that are no growing multiples of the action block.
+        """
+        steps = require_local_goals(tuple(ahead), self.action_block)
+        made = LatentVideoModel(replace(self.spec, local_goals=steps), seed, self.imagine_rows).to(self.device)
+        kept = {name: value for name, value in self.state_dict().items() if not name.startswith("local_goals.")}
+        made.load_state_dict({**made.state_dict(), **kept})
+        return made.train(self.training)
 
     def _blocks(self, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "row horizon block"]:
         """Normalised action blocks of every candidate; raises `ContractError` for a time that is no multiple of the block."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Goal, Imagination, ScenePose, StepCosts, WorldModel
+from robo_dream.planning.local_goals import LocalGoalConfig, LocalGoalCost, LocalGoalModel
 from robo_dream.schema import configuration
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -134,23 +135,31 @@ def _unit(turn: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
 
 @configuration
 class StepWeights:
-    """What each imagined step counts: `final_weight` the last, `step_weight` the mean of those before it.
+    """What each imagined step counts: `final_weight` the last, `step_weight` the mean of those before it, `nearest_weight` the cheapest.
 
     DINO-WM and LeWM score the last step only (0 and 1). A little weight on the way there prefers arriving early, which is what
     a loop that executes only the first block needs. The weight is of the mean, so the horizon does not change the balance.
+    The cheapest step is LeWM++'s minimum over the horizon: a future that passes the goal need not stay there.
     """
 
     step_weight: Weight = 0.3
     final_weight: Weight = 1.0
+    nearest_weight: Weight = 0.0
 
     def __post_init__(self) -> None:
-        if self.step_weight == self.final_weight == 0:
-            raise ConfigError("StepWeights has step_weight 0 and final_weight 0, so every future costs nothing; set one above 0")
+        if self.step_weight == self.final_weight == self.nearest_weight == 0:
+            raise ConfigError(
+                "StepWeights has step_weight, final_weight and nearest_weight at 0, so every future costs nothing; set one above 0"
+            )
 
     def of(self, horizon: int, like: Tensor) -> Float[Tensor, " horizon"]:
         weights = torch.full((horizon,), self.step_weight / max(1, horizon - 1), device=like.device, dtype=like.dtype)
         weights[-1] = self.final_weight
         return weights
+
+    def of_nearest(self, costs: Float[Tensor, "batch sample horizon"]) -> Float[Tensor, "batch sample horizon"]:
+        """What the cheapest step of each future counts beside that; one that is NaN is taken for the cheapest, so that it is not lost."""
+        return self.nearest_weight * nn.functional.one_hot(costs.argmin(dim=-1), costs.shape[-1]).to(costs)
 
 
 @dataclass(frozen=True)
@@ -159,6 +168,7 @@ class WeightedCost:
 
     cost: Cost
     weight: float
+    weighs_steps: bool = False  # it says itself what each step counts
 
 
 @dataclass(frozen=True)
@@ -180,16 +190,25 @@ class WeightedSum:
                 raise ConfigError(f"weight of cost {name!r} is {part.weight}; allowed are numbers from 0")
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
-        steps = self.steps.of(imagination.disagreement.shape[-1], imagination.disagreement)
-        first = 0 if self.steps.step_weight else len(steps) - 1
-        imagination = Imagination(imagination.latents[:, :, first:], imagination.disagreement[:, :, first:])
+        horizon = imagination.disagreement.shape[-1]
+        first = 0 if self.steps.step_weight or self.steps.nearest_weight else horizon - 1
+        counted = Imagination(imagination.latents[:, :, first:], imagination.disagreement[:, :, first:])
         terms: dict[str, Tensor] = {}
+        to_weigh: dict[str, tuple[float, Tensor]] = {}
         for name, part in self.costs.items():
             if part.weight:
-                parts = part.cost(imagination, goal).terms
+                parts = part.cost(imagination if part.weighs_steps else counted, goal).terms
                 for inner, values in parts.items():
-                    weighted = part.weight * steps[first:] * values
-                    terms[name if len(parts) == 1 else f"{name}.{inner}"] = nn.functional.pad(weighted, (first, 0))
+                    term = name if len(parts) == 1 else f"{name}.{inner}"
+                    if part.weighs_steps:
+                        terms[term] = part.weight * values
+                    else:
+                        to_weigh[term] = part.weight, values
+        if to_weigh:
+            steps: Tensor = self.steps.of(horizon, imagination.disagreement)[first:]
+            if self.steps.nearest_weight:
+                steps = steps + self.steps.of_nearest(torch.stack([weight * values for weight, values in to_weigh.values()]).sum(dim=0))
+            terms = {term: nn.functional.pad(weight * steps * values, (first, 0)) for term, (weight, values) in to_weigh.items()} | terms
         return StepCosts(terms, torch.stack(list(terms.values())).sum(dim=(0, -1)))
 
 
@@ -203,14 +222,26 @@ class CostConfig:
     disagreement: Weight = 0.0
     pose_parts: PoseCostConfig = field(default_factory=PoseCostConfig)
     steps: StepWeights = field(default_factory=StepWeights)
+    local_goal: LocalGoalConfig | None = None  # how far futures are from where things should be shortly; `steps` is not about it
 
     def __post_init__(self) -> None:
-        if not (self.distance or self.latent or self.pose):
+        if not (self.distance or self.latent or self.pose or self.local_goal):
             raise ConfigError("CostConfig has distance, latent and pose at 0, so no future is nearer to the goal; set one above 0")
 
+    def final(self) -> "CostConfig":
+        """The same without local goals, for who asks about the final goal alone; by latents where nothing else is left."""
+        if self.distance or self.latent or self.pose:
+            return replace(self, local_goal=None)
+        return replace(self, local_goal=None, latent=1.0)
 
-def build_cost(config: CostConfig, model: WorldModel, distance: TemporalDistance | None = None) -> WeightedSum:
-    """The weighted sum that `config` describes; `distance` is the model's learned one, needed when its weight is not 0."""
+
+def build_cost(
+    config: CostConfig, model: WorldModel, distance: TemporalDistance | None = None, local_goals: LocalGoalModel | None = None
+) -> WeightedSum:
+    """The weighted sum that `config` describes; `distance` and `local_goals` are the model's learned ones, needed where they count.
+
+    Goals of a cost with local goals need one each: see `LocalAim`.
+    """
     parts = {
         "latent": WeightedCost(LatentCost(), config.latent),
         "pose": WeightedCost(PoseCost(model, config.pose_parts), config.pose),
@@ -223,4 +254,12 @@ def build_cost(config: CostConfig, model: WorldModel, distance: TemporalDistance
                 "set distance to 0 and latent or pose above 0"
             )
         parts["distance"] = WeightedCost(DistanceCost(distance), config.distance)
+    if config.local_goal is not None:
+        if local_goals is None:
+            raise ConfigError(
+                f"the cost has a local_goal of weight {config.local_goal.weight}, but this model has learned no local goals; "
+                "set cost.local_goal to null, or train them with `robo-dream train stage=local_goals init=CHECKPOINT`"
+            )
+        local = LocalGoalCost(local_goals, config.local_goal, model.action_block)
+        parts["local_goal"] = WeightedCost(local, config.local_goal.weight, weighs_steps=True)
     return WeightedSum({name: part for name, part in parts.items() if part.weight}, config.steps)

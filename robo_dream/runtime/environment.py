@@ -170,7 +170,7 @@ def require_fitting_cost(environment: Environment, task: str, planning: Planning
     if isinstance(planning.planner, PolicyAloneConfig | ZeroActionConfig | RandomConfig):
         return
     cost, parts = planning.cost, planning.cost.pose_parts
-    heeds_objects = cost.distance > 0 or cost.latent > 0 or (cost.pose > 0 and parts.object_pos > 0)
+    heeds_objects = cost.distance > 0 or cost.latent > 0 or (cost.pose > 0 and parts.object_pos > 0) or cost.local_goal is not None
     if task_named(environment, task).criterion.is_about_objects and not heeds_objects:
         raise ConfigError(
             f"task {task!r} is about objects, but the cost leaves out where they are (cost.pose_parts.object_pos is {parts.object_pos}, "

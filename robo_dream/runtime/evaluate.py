@@ -208,9 +208,10 @@ class Evaluation:
         return hashlib.sha256(json.dumps(decides, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _reads_latents(planning: PlanningConfig) -> bool:
+def _reads_latents(planning: PlanningConfig, info: CheckpointInfo | None) -> bool:
     """Whether candidates are ranked by what a model sees, which poses, however true, do not tell."""
-    return planning.cost.latent > 0 or planning.cost.distance > 0
+    goes_by_poses = info is None or info.spec.config.policy_input == "poses"
+    return planning.cost.latent > 0 or planning.cost.distance > 0 or (planning.cost.local_goal is not None and not goes_by_poses)
 
 
 def pair_seed(manifest_hash: str, task: str, pair: int, seed: int) -> int:
@@ -243,7 +244,7 @@ class Worker:
     def _model(self, job: Job) -> WorldModel:
         """The checkpoint; for its own method the world itself; before anything is trained nothing, for those that heed no future."""
         if job.method == "oracle_dynamics":
-            if not self._untrained and _reads_latents(self.evaluation.planning_of(job.method, job.task)):
+            if not self._untrained and _reads_latents(self.evaluation.planning_of(job.method, job.task), self.evaluation.info):
                 self._drawn = self._drawn or drawn_dynamics(self.environment, self._checkpoint)
                 return self._drawn
             self._oracle = self._oracle or oracle_dynamics(self.environment)

@@ -183,7 +183,7 @@ def _horizon(planning: PlanningConfig) -> int:
 
 
 def _cost(planning: PlanningConfig, model: LatentVideoModel) -> tuple[Cost, int]:
-    return build_cost(planning.cost, model, model.distance), _horizon(planning)
+    return build_cost(planning.cost.final(), model, model.distance), _horizon(planning)
 
 
 @contextmanager

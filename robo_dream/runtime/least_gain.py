@@ -24,13 +24,14 @@ def least_gains(
 ) -> dict[str, float]:
     """By name of the checkpoint's planning settings ("default" and tasks): what its cost is promised too much in `fraction` of windows.
 
-    Only of those that search by proposals. Raises `DataError` for frames that do not fit or of which there are too few.
+    Only of those that search by proposals, and by the cost to the final goal. Raises `DataError` for frames that do not fit or of which
+    there are too few.
     """
     found = {}
     for name, planning in _plannings(info).items():
         planner = planning.planner
         if isinstance(planner, PolicyGuidedConfig) and planner.num_proposals:
-            searched = Searched(build_cost(planning.cost, model, model.distance), planner.horizon)
+            searched = Searched(build_cost(planning.cost.final(), model, model.distance), planner.horizon)
             found[name] = round(promises(model, cache, searched, num_windows, seed).too_much(fraction), 3)
     return found
 

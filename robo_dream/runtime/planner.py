@@ -11,23 +11,24 @@ from robo_dream.config import Changes, dump, parse, typed_again
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.policy_prior import Bridge, GripperGoal, PolicyPrior
+from robo_dream.models.policy_prior import Bridge, GripperGoal, LocalPrior, PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.costs import CostConfig, build_cost
+from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
+from robo_dream.planning.local_goals import LocalAim, LocallyAimedPlanner
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
-from sim.physics.drawn import DrawnDynamics, SeenCost, SeenPolicy
+from sim.physics.drawn import DrawnDynamics, SeenCost, SeenLocalGoals, SeenPolicy
 
 
 @configuration
@@ -114,12 +115,16 @@ def build_planner(
     then gets no proposers. Where true physics is drawn, cost and proposals are those of the model that looks.
     """
     cost, proposals = cost or CostConfig(), proposals or ProposalConfig()
+    if isinstance(planner, PolicyAloneConfig | ZeroActionConfig | RandomConfig):
+        cost = cost.final()  # nothing is chosen by it
+    teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
     if isinstance(model, DrawnDynamics):
-        scored_by: Cost = SeenCost(model, build_cost(cost, model.model, model.model.distance))
+        seen, aim = aimed_cost(cost, model.model, model.model, planner.horizon)
+        scored_by: Cost = SeenCost(model, seen)
+        aim = None if aim is None else LocalAim(SeenLocalGoals(model, aim.model), aim.config)
         proposers = _proposers_at_true_pictures(model, proposals)
     else:
-        scored_by = build_cost(cost, model, model.distance if isinstance(model, LatentVideoModel) else None)
-        teacher = teacher or (model if isinstance(model, LatentVideoModel) else None)
+        scored_by, aim = aimed_cost(cost, model, teacher, planner.horizon)
         proposers = _proposers(model, teacher, proposals) if teacher is not None else []
     if isinstance(planner, PolicyAloneConfig | BestOfConfig):
         proposers = proposers[:1]
@@ -129,7 +134,35 @@ def build_planner(
             )
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
-    return kinds.planner_of(planner, model, scored_by, proposers, clock)
+    made = kinds.planner_of(planner, model, scored_by, proposers, clock)
+    return made if aim is None else LocallyAimedPlanner(made, aim)
+
+
+def aimed_cost(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> tuple[WeightedSum, LocalAim | None]:
+    """The cost that `cost` describes, and what gives decisions their local goals, if it has any: those that `teacher` learned.
+
+    Raises `ConfigError` for what the model has not learned, and for local goals that lie beyond `horizon` imagined steps.
+    """
+    aim, distance = _local_aim(cost, model, teacher, horizon), model.distance if isinstance(model, LatentVideoModel) else None
+    return build_cost(cost, model, distance, None if aim is None else aim.model), aim
+
+
+def _local_aim(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> LocalAim | None:
+    asked = cost.local_goal
+    if asked is None or teacher is None or teacher.local_goals is None:
+        return None  # where one is asked for, `build_cost` says what is missing
+    learned = teacher.spec.local_goals
+    if asked.steps not in learned:
+        raise ConfigError(
+            f"cost.local_goal.steps is {asked.steps} control steps; this checkpoint learned local goals "
+            f"{', '.join(map(str, learned))} control steps ahead"
+        )
+    if asked.at == "its_time" and asked.steps > horizon * model.action_block:
+        raise ConfigError(
+            f"cost.local_goal.steps is {asked.steps} control steps, and planner.horizon {horizon} ends after "
+            f"{horizon * model.action_block}; set the horizon higher, or cost.local_goal.at=nearest"
+        )
+    return LocalAim(LocalPrior(teacher, model), asked)
 
 
 def policy_proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:

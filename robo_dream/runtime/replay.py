@@ -31,14 +31,14 @@ from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
-from robo_dream.planning.costs import CostConfig, build_cost
+from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
-from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
+from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, aimed_cost, build_planner
 from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
 from robo_dream.viewer.dreams import ModelDreams
@@ -315,11 +315,12 @@ def in_words(found: Replanned, model: LatentVideoModel) -> str:
 def _judged(
     cost: CostConfig, model: LatentVideoModel, question: Question, plans: tuple[torch.Tensor, torch.Tensor]
 ) -> tuple[Judged, Judged]:
-    costing = build_cost(cost, model, model.distance)
+    costing, aim = aimed_cost(cost, model, model, min(map(len, plans)) // model.action_block)
+    goal = question.goal if aim is None else aim.of(question.belief, question.goal, [question.seed])
 
     def judged(actions: torch.Tensor) -> Judged:
         with torch.no_grad():
-            costs = costing(model.imagine(question.belief, actions[None, None]), question.goal)
+            costs = costing(model.imagine(question.belief, actions[None, None]), goal)
         return Judged(float(costs.total[0, 0]), {name: term[0, 0].cpu().numpy() for name, term in costs.terms.items()})
 
     return judged(plans[0]), judged(plans[1])
@@ -335,8 +336,8 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
         if other.latent.shape != question.belief.latent.shape[1:]:
             channels = question.belief.latent.shape[1]
             raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {channels}; take one of its own")
-        positions = [None if pos is None else torch.tensor(pos, device=model.device)[None] for pos in (other.object_pos, other.tool_pos)]
-        goal = Goal(torch.tensor(other.latent, device=model.device)[None], *positions)
+        object_pos, tool_pos = (p if p is None else torch.tensor(p, device=model.device)[None] for p in (other.object_pos, other.tool_pos))
+        goal = Goal(torch.tensor(other.latent, device=model.device)[None], object_pos, tool_pos)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)
 
 

@@ -22,11 +22,11 @@ from robo_dream.data.cache import FrameCache, HeldPictures
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
-from robo_dream.models.checkpoint import GoalSeen, Regime
+from robo_dream.models.checkpoint import CheckpointInfo, GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
-from robo_dream.runtime.training_data import Progress, labels_in_words, looked_at, open_training_data
+from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_training_data
 from robo_dream.schema import configuration
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
@@ -37,6 +37,7 @@ from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
+_LOCAL_GOALS = "local goals"  # the stage, for people
 _PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
@@ -50,8 +51,8 @@ class TrainConfig:
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream"] = "all"
-    init: Path | None = None  # checkpoint to begin from, where weights fit; stage=dream keeps its encoder (without it: the one in `out`)
+    stage: Literal["all", "representation", "dream", "local_goals"] = "all"
+    init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`), local_goals all
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # threads that decode pictures
@@ -89,6 +90,12 @@ class TrainConfig:
             )
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
+        if self.stage == "local_goals" and (self.init is None or self.training.local_goals is None):
+            missing = "init" if self.init is None else "training.local_goals"
+            raise ConfigError(
+                f"stage is local_goals, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
+                "'training.local_goals={}'"
+            )
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     @property
@@ -105,7 +112,9 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     """
     device_named(config.training.device, "training.device")
     if config.init is not None:
-        checkpoint.read_info(config.init)  # a checkpoint at all?
+        info = checkpoint.read_info(config.init)  # a checkpoint at all?
+        if config.stage == "local_goals":
+            config = _of_finished(config, info)
     with bars("frames into the cache", {}, "episode") as bar:
         data = open_training_data(
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
@@ -121,6 +130,8 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
+    if config.stage == "local_goals":
+        return _with_local_goals(config, data, say, bars)
     if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
         say(in_words(estimated(data.play, config.training)))
 
@@ -133,7 +144,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder"}
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **_local_steps(training)}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
 
@@ -147,6 +158,34 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     if sheet is not None:
         say(f"Imagined against real: {sheet}")
     return released
+
+
+def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
+    """`config` for adding to the finished checkpoint of `info`, whose model it then names. Raises `ConfigError` for another regime."""
+    if info.settings.regime not in (None, config.regime):
+        raise ConfigError(f"regime is {config.regime}, and {config.init} learned in the {info.settings.regime} one; set regime to that")
+    return replace(config, training=replace(config.training, model=info.spec.config))
+
+
+def _with_local_goals(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+    """The file with the checkpoint `config.init`, to which local goals were added; its settings are as they were."""
+    assert config.init is not None
+    written = config.out / dream.MODEL_FILE
+    with bars("frames into latents", _local_steps(config.training), "step") as bar:
+        model = dream.add_local_goals(
+            data.play, config.training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
+        )
+    released, info = config.release or written, checkpoint.read_info(written)
+    seconds = training_seconds(config.out / "metrics.jsonl")
+    recipe = {**info.recipe, "local_goals": _recipe(config, data.recipes, seconds)}
+    release(model, written, released, recipe, info.settings)
+    say(f"Added local goals in {seconds / 60:.1f} minutes. A plan heeds them where planning.cost.local_goal is given.")
+    return released
+
+
+def _local_steps(training: TrainingConfig) -> dict[int, str]:
+    """Of a bar: the steps of local goals, if any are learned, and their name."""
+    return {} if training.local_goals is None else {training.local_goals.steps: _LOCAL_GOALS}
 
 
 def _require_tasks_of(world: Mapping[str, Any], by_task: Mapping[str, PlanningChanges]) -> None:
@@ -171,6 +210,7 @@ def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
     new_pictures = cache.num_frames / cache.picture_every
     counts = {"representation": training.representation.steps, "frames into latents": new_pictures, "dream": training.dream.steps}
     counts |= {"policy": training.policy.steps, "decoder": training.dream.decoder_steps}
+    counts |= {name: count for count, name in _local_steps(training).items()}
     names = [name for name, count in counts.items() if count]
     return {name: counts[name] * rate for name, rate in zip(names, watch.rates(), strict=True)}
 
@@ -179,7 +219,7 @@ def in_words(seconds: Mapping[str, float]) -> str:
     """What `estimated` gives, and which stage to shrink first."""
     keys = {"representation": "training.representation.steps (or batch_windows)", "frames into latents": "the number of episodes"}
     keys |= {"dream": "training.dream.steps (or batch)", "policy": "training.policy.steps (or batch)"}
-    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)"}
+    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)", _LOCAL_GOALS: "training.local_goals.steps (or batch)"}
     longest = max(seconds, key=lambda name: seconds[name])
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
@@ -212,6 +252,7 @@ def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
         representation=replace(training.representation, steps=steps),
         dream=replace(training.dream, steps=steps, decoder_steps=min(steps, training.dream.decoder_steps)),
         policy=replace(training.policy, steps=steps, skills=(), perception_noise=0.0),
+        local_goals=None if training.local_goals is None else replace(training.local_goals, steps=steps),
     )  # fmt: skip
 
 

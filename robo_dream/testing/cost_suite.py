@@ -2,7 +2,7 @@
 
 import torch
 
-from robo_dream.imagination import Cost, Goal, Imagination, StepCosts
+from robo_dream.imagination import Cost, Goal, Imagination, LocalGoal, StepCosts
 
 
 class CostSuite:
@@ -60,4 +60,5 @@ class CostSuite:
     def _row(self, goal: Goal, b: int) -> Goal:
         object_pos = None if goal.object_pos is None else goal.object_pos[b : b + 1]
         tool_pos = None if goal.tool_pos is None else goal.tool_pos[b : b + 1]
-        return Goal(goal.latent[b : b + 1], object_pos, tool_pos)
+        local = None if goal.local is None else LocalGoal(goal.local.numbers[b : b + 1], goal.local.stds[b : b + 1])
+        return Goal(goal.latent[b : b + 1], object_pos, tool_pos, local)

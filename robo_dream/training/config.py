@@ -7,7 +7,7 @@ from pydantic import Field
 
 from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import ModelConfig, Precision
+from robo_dream.models.config import ModelConfig, Precision, require_local_goals
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
@@ -109,6 +109,19 @@ class PolicyConfig:
 
 
 @configuration
+class LocalGoalStage:
+    """After all else: where things will be shortly on the way to a goal (`LocalGoals`), told from the policy's own pairs."""
+
+    steps: Steps = 6000
+    batch: Batch = 384
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-3
+    ahead: tuple[int, ...] = (5, 10)  # control steps; LeWM++ found 10 better than 15
+
+
+@configuration
 class TrainingConfig:
     """Both stages and what they share."""
 
@@ -116,6 +129,7 @@ class TrainingConfig:
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    local_goals: LocalGoalStage | None = None  # null: none are learned
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
@@ -145,11 +159,13 @@ class TrainingConfig:
                 f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
                 f"must not be null; leave it out for its defaults"
             )
+        if self.local_goals is not None:
+            require_local_goals(self.local_goals.ahead, self.model.action_block)
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects, slides and switches as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without what came later where it is off, as before there was any, so that trainings of then go on."""
         data = asdict(self)
-        for name in ("slides", "switches"):
+        for name in ("slides", "switches", "local_goals"):
             if data[name] is None:
                 del data[name]
         if not self.representation.camera_effects.is_on:

@@ -30,6 +30,7 @@ from robo_dream.training.frames import (
     returns,
 )
 from robo_dream.training.latents import encode_frames, mean_images
+from robo_dream.training.local_goals import learn_local_goals
 from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
 from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.perception import perception_noise
@@ -136,8 +137,8 @@ def train_dream(
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
     Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The policy imitates `demonstrations`,
-    of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts four times: frames encoded,
-    steps of the dream, of the policy, of the decoder.
+    of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts up to five times: frames encoded,
+    steps of the dream, of the policy, of the decoder, of local goals.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress)
@@ -160,20 +161,46 @@ def train_dream(
         run = TrainingRun(config, run_dir, log, progress, resume)
         learned = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
         run_stage(run, stage_of(STAGE, stage), parts, learned, losses, cache.dataset_id, after_step=follow)
-        pairs = policy_batches(model, cache, demonstrations, latents, config)
+        pairs, pairs_id = policy_batches(model, cache, demonstrations, latents, config), (demonstrations or cache).dataset_id
         run_stage(
-            run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)),
-            (demonstrations or cache).dataset_id,
-        )  # fmt: skip
+            run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)), pairs_id
+        )
         if stage.decoder_steps > 0:
             variances = mean_images(cache)[1]
             drawn = Stage(DECODER_STAGE, stage.decoder_steps, stage.decoder_learning_rate, 0.0, stage.warmup, stage.weight_decay)
             run_stage(run, drawn, model, [model.decoder], decoder_losses, cache.dataset_id)
+        if config.local_goals is not None:
+            model = learn_local_goals(run, model, pairs, config.local_goals, pairs_id)
         model = model.eval().requires_grad_(False)
         metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
         log.write("held_out", stage.steps, metrics)
     checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, metrics)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
+
+
+def add_local_goals(
+    cache: Frames,
+    config: TrainingConfig,
+    run_dir: Path,
+    init: Path,
+    *,
+    demonstrations: Frames | None = None,
+    progress: OnProgress | None = None,
+    resume: bool = True,
+) -> LatentVideoModel:
+    """The finished checkpoint `init` with local goals, also written to `run_dir`/model.safetensors; all else of it is as it was.
+
+    It learns from what the policy would see of `demonstrations`, or of `cache`. `progress` counts twice: frames encoded, steps.
+    """
+    assert config.local_goals is not None, "say how local goals are learned"
+    info, model = checkpoint.read_info(init), checkpoint.load(init, config.device)
+    latents = encode_frames(model, cache, progress=progress)
+    pairs = policy_batches(model, cache, demonstrations, latents, config)
+    with MetricsLog(run_dir, config.tensorboard) as log:
+        run = TrainingRun(config, run_dir, log, progress, resume)
+        found = learn_local_goals(run, model, pairs, config.local_goals, (demonstrations or cache).dataset_id, checkpoint.sha256(init))
+    checkpoint.save(found, run_dir / MODEL_FILE, info.recipe, info.dataset_id, info.metrics, settings=info.settings)
+    return checkpoint.load(run_dir / MODEL_FILE, config.device)
 
 
 @torch.no_grad()

@@ -88,15 +88,24 @@ class PolicyBatches:
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
 
     def __call__(self, step: int) -> InverseBatch:
-        stage, block = self.config.policy, self.config.model.action_block
         rng = np.random.default_rng((self.config.seed, 6, step))
-        start = rng.choice(self.starts, stage.batch)
+        start, goals = self.pairs(rng, self.config.policy.batch)
+        return self.batch(rng, start, goals)
+
+    def pairs(self, rng: np.random.Generator, num: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
+        """Frames at which something is imitated, and what was meant by it: later ones."""
+        stage, block = self.config.policy, self.config.model.action_block
+        start = rng.choice(self.starts, num)
         last = np.where(rng.random(len(start)) < stage.within_skill, self.ends[start], self.index.last[start])
         last -= (last - start) % self.index.every
         goals = goal_frames(rng, start, last, max(block, stage.shortest_goal), stage.longest_goal, self.index.every)
-        goals = np.where(rng.random(len(start)) < stage.at_end, last, goals)
+        return start, np.where(rng.random(len(start)) < stage.at_end, last, goals)
+
+    def batch(self, rng: np.random.Generator, start: Int[np.ndarray, " batch"], goals: Int[np.ndarray, " batch"]) -> InverseBatch:
+        """These pairs, seen with errors where they are asked for."""
+        stage, block = self.config.policy, self.config.model.action_block
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
-        seen, desired = self._at(start), self._at(goals)
+        seen, desired = self.at(start), self.at(goals)
         is_told = (seen.isfinite() & desired.isfinite()).all(-1)  # not so where joints tell poses
         seen, desired = seen.nan_to_num(), desired.nan_to_num()
         if self.errors is not None:
@@ -129,7 +138,8 @@ class PolicyBatches:
         noise[:, num_pose:] = self.config.policy.latent_noise * rng.normal(size=(len(noise), noise.shape[1] - num_pose))
         return self._tensor(noise)
 
-    def _at(self, frames: np.ndarray) -> Tensor:
+    def at(self, frames: Int[np.ndarray, "*batch"]) -> Float[Tensor, "*batch number"]:
+        """What is seen at these frames, without errors; NaN where joints do not tell it."""
         return self.seen[torch.from_numpy(frames).to(self.seen.device)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:

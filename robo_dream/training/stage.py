@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError, RoboDreamError
 from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
-from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, LocalGoalStage, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.optimiser import optimisers
 
 
@@ -126,6 +126,7 @@ OnProgress = Callable[[int, int], None]  # (done, all)
 MAX_GRADIENT = 5.0
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
 BEFORE_POLICY = ("representation", "dream")  # stages to which it is nothing how the policy learns
+LOCAL_GOALS = "local_goals"  # the last stage, and its configuration's name
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 
@@ -226,6 +227,8 @@ def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
     data = config.to_json()
     later = ("policy",) if stage in BEFORE_POLICY else ()
+    if stage != LOCAL_GOALS:
+        data.pop(LOCAL_GOALS, None)
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

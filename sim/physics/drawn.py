@@ -9,9 +9,10 @@ from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Cost, Goal, Imagination, ScenePose, StepCosts
+from robo_dream.imagination import Belief, Cost, Goal, Imagination, LocalGoal, ScenePose, StepCosts
 from robo_dream.models.policy_prior import PolicyPrior
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.planning.local_goals import LocalGoalModel
 from sim.environment import Simulation, frame
 from sim.physics.oracle import OracleDynamics
 
@@ -128,3 +129,28 @@ class SeenPolicy:
     ) -> tuple[Float[Tensor, "row time action"], Imagination]:
         actions = self.propose(here.latent, aims, chance, noise)
         return actions, self.world.imagine(here, actions[:, None])
+
+
+@dataclass(frozen=True)
+class SeenLocalGoals:
+    """A `LocalGoalModel` that goes by what the model sees."""
+
+    world: DrawnDynamics
+    prior: LocalGoalModel
+
+    @property
+    def num_numbers(self) -> int:
+        return self.prior.num_numbers
+
+    def seen(self, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch number"]:
+        return self.prior.seen(self.world.seen(latents))
+
+    def soon(
+        self,
+        latents: Float[Tensor, "batch channel"],
+        goals: Float[Tensor, "batch channel"],
+        chance: Float[Tensor, " batch"],
+        noise: Float[Tensor, "batch moved"],
+        steps: int,
+    ) -> LocalGoal:
+        return self.prior.soon(self.world.seen(latents), self.world.seen(goals), chance.float(), noise.float(), steps)

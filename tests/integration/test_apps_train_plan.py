@@ -110,6 +110,24 @@ def test_the_dream_can_begin_from_another_representation(trained: Path) -> None:
     assert alone.returncode == 2 and "stage=representation" in alone.stderr
 
 
+def test_local_goals_are_added_to_a_finished_checkpoint_and_planned_by(trained: Path, tmp_path: Path) -> None:
+    init, added = trained / "run/model.safetensors", trained / "added/model.safetensors"
+    few = ("training.local_goals={steps: 3, batch: 8}", "stage=local_goals", f"init={init}")
+    done = robo_dream(*train_words(trained, "added"), *few)
+    assert done.returncode == 0, done.stderr
+    before, after = checkpoint.load(init).state_dict(), checkpoint.load(added).state_dict()
+    assert all(np.array_equal(value.numpy(), after[name].numpy()) for name, value in before.items()) and len(after) > len(before)
+    one, two = checkpoint.read_info(init), checkpoint.read_info(added)
+    assert two.settings.planning == one.settings.planning and two.metrics == one.metrics and two.spec.local_goals == (5, 10)
+    assert two.recipe["local_goals"]["train"]["training"]["local_goals"]["steps"] == 3 and two.recipe["data"] == one.recipe["data"]
+    plan = ("plan", "--config=configs/plan/tiny.yaml", "loop.max_steps=5", f"out={tmp_path}", "planning.cost.local_goal={}")
+    refused = robo_dream(*plan, f"checkpoint={init}")
+    assert refused.returncode == 2 and "this model has learned no local goals; set cost.local_goal to null" in refused.stderr
+    done = robo_dream(*plan, f"checkpoint={added}")
+    assert done.returncode == 0, done.stderr
+    assert "local_goal" in read_run(next(tmp_path.rglob("run.json")).parent).decisions[0].terms
+
+
 def test_a_plan_leaves_a_video_a_record_and_pictures(trained: Path) -> None:
     words = ("--config=configs/plan/tiny.yaml", f"checkpoint={trained}/run/model.safetensors", "task=[reach, push]", "loop.max_steps=6")
     done = robo_dream("plan", *words, f"out={trained}/plan")

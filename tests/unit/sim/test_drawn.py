@@ -17,6 +17,7 @@ from robo_dream.imagination import Belief, Goal, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.costs import CostConfig
+from robo_dream.planning.local_goals import LocalGoalConfig, LocallyAimedPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.attempt import GoalShown, goal_of, prepare
 from robo_dream.runtime.evaluate import EvaluateConfig, Job, Worker
@@ -101,6 +102,23 @@ def test_a_search_ranks_by_the_models_own_cost_of_what_it_would_see_and_its_poli
     own = alike.plan(Belief(scene.drawn.seen(belief.latent)), Goal(scene.drawn.seen(goal.latent)), [1]).trace
     torch.testing.assert_close(trace.candidates.float(), own.candidates, atol=NEARLY, rtol=0)  # one block: no dynamics yet
     assert not torch.allclose(trace.totals.float(), own.totals, atol=NEARLY)
+
+
+def test_local_goals_are_those_of_what_the_model_sees(scene: Scene) -> None:
+    belief, goal = (Belief(believed(scene, scene.drawn, state)) for state in (scene.start, scene.goal))
+    learned, by_local_goal = scene.model.with_local_goals((5, 10)).requires_grad_(False), LocalGoalConfig(steps=5, temperature=1.0)
+    cost = CostConfig(distance=0.0, local_goal=by_local_goal)
+    one_block = BestOfConfig(horizon=1, num_samples=2)
+    search = build_planner(one_block, replace(scene.drawn, model=learned), cost, ProposalConfig())
+    trace = search.plan(belief, Goal(goal.latent), [1]).trace
+    alike = build_planner(one_block, learned, cost, ProposalConfig())
+    assert isinstance(search, LocallyAimedPlanner) and isinstance(alike, LocallyAimedPlanner)
+    seen = Belief(scene.drawn.seen(belief.latent)), Goal(scene.drawn.seen(goal.latent))
+    local, own = search.aim.of(belief, Goal(goal.latent), [1]).local, alike.aim.of(*seen, [1]).local
+    assert local is not None and own is not None
+    torch.testing.assert_close(local.numbers, own.numbers, atol=NEARLY, rtol=0)
+    off = (learned.seen(scene.drawn.seen(trace.latents)) - own.numbers[:, None, None]) / own.stds[:, None, None]
+    torch.testing.assert_close(trace.totals.float(), off.square().mean(-1).sqrt()[..., 0], atol=1e-3, rtol=1e-3)
 
 
 def test_a_candidate_that_is_not_finite_is_nowhere(scene: Scene) -> None:
