@@ -21,6 +21,7 @@ from robo_dream.runtime.replay import (
     asked_for,
     in_words,
     made_again,
+    perception_again,
     recomputed_all,
     replanned,
     sentences_of,
@@ -53,7 +54,8 @@ class RunAsker:
         setting = self._setting(on_stage)
         on_stage("planning again", 0, 0)
         found = made_again(setting, decision, lambda: on_stage("planning again", 0, 0))
-        comparison = compared(decision, found.plan, question_of(decision, setting.model.device))
+        question = question_of(decision, setting.model.device)
+        comparison = compared(decision, found.plan, question, perception_again(setting, decision))
         text = sentences_of(Recomputed((comparison,), setting))
         return Told(text, _both(found, "made again"), decision.step)
 

@@ -25,17 +25,19 @@ import torch
 from jaxtyping import Float
 
 from robo_dream.config import parse
+from robo_dream.embodiment import Observation
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError
 from robo_dream.files import packaged, replace_file
 from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
+from robo_dream.models.perception_check import Perception, PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
+from robo_dream.recording.record import INTERRUPTED, STEPS, RunRecord, decision_in_force, find_record, read_run, read_step
 from robo_dream.runtime.made_with import MACHINE, made_with
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
@@ -73,7 +75,9 @@ def open_run(path: Path | str) -> RunRecord:
 class Setting:
     """A run's model, and what differs from the machine and the code that it was recorded with (sentences)."""
 
+    root: Path
     model: LatentVideoModel
+    check: PerceptionCheck | None  # None: the checkpoint has none
     planning: PlanningConfig
     other_machine: tuple[str, ...]
     other_code: tuple[str, ...]
@@ -114,8 +118,11 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
     model = load_checkpoint_model(path, **how)
     now = made_with(model.device)
     changed = {name: f"{name} was {recorded.get(name)}, is {now[name]}" for name in now if now[name] != recorded.get(name)}
+    usual = checkpoints.read_info(path).settings.perception
     return Setting(
+        root,
         model,
+        None if usual is None else PerceptionCheck(model, usual),
         parse(PlanningConfig, about["planning"], f"{root}/run.json: planning"),
         tuple(sentence for name, sentence in changed.items() if name in MACHINE),
         tuple(sentence for name, sentence in changed.items() if name not in MACHINE),
@@ -148,7 +155,28 @@ def recomputed_all(
 
 def again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Comparison:
     """One decision made again, and compared."""
-    return compared(decision, plan_again(setting, decision, on_tick), question_of(decision, setting.model.device))
+    plan, question = plan_again(setting, decision, on_tick), question_of(decision, setting.model.device)
+    return compared(decision, plan, question, perception_again(setting, decision))
+
+
+def perception_again(setting: Setting, decision: Decision) -> Perception | None:
+    """What was odd to see at `decision`, once more from its pictures; None where nobody checked, or the file with them is lost."""
+    if decision.perception is None or setting.check is None:
+        return None
+    seen = _observation_of(setting.root, decision)
+    return None if seen is None else setting.check.of(seen)
+
+
+def _observation_of(root: Path, decision: Decision) -> Observation | None:
+    """What `decision` was made from: at its control step, or before where it was made for later."""
+    for number in range(decision.step, -1, -1):
+        try:
+            seen = read_step(root / STEPS / f"{number:06d}.npz").observation
+        except DataError:
+            return None
+        if seen.time <= decision.time:
+            return seen if seen.time == decision.time else None
+    return None
 
 
 def plan_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Plan:
