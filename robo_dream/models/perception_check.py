@@ -25,7 +25,7 @@ from robo_dream.schema import shown
 SQUARES = 8  # along the side of a picture: colours are compared as means of squares, since what is drawn is not sharp
 KINDS = ("spot", "picture", "features")  # residuals of each camera, see `residuals`
 GRIPPER = "gripper"
-_MOST = 10_000  # numbers in a calibration; more is nobody's
+_MOST, _MOST_MOMENTS = 10_000, 10**12  # numbers in a calibration, and what they are from; more is nobody's
 
 
 def residual_names(cameras: Sequence[str]) -> tuple[str, ...]:
@@ -101,14 +101,15 @@ class PerceptionCalibration:
         """Raises `CheckpointError`, naming `source`, for anything that `to_json` does not give."""
         hint = "calibrate it again with `robo-dream calibrate perception`"
         try:
-            lists = {name: _numbers(data[name]) for name in ("middle", "high", "oddness", "shares")}
-            names, counts = tuple(str(name) for name in data["names"]), {name: int(data[name]) for name in ("num_moments", "num_episodes")}
-        except (KeyError, TypeError, ValueError) as error:
+            names, middle, high = tuple(str(name) for name in data["names"]), _numbers(data["middle"]), _numbers(data["high"])
+            oddness, shares = _numbers(data["oddness"]), _numbers(data["shares"])
+            found = cls(names, middle, high, oddness, shares, int(data["num_moments"]), int(data["num_episodes"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"{source}: its perception check cannot be read ({error!r}: {shown(data)}); {hint}") from error
-        found = cls(names, *lists.values(), **counts)
-        sizes_fit = len(found.middle) == len(found.high) == len(names) and 1 <= len(found.oddness) == len(found.shares)
-        in_order = np.all(np.diff(found.oddness) > 0) and np.all(np.diff(found.shares) < 0) and np.less(found.middle, found.high).all()
-        if not (sizes_fit and in_order and found.shares[-1] > 0 and found.shares[0] <= 1 and found.num_moments >= 1):
+        fits = len(found.middle) == len(found.high) == len(names) and 1 <= len(found.oddness) == len(found.shares)
+        fits = fits and bool(np.less(found.middle, found.high).all() and (np.diff(found.oddness) > 0).all())
+        fits = fits and bool((np.diff(found.shares) < 0).all()) and 1 >= found.shares[0] >= found.shares[-1] > 0
+        if not (fits and 1 <= found.num_moments < _MOST_MOMENTS):
             raise CheckpointError(f"{source}: the numbers of its perception check do not fit together; {hint}")
         return found
 
