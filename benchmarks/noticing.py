@@ -130,16 +130,17 @@ def look_figures(seen: Mapping[str, Seen], calibration: PerceptionCalibration) -
         refused = shares[USUAL] <= rate
         figures[f"false_alarms/{name_of(rate)}"] = _percent(refused)
         figures[f"episodes_with_false_alarms/{name_of(rate)}"] = _percent(np.asarray(refused.any(1)))
-    hand = {name: one.residuals[..., -1] for name, one in seen.items()}
+    gripper = {name: one.residuals[..., -1] for name, one in seen.items()}
     for name, one in seen.items():
         figures[f"wrong/{name}"] = _percent(is_wrong[name])
         figures[f"object_error_p50_mm/{name}"] = _round(1e3 * float(np.median(one.error)), 1)
         if name == USUAL:
+            figures[f"auroc_of_gripper/{USUAL}"] = _round(auroc(gripper[USUAL][is_wrong[USUAL]], gripper[USUAL][~is_wrong[USUAL]]))
             continue
         wrong, refused = is_wrong[name], shares[name] <= RATES[0]
         figures[f"auroc/{name}"] = _round(auroc(odd[name][wrong], sound))
         figures[f"auroc_of_all/{name}"] = _round(auroc(odd[name].ravel(), odd[USUAL].ravel()))
-        figures[f"auroc_of_gripper/{name}"] = _round(auroc(hand[name][wrong], hand[USUAL][~is_wrong[USUAL]]))
+        figures[f"auroc_of_gripper/{name}"] = _round(auroc(gripper[name][wrong], gripper[USUAL][~is_wrong[USUAL]]))
         for part, kind in enumerate(KINDS):
             largest = {which: seen[which].residuals[..., part : -1 : len(KINDS)].max(-1) for which in (name, USUAL)}
             figures[f"auroc_of_{kind}/{name}"] = _round(auroc(largest[name][wrong], largest[USUAL][~is_wrong[USUAL]]))
@@ -147,7 +148,7 @@ def look_figures(seen: Mapping[str, Seen], calibration: PerceptionCalibration) -
         figures[f"found_in_1s/{name}"] = _percent(in_a_row(refused))
         for rate in RATES[1:]:
             figures[f"wrong_found_at_{name_of(rate)}/{name}"] = _percent((shares[name] <= rate)[wrong])
-        figures[f"wrong_found_by_gripper/{name}"] = _percent((hand[name] > (SafetyLimits().max_tool_error or np.inf))[wrong])
+        figures[f"wrong_found_by_gripper/{name}"] = _percent((gripper[name] > (SafetyLimits().max_tool_error or np.inf))[wrong])
     return figures
 
 

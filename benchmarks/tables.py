@@ -450,6 +450,47 @@ def looks() -> list[Row]:
     return rows
 
 
+def noticing() -> list[Row]:
+    """Changes that no training had: how wrong beliefs are in them, and what notices. Without a change stands the rate of false alarms."""
+    figures = results("noticing")
+    rows: list[Row] = [
+        (
+            "planted",
+            "beliefs > 2 cm off, %",
+            "AUROC of these",
+            "AUROC, gripper alone",
+            "found in 1 s, %",
+            "plans on wrong beliefs, without / with",
+        )
+    ]
+    for name, label in {
+        "displaced_camera": "cameras displaced by 2 cm and 2°", "new_colour": "object of another colour",
+        "unknown_object": "object of another kind and colour", "swapped_cameras": "cameras swapped",
+        "lens_smear": "lens smeared, a third of the picture", "frozen_light": "lamp at 40 %, exposure as before",
+        "known_colour": "object of another kind, the same red", "small_smear": "lens smeared lightly, an eighth",
+    }.items():  # fmt: skip
+        found = [figures[f"{key}/{name}"] for key in ("wrong", "auroc", "auroc_of_gripper", "found_in_1s")]
+        plans = [figures.get(f"plans/{name}/{key}") for key in ("wrong", "wrong_at_5_percent")]
+        rows.append((label, *map(plain, found), " / ".join(plain(one) for one in plans if one is not None)))
+    alarms = (plain(figures[key]) for key in ("wrong/usual", "auroc/usual", "auroc_of_gripper/usual", "false_alarms_in_1s"))
+    usual = [plain(figures[f"plans/usual/{key}"]) for key in ("wrong", "wrong_at_5_percent")]
+    return [*rows, ("nothing (false alarms)", *alarms, " / ".join(usual))]
+
+
+def noticing_costs() -> list[Row]:
+    """What a rate of false alarms costs in the usual scene, and what it still finds."""
+    figures, rows = (
+        results("noticing"),
+        [("false alarms asked for", "decisions refused, %", "push, %", "stopped, %", "plans on wrong beliefs avoided, %")],
+    )
+    rows.append(("none (off)", "0", *(plain(figures[f"plans/usual/{key}/unchecked"]) for key in ("success", "stopped")), "0"))
+    for rate, label in {"5_percent": "5 %", "1_percent": "1 %", "0.1_percent": "0.1 %"}.items():
+        success = (plain(figures[f"plans/usual/{key}/{rate}"]) for key in ("success", "stopped"))
+        avoided = figures["wrong_plans_avoided" if rate == "5_percent" else f"wrong_plans_avoided/{rate}"]
+        rows.append((label, plain(figures[f"false_alarms/{rate}"]), *success, plain(avoided)))
+    return rows
+
+
 def house() -> list[Row]:
     figures, rows = results("house"), [("", "before", "now")]
     for name, label in {
@@ -831,6 +872,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "stops": stops,
     "kills": kills,
     "looks": looks,
+    "noticing": noticing,
+    "noticing-costs": noticing_costs,
     "house": house,
     "house-way": house_way,
     "house-folders": house_folders,

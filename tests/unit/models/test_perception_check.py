@@ -144,7 +144,9 @@ def test_a_decision_on_an_odd_picture_is_unsure_and_keeps_how_odd(
     squares_model: LatentVideoModel, of_squares: PerceptionCalibration
 ) -> None:
     model = squares_model
-    planner = PolicyGuidedPlanner(model, PoseCost(model, PoseCostConfig()), PolicyGuidedConfig(horizon=1, num_samples=4, num_elites=2, num_proposals=0))
+    planner = PolicyGuidedPlanner(
+        model, PoseCost(model, PoseCostConfig()), PolicyGuidedConfig(horizon=1, num_samples=8, num_elites=2, num_proposals=0)
+    )
     goal, check = Goal(model.believe([[moment(52)]]).latent), PerceptionCheck(model, of_squares)
     limits = SafetyLimits(max_tool_error=None, false_alarms=0.02)
     decider = Decider(model, planner, goal, 0, lambda: 0.0, limits, check=check)
