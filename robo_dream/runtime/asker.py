@@ -14,6 +14,7 @@ from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RUN, RunRecord, find_record, read_run
 from robo_dream.recording.timeline import chosen
+from robo_dream.runtime.perception import perception_again
 from robo_dream.runtime.replay import (
     Recomputed,
     Replanned,
@@ -21,7 +22,6 @@ from robo_dream.runtime.replay import (
     asked_for,
     in_words,
     made_again,
-    perception_again,
     recomputed_all,
     replanned,
     sentences_of,
@@ -55,7 +55,7 @@ class RunAsker:
         on_stage("planning again", 0, 0)
         found = made_again(setting, decision, lambda: on_stage("planning again", 0, 0))
         question = question_of(decision, setting.model.device)
-        comparison = compared(decision, found.plan, question, perception_again(setting, decision))
+        comparison = compared(decision, found.plan, question, perception_again(setting.check, setting.root, decision))
         text = sentences_of(Recomputed((comparison,), setting))
         return Told(text, _both(found, "made again"), decision.step)
 

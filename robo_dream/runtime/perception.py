@@ -6,11 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from robo_dream.data.cache import frames_of
-from robo_dream.errors import ConfigError
+from robo_dream.embodiment import Observation
+from robo_dream.errors import ConfigError, DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.perception_check import PerceptionCalibration, PerceptionCheck
+from robo_dream.models.perception_check import Perception, PerceptionCalibration, PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.recording.decision import Decision
+from robo_dream.recording.record import STEPS, read_step
 from robo_dream.runtime.collect import collect, dataset_spec
 from robo_dream.runtime.inspect import fresh_config, held_out_episodes, opened_dataset
 from robo_dream.runtime.train import write_described
@@ -70,3 +73,21 @@ def check_of(path: Path, info: CheckpointInfo, model: LatentVideoModel, limits: 
             f"{calibration.least:.2g} on: ask for no less, or calibrate it on more episodes"
         )
     return PerceptionCheck(model, calibration)
+
+
+def perception_again(check: PerceptionCheck | None, root: Path, decision: Decision) -> Perception | None:
+    """What was odd to see at `decision` of the run in `root`, once more from its pictures; None where nobody checked, or they are lost."""
+    seen = None if decision.perception is None else _observation_of(root, decision)
+    return None if seen is None or check is None else check.of(seen)
+
+
+def _observation_of(root: Path, decision: Decision) -> Observation | None:
+    """What `decision` was made from: at its control step, or before where it was made for later."""
+    for number in range(decision.step, -1, -1):
+        try:
+            seen = read_step(root / STEPS / f"{number:06d}.npz").observation
+        except DataError:
+            return None
+        if seen.time <= decision.time:
+            return seen if seen.time == decision.time else None
+    return None

@@ -25,21 +25,22 @@ import torch
 from jaxtyping import Float
 
 from robo_dream.config import parse
-from robo_dream.embodiment import Observation
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError
 from robo_dream.files import packaged, replace_file
 from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
-from robo_dream.models.perception_check import Perception, PerceptionCheck
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig, build_cost
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
-from robo_dream.recording.record import INTERRUPTED, STEPS, RunRecord, decision_in_force, find_record, read_run, read_step
+from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with
-from robo_dream.runtime.model import device_named, load_checkpoint_model
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.perception import perception_again
+from robo_dream.runtime.pictures import load_dreams
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
@@ -156,27 +157,7 @@ def recomputed_all(
 def again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Comparison:
     """One decision made again, and compared."""
     plan, question = plan_again(setting, decision, on_tick), question_of(decision, setting.model.device)
-    return compared(decision, plan, question, perception_again(setting, decision))
-
-
-def perception_again(setting: Setting, decision: Decision) -> Perception | None:
-    """What was odd to see at `decision`, once more from its pictures; None where nobody checked, or the file with them is lost."""
-    if decision.perception is None or setting.check is None:
-        return None
-    seen = _observation_of(setting.root, decision)
-    return None if seen is None else setting.check.of(seen)
-
-
-def _observation_of(root: Path, decision: Decision) -> Observation | None:
-    """What `decision` was made from: at its control step, or before where it was made for later."""
-    for number in range(decision.step, -1, -1):
-        try:
-            seen = read_step(root / STEPS / f"{number:06d}.npz").observation
-        except DataError:
-            return None
-        if seen.time <= decision.time:
-            return seen if seen.time == decision.time else None
-    return None
+    return compared(decision, plan, question, perception_again(setting.check, setting.root, decision))
 
 
 def plan_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Plan:
@@ -366,26 +347,6 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
         positions = [None if pos is None else torch.tensor(pos, device=model.device)[None] for pos in (other.object_pos, other.tool_pos)]
         goal = Goal(torch.tensor(other.latent, device=model.device)[None], *positions)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)
-
-
-def load_dreams(about: Mapping[str, Any], channels: int | None, checkpoint: Path | None = None, device: str = "cpu") -> ModelDreams:
-    """What draws the latents of a run with this run.json: the model it was planned with, or another with as many `channels`.
-
-    Raises `CheckpointError` where there is none.
-    """
-    told = about.get("checkpoint")
-    if checkpoint is None and told is None:
-        raise CheckpointError(f"nothing was imagined in this run ({about.get('policy', 'it names no checkpoint')})")
-    path = checkpoint or Path(str(told))
-    if not packaged(path).is_file():
-        raise CheckpointError(f"the run names the checkpoint {str(path)!r}, which is not here; give it with --checkpoint FILE")
-    sha256 = about.get("checkpoint_sha256")
-    if sha256 and checkpoints.sha256(path) != sha256:
-        _log.warning("%s is not what this run was planned with (another SHA-256); its pictures may not be what was imagined", path)
-    model = checkpoints.load(path, device_named(device))
-    if channels and model.spec.config.latent != channels:
-        raise CheckpointError(f"{path} has latents of {model.spec.config.latent} channels, the run {channels}; give the run's checkpoint")
-    return ModelDreams(model)
 
 
 def dreams_of(run: RunRecord, checkpoint: Path | None = None) -> ModelDreams:
