@@ -119,8 +119,8 @@ class Perception:
     """What the check says of one moment."""
 
     usual: float  # share of usual moments that look at least as odd
-    residuals: Float[np.ndarray, " residual"]  # in usual units, see `PerceptionCalibration.in_usual_units`
-    cause: str  # the largest of them, in words
+    residuals: Float[np.ndarray, " residual"]  # `residual_names`
+    cause: str  # the one that is largest in usual units, in words
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ class PerceptionCheck:
         views = [torch.from_numpy(image)[None].to(model.device) for image in observation.images(model.cameras)]
         proprio = torch.from_numpy(observation.arm.proprio_for(model.action_spec))[None].to(model.device)
         found = residuals(model, views, proprio)[0].cpu().numpy()
-        units = self.calibration.in_usual_units(found)
-        return Perception(self.calibration.usual(found), units.astype(np.float32), _cause(self.calibration.names[int(units.argmax())]))
+        worst = int(self.calibration.in_usual_units(found).argmax())
+        return Perception(self.calibration.usual(found), found, _cause(self.calibration.names[worst]))
 
 
 def _cause(name: str) -> str:
