@@ -246,12 +246,13 @@ def pushes(
 
 
 def plan_figures(tried: Sequence[Tried]) -> dict[str, float | int | str | None]:
-    """`plans/KIND/wrong`: decisions acted on with the object believed more than 2 cm off, without the check; `.../at_RATE` with it;
-    `.../avoided_at_RATE`: percent fewer. `wrong_plans_avoided`: the same of the six kinds together, at 5 %. `.../success/RATE`: percent of
-    pushes that reach their goal (moderate)."""
+    """Of pairs that were tried at every rate. `plans/KIND/wrong`: decisions acted on with the object believed more than 2 cm off, without
+    the check; `.../wrong_at_RATE` with it; `.../avoided_at_RATE`: percent fewer. `wrong_plans_avoided`: the same of the six kinds together,
+    at 5 %. `.../success/RATE`, `.../held/RATE`: percent of pushes that reach their goal, moderate and strict."""
     figures: dict[str, float | int | str | None] = {}
     done = {(one.kind, one.rate, one.pair): one for one in tried}
-    pairs = {kind: [pair for known, rate, pair in done if known == kind and rate is None] for kind in (USUAL, *PLANTED)}
+    whole = {(kind, pair) for kind, _, pair in done if all((kind, rate, pair) in done for rate in (None, *RATES))}
+    pairs = {kind: sorted(pair for known, pair in whole if known == kind) for kind in (USUAL, *PLANTED)}
 
     def wrong(kind: str, rate: float | None) -> int:
         return sum(acted and error > WRONG for pair in pairs[kind] for acted, error, _ in done[kind, rate, pair].decisions)

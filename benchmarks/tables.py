@@ -458,9 +458,9 @@ def noticing() -> list[Row]:
             "planted",
             "beliefs > 2 cm off, %",
             "AUROC of these",
-            "AUROC, gripper alone",
+            "of these found, %: gripper / check",
             "found in 1 s, %",
-            "plans on wrong beliefs, without / with",
+            "acted on, off / on",
         )
     ]
     for name, label in {
@@ -469,12 +469,17 @@ def noticing() -> list[Row]:
         "lens_smear": "lens smeared, a third of the picture", "frozen_light": "lamp at 40 %, exposure as before",
         "known_colour": "object of another kind, the same red", "small_smear": "lens smeared lightly, an eighth",
     }.items():  # fmt: skip
-        found = [figures[f"{key}/{name}"] for key in ("wrong", "auroc", "auroc_of_gripper", "found_in_1s")]
-        plans = [figures.get(f"plans/{name}/{key}") for key in ("wrong", "wrong_at_5_percent")]
-        rows.append((label, *map(plain, found), " / ".join(plain(one) for one in plans if one is not None)))
-    alarms = (plain(figures[key]) for key in ("wrong/usual", "auroc/usual", "auroc_of_gripper/usual", "false_alarms_in_1s"))
-    usual = [plain(figures[f"plans/usual/{key}"]) for key in ("wrong", "wrong_at_5_percent")]
-    return [*rows, ("nothing (false alarms)", *alarms, " / ".join(usual))]
+        wrong, area, soon = (plain(figures[f"{key}/{name}"]) for key in ("wrong", "auroc", "found_in_1s"))
+        by = " / ".join(plain(figures[f"{key}/{name}"]) for key in ("wrong_found_by_gripper", "wrong_found"))
+        rows.append((label, wrong, area, by, soon, _wrong_plans(figures, name)))
+    wrong, area, soon = (plain(figures[key]) for key in ("wrong/usual", "auroc/usual", "false_alarms_in_1s"))
+    return [*rows, ("nothing", wrong, area, "", f"{soon} (false)", _wrong_plans(figures, "usual"))]
+
+
+def _wrong_plans(figures: Figures, name: str) -> str:
+    """Decisions acted on with a wrong belief, without and with the check; empty where no push was tried."""
+    counts = [figures.get(f"plans/{name}/{key}") for key in ("wrong", "wrong_at_5_percent", "pairs")]
+    return "" if None in counts else "{} / {} in {}".format(*counts)
 
 
 def noticing_costs() -> list[Row]:
