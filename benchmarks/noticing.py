@@ -363,7 +363,8 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:<55}{value}")
     kept = json.loads(args.results.read_text()) if args.results.exists() else {}
-    write_figures(args.results, {name: value for name, value in kept.items() if name[0] != "_"} | figures)
+    known = {name: value for name, value in kept.items() if name[0] != "_"} | figures
+    write_figures(args.results, {name: value for name, value in known.items() if value is not None})
 
 
 if __name__ == "__main__":
