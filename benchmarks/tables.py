@@ -484,10 +484,8 @@ def _wrong_plans(figures: Figures, name: str) -> str:
 
 def noticing_costs() -> list[Row]:
     """What a rate of false alarms costs in the usual scene, and what it still finds."""
-    figures, rows = (
-        results("noticing"),
-        [("false alarms asked for", "decisions refused, %", "push, %", "stopped, %", "plans on wrong beliefs avoided, %")],
-    )
+    figures = results("noticing")
+    rows: list[Row] = [("false alarms asked for", "decisions refused, %", "push, %", "stopped, %", "plans on wrong beliefs avoided, %")]
     rows.append(("none (off)", "0", *(plain(figures[f"plans/usual/{key}/unchecked"]) for key in ("success", "stopped")), "0"))
     for rate, label in {"5_percent": "5 %", "1_percent": "1 %", "0.1_percent": "0.1 %"}.items():
         success = (plain(figures[f"plans/usual/{key}/{rate}"]) for key in ("success", "stopped"))
