@@ -474,6 +474,50 @@ def looks() -> list[Row]:
     return rows
 
 
+def noticing() -> list[Row]:
+    """Changes that no training had: how wrong beliefs are in them, and what notices. Without a change stands the rate of false alarms."""
+    figures = results("noticing")
+    rows: list[Row] = [
+        (
+            "planted",
+            "beliefs > 2 cm off, %",
+            "AUROC of these",
+            "of these found, %: gripper / check",
+            "found in 1 s, %",
+            "acted on, off / on",
+        )
+    ]
+    for name, label in {
+        "displaced_camera": "cameras displaced by 2 cm and 2°", "new_colour": "object of another colour",
+        "unknown_object": "object of another kind and colour", "swapped_cameras": "cameras swapped",
+        "lens_smear": "lens smeared, a third of the picture", "frozen_light": "lamp at 40 %, exposure as before",
+        "known_colour": "object of another kind, the same red", "small_smear": "lens smeared lightly, an eighth",
+    }.items():  # fmt: skip
+        wrong, area, soon = (plain(figures[f"{key}/{name}"]) for key in ("wrong", "auroc", "found_in_1s"))
+        by = " / ".join(plain(figures[f"{key}/{name}"]) for key in ("wrong_found_by_gripper", "wrong_found"))
+        rows.append((label, wrong, area, by, soon, _wrong_plans(figures, name)))
+    wrong, area, soon = (plain(figures[key]) for key in ("wrong/usual", "auroc/usual", "false_alarms_in_1s"))
+    return [*rows, ("nothing", wrong, area, "", f"{soon} (false)", _wrong_plans(figures, "usual"))]
+
+
+def _wrong_plans(figures: Figures, name: str) -> str:
+    """Decisions acted on with a wrong belief, without and with the check; empty where no push was tried."""
+    counts = [figures.get(f"plans/{name}/{key}") for key in ("wrong", "wrong_at_5_percent", "pairs")]
+    return "" if None in counts else "{} / {} in {}".format(*counts)
+
+
+def noticing_costs() -> list[Row]:
+    """What a rate of false alarms costs in the usual scene, and what it still finds."""
+    figures = results("noticing")
+    rows: list[Row] = [("false alarms asked for", "decisions refused, %", "push, %", "stopped, %", "plans on wrong beliefs avoided, %")]
+    rows.append(("none (off)", "0", *(plain(figures[f"plans/usual/{key}/unchecked"]) for key in ("success", "stopped")), "0"))
+    for rate, label in {"5_percent": "5 %", "1_percent": "1 %", "0.1_percent": "0.1 %"}.items():
+        success = (plain(figures[f"plans/usual/{key}/{rate}"]) for key in ("success", "stopped"))
+        avoided = figures["wrong_plans_avoided" if rate == "5_percent" else f"wrong_plans_avoided/{rate}"]
+        rows.append((label, plain(figures[f"false_alarms/{rate}"]), *success, plain(avoided)))
+    return rows
+
+
 def house() -> list[Row]:
     figures, rows = results("house"), [("", "before", "now")]
     for name, label in {
@@ -871,6 +915,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "stops": stops,
     "kills": kills,
     "looks": looks,
+    "noticing": noticing,
+    "noticing-costs": noticing_costs,
     "house": house,
     "house-way": house_way,
     "house-folders": house_folders,

@@ -1,4 +1,4 @@
-"""`robo-dream calibrate`: where the cameras stand, whether the joints count right, and how late pictures and motions are."""
+"""`robo-dream calibrate`: where the cameras stand, whether the joints count right, how late pictures and motions are, and what is usual."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 from robo_dream.calibration import file
 from robo_dream.calibration.calibration_board import Board
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
+from robo_dream.errors import ConfigError
 from robo_dream.runtime.calibration import STEPS, CalibrateConfig, calibrate, described, refused
+from robo_dream.runtime.perception import calibrate_model
 from robo_dream.runtime.progress import Bars
+from robo_dream.training.perception_calibration import FEWEST_EPISODES
 
 _DESCRIPTION = """\
 Measures what a run must know about its bench, and keeps it in a calibration file with dates, serials and residuals:
@@ -20,8 +23,9 @@ Measures what a run must know about its bench, and keeps it in a calibration fil
   overlay    draws the simulated twin over the live picture, as the calibrated camera would see it
   show       prints the file and why a run would refuse it
   all        capture, hand-eye, joints, latency and overlay, in that order
+  perception of a checkpoint, what is usual to see: measured on held-out episodes and kept in --write FILE, for `loop.limits.false_alarms`
 
-Everything but `board` and `show` runs here against a simulated bench: a MuJoCo arm that moves in real time before librealsense's
+All but `board`, `show` and `perception` runs here against a simulated bench: a MuJoCo arm that moves in real time before librealsense's
 software device. Pictures of a real bench are solved with --views: a folder with camera.json and arm.json as `capture` writes
 them, PNG pictures, and views.jsonl with one line for each picture: {"file": "000000.png", "joint_pos": [...]}."""
 
@@ -31,10 +35,11 @@ example:
   robo-dream calibrate all --config configs/calibrate/jaco_twin.yaml
   robo-dream calibrate hand-eye --views runs/calibrate/views mount=world
   robo-dream calibrate show
+  robo-dream calibrate perception --checkpoint configs/checkpoints/jaco_recorded_s.safetensors --write runs/checked.safetensors
 
 Pictures and boards are written to --out, results to its calibration.json. Exit code 1 when `show` finds what a run would refuse."""
 
-_ASKED = ("board", *STEPS, "show", "all")
+_ASKED = ("board", *STEPS, "show", "all", "perception")
 CONFIG = CalibrateConfig
 
 
@@ -44,10 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/calibrate"), metavar="FOLDER", help="default: runs/calibrate")
     parser.add_argument("--file", type=Path, metavar="FILE", help="the calibration file; default: calibration.json in --out")
     parser.add_argument("--views", type=Path, metavar="FOLDER", help="pictures to solve hand-eye or joints from; default: views in --out")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="perception: whose check is calibrated")
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="perception: episodes of the usual scene, instead of fresh ones")
+    parser.add_argument("--episodes", type=int, default=60, metavar="N", help="perception: of how many; default 60")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="perception: where the checkpoint goes that carries it; weights stay")
     add_config_arguments(parser, "calibrate")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.step == "perception":
+        return _perception(args)
     config = load_config(CalibrateConfig, args)
     path, views = args.file or args.out / "calibration.json", args.views or args.out / "views"
     if args.step == "show":
@@ -65,4 +76,24 @@ def run(args: argparse.Namespace) -> int:
     asked = STEPS if args.step == "all" else (args.step,)
     with Bars({}, "capture", unit="view") as bars:
         calibrate(config, asked, args.out, path, views, lambda text: print(text, flush=True), bars)
+    return 0
+
+
+def _perception(args: argparse.Namespace) -> int:
+    if args.checkpoint is None or args.write is None:
+        raise ConfigError("calibrate perception needs --checkpoint FILE, and --write FILE for the one that carries the check")
+    if not FEWEST_EPISODES <= args.episodes <= 100_000:
+        raise ConfigError(f"--episodes is {args.episodes}; allowed are {FEWEST_EPISODES} to 100000")
+
+    with Bars({}, "calibrating", unit="episode") as bars:
+
+        def progress(what: str, done: int, total: int) -> None:
+            bars(done, total)
+            bars.note(what)
+
+        found = calibrate_model(args.checkpoint, args.write, args.dataset, args.episodes, progress)
+    print(
+        f"{args.write}: what is usual to see, from {found.num_moments} moments of {found.num_episodes} episodes; "
+        f"loop.limits.false_alarms may be {found.least:.2g} or more"
+    )
     return 0

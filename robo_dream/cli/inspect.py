@@ -65,5 +65,10 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"\nIt is {found.verdict.word} to plan with." if found.verdict.word != "doubtful" else "\nIt is doubtful whether to plan with it."
     )
+    print(
+        "  it knows what is usual to see: loop.limits.false_alarms can be set"
+        if found.has_perception_check
+        else f"  what is usual to see is not known: `robo-dream calibrate perception --checkpoint {args.checkpoint} --write FILE`"
+    )
     print(f"  pictures {html}\n  verdict  {said}")
     return 1 if found.verdict.word == "unfit" else 0

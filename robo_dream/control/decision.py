@@ -11,10 +11,11 @@ from torch import Tensor
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, WorldModel
+from robo_dream.models.perception_check import Perception, PerceptionCheck
 from robo_dream.planning.candidates import gather_samples, shift
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import GoalRecord
-from robo_dream.safety.limits import SafetyLimits, belief_reasons
+from robo_dream.safety.limits import SafetyLimits, belief_reasons, perception_reasons
 
 _TRUSTED = (PlanStatus.OK, PlanStatus.OUT_OF_TIME)
 
@@ -40,6 +41,7 @@ class Decider:
     clock: Callable[[], float]  # of the planner
     limits: SafetyLimits
     decision_seconds: float | None = None  # deadline of each decision
+    check: PerceptionCheck | None = None  # of what is seen; None: not calibrated, or not asked for
 
     def decide(
         self,
@@ -63,13 +65,17 @@ class Decider:
         deadline = None if self.decision_seconds is None else began + self.decision_seconds
         plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
         unsure_reasons = belief_reasons(seen, observation.arm, self.limits)
+        perception = None if self.check is None else self.check.of(observation)
+        if perception is not None:
+            unsure_reasons += perception_reasons(perception.usual, perception.cause, self.limits)
         if unsure_reasons and plan.status[0] in _TRUSTED:
             plan = replace(plan, status=(PlanStatus.UNSURE,))
         status = plan.status[0]
         reasons = () if status in _TRUSTED else unsure_reasons or (f"{status}: {status.sentence}",)
         seconds = self.clock() - began
         at = step if start is None else start
-        return Decided(plan, decision_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons), seconds, reasons)
+        decision = decision_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons, perception)
+        return Decided(plan, decision, seconds, reasons)
 
 
 def decision_of(
@@ -81,6 +87,7 @@ def decision_of(
     goal: Goal,
     previous: Plan | None = None,
     unsure_reasons: tuple[str, ...] = (),
+    perception: Perception | None = None,
 ) -> Decision:
     """What is kept of `problem` of `plan`; `step` is the control step and `time` the monotonic seconds of the observation it was made from.
 
@@ -127,6 +134,8 @@ def decision_of(
         late_readings=trace.late_readings,
         unsure_reasons=unsure_reasons,
         belief_disagreement=None if belief.disagreement is None else float(belief.disagreement[problem]),
+        perception=None if perception is None else perception.usual,
+        perception_residuals=None if perception is None else perception.residuals,
     )
 
 

@@ -13,6 +13,7 @@ from robo_dream.control.episode import Choice, EpisodeRun, Hold
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Goal, Plan, Planner, WorldModel
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.safety.limits import plan_age_reasons
 
 
@@ -68,6 +69,7 @@ class PlannerPolicy:
     seed: int = 0
     clock: Callable[[], float] = time.monotonic
     worker: PlannerWorker | None = None
+    check: PerceptionCheck | None = None  # of the model, of all that it sees
 
     def begin(self, run: EpisodeRun) -> Chooser:
         config, block = run.config, self.model.action_block
@@ -79,7 +81,7 @@ class PlannerPolicy:
         differences = self.model.action_spec.differences(run.arm.action_spec)
         if differences:
             raise ContractError(f"the model was trained for other actions than this arm's: {'; '.join(differences)}")
-        decider = Decider(self.model, self.planner, self.goal, self.seed, self.clock, config.limits, config.decision_seconds)
+        decider = Decider(self.model, self.planner, self.goal, self.seed, self.clock, config.limits, config.decision_seconds, self.check)
         if config.asynchronous:
             return Ahead(run, decider, self.worker or ThreadWorker())
         return _TurnByTurn(run, decider, execute_steps)

@@ -20,6 +20,7 @@ from robo_dream.errors import CheckpointError, DataError, RoboDreamError, one_li
 from robo_dream.files import packaged, replacing
 from robo_dream.foreign import BUDGET, parse_json, parse_object, read_bytes, require_budget
 from robo_dream.models.config import ModelSpec
+from robo_dream.models.perception_check import PerceptionCalibration
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.renamed import new_weight
 from robo_dream.schema import shown
@@ -41,10 +42,12 @@ class Settings:
     world: Mapping[str, Any] = field(default_factory=dict)  # configuration of the world that it was trained in, with its kind
     goal: GoalSeen = "picture_and_arm"  # what the model is shown of a goal: the arm's own word too, or the picture alone
     regime: Regime | None = None  # what was read while learning; None: a checkpoint of before, which does not say
+    perception: PerceptionCalibration | None = None  # what is usual to see; None: it was never calibrated
     source: str = "the checkpoint"  # where all this was read
 
     def to_json(self) -> dict[str, Any]:
-        return {"planning": dict(self.planning), "world": dict(self.world), "goal": self.goal, "regime": self.regime}
+        told = {"planning": dict(self.planning), "world": dict(self.world), "goal": self.goal, "regime": self.regime}
+        return told if self.perception is None else {**told, "perception": self.perception.to_json()}
 
 
 @dataclass(frozen=True)
@@ -218,4 +221,8 @@ def _settings_in(about: Mapping[str, Any], source: str) -> Settings:
         raise CheckpointError(f"{source}: planning is {str(planning)[:80]}; it must be a block with the keys default and tasks")
     if not isinstance(world, dict):
         raise CheckpointError(f"{source}: world is {str(world)[:80]}; it must be a block with its kind")
-    return Settings(planning, world, goal, regime, source)
+    usual = about.get("perception")
+    if not isinstance(usual, dict | None):
+        raise CheckpointError(f"{source}: perception is {shown(usual)}; it must be a block")
+    perception = None if usual is None else PerceptionCalibration.from_json(usual, source)
+    return Settings(planning, world, goal, regime, perception, source)

@@ -135,8 +135,11 @@ class Encoder(nn.Module):
         self, views: Sequence[Float[Tensor, "batch 3 height width"]], proprio: Float[Tensor, "batch proprio"]
     ) -> Float[Tensor, "batch channel"]:
         """The latent by the statistics that are stored, in training too: what else is in the batch changes nothing, nor do they."""
-        scale = self.scale
-        return nn.functional.batch_norm(self.raw(views, proprio).float(), scale.running_mean, scale.running_var, eps=scale.eps)
+        return self.scaled(self.raw(views, proprio).float())
+
+    def scaled(self, raw: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
+        """What `raw` gives, normalised by the statistics that are stored."""
+        return nn.functional.batch_norm(raw, self.scale.running_mean, self.scale.running_var, eps=self.scale.eps)
 
     @torch.no_grad()
     def set_scale(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:

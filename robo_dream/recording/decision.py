@@ -44,6 +44,8 @@ class Decision:
     late_readings: tuple[int, ...] = ()  # of the planner's clock, past the deadline
     unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
     belief_disagreement: float | None = None  # gathered on the way to an imagined belief; None: it was seen, or recorded before 0.2
+    perception: float | None = None  # share of usual moments that look at least as odd as what was seen; None: nobody checked
+    perception_residuals: Float[np.ndarray, " residual"] | None = None  # what that share follows from: `residual_names`
 
     @property
     def cost(self) -> float:

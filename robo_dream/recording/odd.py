@@ -75,6 +75,8 @@ def require_decision(decision: Any, path: Path) -> None:
         raise DataError(f"{path}: status is {decision.status!r}; expected one of {', '.join(PlanStatus)}")
     if not 0 <= decision.step <= _MAX_STEP:
         raise DataError(f"{path}: step is {decision.step}; expected a whole number from 0 to {_MAX_STEP}")
+    if decision.perception is not None and not 0 < decision.perception <= 1:
+        raise DataError(f"{path}: perception is {decision.perception}; expected a share of usual moments, above 0 and at most 1")
     horizon, num_steps = len(decision.latents), len(decision.actions)
     if not horizon or num_steps % horizon or not num_steps:
         raise DataError(f"{path}: {num_steps} actions for {horizon} imagined steps; expected a whole number, from 1, for each")

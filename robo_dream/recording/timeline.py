@@ -98,6 +98,7 @@ class DecisionGlimpse:
     totals: Float[np.ndarray, " sample"]
     disagreement: Float[np.ndarray, "sample horizon"]
     unsure_reasons: Sequence[str] = ()
+    perception: float | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def decision_row(decision: DecisionGlimpse, before: DecisionGlimpse | None) -> R
         "step": decision.step, "time": plain(decision.time, 9), "status": decision.status, "planner": decision.planner,
         "cost": plain(cost), "ms": plain(milliseconds), "surprise": plain(surprise), "moved": plain(moved),
         "disagreement": None if pick is None else plain(float(decision.disagreement[pick].mean())),
-        "unsure_reasons": list(decision.unsure_reasons),
+        "unsure_reasons": list(decision.unsure_reasons), "perception": plain(decision.perception),
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RUN, RunRecord, find_record, read_run
 from robo_dream.recording.timeline import chosen
+from robo_dream.runtime.perception import perception_again
 from robo_dream.runtime.replay import (
     Recomputed,
     Replanned,
@@ -53,7 +54,8 @@ class RunAsker:
         setting = self._setting(on_stage)
         on_stage("planning again", 0, 0)
         found = made_again(setting, decision, lambda: on_stage("planning again", 0, 0))
-        comparison = compared(decision, found.plan, question_of(decision, setting.model.device))
+        question = question_of(decision, setting.model.device)
+        comparison = compared(decision, found.plan, question, perception_again(setting.check, setting.root, decision))
         text = sentences_of(Recomputed((comparison,), setting))
         return Told(text, _both(found, "made again"), decision.step)
 

@@ -19,6 +19,7 @@ from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Pair
 from robo_dream.imagination import Goal, Planner, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation
 from robo_dream.recording.decision import Decision
@@ -95,12 +96,16 @@ def carry_out(
     *,
     with_truth: bool,
     recorder: Recorder | None = None,
+    check: PerceptionCheck | None = None,
 ) -> EpisodeResult:
-    """The loop, until the goal was held, the steps are used, or something is not safe. `with_truth` labels what is seen with the truth."""
+    """The loop, until the goal was held, the steps are used, or something is not safe. `with_truth` labels what is seen with the truth.
+
+    Where there is a `check`, it looks at what every decision is made from.
+    """
     bench = Bench(devices.arm, devices.cameras, devices.clock, prepared.truth if with_truth else None)
     is_done = prepared.attempt.is_done
     hooks = Hooks(is_done=is_done) if recorder is None else Hooks(recorder.on_decision, recorder.on_step, is_done)
-    episode = run_episode(bench, PlannerPolicy(model, planner, goal, seed), prepared.loop, hooks)
+    episode = run_episode(bench, PlannerPolicy(model, planner, goal, seed, check=check), prepared.loop, hooks)
     is_done(episode.last)
     return episode
 

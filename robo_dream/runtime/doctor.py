@@ -378,7 +378,11 @@ def _checkpoint(path: Path) -> Check:
     seconds = time.perf_counter() - start
     size = path.stat().st_size / 2**20
     found = f"{path}: {info.num_parameters / 1e6:.1f} M parameters, {size:.1f} MiB, loads in {seconds:.1f} s"
-    return Check("checkpoint", Status.OK, f"{found}; {info.settings.regime or 'unknown'} regime")
+    usual = info.settings.perception
+    check = (
+        "no perception check" if usual is None else f"perception check from {usual.num_moments} moments of {usual.num_episodes} episodes"
+    )
+    return Check("checkpoint", Status.OK, f"{found}; {info.settings.regime or 'unknown'} regime; {check}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.compiled import Precision
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.costs import CostConfig
@@ -45,6 +46,7 @@ from robo_dream.runtime.environment import (
 )
 from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.schema import Seed, configuration, did_you_mean
 from sim.environment import Environment, task_named
@@ -239,7 +241,9 @@ class Worker:
         planning, model = evaluation.planning_of(job.method, job.task), self._model(job)
         planner = build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
         pair = self.manifests[job.task].pair(job.pair)
-        return attempt_pair(self.environment, model, planner, pair, job, evaluation.config.loop, evaluation.shown)
+        return attempt_pair(
+            self.environment, model, planner, pair, job, evaluation.config.loop, evaluation.shown, check=self._check_of(model)
+        )
 
     def _model(self, job: Job) -> WorldModel:
         """The checkpoint; for its own method the world itself; before anything is trained nothing, for those that heed no future."""
@@ -253,6 +257,13 @@ class Worker:
             self._still = self._still or still_dynamics(self.environment)
             return self._still
         return self._checkpoint
+
+    def _check_of(self, model: WorldModel) -> PerceptionCheck | None:
+        """Of what the checkpoint sees; the world itself sees nothing."""
+        config, info = self.evaluation.config, self.evaluation.info
+        if info is None or not isinstance(model, LatentVideoModel):
+            return None
+        return check_of(config.checkpoint, info, model, config.loop.limits)
 
     def _teacher(self, job: Job) -> LatentVideoModel | None:
         """True physics is proposed what the checkpoint would do if it saw the true poses, where its policy goes by poses."""
@@ -278,12 +289,13 @@ def attempt_pair(
     loop: LoopConfig | None = None,
     shown: GoalShown = "picture_and_arm",
     recorder: Recorder | None = None,
+    check: PerceptionCheck | None = None,
 ) -> Result:
     """`pair` in closed loop, from its start until the strict condition was held or the budget is used."""
     prepared, told = prepare(environment, pair, loop or LoopConfig()), is_told(model)
     goal = goal_of(prepared, model, shown, told)
     devices = simulated_devices(prepared, model, recorder)
-    episode = carry_out(prepared, devices, model, planner, goal, job.seed, with_truth=told, recorder=recorder)
+    episode = carry_out(prepared, devices, model, planner, goal, job.seed, with_truth=told, recorder=recorder, check=check)
     attempt = prepared.attempt
     return Result(
         job.task, job.method, job.pair, job.settings, attempt.is_reached, attempt.is_held, len(episode.sent), attempt.distance,

@@ -49,6 +49,7 @@ class Inspection:
     measured: Measured
     verdict: Verdict
     page: bytes  # HTML, self-contained
+    has_perception_check: bool
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,7 +79,7 @@ def inspect_checkpoint(
     info, model = checkpoint.read_info(path), load_checkpoint_model(path, device)
     say = progress or (lambda what, done, total: None)
     with _data(path, info, model, dataset, num_episodes, seed, workers, say) as (data, words):
-        chosen = _episodes(data, info, num_episodes, seed)
+        chosen = held_out_episodes(data, info, num_episodes, seed)
         cache = frames_of(data, chosen, lambda done, total: say("reading", done, total))
     say("measuring", 0, 1)
     measured = measure(model, cache, searches_of(info, model), seed)
@@ -86,7 +87,9 @@ def inspect_checkpoint(
     say("measuring", 1, 1)
     words = f"{words}: {len(chosen)} episodes, {len(cache.proprio)} frames"
     page = inspection_page(Inspected(str(path), info.settings.regime, words, measured, found), model, cache)
-    return Inspection(path, checkpoint.sha256(path), info.settings.regime, words, measured, found, page)
+    return Inspection(
+        path, checkpoint.sha256(path), info.settings.regime, words, measured, found, page, info.settings.perception is not None
+    )
 
 
 def beside(path: Path) -> Path:
@@ -192,19 +195,7 @@ def _data(
 ) -> Iterator[tuple[Datasets, str]]:
     """The dataset that is looked at, and what it is in words."""
     if dataset is not None:
-        if is_recording(dataset):
-            if model.action_spec.kind != "joint_move":
-                raise DataError(
-                    f"{dataset} is a recording of joints, and {path} takes {model.action_spec.kind.replace('_', ' ')}s: "
-                    f"{', '.join(model.action_spec.names)}; train one from recordings of this arm, or give a dataset of its own"
-                )
-            yield open_recordings(dataset, model.spec.config.image_size, model.cameras, model.action_spec), str(dataset)
-            return
-        try:
-            data = open_dataset(dataset, model.cameras)
-        except DataError:  # one that others recorded does not say what its actions mean: then they mean what the model takes
-            data = open_dataset(dataset, model.cameras, model.action_spec)
-        yield data, str(dataset)
+        yield opened_dataset(path, model, dataset), str(dataset)
         return
     with TemporaryDirectory(prefix="robo-dream-inspect-") as folder:
         config = fresh_config(path, info, Path(folder), num, seed, workers)
@@ -213,6 +204,21 @@ def _data(
         for done, _ in enumerate(collect(config, spec, range(config.seed, config.seed + num)), 1):
             say("collecting", done, num)
         yield open_dataset(folder, model.cameras), f"fresh episodes of {name_of(config.world)}"
+
+
+def opened_dataset(path: Path, model: LatentVideoModel, dataset: Path) -> Datasets:
+    """The dataset or the recording in a folder, for `model`, the checkpoint in `path`; raises `DataError` where it does not fit."""
+    if is_recording(dataset):
+        if model.action_spec.kind != "joint_move":
+            raise DataError(
+                f"{dataset} is a recording of joints, and {path} takes {model.action_spec.kind.replace('_', ' ')}s: "
+                f"{', '.join(model.action_spec.names)}; train one from recordings of this arm, or give a dataset of its own"
+            )
+        return open_recordings(dataset, model.spec.config.image_size, model.cameras, model.action_spec)
+    try:
+        return open_dataset(dataset, model.cameras)
+    except DataError:  # one that others recorded does not say what its actions mean: then they mean what the model takes
+        return open_dataset(dataset, model.cameras, model.action_spec)
 
 
 def fresh_config(path: Path, info: CheckpointInfo, out: Path, num_episodes: int, seed: int, workers: int) -> CollectConfig:
@@ -234,7 +240,7 @@ def fresh_config(path: Path, info: CheckpointInfo, out: Path, num_episodes: int,
     return parse(CollectConfig, {**settings, "seed": FRESH_SEED + seed}, f"{path}: recipe")
 
 
-def _episodes(data: Datasets, info: CheckpointInfo, most: int, seed: int) -> list[int]:
+def held_out_episodes(data: Datasets, info: CheckpointInfo, most: int, seed: int) -> list[int]:
     """Those that are looked at: of the model's own training data the held-out ones, of any other all; the long before the short."""
     every = list(range(data.num_episodes))
     if data.fingerprint == info.dataset_id:

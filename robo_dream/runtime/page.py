@@ -22,7 +22,7 @@ def served(run: Path, host: str = LOOPBACK, port: int = 0, checkpoint: Path | No
     watch = RunWatch(find_record(run))
 
     def load_dreams() -> Dreamer:
-        from robo_dream.runtime.replay import load_dreams
+        from robo_dream.runtime.pictures import load_dreams
 
         return load_dreams(watch.about, watch.channels, checkpoint, device)
 

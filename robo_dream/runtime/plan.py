@@ -22,6 +22,7 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.attempt import GoalShown, Prepared, carry_out, goal_of, goal_shown, prepare, simulated_devices
 from robo_dream.runtime.environment import WorldConfig, manifests_of, require_fitting_cost, usual_tasks, world_of
 from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing, write_pictures
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.schema import Device, Seed, configuration
@@ -96,10 +97,11 @@ def plan_episode(
     prepared = prepare(environment, _pair(environment, task, config), config.loop)
     attempt, goal = prepared.attempt, goal_of(prepared, model, config.goal or "picture_and_arm")
     planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
+    check = check_of(config.checkpoint, checkpoint.read_info(config.checkpoint), model, config.loop.limits)
     pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
     with RunWriter(folder / "record", _about(prepared, model, planning, config), goal_record(goal, pictures)) as writer:
         devices = simulated_devices(prepared, model, writer)
-        episode = carry_out(prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer)
+        episode = carry_out(prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer, check=check)
         progress = attempt.progress
         result = {
             "moderate": attempt.is_reached, "strict": attempt.is_held, "moderate_step": progress.moderate_step,

@@ -29,6 +29,7 @@ from robo_dream.errors import CheckpointError, DataError, RoboDreamError
 from robo_dream.files import packaged, replace_file
 from robo_dream.imagination import Goal, Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig
@@ -37,7 +38,9 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with
-from robo_dream.runtime.model import device_named, load_checkpoint_model
+from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.perception import perception_again
+from robo_dream.runtime.pictures import load_dreams
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, aimed_cost, build_planner
 from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
@@ -73,7 +76,9 @@ def open_run(path: Path | str) -> RunRecord:
 class Setting:
     """A run's model, and what differs from the machine and the code that it was recorded with (sentences)."""
 
+    root: Path
     model: LatentVideoModel
+    check: PerceptionCheck | None  # None: the checkpoint has none
     planning: PlanningConfig
     other_machine: tuple[str, ...]
     other_code: tuple[str, ...]
@@ -114,8 +119,11 @@ def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = N
     model = load_checkpoint_model(path, **how)
     now = made_with(model.device)
     changed = {name: f"{name} was {recorded.get(name)}, is {now[name]}" for name in now if now[name] != recorded.get(name)}
+    usual = checkpoints.read_info(path).settings.perception
     return Setting(
+        root,
         model,
+        None if usual is None else PerceptionCheck(model, usual),
         parse(PlanningConfig, about["planning"], f"{root}/run.json: planning"),
         tuple(sentence for name, sentence in changed.items() if name in MACHINE),
         tuple(sentence for name, sentence in changed.items() if name not in MACHINE),
@@ -148,7 +156,8 @@ def recomputed_all(
 
 def again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Comparison:
     """One decision made again, and compared."""
-    return compared(decision, plan_again(setting, decision, on_tick), question_of(decision, setting.model.device))
+    plan, question = plan_again(setting, decision, on_tick), question_of(decision, setting.model.device)
+    return compared(decision, plan, question, perception_again(setting.check, setting.root, decision))
 
 
 def plan_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) -> Plan:
@@ -339,26 +348,6 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
         object_pos, tool_pos = (p if p is None else torch.tensor(p, device=model.device)[None] for p in (other.object_pos, other.tool_pos))
         goal = Goal(torch.tensor(other.latent, device=model.device)[None], object_pos, tool_pos)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)
-
-
-def load_dreams(about: Mapping[str, Any], channels: int | None, checkpoint: Path | None = None, device: str = "cpu") -> ModelDreams:
-    """What draws the latents of a run with this run.json: the model it was planned with, or another with as many `channels`.
-
-    Raises `CheckpointError` where there is none.
-    """
-    told = about.get("checkpoint")
-    if checkpoint is None and told is None:
-        raise CheckpointError(f"nothing was imagined in this run ({about.get('policy', 'it names no checkpoint')})")
-    path = checkpoint or Path(str(told))
-    if not packaged(path).is_file():
-        raise CheckpointError(f"the run names the checkpoint {str(path)!r}, which is not here; give it with --checkpoint FILE")
-    sha256 = about.get("checkpoint_sha256")
-    if sha256 and checkpoints.sha256(path) != sha256:
-        _log.warning("%s is not what this run was planned with (another SHA-256); its pictures may not be what was imagined", path)
-    model = checkpoints.load(path, device_named(device))
-    if channels and model.spec.config.latent != channels:
-        raise CheckpointError(f"{path} has latents of {model.spec.config.latent} channels, the run {channels}; give the run's checkpoint")
-    return ModelDreams(model)
 
 
 def dreams_of(run: RunRecord, checkpoint: Path | None = None) -> ModelDreams:

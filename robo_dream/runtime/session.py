@@ -17,6 +17,7 @@ from robo_dream.control.policies import PlannerPolicy, ScriptPolicy
 from robo_dream.embodiment import ArmState
 from robo_dream.errors import ArmError
 from robo_dream.models import checkpoint
+from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
@@ -28,6 +29,7 @@ from robo_dream.runtime.inspect import require_fit
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
+from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing
 from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, require_known_tasks
 from robo_dream.runtime.run import GOALS_WITHOUT_TASK, DrawnGoal, PairGoal, RunConfig
@@ -49,6 +51,7 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
     planning = None if path is None else planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
     if path is not None and model is not None and planning is not None:
         require_fit(path, model, planning, config.refuse_unfit, say)
+    check = None if path is None or model is None else check_of(path, checkpoint.read_info(path), model, config.loop.limits)
     events, setup = Events(), camera_setup_of(config, model)
     with connected(config, setup, dry, events, say) as bench:
         if config.twin and model is not None and path is not None:
@@ -58,7 +61,7 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
         if model is None:
             say(f"the moves come from the {ORACLE}")
         say("space, e or escape: emergency stop   Ctrl-C: decelerate and hold")
-        episode, attempt = _episode(config, model, planning, bench, events, folder, dry, say)
+        episode, attempt = _episode(config, model, planning, check, bench, events, folder, dry, say)
     run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
     distances = None if attempt is None else attempt.distances
     verdict = "" if attempt is None else "success" if attempt.is_reached else "not reached"
@@ -72,6 +75,7 @@ def _episode(
     config: RunConfig,
     model: LatentVideoModel | None,
     planning: PlanningConfig | None,
+    check: PerceptionCheck | None,
     bench: Connected,
     events: Events,
     folder: Path,
@@ -113,7 +117,7 @@ def _episode(
             else:
                 assert planning is not None
                 planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
-                policy = PlannerPolicy(model, planner, goal, config.seed)
+                policy = PlannerPolicy(model, planner, goal, config.seed, check=check)
             hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
             on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
             episode = run_episode(on, policy, config.loop, hooks)

@@ -61,6 +61,7 @@ class Plausible:
 PLAUSIBLE = {
     "max_frame_age": Plausible(0.01, 1.0, "s"), "max_frame_spread": Plausible(0.001, 0.5, "s"), "max_state_age": Plausible(0.005, 0.5, "s"),
     "max_repeated_frames": Plausible(1, 30), "max_plan_age": Plausible(0.05, 5.0, "s"), "max_tool_error": Plausible(0.001, 0.2, "m"),
+    "false_alarms": Plausible(0.0001, 0.2, "of usual decisions"),
     "max_consecutive_holds": Plausible(1, 100), "max_late_steps": Plausible(0, 100),
     "max_command_gap": Plausible(0.02, 1.0, "s"), "max_first_error": Plausible(0.0, 0.2, "rad"),
     "max_tracking_error": Plausible(0.02, 0.5, "rad"), "max_tracking_seconds": Plausible(0.02, 1.0, "s"),
@@ -86,6 +87,7 @@ class SafetyLimits:
     max_repeated_frames: int = 3  # control steps in a row that show the same exposure; then the camera is frozen
     max_plan_age: float = 0.5  # s from observation to first action; older plans are not started
     max_tool_error: float | None = 0.03  # m; the released model is never beyond 0.023 in the scene it knows (trust.py); None: any
+    false_alarms: float | None = None  # share of usual decisions that may count as odd to look at; None: how pictures look is not checked
     max_consecutive_holds: int = 5  # decisions in a row without a plan to trust
     max_late_steps: int = 5  # control steps that the last plan is followed on when the next one is late; then the arm stops
 
@@ -118,7 +120,7 @@ class SafetyLimits:
                     raise ConfigError(f"limits.{name} is {value:.6g}{unit}, which needs no override; take it out of limits.beyond")
             elif name not in self.beyond or span.is_hard:
                 override = "" if span.is_hard else f". To have it all the same, add limits.beyond: [{name}]"
-                switch = "; null switches it off" if name == "max_tool_error" else ""
+                switch = "; null switches it off" if name in ("max_tool_error", "false_alarms") else ""
                 raise ConfigError(
                     f"limits.{name} is {value:.6g}{unit}; plausible is {span.low:.6g} to {span.high:.6g}{unit}{span.meant(value)}"
                     f"{switch}{override}"
@@ -228,6 +230,17 @@ def belief_reasons(believed: Float[np.ndarray, "3"], state: ArmState, limits: Sa
     return (
         f"the model sees the tool {error:.3f} m from where the joints have it; allowed {limits.max_tool_error} m. "
         "Compare light and cameras with those it was trained on",
+    )
+
+
+def perception_reasons(usual: float, cause: str, limits: SafetyLimits) -> tuple[str, ...]:
+    """Why pictures must not be acted on of which the model cannot explain something: `cause`, odder than all but a share `usual` of usual
+    moments. See `robo_dream/models/perception_check.py`."""
+    if limits.false_alarms is None or usual > limits.false_alarms:
+        return ()
+    return (
+        f"{cause}: odder than {100 * (1 - usual):.4g} % of what is usual; allowed {100 * (1 - limits.false_alarms):.4g} %. "
+        "Compare light, cameras and objects with those it was calibrated on",
     )
 
 

@@ -10,12 +10,15 @@ from torch import Tensor
 from robo_dream.control.decision import decision_of
 from robo_dream.errors import DataError
 from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, SearchTrace
+from robo_dream.models.perception_check import Perception
 from robo_dream.planning.candidates import Bounds
 from robo_dream.planning.search import DEADLINE, RecordedClock
 from robo_dream.recording.decision import Decision
 
 TOLERANCE = 1e-3  # of the largest number of a plan, between machines: float32 sums in another order, through some hundred layers
-_NOT_COMPARED = ("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status", "belief_disagreement")
+_NOT_COMPARED = (
+    "time", "seconds", "planner", "seed", "step", "unsure_reasons", "status", "belief_disagreement", "perception", "perception_residuals",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,17 @@ def answer(planner: Planner, question: Question, deadline: float | None = None) 
     return planner.plan(question.belief, question.goal, [question.seed], question.previous, deadline)
 
 
-def compared(decision: Decision, plan: Plan, question: Question) -> Comparison:
-    """Every number of `decision` against those of `plan`, which answers `question`."""
+def compared(decision: Decision, plan: Plan, question: Question, perception: Perception | None = None) -> Comparison:
+    """Every number of `decision` against those of `plan`, which answers `question`, and against the `perception` of its pictures."""
     made = decision_of(plan, 0, decision.step, decision.time, question.belief, question.goal, question.previous)
     differing = [] if decision.status == _status(plan, decision) else ["status"]
     names = [field.name for field in fields(Decision) if field.name not in (*_NOT_COMPARED, "terms")]
     differing += [name for name in names if not _equal(getattr(decision, name), getattr(made, name))]
     names = sorted({*decision.terms, *made.terms})
     differing += [f"term {name}" for name in names if not _equal(decision.terms.get(name), made.terms.get(name))]
+    if perception is not None:
+        seen = {"perception": perception.usual, "perception_residuals": perception.residuals}
+        differing += [name for name, value in seen.items() if not _equal(getattr(decision, name), value)]
     return Comparison(decision.step, tuple(differing), max(_error(decision, made, name) for name in ("actions", "latents")))
 
 

@@ -88,6 +88,7 @@ def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
         "status": str(decision.status),
         "sentence": PlanStatus(decision.status).sentence,
         "unsure_reasons": list(decision.unsure_reasons),
+        "perception": plain(decision.perception),
         "num_iterations": decision.num_iterations,
         "was_cut": bool(decision.late_readings),
         "cost": plain(decision.cost),

@@ -71,7 +71,7 @@ function drawTimeline() {
     const step = ((event.offsetX - LINE.left) / (width - LINE.left - LINE.right)) * lastStep();
     select(decisionAt(Math.floor(step)));
   } });
-  root.append(...surpriseBars(), distanceLine(), ...stepMarks(width), ...oddMarks(), ...timeTicks());
+  root.append(...surpriseBars(), distanceLine(), perceptionLine(), ...stepMarks(width), ...oddMarks(), ...timeTicks());
   root.append(svg("rect", { class: "cursor", id: "cursor", y: 2, height: LINE.low + 9, rx: 4 }));
   home.replaceChildren(root);
   moveCursor();
@@ -95,7 +95,8 @@ function barTitle(row, index) {
   if (row.damage) return row.damage;
   const surprise = row.surprise == null ? "" : `, surprise ${show(row.surprise, 3)}`;
   const status = [row.status, ...(row.unsure_reasons || [])].join(": ");
-  return `decision ${index + 1}, step ${row.step}: ${status}, cost ${show(row.cost)}, ${show(row.ms, 3)} ms${surprise}`;
+  const odd = row.perception == null ? "" : `, ${oddnessOf(row)}`;
+  return `decision ${index + 1}, step ${row.step}: ${status}, cost ${show(row.cost)}, ${show(row.ms, 3)} ms${surprise}${odd}`;
 }
 
 function distanceLine() {
@@ -104,6 +105,20 @@ function distanceLine() {
   const most = Math.max(...distances);
   const ys = (value) => LINE.low - 54 * (value / (most || 1));
   return svg("path", { class: "distance", d: linePath(distances.map((_, i) => i), distances, lineX, ys) }, svg("title", {}, `distance to the goal, at most ${show(100 * most, 3)} cm`));
+}
+
+// How odd what was seen looks: at the bottom as usual, at the top one usual moment in ten thousand.
+function perceptionLine() {
+  const rows = state.run.decisions.filter((row) => row.perception != null);
+  if (!rows.length) return svg("g");
+  const ys = (share) => LINE.low - 54 * (Math.min(4, -Math.log10(share)) / 4);
+  const line = svg("path", { class: "perception", d: linePath(rows.map((row) => row.step), rows.map((row) => row.perception), lineX, ys) });
+  const dots = rows.map((row) => svg("circle", { class: "perception", cx: lineX(row.step), cy: ys(row.perception), r: 1.8 }, svg("title", {}, oddnessOf(row))));
+  return svg("g", {}, line, ...dots);
+}
+
+function oddnessOf(row) {
+  return `as odd to look at as ${show(100 * row.perception, 2)} % of usual moments`;
 }
 
 function stepMarks(width) {

@@ -47,6 +47,7 @@ def decision(step: int) -> Decision:
         total=0.25, elites=totals.argsort()[:4], goal_object_pos=np.array([[0.4, 0.0, 0.03]], np.float32),
         previous=normal(BLOCK * HORIZON, 5) if step else None, previous_elites=normal(4, BLOCK * HORIZON, 5) if step else None,
         late_readings=(7, 9) if step % 2 else (), unsure_reasons=("the gripper is elsewhere",) if step % 2 else (),
+        perception=0.004 if step % 2 else None, perception_residuals=np.arange(3, dtype=np.float32) if step % 2 else None,
     )  # fmt: skip
 
 

@@ -60,6 +60,20 @@ def write_odd_run(root: Path) -> None:
     writer.finish(observation(50), {"moderate": False, "distances": [0.1] * 51, "reasons": []})
 
 
+def test_how_odd_each_decision_looks_is_drawn_on_the_time_line_and_odder_stands_higher(page: Any, tmp_path: Path) -> None:
+    writer = new_writer(tmp_path)
+    for step, share in ((0, 0.5), (5, 0.003), (10, None)):
+        writer.on_decision(replace(decision(step), perception=share))
+        writer.on_step(observation(step), action(step), action(step))
+    writer.finish(observation(11), {})
+    with serving(PageServer(routes_of(tmp_path))) as server:
+        page.goto(server.url)
+        settled(page, 0)
+        heights = page.evaluate("[...document.querySelectorAll('#timeline circle.perception')].map((one) => +one.getAttribute('cy'))")
+        assert len(heights) == 2 and heights[1] < heights[0] - 20
+        assert "as odd to look at as 0.3 % of usual moments" in page.text_content("#timeline")
+
+
 def test_a_finished_run_is_named_by_its_task_world_and_checkpoint(page: Any, tmp_path: Path) -> None:
     write_run(tmp_path)
     told = json.loads((tmp_path / "run.json").read_text())

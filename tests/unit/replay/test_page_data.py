@@ -203,6 +203,7 @@ def test_doubts_and_elites_are_shown_where_the_record_has_them(tmp_path: Path) -
     )
     assert kept.elites is not None
     assert {one["sample"] for one in view["candidates"] if one["elite"]} == set(kept.elites.tolist())
+    assert view["perception"] == 0.004 == watch.decisions[1]["perception"] and watch.decisions[0]["perception"] is None
     assert decision_view(watch, 0)["unsure_reasons"] == [] and not decision_view(watch, 0)["was_cut"]
 
 

@@ -7,7 +7,16 @@ import pytest
 
 from robo_dream.embodiment import Frame, Observation
 from robo_dream.errors import ConfigError
-from robo_dream.safety.limits import PLAUSIBLE, SafetyLimits, action_reasons, belief_reasons, repeated_frames, stale_reasons, state_reasons
+from robo_dream.safety.limits import (
+    PLAUSIBLE,
+    SafetyLimits,
+    action_reasons,
+    belief_reasons,
+    perception_reasons,
+    repeated_frames,
+    stale_reasons,
+    state_reasons,
+)
 from robo_dream.testing.clocks import ManualClock
 from robo_dream.testing.point_mass import point_action_spec
 from robo_dream.testing.point_world import PointArm, PointCamera
@@ -74,6 +83,7 @@ def test_action_at_the_limit_may_be_sent() -> None:
         ("max_tool_error", 30.0, r"max_tool_error is 30 m; .*did you mean 0\.03\?"),
         ("max_tool_error", float("inf"), "null"),
         ("max_repeated_frames", 10**9, "max_repeated_frames"),
+        ("false_alarms", 5.0, r"false_alarms is 5 of usual decisions; plausible is 0\.0001 to 0\.2 .*null switches it off"),
         ("max_consecutive_holds", 10**9, "max_consecutive_holds"),
         ("max_late_steps", 10**9, "max_late_steps"),
         ("max_first_error", 3.0, r"did you mean 0\.05236\? \(3 degrees\)"),
@@ -115,6 +125,14 @@ def test_an_override_that_does_nothing_or_names_nothing_is_refused() -> None:
         SafetyLimits(beyond=("max_state_age",))
     with pytest.raises(ConfigError, match=r"max_stat_age.*did you mean max_state_age"):
         SafetyLimits(beyond=("max_stat_age",))
+
+
+def test_pictures_are_doubted_where_no_more_usual_ones_look_as_odd_than_false_alarms_are_allowed() -> None:
+    limits = SafetyLimits(false_alarms=0.01)
+    (reason,) = perception_reasons(0.003, "camera 'front' shows what the model cannot explain", limits)
+    assert reason.startswith("camera 'front' shows what the model cannot explain: odder than 99.7 % of what is usual; allowed 99 %")
+    assert perception_reasons(0.01, "", limits) and perception_reasons(0.0101, "", limits) == ()
+    assert perception_reasons(1e-9, "", SafetyLimits()) == ()  # off
 
 
 def test_without_a_limit_on_the_tool_error_no_belief_is_doubted() -> None:
