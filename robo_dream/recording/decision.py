@@ -44,6 +44,8 @@ class Decision:
     late_readings: tuple[int, ...] = ()  # of the planner's clock, past the deadline
     unsure_reasons: tuple[str, ...] = ()  # the loop's own, which turn a trusted status into UNSURE
     belief_disagreement: float | None = None  # gathered on the way to an imagined belief; None: it was seen, or recorded before 0.2
+    memory: Float[np.ndarray, " memory"] | None = None  # beside the belief, of a model that remembers
+    belief_unseen: int | None = None  # control steps for which no picture had come; None: the model remembers nothing
 
     @property
     def cost(self) -> float:

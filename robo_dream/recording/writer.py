@@ -33,6 +33,7 @@ _IN_JSON = (
     "unsure_reasons",
     "status",
     "belief_disagreement",
+    "belief_unseen",
 )
 
 QUEUE_SIZE = 256  # files that may wait for the disk: some 20 s of control at 10 Hz

@@ -11,6 +11,7 @@ from robo_dream.models.config import ModelConfig, Precision
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
+from robo_dream.training.screens import ScreenConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -107,13 +108,35 @@ class PolicyConfig:
 
 
 @configuration
+class MemoryConfig:
+    """Stage 3: what is remembered, on a finished model of which nothing else changes."""
+
+    steps: Steps = 2500
+    batch: Batch = 192
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-3
+    window: Annotated[float, Field(gt=0, le=600), Unit("s")] = 5.0  # from the first look to the last
+    usual_gaps: Fraction = 0.6  # fraction of the looks that are an action block apart; the others are up to two
+    ahead: Unroll = 3  # blocks imagined after the last look
+    bad_starts: Fraction = 0.15  # fraction of the windows whose first picture may be hidden
+    expected: Weight = 0.5  # of what is imagined from look to look, and ahead
+    pose: Weight = 2.0  # what is read of beliefs, against what is read of the pictures as they were recorded
+    told: Weight = 0.0  # and against poses that joints tell
+    ways: Annotated[int, Field(ge=1, le=32)] = 2  # in which each episode is seen worse than it was recorded
+    screens: ScreenConfig = field(default_factory=ScreenConfig)
+
+
+@configuration
 class TrainingConfig:
-    """Both stages and what they share."""
+    """All stages and what they share."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     seed: Seed = 0
@@ -137,8 +160,10 @@ class TrainingConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without camera effects or memory as before there were any, so that trainings of then go on."""
         data = asdict(self)
+        if not self.model.memory:
+            del data["memory"], data["model"]["memory"]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError, RoboDreamError
 from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
-from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import DreamConfig, MemoryConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.optimiser import optimisers
 
 
@@ -151,7 +151,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | MemoryConfig) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 
