@@ -145,7 +145,7 @@ class Remembering(Protocol):
         ...
 
     def update(self, previous: Belief, actions: Float[Tensor, "batch time action"], observations: Sequence[Observation]) -> Belief:
-        """What is believed now: `actions` were really applied since `previous`. A camera that is missing in an observation showed nothing."""
+        """What is believed now: `actions` were really applied since `previous`. A camera missing in an observation showed nothing."""
         ...
 
 

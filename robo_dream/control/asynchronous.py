@@ -151,6 +151,8 @@ class Ahead:
     def _num_past(self) -> int:
         """Control steps that were sent since the moment that the newest pictures show; what is remembered is already of now."""
         run, newest = self._run, self._run.newest
-        exposed = newest.time if self._remembered is not None else min((frame.time for frame in newest.frames.values()), default=newest.time)
+        exposed = (
+            newest.time if self._remembered is not None else min((frame.time for frame in newest.frames.values()), default=newest.time)
+        )
         seconds = newest.time - exposed + run.config.actuation_seconds
         return min(round(max(seconds, 0.0) / run.arm.action_spec.control_dt), run.step)

@@ -81,7 +81,7 @@ class PlannerPolicy:
             raise ContractError(f"the model was trained for other actions than this arm's: {'; '.join(differences)}")
         if config.blind_steps and not (isinstance(self.model, Remembering) and self.model.remembers):
             raise ContractError(
-                f"blind_steps is {config.blind_steps}, and this model remembers nothing that it could go on from; set it to 0, or plan with "
+                f"blind_steps is {config.blind_steps}, and this model remembers nothing to go on from; set it to 0, or plan with "
                 "a checkpoint that has a memory (`robo-dream train stage=memory`)"
             )
         decider = Decider(self.model, self.planner, self.goal, self.seed, self.clock, config.limits, config.decision_seconds)

@@ -13,7 +13,7 @@ _LONG = 10.0  # control steps between two looks, as the unit of time
 
 
 class Memory(nn.Module):
-    """A recurrent filter. What was expected and what is seen meet channel by channel, and a gated recurrent unit keeps what follows from it.
+    """A recurrent filter. What was expected and what is seen meet channel by channel, and a gated recurrent unit keeps what follows.
 
     It reads the poses that the model reads of both, the arm's own word, which no screen hides, and how late each picture is. `now` adds
     a correction to what the gate lets through: where a thing is hidden from one camera, no channel is right as it is.

@@ -54,7 +54,9 @@ class LatentVideoModel(nn.Module):
         self.register_buffer("action_middle", 0.5 * (low + high), persistent=False)
         self.register_buffer("action_half", 0.5 * (high - low), persistent=False)
         self.still: Tensor
-        self.register_buffer("still", torch.from_numpy(spec.action_spec.clip(np.zeros(spec.action_spec.size, np.float32))), persistent=False)
+        self.register_buffer(
+            "still", torch.from_numpy(spec.action_spec.clip(np.zeros(spec.action_spec.size, np.float32))), persistent=False
+        )
 
     @property
     def action_spec(self) -> ActionSpec:

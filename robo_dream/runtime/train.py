@@ -83,13 +83,13 @@ class TrainConfig:
             )
         if self.stage == "memory" and (self.init is None or not self.training.model.memory):
             raise ConfigError(
-                f"stage is memory with init {self.init} and training.model.memory {self.training.model.memory}; name the finished checkpoint "
-                "to add a memory to with init=..., and how many numbers it keeps, such as training.model.memory=128"
+                f"stage is memory with init {self.init} and training.model.memory {self.training.model.memory}; name the finished "
+                "checkpoint to add a memory to with init=..., and how many numbers it keeps, such as training.model.memory=128"
             )
         if self.stage != "memory" and self.training.model.memory:
             raise ConfigError(
-                f"training.model.memory is {self.training.model.memory} with stage {self.stage}; a memory is added to a finished checkpoint: "
-                "train with 0, and then stage=memory init=..."
+                f"training.model.memory is {self.training.model.memory} with stage {self.stage}; a memory is added to a finished "
+                "checkpoint: train with 0, and then stage=memory init=..."
             )
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")

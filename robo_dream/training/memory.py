@@ -171,9 +171,7 @@ def followed(
     for look, (gap, blocks) in enumerate(zip(batch.gaps, batch.blocks, strict=True)):
         prior = model.dynamics.unroll(latent, blocks, memory)[0][:, -1].float()
         since = latent.new_full((len(latent),), float(gap))
-        latent, memory = model.filtered(
-            memory, prior, batch.seen[:, look], batch.proprio[:, look], times_of(since, batch.late[:, look])
-        )
+        latent, memory = model.filtered(memory, prior, batch.seen[:, look], batch.proprio[:, look], times_of(since, batch.late[:, look]))
         if not is_remembered:
             latent, memory = batch.seen[:, look], torch.zeros_like(memory)
         believed.append(latent)

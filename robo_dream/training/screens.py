@@ -1,4 +1,4 @@
-"""What comes between a camera and the world for a while: screens drawn into recorded pictures, and pictures that come late or not at all."""
+"""What comes between a camera and the world for a while: screens drawn into pictures, and pictures that come late or not at all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
