@@ -74,7 +74,8 @@ class Decider:
             remembered = _remembered(belief, step, observation, before)
             seen = self.model.poses(belief.latent).tool_pos[0].cpu().numpy()
             if committed is not None and len(committed):
-                belief = replace(self.model.imagine(belief, committed.to(belief.latent)[None, None]).end(), unseen=belief.unseen)
+                ahead = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
+                belief = replace(ahead, memory=belief.memory, unseen=belief.unseen)
         deadline = None if self.decision_seconds is None else began + self.decision_seconds
         plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
         unsure_reasons = belief_reasons(seen, observation.arm, self.limits)

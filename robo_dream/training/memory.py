@@ -50,7 +50,7 @@ class MemoryBatch:
 
     start: Float[Tensor, "batch channel"]
     gaps: tuple[int, ...]
-    blocks: tuple[Float[Tensor, "batch horizon block"], ...]  # between the looks; a last block is filled with holding still
+    blocks: tuple[Float[Tensor, "batch _ block"], ...]  # between the looks; a last block is filled with holding still
     seen: Float[Tensor, "batch look channel"]
     proprio: Float[Tensor, "batch look proprio"]
     late: Float[Tensor, "batch look view"]
