@@ -173,6 +173,8 @@ class EpisodeRun:
         elif self._blind_steps is not None:
             self._blind_steps += 1
         goes_on = self._blind_steps is not None and self._blind_steps <= self.config.blind_steps
+        if goes_on and reasons:
+            _log.info("going on from what is remembered at control step %d: %s", self.step, "; ".join(reasons))
         self.blind = () if goes_on else reasons
         return self._stopped_by(stale_state_reasons(seen.arm, now, limits) + state_reasons(seen.arm))
 

@@ -191,7 +191,7 @@ def batches_of(frames: SquareFrames, trained: Path, split: Split = "train") -> t
 def test_a_window_follows_what_was_done_and_seen(frames: SquareFrames, trained: Path) -> None:
     model, batches = batches_of(frames, trained)
     batch = batches(0)
-    assert sum(batch.gaps) <= 15 and batch.seen.shape[:2] == (32, len(batch.gaps))
+    assert sum(batch.gaps) <= 15 and batch.seen.shape[:2] == (48, len(batch.gaps))
     assert all(torch.equal(first, second) for first, second in zip(batches(0).blocks, batch.blocks, strict=True))
     believed, expected, memory = followed(model, batch)
     one_frame, _, nothing = followed(model, batch, is_remembered=False)
