@@ -42,6 +42,7 @@ BEFORE = 2  # looks before the screen stands
 AFTER = 2  # looks after it is gone
 COLOURS = ((0.5, 0.5, 0.5), (0.15, 0.15, 0.17), (0.85, 0.85, 0.8), (0.55, 0.42, 0.28), (0.2, 0.35, 0.6))
 NEARER = 0.75  # of the way from camera to object stands the screen
+BEYOND = (0.01, 0.08)  # m to each side that it reaches beyond the object: where it stands does not tell where the object is
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Window:
     end: int
     is_pushed: bool
     colour: tuple[float, float, float]
+    seed: int  # of how far the screen reaches beyond the object
 
 
 class Stage:
@@ -74,16 +76,29 @@ class Stage:
         mujoco.mju_quat2Mat(turn, pose[3:])
         return pose[:3] + np.array(list(itertools.product((-1, 1), repeat=3))) * half @ turn.reshape(3, 3).T
 
-    def screen(self, camera: str, corners: Float[np.ndarray, "corner 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Half size, place and turn of a plate before `camera` that covers all `corners`, with a fifth of its size to spare."""
+    def screen(
+        self, camera: str, corners: Float[np.ndarray, "corner 3"], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Half size, place and turn of a plate before `camera` that covers all `corners`, and more of the table to each side by chance."""
         world_from_camera = self.world.world_from_camera(camera)
         turn, eye = world_from_camera[:3, :3], world_from_camera[:3, 3]
         seen = (corners - eye) @ turn
         depth = NEARER * seen[:, 2].mean()
         flat = seen[:, :2] / seen[:, 2:] * depth
-        low, high = flat.min(0), flat.max(0)
+        low, high = flat.min(0) - rng.uniform(*BEYOND, 2), flat.max(0) + rng.uniform(*BEYOND, 2)
         middle = turn @ np.append((low + high) / 2, depth) + eye
-        return np.append(0.6 * (high - low), 0.001), middle, turn
+        return np.append(0.5 * (high - low), 0.001), middle, turn
+
+    def in_view(self, states: Float[np.ndarray, "look state"], cameras: tuple[str, ...]) -> bool:
+        """Whether every picture has the whole object within its edges, whatever is before it."""
+        corners = np.concatenate([self.corners(state) for state in states])
+        for camera in cameras:
+            lens, world_from_camera = self.world.intrinsics(camera), self.world.world_from_camera(camera)
+            seen = (corners - world_from_camera[:3, 3]) @ world_from_camera[:3, :3]
+            pixels = np.stack([lens.fx * seen[:, 0], lens.fy * seen[:, 1]], -1) / seen[:, 2:] + (lens.cx, lens.cy)
+            if (pixels < 0).any() or (pixels > (lens.width, lens.height)).any():
+                return False
+        return True
 
     def picture(
         self, camera: str, screen: tuple[np.ndarray, np.ndarray, np.ndarray] | None, colour: tuple[float, float, float]
@@ -100,7 +115,8 @@ class Stage:
     def looks(self, window: Window, cameras: tuple[str, ...]) -> tuple[list[Observation], list[Observation]]:
         """Observations of all looks, with the screen and without."""
         corners = np.concatenate([self.corners(state) for state in window.states[window.first : window.end]])
-        screens = {name: self.screen(name, corners) for name in cameras}
+        rng = np.random.default_rng(window.seed)
+        screens = {name: self.screen(name, corners, rng) for name in cameras}
         hidden, clear = [], []
         for look, state in enumerate(window.states):
             self.world.set_state(state)
@@ -111,8 +127,11 @@ class Stage:
         return hidden, clear
 
 
-def windows_of(cache: FrameCache, seconds: float, block: int, most: int, seed: int) -> list[Window]:
-    """Up to `most` windows of each kind, pushed and not, of held-out episodes; at most two of an episode."""
+def windows_of(stage: Stage, cache: FrameCache, seconds: float, block: int, most: int, seed: int) -> list[Window]:
+    """Up to `most` windows of each kind, pushed and not, of held-out episodes, in which every camera has the object in view.
+
+    Of an episode at most three of each.
+    """
     rng, behind = np.random.default_rng((seed, round(10 * seconds))), round(seconds / cache.control_dt / block)
     num_looks = BEFORE + behind + AFTER
     found: dict[bool, list[Window]] = {True: [], False: []}
@@ -125,12 +144,16 @@ def windows_of(cache: FrameCache, seconds: float, block: int, most: int, seed: i
             place = cache.object_pose[frames, :3]
             moved = np.linalg.norm(place[BEFORE - 1 : BEFORE + behind] - place[BEFORE - 1], axis=-1).max()
             is_pushed = bool(moved > 0.01)
-            if 0.002 < moved <= 0.01 or taken[is_pushed] or len(found[is_pushed]) == most:
+            if 0.002 < moved <= 0.01 or taken[is_pushed] == 3 or len(found[is_pushed]) == most:
+                continue
+            if not stage.in_view(np.asarray(cache.sim_state[frames]), cache.cameras):
                 continue
             taken[is_pushed] += 1
             actions = np.asarray(cache.actions[start : frames[-1]], np.float32).reshape(num_looks - 1, block, -1)
             colour = COLOURS[int(rng.integers(len(COLOURS)))]
-            found[is_pushed].append(Window(np.asarray(cache.sim_state[frames]), actions, BEFORE, BEFORE + behind, is_pushed, colour))
+            found[is_pushed].append(
+                Window(np.asarray(cache.sim_state[frames]), actions, BEFORE, BEFORE + behind, is_pushed, colour, int(rng.integers(2**31)))
+            )
     return found[True] + found[False]
 
 
@@ -181,7 +204,7 @@ def main() -> None:
     stage, figures, sheet = Stage(scene), {}, []
     figures["held_out_episodes"] = int((~cache.is_train).sum())
     for seconds in SECONDS:
-        windows = windows_of(cache, seconds, model.action_block, args.windows, args.seed)
+        windows = windows_of(stage, cache, seconds, model.action_block, args.windows, args.seed)
         errors: dict[tuple[str, str], list[float]] = {}
         for window in tqdm(windows, desc=f"{seconds} s", unit="window"):
             hidden, clear = stage.looks(window, model.cameras)

@@ -334,6 +334,34 @@ def latency() -> list[Row]:
     return rows
 
 
+def hidden_object() -> list[Row]:
+    """Errors of what is believed of a thing behind a screen, at the last look before the screen is gone."""
+    figures = results("hidden_object")
+    rows: list[Row] = [("behind a screen for", "windows", "with memory, mm", "one frame, mm", "imagined on, mm", "not hidden, mm")]
+    for seconds, part in ((seconds, part) for seconds in ("0.5", "1", "3") for part in ("still", "pushed")):
+        if count := figures[f"{seconds}s/{part}/windows"]:
+            names = ("memory", "one_frame", "imagined", "uncovered")
+            errors = (plain(figures[f"{seconds}s/{part}/{name}_mm"]) for name in names)
+            rows.append((f"{seconds} s, {'pushed meanwhile' if part == 'pushed' else 'at rest'}", plain(count), *errors))
+    return rows
+
+
+def delays() -> list[Row]:
+    """Success with pictures that come otherwise than they should, with and without memory."""
+    figures = results("delays")
+    rows: list[Row] = [("pictures", "pairs", "with memory: moderate / strict %", "one frame", "given up: memory, one frame")]
+    for fault, label in {
+        "none": "as usual", "late_100ms": "100 ms late", "late_200ms": "200 ms late", "dropped_20_percent": "20 % dropped",
+        "late_200ms_dropped": "200 ms late and 20 % dropped", "gone_1s": "none for 1 s",
+    }.items():  # fmt: skip
+        if f"{fault}/memory/moderate" not in figures:
+            continue
+        rates = [" / ".join(plain(figures[f"{fault}/{name}/{kind}"]) for kind in ("moderate", "strict")) for name in ("memory", "without")]
+        stopped = ", ".join(plain(figures[f"{fault}/{name}/stopped"]) for name in ("memory", "without"))
+        rows.append((label, plain(figures["pairs"]), *rates, stopped))
+    return rows
+
+
 def broken_promises() -> list[Row]:
     figures, rows = results("trust"), [("planner", "plans that promise 3 cm or more", "of these, less than half came true")]
     for name, label in {
@@ -754,6 +782,19 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "the fastest of both, ours by poses": "{stable_worldmodel/times_slower_ours_on_poses_fastest_settings} times as long",
             "floating-point operations, scored alike": "{stable_worldmodel/times_the_operations_judged_alike} times as many",
             "floating-point operations, ours scored by poses": "{stable_worldmodel/times_the_operations_ours_on_poses} times as many",
+        },
+    ),
+    "hidden-object": hidden_object,
+    "delays": delays,
+    "speed-of-belief": lambda: facts(
+        "speed_of_belief",
+        "one thread, in turn, median",
+        {
+            "belief of one frame": "{belief/without_p50_ms} ms",
+            "belief with memory": "{belief/memory_p50_ms} ms",
+            "decision without memory, belief left out": "{plan/without_p50_ms} ms",
+            "decision with memory, belief left out": "{plan/memory_p50_ms} ms",
+            "what memory costs a decision": "{decision/memory_costs_ms} ms",
         },
     ),
     "trust-plans": broken_promises,

@@ -8,6 +8,7 @@ from robo_dream.models.config import ModelSpec
 from robo_dream.models.layers import mlp
 
 MAX_LATE = 3  # control steps: a picture that is older counts as one that did not come
+NUM_SIZES = 3  # of what is apart, seen and expected: a sum of squares is no work for small layers
 BELIEVING = 2.0  # logit of the gate before anything is learned: most of what is seen is believed
 _LONG = 10.0  # control steps between two looks, as the unit of time
 
@@ -22,7 +23,7 @@ class Memory(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         size, latent, width = spec.config.memory, spec.config.latent, spec.config.widths.mlp
-        given = 2 * len(spec.pose.mean) + len(spec.proprio.mean) + num_times(len(spec.cameras))
+        given = 3 * len(spec.pose.mean) + len(spec.proprio.mean) + num_times(len(spec.cameras)) + NUM_SIZES
         self.judge = mlp(size + 3 * latent + given, width, 2 * latent)
         self.tell = mlp(3 * latent + given, width, size)
         self.keep = nn.GRUCell(size, size)
@@ -41,10 +42,16 @@ class Memory(nn.Module):
     ) -> tuple[Float[Tensor, "row channel"], Float[Tensor, "row memory"]]:
         """What is believed now, and what is kept. `given`: poses of both, normalised; the arm, normalised; `times_of`."""
         apart = seen - expected
+        given = torch.cat([given, *(_size(values) for values in (apart, seen, expected))], -1)
         gate, correction = self.judge(torch.cat([memory, expected, seen, apart, given], -1)).float().chunk(2, -1)
         latent = expected + gate.sigmoid() * apart + correction
         told = self.tell(torch.cat([latent, apart, latent - expected, given], -1))
         return latent, self.keep(nn.functional.silu(told), memory).float()
+
+
+def _size(values: Float[Tensor, "row channel"]) -> Float[Tensor, "row 1"]:
+    """The logarithm of the root mean square."""
+    return 0.5 * torch.log(values.float().square().mean(-1, keepdim=True) + 1e-4)
 
 
 def num_times(num_cameras: int) -> int:

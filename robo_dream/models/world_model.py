@@ -135,6 +135,7 @@ class LatentVideoModel(nn.Module):
         """What is believed of what was `expected` and what is `seen`, and the next memory: see `Memory.now`."""
         assert self.memory is not None
         poses = [self.pose_head.normal(latents).float() for latents in (expected, seen)]
+        poses.append((poses[1] - poses[0]).abs())
         arm = ((proprio - self.encoder.proprio_mean) / self.encoder.proprio_std).clamp(-5.0, 5.0)
         latent, kept = self.run(self.memory.now, memory, expected, seen, torch.cat([*poses, arm, times], -1))
         return latent, kept
