@@ -3,8 +3,8 @@
     python benchmarks/held_labels.py cube-single datasets/ogbench_cube_single configs/train/ogbench_cube_single_recorded.yaml
     python benchmarks/held_labels.py tabletop datasets/jaco configs/train/jaco_recorded.yaml --looks datasets/cache_jaco_recorded
 
-With `--looks` also what `training.looks` makes of it, from the pictures in that cache (made where it is not there): some minutes. Where
-there are several things it is needed, as pictures tell which was held.
+With `--looks` also how slides and switches stand, and what `training.looks` makes of it, from the pictures in that cache
+(made where it is not there): some minutes. Where there are several things it is needed, as pictures tell which was held.
 Figures of other worlds stay in the file; `_made/WORLD` is the command that made a world's.
 """
 
@@ -28,6 +28,8 @@ from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.grasps import Held, held_apart, held_poses
 from robo_dream.training.identities import told_apart
 from robo_dream.training.looking import looked
+from robo_dream.training.slides import slide_poses
+from robo_dream.training.switches import switch_poses
 
 OUT = Path("docs/results/held_labels.json")
 
@@ -58,6 +60,31 @@ def named(
     orders = list(itertools.permutations(range(true.shape[1]), things))
     right = [np.mean(np.array(order)[told] == np.array(nearest)) for order in orders]
     return list(orders[int(np.argmax(right))]), percent(right[int(np.argmax(right))])
+
+
+def slid(told: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """In how many frames it is known where slides stand, and how far that is off."""
+    shares, off = [], []
+    for number in range(told.shape[1]):
+        is_told = np.isfinite(told[:, number, 0])
+        away = np.linalg.norm(told[is_told, number, None, :3] - true[is_told][:, :, :3], axis=-1)
+        shares.append(is_told.mean())
+        off.append(1e3 * away[:, int(np.median(away, axis=0).argmin())])
+    parts = {f"slides_mm_p{p}": round(float(np.mean([np.percentile(one, p) for one in off])), 1) for p in (50, 90)}
+    return {"slides_told_percent": percent(shares), **parts}
+
+
+def switched(told: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """In how many frames it is known how switches stand, and in how many of these rightly, whatever they are called."""
+    shares, right = [], []
+    for number in range(told.shape[1]):
+        is_told = np.isfinite(told[:, number, 0])
+        lies = told[is_told, number]
+        thing = int(np.linalg.norm(true[is_told][:, :, :2] - lies[:, None, :2], axis=-1).mean(0).argmin())
+        same = np.mean((lies[:, 2] > lies[:, 2].mean()) == (true[is_told, thing, 2] > true[:, thing, 2].mean()))
+        shares.append(is_told.mean())
+        right.append(max(same, 1 - same))
+    return {"switches_told_percent": percent(shares), "switches_right_percent": percent(right)}
 
 
 def percent(parts: object) -> float:
@@ -101,8 +128,15 @@ def main() -> None:
     is_told = np.stack([np.isfinite(np.concatenate([one.pose for one in thing])).all(-1) for thing in things])
     figures["frames_told_percent"] = percent([is_told[:, a:b].mean() for a, b in itertools.pairwise(starts)])
     figures |= mean([errors(thing, true[:, number], symmetry) for thing, number in zip(things, order, strict=True)])
-    if frames is not None:
+    if frames is not None and training.slides is not None:
         assert training.looks is not None
+        with Bars({}, "learning where slides stand", "step") as bar:
+            figures |= slid(slide_poses(frames, training.slides, training.looks, training.seed, bar), true)
+    if frames is not None and training.switches is not None:
+        assert training.looks is not None
+        with Bars({}, "learning how switches stand", "step") as bar:
+            figures |= switched(switch_poses(frames, training.switches, training.looks, training.seed, bar), true)
+    if frames is not None and training.looks is not None and training.looks.rounds:
         with Bars({}, "looking", "step") as bar:
             mended = [
                 looked(thing, frames, training.looks, training.seed + number, bar, training.grasps.beside)

@@ -26,7 +26,9 @@ from robo_dream.training.identities import told_apart
 from robo_dream.training.looking import LookConfig, looked
 from robo_dream.training.perception import sighted_pictures
 from robo_dream.training.policy import imitated_frames
-from robo_dream.training.recorded import recorded, told, upright
+from robo_dream.training.recorded import cycles_of, recorded, told, upright
+from robo_dream.training.slides import slide_poses
+from robo_dream.training.switches import switch_poses
 
 LABELS = "labels.safetensors"
 Progress = Callable[[int, int], None]
@@ -76,12 +78,12 @@ def open_training_data(
     shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations and not is_same else None
     if regime == "recorded":
         held = () if training.grasps is None else tuple(told(play, training.grasps))
-        play = recorded(play, training.grasps, held)
+        play = recorded(play, training.grasps, held, training.num_objects)
         if shown is not None:
-            if _several(training):
+            if training.num_objects > 1:
                 raise ConfigError(
                     f"demonstrations is {[str(folder) for folder in demonstrations]}: which of several things was held there "
-                    f"(training.grasps.things) only pictures tell; name the same folders as datasets, or none"
+                    f"(training.grasps.things), and how switches stood, only pictures tell; name the same folders as datasets, or none"
                 )
             shown = recorded(shown, training.grasps, () if training.grasps is None else told(shown, training.grasps))
         shown = _blind(play) if is_same else shown
@@ -90,13 +92,9 @@ def open_training_data(
             f"{demonstrations[0]} does not always say where the object is, so poses cannot be imitated from it; "
             f"leave those episodes out, or name it in datasets"
         )
-    if not (regime == "recorded" and _several(training)):
+    if not (regime == "recorded" and training.num_objects > 1):
         _require_learnable(play, shown, training)
     return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
-
-
-def _several(training: TrainingConfig) -> bool:
-    return training.grasps is not None and training.grasps.things > 1
 
 
 def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:
@@ -117,36 +115,47 @@ def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: Act
 def looked_at(data: TrainingData, training: TrainingConfig, folder: Path, progress: Progress | None = None) -> TrainingData:
     """`data` with labels as pictures mend them (`training.looking`): as it is where joints told none, or nobody is to look.
 
-    Of several things, pictures tell which was held (`training.identities`). What was found is kept in `folder`/labels.safetensors,
-    and taken from there where recording and settings are the same.
+    Of several things, pictures tell which was held (`training.identities`), and of slides and switches how they stand (`training.slides`,
+    `training.switches`). What was found is kept in `folder`/labels.safetensors, and taken from there where recording and settings are the
+    same.
     """
     if training.looks is None or training.grasps is None or not data.held:
         return data
     path = folder / LABELS
     about = {"dataset": data.play.dataset_id, "grasps": asdict(training.grasps), "looks": asdict(training.looks), "seed": training.seed}
+    beside = {"slides": training.slides, "switches": training.switches}
+    about |= {name: asdict(one) for name, one in beside.items() if one is not None}
     pose = _kept(path, about)
     if pose is None:
-        pose = _seen_poses(data, training.grasps, training.looks, training.seed, progress)
+        pose = _seen_poses(data, training, training.grasps, training.looks, progress)
         with replacing(path, in_folder=True) as beside:
             save_file({"object_pose": pose}, beside, metadata={"about": json.dumps(about)})
     play, shown = replace(data.play, object_pose=pose), data.demonstrations
+    if training.slides is not None or training.switches is not None:
+        skill = cycles_of(pose, play.episode_starts.tolist(), training.grasps, play.control_dt)
+        play = replace(play, skill=skill)
     shown = _blind(play) if shown is not None and shown.dataset_id == play.dataset_id else shown
     _require_learnable(play, shown, training)
     return replace(data, play=play, demonstrations=shown)
 
 
 def _seen_poses(
-    data: TrainingData, grasps: GraspConfig, looks: LookConfig, seed: int, progress: Progress | None
+    data: TrainingData, training: TrainingConfig, grasps: GraspConfig, looks: LookConfig, progress: Progress | None
 ) -> Float32[np.ndarray, "frame pose"]:
-    """Of every thing, 7 numbers."""
-    play, things = data.play, [data.held]
+    """Of every thing that is picked up, every slide and every switch, 7 numbers."""
+    play, seed, things = data.play, training.seed, [data.held]
     if grasps.things > 1:
         whose = told_apart(data.held, play, grasps.things, looks, seed, progress)
         spans = itertools.pairwise(play.episode_starts)
         proprio = [np.asarray(play.proprio[a:b]) for a, b in spans]
         things = held_apart(data.held, whose, proprio, grasps, play.control_dt)
     mended = [looked(one, play, looks, seed + number, progress, grasps.beside) for number, one in enumerate(things)]
-    return np.concatenate([upright(np.concatenate([one.pose for one in held])) for held in mended], -1)
+    poses = [np.concatenate([one.pose for one in held]) for held in mended]
+    if training.slides is not None:
+        poses += list(np.moveaxis(slide_poses(play, training.slides, looks, seed, progress), 1, 0))
+    if training.switches is not None:
+        poses += list(np.moveaxis(switch_poses(play, training.switches, looks, seed, progress), 1, 0))
+    return np.concatenate([upright(pose) for pose in poses], -1)
 
 
 def labels_in_words(before: FrameCache, after: FrameCache) -> str:
@@ -154,7 +163,7 @@ def labels_in_words(before: FrameCache, after: FrameCache) -> str:
     told = np.isfinite(after.object_pose.reshape(len(after.object_pose), -1, 7)).all(-1).mean(0)
     if len(told) > 1:
         shares = ", ".join(f"{100 * share:.0f} %" for share in told)
-        return f"Pictures told {len(told)} things apart; where each is, is known in {shares} of the frames."
+        return f"Pictures told of {len(told)} things; where each is, or how it stands, is known in {shares} of the frames."
     moved = 1e3 * np.linalg.norm(after.object_pose[:, :2] - before.object_pose[:, :2], axis=-1)
     if not np.nanmax(moved, initial=0.0):
         return "Looking mended no label: hardly any picture shows a thing with the hand away (training.looks.fewest, far)."

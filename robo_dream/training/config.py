@@ -12,6 +12,8 @@ from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
 from robo_dream.training.screens import ScreenConfig
+from robo_dream.training.slides import SlideConfig
+from robo_dream.training.switches import SwitchConfig
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 Batch = Annotated[int, Field(ge=1, le=100_000)]
@@ -139,6 +141,8 @@ class TrainingConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
+    slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
+    switches: SwitchConfig | None = None  # how a fist that presses, and pictures, tell which way switches stand (regime=recorded)
     seed: Seed = 0
     device: Device = "cpu"
     precision: Precision | Literal["auto"] = "auto"  # of matrix products; auto: bfloat16 on CUDA, float32 elsewhere
@@ -153,6 +157,12 @@ class TrainingConfig:
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
             )
+        told = {"slides": self.slides, "switches": self.switches}
+        if (named := [name for name, one in told.items() if one is not None]) and (self.grasps is None or self.looks is None):
+            raise ConfigError(
+                f"{named[0]} is set, and {'grasps' if self.grasps is None else 'looks'} is null: pictures tell how {named[0]} stand beside "
+                f"a thing that is held; leave grasps and looks out for their defaults, or set {named[0]} to null"
+            )
         if self.grasps is not None and self.grasps.things > 1 and self.looks is None:
             raise ConfigError(
                 f"grasps.things is {self.grasps.things}, and joints do not say which of several things was held: pictures do, so looks "
@@ -160,13 +170,22 @@ class TrainingConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What checkpoints say; without camera effects or memory as before there were any, so that trainings of then go on."""
+        """What checkpoints say; without what is off, as before there was any, so that trainings of then go on."""
         data = asdict(self)
         if not self.model.memory:
             del data["memory"], data["model"]["memory"]
+        for name in ("slides", "switches"):
+            if data[name] is None:
+                del data[name]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data
+
+    @property
+    def num_objects(self) -> int:
+        """Of how many objects, slides and switches included, recordings tell poses."""
+        beside = sum(one.count for one in (self.slides, self.switches) if one is not None)
+        return 1 if self.grasps is None else self.grasps.things + beside
 
     @property
     def autocast(self) -> bool:

@@ -24,6 +24,7 @@ _STAYS, _FRAMES = 2, 2  # of what was held, in a batch, and in each: it is one t
 _EVEN, _SOFT = 0.5, 0.02  # part of the steps in which each looker has an equal share, and of a looker's spread, how soft that is
 _SINKHORN = 5
 _MOVED = 0.05  # metres, without which a way tells nothing
+_RARELY = 0.02  # part of what was carried, below which there is no such thing
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def told_apart(
 ) -> list[list[int]]:
     """Of every hold of each episode the number of its thing, or -1 where pictures do not tell.
 
-    Raises `RoboDreamError` where hardly any picture shows a thing with the hand away. Only training episodes are learned from.
+    Raises `RoboDreamError` where hardly any picture shows a thing with the hand away, and where there are fewer things. Only training
+    episodes are learned from.
     """
     chains = chains_of(held, recording, config)
     learned = [one for one in chains if recording.is_train[one.episode] and one.has_moved]
@@ -87,11 +89,18 @@ def told_apart(
             f"record the hand away from things, or lower training.looks.fewest ({config.fewest})"
         )
     lookers = _competed(recording, learned, things, config, seed, progress)
-    numbers = [[-1] * len(one.holds) for one in held]
+    numbers, carried = [[-1] * len(one.holds) for one in held], np.zeros(things)
     for one in chains:
-        off = _off(lookers, recording, one, config)
+        thing = int(_off(lookers, recording, one, config).argmin())
+        carried[thing] += one.has_moved
         for hold in one.holds:
-            numbers[one.episode][hold] = int(off.argmin())
+            numbers[one.episode][hold] = thing
+    if carried.min() < _RARELY * carried.sum():
+        raise RoboDreamError(
+            f"training.grasps.things is {things}, but of {carried.sum():.0f} times that something was carried, pictures tell "
+            f"{', '.join(f'{count:.0f}' for count in carried)} of each: lower it to {int((carried >= _RARELY * carried.sum()).sum())}, or "
+            f"record more of the others"
+        )
     return numbers
 
 

@@ -15,6 +15,7 @@ from robo_dream.training.grasps import GraspConfig, Held, held_poses
 # What an episode is made of, where nobody says so: carryings from place to place, in turn, so that neighbours differ; and the rest.
 CYCLES = ("carrying", "carrying_next")
 NOTHING_HELD = "nothing_held"
+_STEP, _MOVED = 5e-4, 0.02  # metres from one known frame to the next, and altogether, below which a thing stays
 
 
 @runtime_checkable
@@ -57,23 +58,23 @@ def told(recording: Recording, grasps: GraspConfig) -> list[Held]:
     return held_poses([proprio[a:b] for a, b in itertools.pairwise(recording.episode_starts)], grasps, recording.control_dt)
 
 
-def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = ()) -> FrameCache:
+def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[Held] = (), num_objects: int = 1) -> FrameCache:
     """Frames whose poses and skills (`CYCLES`) are those of `held`: what joints `told`; with no `grasps`, none are told.
 
-    Of several things joints do not say which was held, so their poses are not told yet.
+    Of several things joints do not say which was held, nor how switches stand, so of several of `num_objects` poses are not told yet.
 
     `dataset_id` is a hash of what was recorded: the same whatever else lies beside it.
     """
     bounds = np.asarray(recording.episode_starts, np.int64)
     proprio = np.asarray(recording.proprio)
-    pose = np.full((len(proprio), 7 * (1 if grasps is None else grasps.things)), np.nan, np.float32)
+    pose = np.full((len(proprio), 7 * num_objects), np.nan, np.float32)
     skill = np.full(len(proprio), len(CYCLES), np.int64)
     if grasps is not None:
         spans = [slice(first, end) for first, end in itertools.pairwise(bounds)]
         for span, one in zip(spans, held, strict=True):
             steps = (round(seconds / recording.control_dt) for seconds in (grasps.approach, grasps.retreat))
-            skill[span] = _cycles(one, *steps)
-            if grasps.things == 1:
+            skill[span] = _cycles([(hold.first, hold.last) for hold in one.holds], len(one.pose), *steps)
+            if num_objects == 1:
                 pose[span] = upright(one.pose)
     return FrameCache(
         cameras=recording.cameras, images=recording.images, proprio=proprio, actions=np.asarray(recording.actions),
@@ -102,17 +103,45 @@ def upright(pose: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 7"]:
     return np.stack([*pose[:, :3].T, np.cos(half), zero, zero, np.sin(half)], -1).astype(np.float32)
 
 
-def _cycles(held: Held, approach: int, retreat: int) -> Int64[np.ndarray, " frame"]:
-    """Which of `CYCLES` each frame belongs to: `approach` frames before a picking up, the carrying, `retreat` frames after the letting go.
+def cycles_of(
+    object_pose: Float[np.ndarray, "frame pose"], episode_starts: Sequence[int], grasps: GraspConfig, control_dt: float
+) -> Int64[np.ndarray, " frame"]:
+    """Which of `CYCLES` each frame belongs to where any of several things was moved, as its poses tell: slides and switches, too."""
+    steps = tuple(round(seconds / control_dt) for seconds in (grasps.approach, grasps.retreat))
+    skill = np.full(len(object_pose), len(CYCLES), np.int64)
+    for first, end in itertools.pairwise(episode_starts):
+        positions = object_pose[first:end].reshape(end - first, -1, 7)[..., :3]
+        moves = sorted(move for thing in range(positions.shape[1]) for move in _moves(positions[:, thing]))
+        joined: list[tuple[int, int]] = []
+        for one in moves:  # what is moved at once, or a moment later, is one cycle
+            if joined and one[0] <= joined[-1][1] + 1:
+                joined[-1] = joined[-1][0], max(joined[-1][1], one[1])
+            else:
+                joined.append(one)
+        skill[first:end] = _cycles(joined, end - first, *steps)
+    return skill
 
-    So at the end of each a thing is set down and the hand has left it. Other frames belong to none.
+
+def _moves(positions: Float[np.ndarray, "frame 3"]) -> list[tuple[int, int]]:
+    """First and last frames of each time in which a thing went elsewhere, from known to known."""
+    known = np.flatnonzero(np.isfinite(positions).all(-1))
+    away = np.linalg.norm(np.diff(positions[known], axis=0), axis=-1) > _STEP
+    edges = np.flatnonzero(np.diff(away, prepend=False, append=False))
+    spans = [(int(known[one]), int(known[other])) for one, other in zip(edges[::2], edges[1::2], strict=True)]
+    return [(one, other) for one, other in spans if np.linalg.norm(positions[other] - positions[one]) > _MOVED]
+
+
+def _cycles(moves: Sequence[tuple[int, int]], length: int, approach: int, retreat: int) -> Int64[np.ndarray, " frame"]:
+    """Which of `CYCLES` each frame belongs to: `approach` frames before a thing was taken, the move, `retreat` frames after it was left.
+
+    So at the end of each a thing is where it was brought and the hand has left it. Other frames belong to none.
     """
-    skill = np.full(len(held.pose), len(CYCLES), np.int64)
+    skill = np.full(length, len(CYCLES), np.int64)
     begins = 0
-    for number, hold in enumerate(held.holds):
-        let_go, is_last = hold.last + 1, number + 1 == len(held.holds)
-        free = len(skill) - let_go if is_last else (held.holds[number + 1].first - let_go) // 2
+    for number, (first, last) in enumerate(moves):
+        let_go, is_last = last + 1, number + 1 == len(moves)
+        free = length - let_go if is_last else (moves[number + 1][0] - let_go) // 2
         ends = let_go + min(retreat, free)
-        skill[max(begins, hold.first - approach) : ends] = number % len(CYCLES)
+        skill[max(begins, first - approach) : ends] = number % len(CYCLES)
         begins = ends
     return skill

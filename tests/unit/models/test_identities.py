@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from grasping import CONTROL_DT, Carried, carried
 from test_looking import REACH, SIDE, SQUARE, Pictures
+from test_looking import episodes as episodes_of_one
+from test_looking import seen as seen_one
 
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.training.config import TrainingConfig
@@ -79,6 +81,13 @@ def test_pictures_without_a_thing_that_can_be_seen_alone_are_refused_with_what_t
     joints, pictures, _ = played
     with pytest.raises(RoboDreamError, match=r"which of 2 was held is not told .*record the hand away"):
         told_apart(held_poses(joints, TWO, CONTROL_DT), pictures, 2, LookConfig(fewest=100_000), 0)
+
+
+def test_more_things_than_there_are_are_refused() -> None:
+    some = episodes_of_one(60, 0.0)
+    held = held_poses([one.proprio for one in some], TWO, CONTROL_DT)
+    with pytest.raises(RoboDreamError, match=r"grasps.things is 2, but .* lower it to 1"):
+        told_apart(held, seen_one(some), 2, LookConfig(steps=150, batch=64, keypoints=3, fewest=50), 0)
 
 
 def test_several_things_cannot_be_told_apart_without_looking() -> None:

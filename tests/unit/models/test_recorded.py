@@ -21,8 +21,8 @@ from robo_dream.runtime import training_data
 from robo_dream.runtime.train import TrainConfig
 from robo_dream.runtime.training_data import labels_in_words, looked_at, open_training_data
 from robo_dream.training.dream import MODEL_FILE, train_dream
-from robo_dream.training.grasps import Held
-from robo_dream.training.recorded import CYCLES, NOTHING_HELD
+from robo_dream.training.grasps import GraspConfig, Held
+from robo_dream.training.recorded import CYCLES, NOTHING_HELD, Recording, cycles_of
 from robo_dream.training.representation import train_representation
 from tests.unit.data.episodes import make_episode, make_spec
 
@@ -103,17 +103,24 @@ def trained(folder: Path, changes: Sequence[str] = ()) -> Path:
     return folder / "out" / MODEL_FILE
 
 
+BESIDE = ["training.switches={count: 1}", "training.slides={count: 1}"]
 TWO = ["training.grasps.things=2", "training.model.policy_input=poses_and_latents", "training.policy.perception_noise=0"]
 
 
-@pytest.mark.parametrize("changes", [[], TWO], ids=["one thing", "two things, and latents beside poses"])
+@pytest.mark.parametrize("changes", [[], TWO, BESIDE], ids=["one thing", "two, and latents beside poses", "a thing, a slide and a switch"])
 def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned(
     tmp_path: Path, changes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_turn(held: Sequence[Held], *_: object) -> list[list[int]]:  # these pictures are noise, which tells nothing apart
         return [[number % 2 for number, _ in enumerate(one.holds)] for one in held]
 
+    def in_halves(recording: Recording, *_: object) -> np.ndarray:  # and on which nothing was pressed or slid
+        high = np.arange(len(recording.proprio)) % 20 < 10
+        return np.stack([np.full(len(high), 0.3), np.zeros(len(high)), np.where(high, 0.2, 0.1), np.zeros(len(high))], -1)[:, None]
+
     monkeypatch.setattr(training_data, "told_apart", in_turn)
+    monkeypatch.setattr(training_data, "switch_poses", in_halves)
+    monkeypatch.setattr(training_data, "slide_poses", in_halves)
     files = []
     for labels in ("told", "scrambled", "gone"):
         write(tmp_path / labels / "data", labels)
@@ -124,12 +131,23 @@ def test_labels_that_are_scrambled_or_gone_change_not_one_bit_of_what_is_learned
         assert model.keys() == models[0].keys() and all(model[key].equal(models[0][key]) for key in model)
     assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
     if changes:
-        assert checkpoint.load(files[0]).spec.num_objects == 2
+        assert checkpoint.load(files[0]).spec.num_objects == (2 if changes == TWO else 3)
         return
     shutil.rmtree(tmp_path / "told/out")
     changes = ["regime=privileged", "training.grasps=null", "training.policy.skills=[]", "training.policy.perception_noise=0.5"]
     privileged = checkpoint.load(trained(tmp_path / "told", changes)).state_dict()
     assert any(not privileged[key].equal(models[0][key]) for key in privileged)  # the same files, with their labels read
+
+
+def test_with_slides_and_switches_a_skill_ends_where_anything_was_brought_and_left() -> None:
+    poses = np.zeros((200, 2, 7), np.float32)
+    poses[50:, 0, 0] = 0.2 * np.clip(np.arange(150) / 20, 0, 1)  # one is moved over 20 frames
+    poses[120:, 1, 2] = 0.1  # the other is pressed, and not known around that
+    poses[115:126, 1] = np.nan
+    poses[160:, 0, 1] = 0.01  # too little
+    skill = cycles_of(poses.reshape(200, 14), [0, 200], GraspConfig(approach=1.0, retreat=0.5), 0.05)
+    runs = [(int(values[0]), len(values)) for values in np.split(skill, 1 + np.flatnonzero(np.diff(skill)))]
+    assert runs == [(2, 30), (0, 51), (2, 13), (1, 43), (2, 63)]  # 30 + 51: 20 before, 21 of the move, 10 after
 
 
 def test_skills_end_where_a_thing_was_set_down_and_left_and_poses_are_known_where_joints_tell_them(tmp_path: Path) -> None:
