@@ -91,11 +91,17 @@ class FaultyCamera:
 
 
 def successes(
-    environment: Environment, model: LatentVideoModel, planning: PlanningConfig, manifest: Manifest, fault: Fault, blind_steps: int
+    environment: Environment,
+    model: LatentVideoModel,
+    planning: PlanningConfig,
+    manifest: Manifest,
+    num_pairs: int,
+    fault: Fault,
+    blind_steps: int,
 ) -> list[tuple[bool, bool, str]]:
     """Of every pair whether it was reached and held, and how the episode ended."""
     found = []
-    for number in range(len(manifest)):
+    for number in range(num_pairs):
         loop = LoopConfig(limits=LIMITS, blind_steps=blind_steps)
         prepared = prepare(environment, manifest.pair(number), loop)
         devices = simulated_devices(prepared, model)
@@ -117,23 +123,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    info, figures = read_info(args.memory), {"pairs": args.pairs}
+    info, figures = read_info(args.memory), {}
     planning = planning_for(info, TASK)
     with build_environment(world_of(info, args.memory)) as environment:
         if not args.manifest.is_file():
             args.manifest.parent.mkdir(parents=True, exist_ok=True)
             write_manifest(args.manifest, build_manifest(environment, TASK, args.pairs, first_seed=FIRST_SEED))
         manifest = read_manifest(args.manifest, len(environment.state))
+        figures["pairs"] = args.pairs
         bar = tqdm([(fault, name) for fault in args.faults for name in ("without", "memory")], unit="case")
         for fault, name in bar:
             bar.set_postfix_str(f"{fault} {name}")
             model = load_checkpoint_model(getattr(args, name))
-            found = successes(environment, model, planning, manifest, FAULTS[fault], 10 if name == "memory" else 0)
+            found = successes(environment, model, planning, manifest, args.pairs, FAULTS[fault], 10 if name == "memory" else 0)
             figures[f"{fault}/{name}/moderate"] = round(100 * float(np.mean([one[0] for one in found])), 1)
             figures[f"{fault}/{name}/strict"] = round(100 * float(np.mean([one[1] for one in found])), 1)
             figures[f"{fault}/{name}/stopped"] = sum(one[2] == "SAFETY" for one in found)
+            write_figures(args.out, figures)  # what was measured is kept, whatever comes
             print(fault, name, {key: value for key, value in figures.items() if key.startswith(f"{fault}/{name}/")}, flush=True)
-    write_figures(args.out, figures)
 
 
 if __name__ == "__main__":

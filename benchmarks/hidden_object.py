@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ OUT, STRIPS = Path("docs/results/hidden_object.json"), Path("docs/hidden_object.
 SECONDS = (0.5, 1.0, 3.0)
 BEFORE = 2  # looks before the screen stands
 AFTER = 2  # looks after it is gone
+DRAWN = 3  # windows of each kind, each of another episode
 COLOURS = ((0.5, 0.5, 0.5), (0.15, 0.15, 0.17), (0.85, 0.85, 0.8), (0.55, 0.42, 0.28), (0.2, 0.35, 0.6))
 NEARER = 0.75  # of the way from camera to object stands the screen
 BEYOND = (0.01, 0.08)  # m to each side that it reaches beyond the object: where it stands does not tell where the object is
@@ -50,11 +52,13 @@ class Window:
     """Looks of one recorded episode: `states` and the actions between them; the screen stands from look `first` to before look `end`."""
 
     states: Float[np.ndarray, "look state"]
+    pictures: Mapping[str, UInt8[np.ndarray, "look height width 3"]]  # as they were recorded
     actions: Float[np.ndarray, "gap time action"]
     first: int
     end: int
     is_pushed: bool
     colour: tuple[float, float, float]
+    episode: int
     seed: int  # of how far the screen reaches beyond the object
 
 
@@ -101,15 +105,14 @@ class Stage:
         return True
 
     def picture(
-        self, camera: str, screen: tuple[np.ndarray, np.ndarray, np.ndarray] | None, colour: tuple[float, float, float]
-    ) -> np.ndarray:
+        self, camera: str, screen: tuple[np.ndarray, np.ndarray, np.ndarray], colour: tuple[float, float, float]
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """What `camera` shows now, with the screen before it."""
         self.renderer.update_scene(self.world.data, camera)
-        if screen is not None:
-            scene = self.renderer.scene
-            size, place, turn = screen
-            rgba = np.array([*colour, 1.0], np.float32)
-            mujoco.mjv_initGeom(scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_BOX, size, place, turn.flatten(), rgba)
-            scene.ngeom += 1
+        scene, (size, place, turn) = self.renderer.scene, screen
+        rgba = np.array([*colour, 1.0], np.float32)
+        mujoco.mjv_initGeom(scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_BOX, size, place, turn.flatten(), rgba)
+        scene.ngeom += 1
         return self.renderer.render()
 
     def looks(self, window: Window, cameras: tuple[str, ...]) -> tuple[list[Observation], list[Observation]]:
@@ -121,7 +124,9 @@ class Stage:
         for look, state in enumerate(window.states):
             self.world.set_state(state)
             for found, stands in ((hidden, window.first <= look < window.end), (clear, False)):
-                pictures = {name: self.picture(name, screens[name] if stands else None, window.colour) for name in cameras}
+                pictures = {
+                    name: self.picture(name, screens[name], window.colour) if stands else window.pictures[name][look] for name in cameras
+                }
                 frames = {name: Frame(self.world.time, picture) for name, picture in pictures.items()}
                 found.append(observation_of(self.world, frames))
         return hidden, clear
@@ -151,8 +156,18 @@ def windows_of(stage: Stage, cache: FrameCache, seconds: float, block: int, most
             taken[is_pushed] += 1
             actions = np.asarray(cache.actions[start : frames[-1]], np.float32).reshape(num_looks - 1, block, -1)
             colour = COLOURS[int(rng.integers(len(COLOURS)))]
+            pictures = {name: np.asarray(cache.images[name][frames]) for name in cache.cameras}
             found[is_pushed].append(
-                Window(np.asarray(cache.sim_state[frames]), actions, BEFORE, BEFORE + behind, is_pushed, colour, int(rng.integers(2**31)))
+                Window(
+                    np.asarray(cache.sim_state[frames]),
+                    pictures,
+                    actions,
+                    BEFORE,
+                    BEFORE + behind,
+                    is_pushed,
+                    colour,
+                    int(rng.integers(2**31)),
+                )
             )
     return found[True] + found[False]
 
@@ -206,6 +221,7 @@ def main() -> None:
     for seconds in SECONDS:
         windows = windows_of(stage, cache, seconds, model.action_block, args.windows, args.seed)
         errors: dict[tuple[str, str], list[float]] = {}
+        drawn: dict[str, list[int]] = {"pushed": [], "still": []}
         for window in tqdm(windows, desc=f"{seconds} s", unit="window"):
             hidden, clear = stage.looks(window, model.cameras)
             true = []
@@ -225,7 +241,8 @@ def main() -> None:
                 for part in (kind, "all"):
                     errors.setdefault((name, part), []).append(float(off[window.end - 1]))
                     errors.setdefault((name, f"{part}_after"), []).append(float(off[window.end]))
-            if window.is_pushed and seconds == SECONDS[1] and len(sheet) < 4:
+            if seconds == SECONDS[1] and window.episode not in drawn[kind] and len(drawn[kind]) < DRAWN:
+                drawn[kind].append(window.episode)
                 looks = {name: latents[name] for name in ("memory", "one_frame")}
                 sheet.append((f"a screen for {seconds:g} s: camera, belief with memory, belief of one frame", strip(model, hidden, looks)))
         for (name, part), values in errors.items():

@@ -78,7 +78,6 @@ def main() -> None:
     for part in ("belief", "plan"):
         apart = np.array(taken[f"{part}/memory"]) - np.array(taken[f"{part}/without"])
         figures[f"{part}/memory_costs_ms"] = round(float(np.median(apart)), 2)
-    figures["decision/memory_costs_ms"] = round(figures["belief/memory_costs_ms"] + figures["plan/memory_costs_ms"], 2)
     write_figures(args.out, figures)
     print(figures)
 

@@ -788,13 +788,13 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "delays": delays,
     "speed-of-belief": lambda: facts(
         "speed_of_belief",
-        "one thread, in turn, median",
+        "one thread of a busy machine, in turn, medians",
         {
             "belief of one frame": "{belief/without_p50_ms} ms",
             "belief with memory": "{belief/memory_p50_ms} ms",
-            "decision without memory, belief left out": "{plan/without_p50_ms} ms",
-            "decision with memory, belief left out": "{plan/memory_p50_ms} ms",
-            "what memory costs a decision": "{decision/memory_costs_ms} ms",
+            "a belief with memory takes longer by": "{belief/memory_costs_ms} ms",
+            "the plan made from a belief of one frame": "{plan/without_p50_ms} ms",
+            "the plan made from a belief with memory": "{plan/memory_p50_ms} ms",
         },
     ),
     "trust-plans": broken_promises,
