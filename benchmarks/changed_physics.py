@@ -52,18 +52,16 @@ def moving(cache: FrameCache, block: int) -> list[int]:
 def felt(model: LatentVideoModel, cache: FrameCache, latents: torch.Tensor, first: np.ndarray) -> Belief:
     """What is believed after `FELT` blocks of looks at the pictures as they were recorded."""
     block = model.action_block
-    belief = Belief(latents[first], memory=latents.new_zeros(len(first), model.spec.config.memory))
-    assert belief.memory is not None
+    latent, memory = latents[first], latents.new_zeros(len(first), model.spec.config.memory)
     for number in range(1, FELT + 1):
         frames = first + number * block
         actions = torch.from_numpy(np.stack([cache.actions[frame - block : frame] for frame in frames]))
-        expected = model.imagine(belief, actions[:, None]).latents[:, 0, -1]
+        expected = model.imagine(Belief(latent, memory=memory), actions[:, None]).latents[:, 0, -1]
         late = torch.zeros(len(first), len(model.cameras))
         times = times_of(torch.full((len(first),), float(block)), late)
         proprio = torch.from_numpy(np.asarray(cache.proprio[frames], np.float32))
-        latent, memory = model.filtered(belief.memory, expected, latents[frames], proprio, times)
-        belief = Belief(latent, memory=memory)
-    return belief
+        latent, memory = model.filtered(memory, expected, latents[frames], proprio, times)
+    return Belief(latent, memory=memory)
 
 
 @torch.no_grad()

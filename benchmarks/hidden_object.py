@@ -30,6 +30,7 @@ from robo_dream.config import parse
 from robo_dream.data.cache import FrameCache, build_cache, open_dataset
 from robo_dream.embodiment import Frame, Observation
 from robo_dream.imagination import Belief
+from robo_dream.models.checkpoint import read_info
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
@@ -166,6 +167,7 @@ def windows_of(stage: Stage, cache: FrameCache, seconds: float, block: int, most
                     BEFORE + behind,
                     is_pushed,
                     colour,
+                    int(number),
                     int(rng.integers(2**31)),
                 )
             )
@@ -217,7 +219,10 @@ def main() -> None:
     cache = build_cache(data, args.cache)
     scene = parse(SceneConfig, {key: value for key, value in data.parts[0].spec.recipe["world"].items() if key != "kind"}, f"{args.data}")
     stage, figures, sheet = Stage(scene), {}, []
+    recipe = read_info(args.checkpoint).recipe
+    trained = recipe["train"]["training"]["memory"]
     figures["held_out_episodes"] = int((~cache.is_train).sum())
+    figures |= {"trained/episodes": recipe["data"]["num_episodes"], "trained/steps": trained["steps"], "trained/batch": trained["batch"]}
     for seconds in SECONDS:
         windows = windows_of(stage, cache, seconds, model.action_block, args.windows, args.seed)
         errors: dict[tuple[str, str], list[float]] = {}

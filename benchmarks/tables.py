@@ -786,6 +786,18 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     ),
     "hidden-object": hidden_object,
     "delays": delays,
+    "changed-physics": lambda: facts(
+        "changed_physics",
+        "held-out boxes, each of its own mass and friction",
+        {
+            "windows in which the box moves for 3 s": "{all/windows}, of them {heavy/windows} heavy",
+            "box imagined 1 s ahead, as it begins to move": "{all/first_second_mm} mm off",
+            "2 s later, from one frame": "{all/later_without_mm} mm",
+            "2 s later, with memory": "{all/later_memory_mm} mm",
+            "heavy boxes: at first, later from one frame, later with memory": "{heavy/first_second_mm}, {heavy/later_without_mm}, "
+            "{heavy/later_memory_mm} mm",
+        },
+    ),
     "speed-of-belief": lambda: facts(
         "speed_of_belief",
         "one thread of a busy machine, in turn, medians",
