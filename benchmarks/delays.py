@@ -4,9 +4,11 @@
 
 Pushes between starts and goals of episodes that neither training nor the frozen pairs know. Both cameras share the fault. Without memory
 pictures are believed as they come, late as they are; where none that is new comes for long, the arm holds still and the loop gives up.
+Figures of other faults stay in the file.
 """
 
 import argparse
+import json
 import os
 from collections import deque
 from dataclasses import dataclass, replace
@@ -123,19 +125,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    info, figures = read_info(args.memory), {}
+    info, before = read_info(args.memory), json.loads(args.out.read_text()) if args.out.is_file() else {}
+    figures: dict[str, float] = {key: value for key, value in before.items() if key[0] != "_"}
     planning = planning_for(info, TASK)
     with build_environment(world_of(info, args.memory)) as environment:
         if not args.manifest.is_file():
             args.manifest.parent.mkdir(parents=True, exist_ok=True)
             write_manifest(args.manifest, build_manifest(environment, TASK, args.pairs, first_seed=FIRST_SEED))
         manifest = read_manifest(args.manifest, len(environment.state))
-        figures["pairs"] = args.pairs
         bar = tqdm([(fault, name) for fault in args.faults for name in ("without", "memory")], unit="case")
         for fault, name in bar:
             bar.set_postfix_str(f"{fault} {name}")
             model = load_checkpoint_model(getattr(args, name))
             found = successes(environment, model, planning, manifest, args.pairs, FAULTS[fault], 10 if name == "memory" else 0)
+            figures[f"{fault}/pairs"] = args.pairs
             figures[f"{fault}/{name}/moderate"] = round(100 * float(np.mean([one[0] for one in found])), 1)
             figures[f"{fault}/{name}/strict"] = round(100 * float(np.mean([one[1] for one in found])), 1)
             figures[f"{fault}/{name}/stopped"] = sum(one[2] == "SAFETY" for one in found)

@@ -358,7 +358,7 @@ def delays() -> list[Row]:
             continue
         rates = [" / ".join(plain(figures[f"{fault}/{name}/{kind}"]) for kind in ("moderate", "strict")) for name in ("memory", "without")]
         stopped = ", ".join(plain(figures[f"{fault}/{name}/stopped"]) for name in ("memory", "without"))
-        rows.append((label, plain(figures["pairs"]), *rates, stopped))
+        rows.append((label, plain(figures[f"{fault}/pairs"]), *rates, stopped))
     return rows
 
 
