@@ -113,9 +113,9 @@ class PolicyConfig:
 class MemoryConfig:
     """Stage 3: what is remembered, on a finished model of which nothing else changes."""
 
-    steps: Steps = 2500
-    batch: Batch = 192
-    learning_rate: LearningRate = 1e-3
+    steps: Steps = 1000
+    batch: Batch = 96
+    learning_rate: LearningRate = 2.5e-3
     muon_lr: MuonRate = 0.0
     warmup: Fraction = 0.03
     weight_decay: Weight = 1e-3
