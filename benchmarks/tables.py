@@ -358,6 +358,34 @@ def latency() -> list[Row]:
     return rows
 
 
+def hidden_object() -> list[Row]:
+    """Errors of what is believed of a thing behind a screen, at the last look before the screen is gone."""
+    figures = results("hidden_object")
+    rows: list[Row] = [("behind a screen for", "windows", "with memory, mm", "one frame, mm", "imagined on, mm", "not hidden, mm")]
+    for seconds, part in ((seconds, part) for seconds in ("0.5", "1", "3") for part in ("still", "pushed")):
+        if count := figures[f"{seconds}s/{part}/windows"]:
+            names = ("memory", "one_frame", "imagined", "uncovered")
+            errors = (plain(figures[f"{seconds}s/{part}/{name}_mm"]) for name in names)
+            rows.append((f"{seconds} s, {'pushed meanwhile' if part == 'pushed' else 'at rest'}", plain(count), *errors))
+    return rows
+
+
+def delays() -> list[Row]:
+    """Success with pictures that come otherwise than they should, with and without memory."""
+    figures = results("delays")
+    rows: list[Row] = [("pictures", "pairs", "with memory: moderate / strict %", "one frame", "given up: memory, one frame")]
+    for fault, label in {
+        "none": "as usual", "late_100ms": "100 ms late", "late_200ms": "200 ms late", "dropped_20_percent": "20 % dropped",
+        "late_200ms_dropped": "200 ms late and 20 % dropped", "gone_1s": "none for 1 s",
+    }.items():  # fmt: skip
+        if f"{fault}/memory/moderate" not in figures:
+            continue
+        rates = [" / ".join(plain(figures[f"{fault}/{name}/{kind}"]) for kind in ("moderate", "strict")) for name in ("memory", "without")]
+        stopped = ", ".join(plain(figures[f"{fault}/{name}/stopped"]) for name in ("memory", "without"))
+        rows.append((label, plain(figures[f"{fault}/pairs"]), *rates, stopped))
+    return rows
+
+
 def broken_promises() -> list[Row]:
     figures, rows = results("trust"), [("planner", "plans that promise 3 cm or more", "of these, less than half came true")]
     for name, label in {
@@ -838,6 +866,31 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "the fastest of both, ours by poses": "{stable_worldmodel/times_slower_ours_on_poses_fastest_settings} times as long",
             "floating-point operations, scored alike": "{stable_worldmodel/times_the_operations_judged_alike} times as many",
             "floating-point operations, ours scored by poses": "{stable_worldmodel/times_the_operations_ours_on_poses} times as many",
+        },
+    ),
+    "hidden-object": hidden_object,
+    "delays": delays,
+    "changed-physics": lambda: facts(
+        "changed_physics",
+        "held-out boxes, each of its own mass and friction",
+        {
+            "windows in which the box moves for 3 s": "{all/windows}, of them {heavy/windows} heavy",
+            "box imagined 1 s ahead, as it begins to move": "{all/first_second_mm} mm off",
+            "2 s later, from one frame": "{all/later_without_mm} mm",
+            "2 s later, with memory": "{all/later_memory_mm} mm",
+            "heavy boxes: at first, later from one frame, later with memory": "{heavy/first_second_mm}, {heavy/later_without_mm}, "
+            "{heavy/later_memory_mm} mm",
+        },
+    ),
+    "speed-of-belief": lambda: facts(
+        "speed_of_belief",
+        "one thread of a busy machine, in turn, medians",
+        {
+            "belief of one frame": "{belief/without_p50_ms} ms",
+            "belief with memory": "{belief/memory_p50_ms} ms",
+            "a belief with memory takes longer by": "{belief/memory_costs_ms} ms",
+            "the plan made from a belief of one frame": "{plan/without_p50_ms} ms",
+            "the plan made from a belief with memory": "{plan/memory_p50_ms} ms",
         },
     ),
     "trust-plans": broken_promises,

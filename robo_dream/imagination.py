@@ -20,11 +20,14 @@ from robo_dream.status import PlanStatus
 class Belief:
     """The state of the world in the model's own words; planners never look inside.
 
-    `disagreement` is what had gathered on the way to an imagined state; what was seen has none.
+    `disagreement` is what had gathered on the way to an imagined state; what was seen has none. A model that remembers adds its
+    `memory`, zeros where nothing was seen before, and for how many control steps no picture has come (`unseen`).
     """
 
     latent: Float[Tensor, "batch channel"]
     disagreement: Float[Tensor, " batch"] | None = None
+    memory: Float[Tensor, "batch memory"] | None = None
+    unseen: Int[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,17 @@ class Imagination:
     """What each candidate would lead to. Step h is the state after the h-th action block.
 
     `disagreement` is the spread of the model's ensemble (0 where the model is sure); a model that cannot be unsure gives zeros.
+    `memory` is that of the belief which was imagined from: what is remembered stays as it was, whatever is imagined.
     """
 
     latents: Float[Tensor, "batch sample horizon channel"]
     disagreement: Float[Tensor, "batch sample horizon"]
+    memory: Float[Tensor, "batch memory"] | None = None
 
     def end(self) -> Belief:
         """Where each candidate leads, to imagine on from: as many beliefs as problems times candidates."""
-        return Belief(self.latents[:, :, -1].flatten(0, 1), self.disagreement[:, :, -1].flatten())
+        memory = None if self.memory is None else self.memory.repeat_interleave(self.latents.shape[1], 0)
+        return Belief(self.latents[:, :, -1].flatten(0, 1), self.disagreement[:, :, -1].flatten(), memory)
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,20 @@ class WorldModel(Protocol):
         ...
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose: ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A world model whose beliefs may be a filter over everything seen, not one frame."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether `update` does more than look: a model of this kind may be without memory."""
+        ...
+
+    def update(self, previous: Belief, actions: Float[Tensor, "batch time action"], observations: Sequence[Observation]) -> Belief:
+        """What is believed now: `actions` were really applied since `previous`. A camera missing in an observation showed nothing."""
+        ...
 
 
 @dataclass(frozen=True)

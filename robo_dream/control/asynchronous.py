@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from robo_dream.control.decision import Decided, Decider
+from robo_dream.control.decision import Decided, Decider, Remembered
 from robo_dream.control.episode import Choice, EpisodeRun, Hold
 from robo_dream.embodiment import Clock
 from robo_dream.imagination import Plan
@@ -84,6 +84,7 @@ class Ahead:
         self._run, self._decider, self._worker = run, decider, worker
         self._pending: list[np.ndarray] = []  # actions of the present plan that are still to be sent
         self._previous: Plan | None = None
+        self._remembered: Remembered | None = None
         self._under_way: _UnderWay | None = None
         self._is_stale = False  # what is being planned starts from where the arm no longer goes
 
@@ -115,7 +116,7 @@ class Ahead:
         decided = self._worker.result()
         if decided is None:
             return ()
-        self._under_way = None
+        self._under_way, self._remembered = None, decided.remembered
         if self._is_stale:
             self._is_stale = False
             return ()
@@ -132,9 +133,10 @@ class Ahead:
     def _begin(self) -> "_UnderWay":
         """Starts the next decision, with the actions fixed that are sent meanwhile."""
         run, block = self._run, self._decider.model.action_block
-        step, observations, previous = run.step, tuple(run.observations), self._previous
+        step, observations, previous, before = run.step, tuple(run.observations), self._previous, self._remembered
+        moved = () if before is None else tuple(run.applied[before.step :])
         if not self._pending:
-            self._worker.start(lambda: self._decider.decide(observations, step, None))
+            self._worker.start(lambda: self._decider.decide(observations, step, None, before=before, moved=moved))
             return _UnderWay(step, is_resting=True)
         num_past = self._num_past()
         desired = num_past + (run.config.commit_steps or block)
@@ -143,12 +145,14 @@ class Ahead:
         self._pending = [*fixed, *self._pending[num_fixed:]]
         committed = torch.from_numpy(np.asarray([*run.applied[step - num_past :], *fixed], np.float32))
         start = step + num_fixed
-        self._worker.start(lambda: self._decider.decide(observations, step, previous, committed, start))
+        self._worker.start(lambda: self._decider.decide(observations, step, previous, committed, start, before, moved))
         return _UnderWay(start, is_resting=False)
 
     def _num_past(self) -> int:
-        """Control steps that were sent since the moment that the newest pictures show."""
+        """Control steps that were sent since the moment that the newest pictures show; what is remembered is already of now."""
         run, newest = self._run, self._run.newest
-        exposed = min((frame.time for frame in newest.frames.values()), default=newest.time)
+        exposed = (
+            newest.time if self._remembered is not None else min((frame.time for frame in newest.frames.values()), default=newest.time)
+        )
         seconds = newest.time - exposed + run.config.actuation_seconds
         return min(round(max(seconds, 0.0) / run.arm.action_spec.control_dt), run.step)

@@ -1,5 +1,6 @@
 """One decision: from the newest observations to a plan, and the record that is kept of it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, WorldModel
+from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, Remembering, WorldModel
 from robo_dream.models.perception_check import Perception, PerceptionCheck
 from robo_dream.planning.candidates import gather_samples, shift
 from robo_dream.recording.decision import Decision
@@ -21,6 +22,15 @@ _TRUSTED = (PlanStatus.OK, PlanStatus.OUT_OF_TIME)
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """What was believed at control step `step`, for the next decision of a model that remembers; nothing of it is imagined ahead."""
+
+    belief: Belief
+    step: int
+    exposed: Mapping[str, float]  # of each camera, when the newest picture that was used was taken; monotonic seconds of the source
+
+
+@dataclass(frozen=True)
 class Decided:
     """A plan as it was made, what is kept of it, and how long it took. `reasons` say why it must not be acted on."""
 
@@ -28,6 +38,7 @@ class Decided:
     decision: Decision
     seconds: float
     reasons: tuple[str, ...]
+    remembered: Remembered | None = None  # None: the model remembers nothing
 
 
 @dataclass(frozen=True)
@@ -50,18 +61,23 @@ class Decider:
         previous: Plan | None,
         committed: Float[Tensor, "time action"] | None = None,
         start: int | None = None,
+        before: Remembered | None = None,
+        moved: Sequence[Float[np.ndarray, " action"]] = (),
     ) -> Decided:
-        """Plans from the newest of `observations`, made at control step `step`.
+        """Plans from the newest of `observations`, made at control step `step`; a model that remembers, from `before` and `moved` too,
+        the actions really applied since then.
 
         Where actions are `committed` (a whole number of action blocks, from the moment that the observation shows), the plan is for what
         they are imagined to lead to, at control step `start`. What counts as unsure is what the model sees, not what it imagines.
         """
         began, observation = self.clock(), observations[-1]
         with torch.no_grad():
-            belief = self.model.believe([observations])
+            belief = self._believed(observations, before, moved)
+            remembered = _remembered(belief, step, observation, before)
             seen = self.model.poses(belief.latent).tool_pos[0].cpu().numpy()
             if committed is not None and len(committed):
-                belief = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
+                ahead = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
+                belief = replace(ahead, memory=belief.memory, unseen=belief.unseen)
         deadline = None if self.decision_seconds is None else began + self.decision_seconds
         plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
         unsure_reasons = belief_reasons(seen, observation.arm, self.limits)
@@ -75,7 +91,16 @@ class Decider:
         seconds = self.clock() - began
         at = step if start is None else start
         decision = decision_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons, perception)
-        return Decided(plan, decision, seconds, reasons)
+        return Decided(plan, decision, seconds, reasons, remembered)
+
+    def _believed(self, observations: Sequence[Observation], before: Remembered | None, moved: Sequence[np.ndarray]) -> Belief:
+        """What is seen, or what the past and the pictures that have come since then make of it."""
+        model, newest = self.model, observations[-1]
+        if before is None or not isinstance(model, Remembering):
+            return model.believe([observations])
+        new = {name: frame for name, frame in newest.frames.items() if frame.time > before.exposed.get(name, -math.inf)}
+        actions = np.reshape(np.asarray(moved, np.float32), (1, -1, model.action_spec.size))
+        return model.update(before.belief, torch.from_numpy(actions), [replace(newest, frames=new)])
 
 
 def decision_of(
@@ -136,7 +161,17 @@ def decision_of(
         belief_disagreement=None if belief.disagreement is None else float(belief.disagreement[problem]),
         perception=None if perception is None else perception.usual,
         perception_residuals=None if perception is None else perception.residuals,
+        memory=kept_or_none(belief.memory),
+        belief_unseen=None if belief.unseen is None else int(belief.unseen[problem]),
     )
+
+
+def _remembered(belief: Belief, step: int, observation: Observation, before: Remembered | None) -> Remembered | None:
+    """What the next decision may begin from; nothing where the belief has no memory."""
+    if belief.memory is None:
+        return None
+    exposed = {} if before is None else before.exposed
+    return Remembered(belief, step, {**exposed, **{name: frame.time for name, frame in observation.frames.items()}})
 
 
 def goal_record(goal: Goal, pictures: Mapping[str, UInt8[np.ndarray, "height width 3"]]) -> GoalRecord:

@@ -44,6 +44,9 @@ class LoopConfig:
     asynchronous: bool = False  # plan in a thread while the arm moves, instead of stopping to think
     commit_steps: Steps | None = None  # control steps that are fixed while the next ones are planned; None: one action block
     actuation_seconds: Delay = 0.0  # from sending a target to the arm moving, as calibrated; compensated where planning overlaps
+    blind_steps: Annotated[int, Field(ge=0, le=100), Unit("control steps")] = (
+        0  # that a model which remembers goes on without good pictures
+    )
     history: Annotated[int, Field(ge=1, le=10_000)] = 16  # newest observations handed to the model, which takes what it needs of them
     limits: SafetyLimits = field(default_factory=SafetyLimits)
 
@@ -131,6 +134,7 @@ class EpisodeRun:
         self._reasons: tuple[str, ...] = ()
         self._consecutive_holds = 0
         self._repeats: dict[str, int] = {}
+        self._blind_steps: int | None = None  # control steps in a row whose pictures were not good; None: there was no good one yet
         self._next_time = -math.inf
         self._began = math.nan
 
@@ -162,8 +166,16 @@ class EpisodeRun:
             self._began = seen.time
         self.observations.append(seen)
         limits, now = self.config.limits, self.clock.now()
-        self.blind = stale_frame_reasons(seen, now, limits)
-        self.blind += unpaired_reasons(seen, limits) + frozen_reasons(self._repeats, limits)
+        reasons = stale_frame_reasons(seen, now, limits)
+        reasons += unpaired_reasons(seen, limits) + frozen_reasons(self._repeats, limits)
+        if not reasons:
+            self._blind_steps = 0
+        elif self._blind_steps is not None:
+            self._blind_steps += 1
+        goes_on = self._blind_steps is not None and self._blind_steps <= self.config.blind_steps
+        if goes_on and reasons:
+            _log.info("going on from what is remembered at control step %d: %s", self.step, "; ".join(reasons))
+        self.blind = () if goes_on else reasons
         return self._stopped_by(stale_state_reasons(seen.arm, now, limits) + state_reasons(seen.arm))
 
     def due(self) -> EpisodeEnd | None:

@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from robo_dream.control.asynchronous import Ahead, PlannerWorker, ThreadWorker
-from robo_dream.control.decision import Decider, moved_on
+from robo_dream.control.decision import Decider, Remembered, moved_on
 from robo_dream.control.episode import Choice, EpisodeRun, Hold
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Goal, Plan, Planner, WorldModel
+from robo_dream.imagination import Goal, Plan, Planner, Remembering, WorldModel
 from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.safety.limits import plan_age_reasons
 
@@ -81,6 +81,11 @@ class PlannerPolicy:
         differences = self.model.action_spec.differences(run.arm.action_spec)
         if differences:
             raise ContractError(f"the model was trained for other actions than this arm's: {'; '.join(differences)}")
+        if config.blind_steps and not (isinstance(self.model, Remembering) and self.model.remembers):
+            raise ContractError(
+                f"blind_steps is {config.blind_steps}, and this model remembers nothing to go on from; set it to 0, or plan with "
+                "a checkpoint that has a memory (`robo-dream train stage=memory`)"
+            )
         decider = Decider(self.model, self.planner, self.goal, self.seed, self.clock, config.limits, config.decision_seconds, self.check)
         if config.asynchronous:
             return Ahead(run, decider, self.worker or ThreadWorker())
@@ -94,12 +99,15 @@ class _TurnByTurn:
         self._run, self._decider, self._execute_steps = run, decider, execute_steps
         self._pending: list[np.ndarray] = []  # actions of the present plan that are still to be sent
         self._previous: Plan | None = None
+        self._remembered: Remembered | None = None
 
     def choose(self) -> Choice:
         run = self._run
         if not self._pending:
-            made_from, step = run.newest.time, run.step
-            decided = self._decider.decide(tuple(run.observations), step, self._previous)
+            made_from, step, before = run.newest.time, run.step, self._remembered
+            moved = () if before is None else run.applied[before.step :]
+            decided = self._decider.decide(tuple(run.observations), step, self._previous, before=before, moved=moved)
+            self._remembered = decided.remembered
             run.note(decided.decision, decided.seconds)
             if reasons := plan_age_reasons(run.clock.now() - made_from, run.config.limits) or decided.reasons:
                 return Hold(reasons)

@@ -64,6 +64,7 @@ class ModelConfig:
     prior_scale: Annotated[float, Field(ge=0, le=100)] = 0.1  # randomised priors (Osband et al. 2018), in std of the latent
     distance_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     discount: Annotated[float, Field(gt=0, lt=1)] = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
+    memory: Annotated[int, Field(ge=0, le=4096)] = 0  # numbers that are remembered beside a latent; 0: a belief is what one frame shows
 
     def __post_init__(self) -> None:
         if self.feature_grid == 32 and (not self.num_keypoints or self.image_size % 32):

@@ -31,6 +31,7 @@ class Dynamics(nn.Module):
         self.head_in = nn.Linear(w.dynamics, heads * w.head)
         self.head_out = nn.Parameter(torch.randn(heads, w.head, latent) * (0.3 / math.sqrt(w.head)))
         self.head_bias = nn.Parameter(torch.zeros(heads, 1, latent))
+        self.remembered = nn.Parameter(torch.zeros(w.dynamics, config.memory)) if config.memory else None  # zeros: nothing changes yet
         self.prior_scale = config.prior_scale
         self.prior_in: Tensor
         self.prior_out: Tensor
@@ -38,16 +39,22 @@ class Dynamics(nn.Module):
         self.register_buffer("prior_out", torch.randn(heads, PRIOR_WIDTH, latent) / math.sqrt(PRIOR_WIDTH))
 
     def changes(
-        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+        self,
+        latents: Float[Tensor, "row channel"],
+        blocks: Float[Tensor, "row horizon block"],
+        memory: Float[Tensor, "row memory"] | None = None,
     ) -> Iterator[tuple[Float[Tensor, "head row channel"], Float[Tensor, "row channel"]]]:
         """What every head says of the change over each block in turn, and their mean, on which the next step stands.
 
-        What does not depend on the imagined state is computed once: the part of the actions of all steps, and joined weights.
+        What does not depend on the imagined state is computed once: the part of the actions of all steps and of what is remembered (how
+        heavy a thing turned out to be does not change on the way), and joined weights.
         """
         inputs = torch.cat([self.trunk.first.weight, self.prior_in[: latents.shape[1]].T])
         outputs = torch.cat([self.head_out, self.prior_scale * self.prior_out], 1)
-        moves = self.actions(blocks) + self.trunk.first.bias, blocks @ self.prior_in[latents.shape[1] :]
-        moves = torch.cat(moves, -1).transpose(0, 1).contiguous()  # (H, R, W + E*P)
+        given = self.actions(blocks) + self.trunk.first.bias
+        if memory is not None and self.remembered is not None:
+            given = given + nn.functional.linear(memory, self.remembered)[:, None]
+        moves = torch.cat([given, blocks @ self.prior_in[latents.shape[1] :]], -1).transpose(0, 1).contiguous()  # (H, R, W + E*P)
         widths = [self.actions.out_features, self.num_heads * PRIOR_WIDTH]
         for step in range(blocks.shape[1]):
             hidden, prior = (nn.functional.linear(latents, inputs) + moves[step]).split(widths, -1)
@@ -59,24 +66,31 @@ class Dynamics(nn.Module):
             latents = latents + mean
 
     def unroll(
-        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+        self,
+        latents: Float[Tensor, "row channel"],
+        blocks: Float[Tensor, "row horizon block"],
+        memory: Float[Tensor, "row memory"] | None = None,
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "head row horizon channel"]]:
         """Imagined latents (the mean of the heads, on which the next step stands) and what each head said."""
         means, heads = [], []
-        for change, mean in self.changes(latents, blocks):
+        for change, mean in self.changes(latents, blocks, memory):
             heads.append(latents + change)
             latents = latents + mean
             means.append(latents)
         return torch.stack(means, 1), torch.stack(heads, 2)
 
     def rollout_per_member(
-        self, latents: Float[Tensor, "row channel"], blocks: Float[Tensor, "row horizon block"]
+        self,
+        latents: Float[Tensor, "row channel"],
+        blocks: Float[Tensor, "row horizon block"],
+        memory: Float[Tensor, "row memory"] | None = None,
     ) -> Float[Tensor, "head row horizon channel"]:
         """Each head's own future: it stands on what that head said before, not on the mean."""
         heads, rows = self.num_heads, len(latents)
         futures, own = [], latents.repeat(heads, 1)  # (E*R, D)
+        memories = None if memory is None else memory.repeat(heads, 1)
         for step in range(blocks.shape[1]):
-            change, _ = next(self.changes(own, blocks[:, step : step + 1].repeat(heads, 1, 1)))  # (E, E*R, D)
+            change, _ = next(self.changes(own, blocks[:, step : step + 1].repeat(heads, 1, 1), memories))  # (E, E*R, D)
             own = own + torch.cat([change[head, head * rows : (head + 1) * rows] for head in range(heads)])
             futures.append(own.unflatten(0, (heads, rows)))
         return torch.stack(futures, 2)
@@ -86,6 +100,7 @@ class Dynamics(nn.Module):
         latents: Float[Tensor, "row channel"],
         blocks: Float[Tensor, "row horizon block"],
         uncertainty: Float[Tensor, " row"] | None = None,
+        memory: Float[Tensor, "row memory"] | None = None,
     ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
         """Imagined latents and disagreement, in latent units.
 
@@ -93,7 +108,7 @@ class Dynamics(nn.Module):
         is the root of the sum of squared spreads up to h, as for errors of independent steps; `uncertainty` had gathered before.
         """
         means, spreads = [], []
-        for change, mean in self.changes(latents, blocks):
+        for change, mean in self.changes(latents, blocks, memory):
             latents = latents + mean
             means.append(latents)
             spreads.append((change - mean).square().mean(0).sqrt().mean(-1))

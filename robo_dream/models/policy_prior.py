@@ -81,12 +81,15 @@ class PolicyPrior:
             actions = self.propose(here.latent, aims, chance, noise)
             return actions, self.world.imagine(here, actions[:, None])
         uncertainty = here.latent.new_zeros(len(here.latent)) if here.disagreement is None else here.disagreement
-        blocks, latents, spread = self.model.run(self._step, here.latent, uncertainty, aims, chance, noise)
-        return self.model.block_actions(blocks), Imagination(latents[:, None], spread[:, None])
+        remembered = () if here.memory is None else (here.memory,)
+        blocks, latents, spread = self.model.run(self._step, here.latent, uncertainty, aims, chance, noise, *remembered)
+        return self.model.block_actions(blocks), Imagination(latents[:, None], spread[:, None], here.memory)
 
-    def _step(self, latents: Tensor, uncertainty: Tensor, aims: Tensor, chance: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _step(
+        self, latents: Tensor, uncertainty: Tensor, aims: Tensor, chance: Tensor, noise: Tensor, memory: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         blocks = self._picked(self.model.seen(latents), aims, chance, noise)
-        return blocks, *self.model.dynamics.imagine(latents, blocks[:, None], uncertainty)
+        return blocks, *self.model.dynamics.imagine(latents, blocks[:, None], uncertainty, memory)
 
     def _picked(self, seen: Tensor, aims: Tensor, chance: Tensor, noise: Tensor) -> Tensor:
         desired = gripper_above(self.model.pose_head, seen, aims) if self.gripper_goal == "above_object" else aims

@@ -19,10 +19,12 @@ from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
 from robo_dream.models.local_goals import LocalGoals
+from robo_dream.models.memory import MAX_LATE, Memory, times_of
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512
+NOT_SEEN = 128  # of each channel: what stands in for a picture that did not come
 
 
 class LatentVideoModel(nn.Module):
@@ -47,12 +49,17 @@ class LatentVideoModel(nn.Module):
             self.temporal_distance = TemporalDistance(spec)
             self.pose_head = PoseHead(spec)
             self.local_goals = LocalGoals(spec) if spec.local_goals else None
+            self.memory = Memory(spec) if spec.config.memory else None  # last: it changes no other weight
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
         self.action_middle: Tensor
         self.action_half: Tensor
         self.register_buffer("action_middle", 0.5 * (low + high), persistent=False)
         self.register_buffer("action_half", 0.5 * (high - low), persistent=False)
+        self.still: Tensor
+        self.register_buffer(
+            "still", torch.from_numpy(spec.action_spec.clip(np.zeros(spec.action_spec.size, np.float32))), persistent=False
+        )
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -89,7 +96,52 @@ class LatentVideoModel(nn.Module):
                 view.append(image)
             proprios.append(self._checked_proprio(history[-1]))
         images = [torch.from_numpy(np.stack(view)).to(self.device) for view in views]
-        return Belief(self.encode(images, torch.from_numpy(np.stack(proprios)).to(self.device)))
+        latent = self.encode(images, torch.from_numpy(np.stack(proprios)).to(self.device))
+        if self.memory is None:
+            return Belief(latent)
+        nothing = latent.new_zeros(len(latent), self.spec.config.memory)
+        return Belief(latent, memory=nothing, unseen=torch.zeros(len(latent), dtype=torch.int64, device=latent.device))
+
+    @property
+    def remembers(self) -> bool:
+        return self.memory is not None
+
+    @torch.no_grad()
+    def update(self, previous: Belief, actions: Float[Tensor, "batch time action"], observations: Sequence[Observation]) -> Belief:
+        """What is believed now, one observation a row; `actions` were really applied since `previous` (none: it is looked at again).
+
+        A camera that is missing, or shows what was `MAX_LATE` control steps ago or before, showed nothing; the arm must say where it is.
+        Raises `ContractError` for a model without memory, a `previous` of another one, and as `believe` does.
+        """
+        if self.memory is None or previous.memory is None or previous.unseen is None:
+            who = "this model" if self.memory is None else "the previous belief"
+            raise ContractError(f"{who} has no memory to update; give what `believe` of a model with memory says, or begin with `believe`")
+        late, views = zip(*(self._came(observation) for observation in observations), strict=True)
+        images = [torch.from_numpy(np.stack(view)).to(self.device) for view in zip(*views, strict=True)]
+        proprio = torch.from_numpy(np.stack([self._checked_proprio(observation) for observation in observations])).to(self.device)
+        num_late = torch.tensor(late, dtype=torch.float32, device=self.device)
+        since = torch.full((len(proprio),), float(actions.shape[1]), device=self.device)
+        latent, memory = self.filtered(
+            previous.memory, self._expected(previous, actions), self.encode(images, proprio), proprio, times_of(since, num_late)
+        )
+        came = ~num_late.isnan().all(-1)
+        return Belief(latent, memory=memory, unseen=torch.where(came, 0, previous.unseen + actions.shape[1]))
+
+    def filtered(
+        self,
+        memory: Float[Tensor, "row memory"],
+        expected: Float[Tensor, "row channel"],
+        seen: Float[Tensor, "row channel"],
+        proprio: Float[Tensor, "row proprio"],
+        times: Float[Tensor, "row number"],
+    ) -> tuple[Float[Tensor, "row channel"], Float[Tensor, "row memory"]]:
+        """What is believed of what was `expected` and what is `seen`, and the next memory: see `Memory.now`."""
+        assert self.memory is not None
+        poses = [self.pose_head.normal(latents).float() for latents in (expected, seen)]
+        poses.append((poses[1] - poses[0]).abs())
+        arm = ((proprio - self.encoder.proprio_mean) / self.encoder.proprio_std).clamp(-5.0, 5.0)
+        latent, kept = self.run(self.memory.now, memory, expected, seen, torch.cat([*poses, arm, times], -1))
+        return latent, kept
 
     @torch.no_grad()
     def encode(
@@ -104,18 +156,21 @@ class LatentVideoModel(nn.Module):
         blocks = self._blocks(actions)
         latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
         uncertainty = belief.latent.new_zeros(batch) if belief.disagreement is None else belief.disagreement
-        rows = (latents, blocks, uncertainty.repeat_interleave(samples, 0))
+        rows = [latents, blocks, uncertainty.repeat_interleave(samples, 0)]
+        if belief.memory is not None:
+            rows.append(belief.memory.repeat_interleave(samples, 0))
         some_rows = zip(*(values.split(self.imagine_rows) for values in rows), strict=True)
         parts = [self.run(self.dynamics.imagine, *some) for some in some_rows]
         means, spreads = parts[0] if len(parts) == 1 else (torch.cat(values) for values in zip(*parts, strict=True))
-        return Imagination(means.unflatten(0, (batch, samples)), spreads.unflatten(0, (batch, samples)))
+        return Imagination(means.unflatten(0, (batch, samples)), spreads.unflatten(0, (batch, samples)), belief.memory)
 
     def rollout_per_member(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
         """The future of each head of the ensemble on its own, which no disagreement averages out."""
         batch, samples = actions.shape[:2]
-        futures = self.dynamics.rollout_per_member(belief.latent.repeat_interleave(samples, 0), self._blocks(actions))
+        memory = None if belief.memory is None else belief.memory.repeat_interleave(samples, 0)
+        futures = self.dynamics.rollout_per_member(belief.latent.repeat_interleave(samples, 0), self._blocks(actions), memory)
         latents = futures.unflatten(1, (batch, samples))
-        return tuple(Imagination(future, torch.zeros_like(future[..., 0])) for future in latents)
+        return tuple(Imagination(future, torch.zeros_like(future[..., 0]), belief.memory) for future in latents)
 
     def poses(self, latents: Float[Tensor, "*batch channel"]) -> ScenePose:
         (numbers,) = self.run(self.pose_head.numbers, latents.reshape(-1, latents.shape[-1]))
@@ -176,12 +231,37 @@ class LatentVideoModel(nn.Module):
             )
         return self.normalise_actions(actions).reshape(batch * samples, time // self.action_block, -1)
 
+    def _expected(self, previous: Belief, actions: Float[Tensor, "batch time action"]) -> Float[Tensor, "batch channel"]:
+        """Where `actions` lead; a last block that they do not fill is filled with holding still."""
+        missing = -actions.shape[1] % self.action_block
+        if actions.shape[1] == 0:
+            return previous.latent
+        still = actions[:, -1:] if self.action_spec.kind == "joint_target" else self.still.expand(len(actions), 1, -1)
+        filled = torch.cat([actions, still.expand(-1, missing, -1)], 1)[:, None]
+        return self.imagine(previous, filled.to(previous.latent)).latents[:, 0, -1]
+
+    def _came(self, observation: Observation) -> tuple[list[float], list[np.ndarray]]:
+        """By how many control steps each picture is late, NaN where none came, and the pictures."""
+        side, late, views = self.spec.config.image_size, [], []
+        for name in self.cameras:
+            frame = observation.frames.get(name)
+            steps = np.nan if frame is None else max(0.0, (observation.time - frame.time) / self.action_spec.control_dt)
+            is_seen = frame is not None and steps <= MAX_LATE + 0.5
+            late.append(float(steps) if is_seen else np.nan)
+            views.append(frame.image if frame is not None and is_seen else np.full((side, side, 3), NOT_SEEN, np.uint8))
+        self._require_size(views)
+        return late, views
+
     def _checked_images(self, observation: Observation) -> list[np.ndarray]:
-        images, side = observation.images(self.cameras), self.spec.config.image_size
+        images = observation.images(self.cameras)
+        self._require_size(images)
+        return images
+
+    def _require_size(self, images: Sequence[np.ndarray]) -> None:
+        side = self.spec.config.image_size
         for name, image in zip(self.cameras, images, strict=True):
             if image.shape != (side, side, 3):
                 raise ContractError(f"camera {name!r} gives {image.shape}; the model takes ({side}, {side}, 3): set the camera's size")
-        return images
 
     def _checked_proprio(self, observation: Observation) -> np.ndarray:
         proprio, names = observation.arm.proprio_for(self.action_spec), self.spec.proprio_names

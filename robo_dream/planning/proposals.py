@@ -24,7 +24,8 @@ def followed(model: WorldModel, belief: Belief, num_samples: int, num_steps: int
     """
     num_blocks = whole_blocks(model, num_steps)
     bounds = bounds_of(model.action_spec, belief.latent)
-    here = Belief(belief.latent.repeat_interleave(num_samples, dim=0))  # (B*K, D)
+    memory = None if belief.memory is None else belief.memory.repeat_interleave(num_samples, dim=0)
+    here = Belief(belief.latent.repeat_interleave(num_samples, dim=0), memory=memory)  # (B*K, D)
     blocks, imagined = [], []
     for h in range(num_blocks):
         actions, leads_to = next_step(h, here)

@@ -46,6 +46,8 @@ class Decision:
     belief_disagreement: float | None = None  # gathered on the way to an imagined belief; None: it was seen, or recorded before 0.2
     perception: float | None = None  # share of usual moments that look at least as odd as what was seen; None: nobody checked
     perception_residuals: Float[np.ndarray, " residual"] | None = None  # what that share follows from: `residual_names`
+    memory: Float[np.ndarray, " memory"] | None = None  # beside the belief, of a model that remembers
+    belief_unseen: int | None = None  # control steps for which no picture had come; None: the model remembers nothing
 
     @property
     def cost(self) -> float:

@@ -34,6 +34,7 @@ _IN_JSON = (
     "status",
     "belief_disagreement",
     "perception",
+    "belief_unseen",
 )
 
 QUEUE_SIZE = 256  # files that may wait for the disk: some 20 s of control at 10 Hz

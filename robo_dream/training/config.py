@@ -11,6 +11,7 @@ from robo_dream.models.config import ModelConfig, Precision, require_local_goals
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
+from robo_dream.training.screens import ScreenConfig
 from robo_dream.training.slides import SlideConfig
 from robo_dream.training.switches import SwitchConfig
 
@@ -122,14 +123,36 @@ class LocalGoalStage:
 
 
 @configuration
+class MemoryConfig:
+    """Stage 3: what is remembered, on a finished model of which nothing else changes."""
+
+    steps: Steps = 1000
+    batch: Batch = 96
+    learning_rate: LearningRate = 2.5e-3
+    muon_lr: MuonRate = 0.0
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-3
+    window: Annotated[float, Field(gt=0, le=600), Unit("s")] = 5.0  # from the first look to the last
+    usual_gaps: Fraction = 0.6  # fraction of the looks that are an action block apart; the others are up to two
+    ahead: Unroll = 3  # blocks imagined after the last look
+    bad_starts: Fraction = 0.15  # fraction of the windows whose first picture may be hidden
+    expected: Weight = 0.5  # of what is imagined from look to look, and ahead
+    pose: Weight = 2.0  # what is read of beliefs, against what is read of the pictures as they were recorded
+    told: Weight = 0.0  # and against poses that joints tell
+    ways: Annotated[int, Field(ge=1, le=32)] = 2  # in which each episode is seen worse than it was recorded
+    screens: ScreenConfig = field(default_factory=ScreenConfig)
+
+
+@configuration
 class TrainingConfig:
-    """Both stages and what they share."""
+    """All stages and what they share."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     representation: RepresentationConfig = field(default_factory=RepresentationConfig)
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     local_goals: LocalGoalStage | None = None  # null: none are learned
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
@@ -165,6 +188,8 @@ class TrainingConfig:
     def to_json(self) -> dict[str, Any]:
         """What checkpoints say; without what came later where it is off, as before there was any, so that trainings of then go on."""
         data = asdict(self)
+        if not self.model.memory:
+            del data["memory"], data["model"]["memory"]
         for name in ("slides", "switches", "local_goals"):
             if data[name] is None:
                 del data[name]

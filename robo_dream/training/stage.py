@@ -19,7 +19,14 @@ from torch import Tensor, nn
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError, RoboDreamError
 from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
-from robo_dream.training.config import DreamConfig, LocalGoalStage, PolicyConfig, RepresentationConfig, TrainingConfig
+from robo_dream.training.config import (
+    DreamConfig,
+    LocalGoalStage,
+    MemoryConfig,
+    PolicyConfig,
+    RepresentationConfig,
+    TrainingConfig,
+)
 from robo_dream.training.optimiser import optimisers
 
 
@@ -152,7 +159,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 

@@ -17,8 +17,9 @@ from robo_dream.recording.decision import Decision
 
 TOLERANCE = 1e-3  # of the largest number of a plan, between machines: float32 sums in another order, through some hundred layers
 _NOT_COMPARED = (
-    "time", "seconds", "planner", "seed", "step", "unsure_reasons", "status", "belief_disagreement", "perception", "perception_residuals",
-)  # fmt: skip
+    *("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status"),
+    *("belief_disagreement", "belief_unseen", "perception", "perception_residuals"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def question_of(decision: Decision, device: torch.device | str = "cpu") -> Quest
     previous = None if actions is None or elites is None else _plan_of(actions, elites, decision.planner)
     gathered = None if decision.belief_disagreement is None else batch(np.asarray(decision.belief_disagreement, np.float32))
     given = Goal(goal, batch(decision.goal_object_pos), batch(decision.goal_tool_pos))
-    return Question(Belief(latent, gathered), given, decision.seed, previous)
+    return Question(Belief(latent, gathered, batch(decision.memory)), given, decision.seed, previous)
 
 
 def recomputed(build: Callable[[Callable[[], float]], Planner], decision: Decision, device: torch.device | str = "cpu") -> Plan:
