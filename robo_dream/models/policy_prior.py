@@ -10,8 +10,7 @@ from torch import Tensor
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, LocalGoal, WorldModel
 from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS, TOOL_YAW, PoseHead, objects
-from robo_dream.models.local_goals import LocalGoals
-from robo_dream.models.policy import ActionMixture
+from robo_dream.models.policy import ActionMixture, LocalGoals
 from robo_dream.models.world_model import LatentVideoModel
 
 GripperGoal = Literal["as_shown", "above_object"]

@@ -18,9 +18,8 @@ from robo_dream.models.decoder import Decoder
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
-from robo_dream.models.local_goals import LocalGoals
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
-from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics
+from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics, LocalGoals
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robo_dream.models.local_goals import LocalGoals
+from robo_dream.models.policy import LocalGoals
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import LocalGoalStage
 from robo_dream.training.policy import PolicyBatches

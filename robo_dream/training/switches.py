@@ -1,6 +1,6 @@
 """Which way each switch stands, told by a fist that pressed it and by pictures before and after: a label up to its sign.
 
-Joints tell of a press: a fist comes down and goes up again, and mostly at the few places where there is something to press. What a press
+Joints tell of a press: a fist comes down and goes up again, and mostly at the few spots where there is something to press. What a press
 changes, they do not tell. Pictures do: a small network is to give one number for each switch that is the same in all pictures of an
 episode between two presses of that switch, and of the other sign after each press. Nothing else in the picture turns over just then, so the
 network finds what does, be it a lamp's colour or a lever. Which side is called 1 is nobody's business: a goal is compared, not named.
@@ -33,7 +33,7 @@ _SURE = 0.3  # mean over a segment from -1 to 1, below which pictures do not say
 class SwitchConfig:
     """What is pressed by a fist, and stands the other way then: buttons, levers, lids with a catch."""
 
-    count: Annotated[int, Field(ge=1, le=8)] = 1  # switches, each at a place of its own
+    count: Annotated[int, Field(ge=1, le=8)] = 1  # switches, each at a spot of its own
     fist: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.85  # of closure, at least
     depth: Metres = 0.02  # that it comes down, and goes up again
     same: Metres = 0.03  # from the middle of where a switch is pressed
@@ -77,8 +77,8 @@ def presses(proprio: Float[np.ndarray, "frame proprio"], config: SwitchConfig) -
     return found
 
 
-def pressed_places(pressed: Sequence[Sequence[Press]], config: SwitchConfig) -> Float[np.ndarray, "switch 3"]:
-    """Where most presses are, in metres, from left to right; raises `DataError` where there are too few such places."""
+def pressed_positions(pressed: Sequence[Sequence[Press]], config: SwitchConfig) -> Float[np.ndarray, "switch 3"]:
+    """Where most presses are, in metres, from left to right; raises `DataError` where there are too few such positions."""
     left = np.array([press.position for one in pressed for press in one]).reshape(-1, 3)
     found: list[Float[np.ndarray, "3"]] = []
     for number in range(config.count):
@@ -86,7 +86,7 @@ def pressed_places(pressed: Sequence[Sequence[Press]], config: SwitchConfig) -> 
         most = int(near.sum(1).max(initial=0))
         if most < config.fewest:
             raise DataError(
-                f"{len(found)} of {config.count} places were pressed by a fist {config.fewest} times and more, the next {most} times in "
+                f"{len(found)} of {config.count} spots were pressed by a fist {config.fewest} times and more, the next {most} times in "
                 f"{len(pressed)} episodes; record more presses, or lower training.switches.count or fewest"
             )
         its = near[int(near.sum(1).argmax())]
@@ -114,15 +114,15 @@ def switch_poses(
     spans = [(int(a), int(b)) for a, b in itertools.pairwise(recording.episode_starts)]
     proprio = [np.asarray(recording.proprio[a:b], np.float64) for a, b in spans]
     pressed = [presses(one, config) for one in proprio]
-    places = pressed_places([one for one, train in zip(pressed, recording.is_train, strict=True) if train], config)
+    positions = pressed_positions([one for one, train in zip(pressed, recording.is_train, strict=True) if train], config)
     settling = round(config.settling / recording.control_dt)
     parts = [
         [segments(one, place, last - first, settling, config.same) for one, (first, last) in zip(pressed, spans, strict=True)]
-        for place in places
+        for place in positions
     ]
     network = _learned(recording, parts, spans, looks, seed, progress)
-    pose = np.full((spans[-1][1], len(places), 4), np.nan)
-    for number, (place, its) in enumerate(zip(places, parts, strict=True)):
+    pose = np.full((spans[-1][1], len(positions), 4), np.nan)
+    for number, (place, its) in enumerate(zip(positions, parts, strict=True)):
         stands = [
             [_stands(network, recording, number, first, one, looks) for one in some] for (first, _), some in zip(spans, its, strict=True)
         ]

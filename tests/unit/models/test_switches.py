@@ -104,7 +104,7 @@ def test_what_is_pressed_without_a_change_that_is_seen_is_refused_with_what_to_d
 
 def test_more_switches_than_are_pressed_are_refused(pressed) -> None:
     joints, stands = pressed
-    with pytest.raises(DataError, match=r"2 of 3 places were pressed.*lower training.switches.count"):
+    with pytest.raises(DataError, match=r"2 of 3 spots were pressed.*lower training.switches.count"):
         switch_poses(seen(joints, stands), replace(TWO, count=3), LOOKS, 0)
 
 
