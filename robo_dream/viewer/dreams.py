@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from robo_dream.embodiment import ActionSpec
+from robo_dream.errors import DataError
 from robo_dream.imagination import Belief
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.viewer.routes import Dream
@@ -40,8 +41,12 @@ class ModelDreams:
         return {"tool": poses.tool_pos.cpu().numpy(), **{f"object_{i + 1}": things[:, i] for i in range(things.shape[1])}}
 
     def imagine(self, dream: Dream, actions: Float[np.ndarray, "time action"]) -> Dream:
-        device = self._model.device
-        belief = Belief(torch.from_numpy(dream.latent)[None].to(device), torch.tensor([dream.disagreement], device=device))
+        """Raises `DataError` for what was remembered of another model."""
+        device, size = self._model.device, self._model.spec.config.memory
+        if dream.memory is not None and dream.memory.shape != (size,):
+            raise DataError(f"memory has shape {dream.memory.shape}; expected ({size},) as this model remembers, or none")
+        memory = None if dream.memory is None else torch.from_numpy(dream.memory)[None].to(device)
+        belief = Belief(torch.from_numpy(dream.latent)[None].to(device), torch.tensor([dream.disagreement], device=device), memory)
         with self._lock, torch.no_grad():
             imagined = self._model.imagine(belief, torch.from_numpy(actions)[None, None].to(device))
-        return Dream(imagined.latents[0, 0, -1].cpu().numpy(), float(imagined.disagreement[0, 0, -1]))
+        return Dream(imagined.latents[0, 0, -1].cpu().numpy(), float(imagined.disagreement[0, 0, -1]), dream.memory)

@@ -121,10 +121,11 @@ _READ_SECONDS = 0.3  # spent on new files while a page waits
 
 @dataclass(frozen=True)
 class Dream:
-    """A state to imagine on from, and the disagreement gathered on the way there."""
+    """A state to imagine on from, the disagreement gathered on the way there, and what was remembered where it began."""
 
     latent: Float[np.ndarray, " channel"]
     disagreement: float = 0.0
+    memory: Float[np.ndarray, " memory"] | None = None  # of a model that remembers
 
 
 @runtime_checkable
@@ -315,7 +316,8 @@ class Routes:
             dream = dreamer.imagine(dream, _asked_actions(actions, dreamer))
         views = {name: np.asarray(view) for name, view in dreamer.draw(dream.latent[None]).items()}
         picture = base64.b64encode(self._picture(views, 1).body).decode()
-        told = {"latent": [float(f"{x:.7g}") for x in dream.latent], "disagreement": dream.disagreement}
+        told = {"latent": _told(dream.latent), "disagreement": dream.disagreement}
+        told |= {} if dream.memory is None else {"memory": _told(dream.memory)}
         return _json(told | {"picture": f"data:image/{self._pictures.lower()};base64,{picture}"})
 
     def _asked_dream(self, asked: Any) -> Dream:
@@ -330,12 +332,14 @@ class Routes:
             disagreement = _numbers(asked.get("disagreement", 0.0), "disagreement")
             if disagreement.shape != ():
                 raise DataError(f"disagreement has shape {disagreement.shape}; expected one number")
-            return Dream(latent, float(disagreement))
+            memory = None if asked.get("memory") is None else _numbers(asked["memory"], "memory")
+            return Dream(latent, float(disagreement), memory)
         index = asked.get("decision")
         if not _is_whole(index):
             raise DataError("a dream begins at a `latent` or at the number of a `decision`; neither was given")
         with self._reading:
-            return Dream(self._watch.decision(index).belief.astype(np.float32))
+            decision = self._watch.decision(index)
+        return Dream(decision.belief.astype(np.float32), memory=decision.memory)
 
 
 def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time action"]:
@@ -347,6 +351,11 @@ def _asked_actions(actions: Any, dreamer: Dreamer) -> Float[np.ndarray, "time ac
         return np.stack([spec.check(action) for action in block])
     except RoboDreamError as error:
         raise DataError(str(error)) from None
+
+
+def _told(numbers: Float[np.ndarray, " number"]) -> list[float]:
+    """To as many digits as single precision has."""
+    return [float(f"{x:.7g}") for x in numbers]
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

@@ -6,7 +6,7 @@ const STEER = { // key: number of the action, direction
 };
 const MIN_FRAME_MS = 70; // each picture is a whole block later; faster cannot be steered
 const TRAIL = 24;
-const walk = { of: null, latent: null, disagreement: 0, steps: 0, picture: null, trail: [], held: new Set(), busy: false, times: [], stride: 0.3 };
+const walk = { of: null, latent: null, memory: null, disagreement: 0, steps: 0, picture: null, trail: [], held: new Set(), busy: false, times: [], stride: 0.3 };
 
 function walkView(decision) {
   if (kept) return el("div", { class: "empty" }, "Walking needs the model: open the run with  robo-dream replay RUN");
@@ -65,7 +65,7 @@ function sliders(decision) {
 }
 
 async function restartWalk(index) {
-  Object.assign(walk, { of: index, latent: null, disagreement: 0, steps: 0, trail: [], times: [] });
+  Object.assign(walk, { of: index, latent: null, memory: null, disagreement: 0, steps: 0, trail: [], times: [] });
   await dreamOn({ decision: index });
 }
 
@@ -77,7 +77,7 @@ async function dreamOn(asked) {
   try {
     const dream = await postJson("/api/dream", asked);
     if (walk.of !== of) return false;
-    Object.assign(walk, { latent: dream.latent, disagreement: dream.disagreement, picture: dream.picture });
+    Object.assign(walk, { latent: dream.latent, memory: dream.memory, disagreement: dream.disagreement, picture: dream.picture });
     if (asked.actions) walk.steps += 1;
     walk.trail = [...walk.trail, dream.picture].slice(-TRAIL);
     showDream();
@@ -92,7 +92,7 @@ async function dreamOn(asked) {
 }
 
 function imagine(actions) {
-  return dreamOn({ latent: walk.latent, disagreement: walk.disagreement, actions });
+  return dreamOn({ latent: walk.latent, memory: walk.memory, disagreement: walk.disagreement, actions });
 }
 
 async function steer() {
@@ -139,7 +139,7 @@ async function moveChannel(channel, value) {
   wanted = [channel, value];
   while (wanted) {
     const now = wanted;
-    await dreamOn({ latent: walk.latent, disagreement: walk.disagreement });
+    await dreamOn({ latent: walk.latent, memory: walk.memory, disagreement: walk.disagreement });
     walk.trail.splice(-2, 1); // a slider redraws, it does not walk
     if (wanted === now) wanted = null;
     else walk.latent[wanted[0]] = wanted[1];
