@@ -194,6 +194,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "cube-single, recorded, policy alone": "cube-single/recorded/policy_alone",
             "cube-double, recorded, policy-guided search": "cube-double/recorded/planner",
             "cube-double, recorded, policy alone": "cube-double/recorded/policy_alone",
+            "scene, recorded, policy-guided search": "scene/recorded/planner",
+            "scene, recorded, policy alone": "scene/recorded/policy_alone",
             "cube-single, policy-guided search": "cube-single/privileged/planner",
             "cube-single, policy alone": "cube-single/privileged/policy_alone",
             "cube-single, zero action": "cube-single/privileged/zero_action",

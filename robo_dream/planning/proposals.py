@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
@@ -67,6 +67,12 @@ class GoalPolicy(Protocol):
         """`aims` with the goal of what is to be brought there moved aside, level, by `moved` metres."""
         ...
 
+    def one_thing(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"], /
+    ) -> Float[Tensor, "row aim"]:
+        """`aims` for one thing alone, the others staying as they are: by turns (0, 1, 2 ...) for all, and for each that is not there."""
+        ...
+
     def propose(
         self,
         latents: Float[Tensor, "row channel"],
@@ -92,7 +98,8 @@ class PolicyProposer:
     The first proposal is the likeliest one unless `sampled_only`; the others are drawn. `temperature` scales their noise, and
     `spread` shares them among the ways (see `draws`). With a `goal_std` (metres) every second one is for a goal somewhere around the true
     one: what the policy would do on purpose to end a little elsewhere, of which the search takes what is imagined to end where it should.
-    (Planning over a policy's goals instead of actions: Nasiriany et al. 2019, arXiv 1911.08453.)
+    (Planning over a policy's goals instead of actions: Nasiriany et al. 2019, arXiv 1911.08453.) `one_at_a_time` makes proposals in turn
+    for all of the goal and for one thing of it: policies learn from goals in which one thing moved, and far goals are several of these.
     """
 
     model: WorldModel
@@ -101,6 +108,7 @@ class PolicyProposer:
     spread: bool = False
     sampled_only: bool = False
     goal_std: float = 0.0
+    one_at_a_time: bool = False
     name: str = "policy"
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
@@ -112,6 +120,9 @@ class PolicyProposer:
             moved[:, 0 if self.sampled_only else 1 :: 2] = 0.0
             moved[:, : 0 if self.sampled_only else 1] = 0.0
             aims = self.policy.aside(belief.latent.repeat_interleave(num_samples, dim=0), aims, moved.flatten(0, 2))
+        if self.one_at_a_time:
+            turns = torch.arange(num_samples, device=aims.device).repeat(len(belief.latent))
+            aims = self.policy.one_thing(belief.latent.repeat_interleave(num_samples, dim=0), aims, turns)
 
         def next_step(h: int, here: Belief) -> tuple[Tensor, Imagination]:
             at = [_block_seed(seed, h) for seed in seeds]

@@ -25,7 +25,7 @@ from robo_dream.planning.local_goals import LocalAim, LocallyAimedPlanner
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
-from robo_dream.planning.proposals import BridgeProposer, PolicyProposer, RepeatedPolicyProposer
+from robo_dream.planning.proposals import BridgeProposer, GoalPolicy, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenLocalGoals, SeenPolicy
@@ -45,6 +45,7 @@ class ProposalConfig:
     temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
     goal_std: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.0  # level, by which every second proposal is for another goal
+    one_at_a_time: bool = False  # in turn proposals for all of the goal, and for one thing of it, the others staying as they are
     gripper_goal: GripperGoal = "as_shown"
 
 
@@ -192,7 +193,7 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     prior = PolicyPrior(teacher, model, config.gripper_goal)
     proposers: list[Proposer] = []
     if config.policy:
-        proposers.append(PolicyProposer(model, prior, config.temperature, config.spread, goal_std=config.goal_std))
+        proposers.append(_policy_proposer(model, prior, config))
     if config.repeated:
         proposers.append(RepeatedPolicyProposer(model, prior, config.temperature, config.spread))
     if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
@@ -200,12 +201,16 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     return proposers
 
 
+def _policy_proposer(model: WorldModel, policy: GoalPolicy, config: ProposalConfig) -> PolicyProposer:
+    return PolicyProposer(model, policy, config.temperature, config.spread, goal_std=config.goal_std, one_at_a_time=config.one_at_a_time)
+
+
 def _proposers_at_true_pictures(world: DrawnDynamics, config: ProposalConfig) -> Sequence[Proposer]:
     """What the policy would do at what true physics leads to; bridges lead through latents that nothing true has."""
     policy = SeenPolicy(world, PolicyPrior(world.model, world.model, config.gripper_goal))
     proposers: list[Proposer] = []
     if config.policy:
-        proposers.append(PolicyProposer(world, policy, config.temperature, config.spread, goal_std=config.goal_std))
+        proposers.append(_policy_proposer(world, policy, config))
     if config.repeated:
         proposers.append(RepeatedPolicyProposer(world, policy, config.temperature, config.spread))
     return proposers

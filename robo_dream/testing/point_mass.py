@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, Observation
@@ -114,6 +114,11 @@ class PointMassInverse:
         self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
     ) -> Float[Tensor, "row aim"]:
         return torch.cat([aims[:, :2] + moved.to(aims), aims[:, 2:]], -1)
+
+    def one_thing(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row aim"]:
+        return aims  # there is but one
 
     def propose(
         self,

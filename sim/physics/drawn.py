@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec, Observation
@@ -114,6 +114,11 @@ class SeenPolicy:
         self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], moved: Float[Tensor, "row 2"]
     ) -> Float[Tensor, "row aim"]:
         return self.prior.aside(self.world.seen(latents), aims, moved)
+
+    def one_thing(
+        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row aim"]:
+        return self.prior.one_thing(self.world.seen(latents), aims, turns)
 
     def propose(
         self,
