@@ -44,9 +44,7 @@ class LoopConfig:
     asynchronous: bool = False  # plan in a thread while the arm moves, instead of stopping to think
     commit_steps: Steps | None = None  # control steps that are fixed while the next ones are planned; None: one action block
     actuation_seconds: Delay = 0.0  # from sending a target to the arm moving, as calibrated; compensated where planning overlaps
-    blind_steps: Annotated[int, Field(ge=0, le=100), Unit("control steps")] = (
-        0  # that a model which remembers goes on without good pictures
-    )
+    blind_steps: Annotated[int, Field(ge=0, le=100), Unit("control steps")] = 0  # a model with memory goes on without good pictures
     history: Annotated[int, Field(ge=1, le=10_000)] = 16  # newest observations handed to the model, which takes what it needs of them
     limits: SafetyLimits = field(default_factory=SafetyLimits)
 

@@ -51,9 +51,7 @@ class TrainConfig:
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "memory"] = (
-        "all"  # the last two add to `init`, which else stays as it is
-    )
+    stage: Literal["all", "representation", "dream", "local_goals", "memory"] = "all"  # the last two add to `init`, no more
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn

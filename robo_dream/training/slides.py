@@ -106,7 +106,8 @@ def slide_poses(
 ) -> Float[np.ndarray, "frame slide 4"]:
     """Of every frame and slide x, y, z and yaw, in metres: where on its rail it is; NaN while not known.
 
-    `recording` is a `recorded.Recording`; only its training episodes are learned from. Raises `DataError` where nothing slides.
+    `recording` is a `recorded.Recording`; only its training episodes are learned from. Raises `DataError` where nothing slides, or is seen
+    before it does.
     """
     spans = [(int(a), int(b)) for a, b in itertools.pairwise(recording.episode_starts)]
     tools = [np.asarray(recording.proprio[a:b], np.float64)[:, TOOL_POS] for a, b in spans]
@@ -150,6 +151,11 @@ def _learned(
             for steps, label in _before(rail.along(tool), its, recording.picture_every):
                 frames.append(first + steps)
                 labels.append(label)
+    if not frames:
+        raise DataError(
+            f"no picture shows the slide at {np.round(rail.point, 2).tolist()} m before the tool rode along it; record the hand away from "
+            f"it for a moment, or lower training.slides.count, or set slides to null"
+        )
     middle, width = float(np.median(labels)), max(float(np.std(labels)), _LEAST)
     side = next(iter(recording.images.values())).shape[1]
     with torch.random.fork_rng(devices=[]):

@@ -26,6 +26,7 @@ from robo_dream.training.looking import LookConfig, fit, jittered, spread, views
 _SMALLER, _CHANNELS, _FEATURES = 4, 24, 8  # pixels folded into channels, these, and what is read where a heat map looks
 _AROUND = 2  # control steps, in which the hand that turns back must be a fist
 _STEEP = 2.0  # how sure a pair can be, as the root of a logit
+_MOST = 4096  # presses, around each of which others are counted
 _SURE = 0.3  # mean over a segment from -1 to 1, below which pictures do not say
 
 
@@ -82,7 +83,8 @@ def pressed_positions(pressed: Sequence[Sequence[Press]], config: SwitchConfig) 
     left = np.array([press.position for one in pressed for press in one]).reshape(-1, 3)
     found: list[Float[np.ndarray, "3"]] = []
     for number in range(config.count):
-        near = np.linalg.norm(left[:, None, :2] - left[None, :, :2], axis=-1) < config.same
+        some = left[:: len(left) // _MOST + 1]  # may be the middle
+        near = np.linalg.norm(some[:, None, :2] - left[None, :, :2], axis=-1) < config.same
         most = int(near.sum(1).max(initial=0))
         if most < config.fewest:
             raise DataError(
@@ -184,6 +186,12 @@ def _learned(
         for its in parts
     ]
     turned = [[(first, some) for first, some in one if len({part.presses % 2 for part in some}) == 2] for one in turned]
+    if not all(turned):
+        raise DataError(
+            f"of {len(turned)} switches {sum(map(bool, turned))} have an episode with a picture before a press and one after it, "
+            f"where there is one every {every} control steps; wait longer than training.switches.settling between presses, or set "
+            f"switches to null"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _States(len(recording.cameras), side, len(parts))

@@ -24,6 +24,7 @@ class Pictures:
     episode_starts: np.ndarray
     is_train: np.ndarray
     picture_every: int = 1
+    control_dt: float = CONTROL_DT
 
 
 def episodes(count: int, offset: float, beside: float = 0.0) -> list[Carried]:

@@ -1,10 +1,11 @@
 """Where slides stand is told by the hand that moved them, and by pictures where the hand tells wrongly or nothing."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_looking import Pictures
 
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.training.config import TrainingConfig
@@ -15,17 +16,6 @@ TWO, LOOKS = SlideConfig(count=2), LookConfig(steps=150, batch=48)
 TRACKS = (Rail(np.array([0.3, 0.0, 0.1]), np.array([0.0, 1.0, 0.0])), Rail(np.array([0.0, -0.3, 0.2]), np.array([0.8, 0.6, 0.0])))
 SIDE, REACH, CONTROL_DT = 32, 0.5, 0.05
 COLORS = np.array([[230.0, 40.0, 40.0], [40.0, 80.0, 230.0]])
-
-
-@dataclass
-class Pictures:
-    cameras: tuple[str, ...]
-    images: dict[str, np.ndarray]
-    proprio: np.ndarray
-    episode_starts: np.ndarray
-    is_train: np.ndarray
-    picture_every: int = 5
-    control_dt: float = CONTROL_DT
 
 
 def way(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -72,7 +62,7 @@ def seen(tools: list[np.ndarray], stands: np.ndarray) -> Pictures:
         images = images * (1 - cover) + COLORS[number] * cover
     starts = np.cumsum([0, *map(len, tools)])
     proprio = np.concatenate([np.concatenate([tool, np.zeros((len(tool), 3))], -1) for tool in tools])
-    return Pictures(("above",), {"above": images.astype(np.uint8)}, proprio, starts, np.arange(len(tools)) > 3)
+    return Pictures(("above",), {"above": images.astype(np.uint8)}, proprio, starts, np.arange(len(tools)) > 3, 5, CONTROL_DT)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +102,13 @@ def test_where_slides_stand_is_known_though_hands_go_on_and_some_episodes_move_n
 def test_more_rails_than_there_are_are_refused(pushed) -> None:
     with pytest.raises(DataError, match=r"0 of 2 rails were ridden along .* lower training.slides.count"):
         rails(pushed[0], replace(TWO, fewest=900), CONTROL_DT, 0)
+
+
+def test_slides_that_no_picture_shows_before_they_are_moved_are_refused() -> None:
+    tools = [way(TRACKS[0].at(np.array(-0.1)), TRACKS[0].at(np.array(0.1)))] * 20  # the hand is there from the first picture on
+    stands = np.stack([TRACKS[0].along(np.concatenate(tools))] * 2, -1)
+    with pytest.raises(DataError, match=r"no picture shows the slide at .* slides to null"):
+        slide_poses(seen(tools, stands), replace(TWO, count=1), LOOKS, 0)
 
 
 def test_slides_need_a_thing_that_is_held_and_pictures() -> None:

@@ -1,9 +1,10 @@
 """How switches stand is told by a fist that presses them and by pictures, up to its sign, and not where nothing is to be seen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_looking import Pictures
 
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
 from robo_dream.training.config import TrainingConfig
@@ -14,17 +15,6 @@ TWO, LOOKS = SwitchConfig(count=2, fewest=10), LookConfig(steps=150, batch=64)
 PLACES = np.array([[0.3, 0.1, 0.11], [0.2, -0.15, 0.11]])  # the left one first
 SIDE, CONTROL_DT = 32, 0.05
 COLORS = np.array([[230.0, 40.0, 40.0], [220.0, 220.0, 220.0]])
-
-
-@dataclass
-class Pictures:
-    cameras: tuple[str, ...]
-    images: dict[str, np.ndarray]
-    proprio: np.ndarray
-    episode_starts: np.ndarray
-    is_train: np.ndarray
-    picture_every: int = 5
-    control_dt: float = CONTROL_DT
 
 
 def dip(place: np.ndarray, closure: float) -> np.ndarray:
@@ -66,7 +56,7 @@ def seen(joints: list[np.ndarray], stands: np.ndarray, is_shown: bool = True) ->
         if tool[2] < 0.2:
             image[max(row - 3, 0) : row + 6, max(column - 3, 0) : column + 6] = 20.0
     starts = np.cumsum([0, *map(len, joints)])
-    return Pictures(("above",), {"above": images.astype(np.uint8)}, proprio, starts, np.arange(len(joints)) > 3)
+    return Pictures(("above",), {"above": images.astype(np.uint8)}, proprio, starts, np.arange(len(joints)) > 3, 5, CONTROL_DT)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +96,12 @@ def test_more_switches_than_are_pressed_are_refused(pressed) -> None:
     joints, stands = pressed
     with pytest.raises(DataError, match=r"2 of 3 spots were pressed.*lower training.switches.count"):
         switch_poses(seen(joints, stands), replace(TWO, count=3), LOOKS, 0)
+
+
+def test_presses_with_no_picture_between_them_are_refused(pressed) -> None:
+    joints, stands = pressed
+    with pytest.raises(DataError, match=r"of 2 switches 0 have an episode with a picture before a press.*switches to null"):
+        switch_poses(seen(joints, stands), replace(TWO, settling=9.0), LOOKS, 0)
 
 
 def test_switches_need_a_thing_that_is_held_and_pictures() -> None:
