@@ -6,14 +6,14 @@ import time
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.data.reader import Dataset
-from robo_dream.runtime.collect import CollectConfig, collect, committed_seeds, dataset_spec, shards
+from robo_dream.runtime.collect import CollectConfig, collect, committed_seeds, dataset_spec, seeds_of, shards
 from robo_dream.runtime.progress import Bars
 
 _DESCRIPTION = """\
 Plays in a simulated world and keeps every episode as LeRobotDataset v3.0: on our tabletop with the box (reaching, pushing, lifting,
 arranging, straying; as clumsy, shaken and interrupted as `play` says), in any other `world` by its own scripts, as `script` says. Episode i
 is played with seed + i, so the same file gives the same episodes however many workers play. Kill it whenever you like: finished episodes
-stay, and the same command goes on with those that are missing."""
+stay, and the same command goes on with those that are missing. With `redrawn`, episodes that are there are shown in other looks."""
 
 _EPILOG = """\
 example:
@@ -21,6 +21,7 @@ example:
   robo-dream collect --config configs/collect/jaco_demonstrations.yaml    (no cameras: lessons for the policy)
   robo-dream collect --config configs/collect/jaco.yaml num_episodes=50 out=datasets/small workers=4
   robo-dream collect --config configs/collect/ogbench.yaml
+  robo-dream collect --config configs/collect/jaco_redrawn.yaml    (the episodes of jaco_memory.yaml in other looks)
 
 The dataset goes to the folder `out`, one shard for each worker; `robo-dream train` reads it from there."""
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the workers: each has a core of its own
     spec = dataset_spec(config)
     done = committed_seeds(config.out, spec)
-    seeds = [seed for seed in range(config.seed, config.seed + config.num_episodes) if seed not in done]
+    seeds = [seed for seed in seeds_of(config) if seed not in done]
     if done:
         print(f"{config.out} has {len(done)} episodes already; {len(seeds)} to go.")
     start = first = time.monotonic()
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _estimate(config: CollectConfig, left: int, seconds: float) -> str:
     """What the first episodes say of the rest."""
-    rate = (config.played.num_steps + 1) / seconds
+    rate = "" if config.redrawn is not None else f"{(config.played.num_steps + 1) / seconds:.0f} frames/s, "
     return (
-        f"About {rate:.0f} frames/s, {left * seconds / 60:.1f} minutes to go; fewer num_episodes, smaller or fewer pictures "
+        f"About {rate}{left * seconds / 60:.1f} minutes to go; fewer num_episodes, smaller or fewer pictures "
         f"and more workers (now {config.workers}) shorten it."
     )

@@ -1,4 +1,4 @@
-"""Datasets played in any world, by processes that each write a shard of their own and end the moment their parent does."""
+"""Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does."""
 
 import multiprocessing as mp
 import os
@@ -15,23 +15,29 @@ from pydantic import Field
 
 from robo_dream.config import dump
 from robo_dream.data import layout
-from robo_dream.data.cache import shard_root
+from robo_dream.data.cache import Datasets, open_dataset, shard_root
+from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, encode
-from robo_dream.errors import DataError, RoboDreamError
+from robo_dream.errors import ConfigError, DataError, RoboDreamError
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.environment import WorldConfig, build_environment, name_of
 from robo_dream.schema import Seed, Unit, configuration
 from sim.environment import Environment
 from sim.scripts import Play, ScriptConfig, scripted_episode
 from sim.tabletop.behaviours.play import PlayConfig
+from sim.tabletop.redrawn import RedrawnConfig, redrawn_episode, require_looks_alone, require_redrawable
 from sim.tabletop.scene import SceneConfig
+from sim.tabletop.world import World
 
 
 @configuration
 class CollectConfig:
-    """What is collected and where to. `workers` changes no episode. The tabletop is played as `play` says, any other world as `script`."""
+    """What is collected and where to. `workers` changes no episode. The tabletop is played as `play` says, any other world as `script`.
+
+    With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides.
+    """
 
     out: Path = Path("datasets/jaco")
     num_episodes: Annotated[int, Field(ge=1, le=10_000_000)] = 1200
@@ -42,6 +48,13 @@ class CollectConfig:
     world: WorldConfig = field(default_factory=SceneConfig)
     play: PlayConfig = field(default_factory=PlayConfig)
     script: ScriptConfig = field(default_factory=ScriptConfig)
+    redrawn: RedrawnConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.redrawn is not None:
+            if not isinstance(self.world, SceneConfig):
+                raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
+            require_looks_alone(self.world)
 
     @property
     def played(self) -> Play:
@@ -53,6 +66,8 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
 
     Raises `ConfigError` for what the world cannot be played by.
     """
+    if config.redrawn is not None:
+        return _redrawn_spec(config, config.redrawn)
     with build_environment(config.world) as environment:
         config.played.require(environment)
         return DatasetSpec(
@@ -61,6 +76,39 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
             robot_type=name_of(config.world), storage=config.storage, seed=config.seed, test_fraction=config.test_fraction,
             picture_every=config.played.picture_every if environment.cameras else 1, recipe=_recipe(config, environment),
         )  # fmt: skip
+
+
+def _redrawn_spec(config: CollectConfig, redrawn: RedrawnConfig) -> DatasetSpec:
+    """As the dataset that is shown again, but for cameras, states, and how pictures came about."""
+    source = open_dataset(redrawn.dataset)
+    assert isinstance(config.world, SceneConfig)
+    for part in source.parts:
+        require_redrawable(part.spec.recipe, config.world, redrawn.dataset)
+    with build_environment(config.world) as environment:
+        if names := [camera.name for camera in environment.cameras if camera.name not in source.spec.camera_names]:
+            raise DataError(f"{redrawn.dataset} has no camera {names[0]!r}; it has {list(source.spec.camera_names)}: name these in world")
+        settings = dump(config)
+        stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", "world")}
+        about = {"about": dict(environment.about), "redrawn": {"lasts": redrawn.lasts, "dataset": dict(source.spec.recipe)}}
+        return replace(
+            source.spec, cameras=environment.cameras, sim_state_size=len(environment.state), storage=config.storage,
+            seed=config.seed, test_fraction=config.test_fraction, recipe={"command": "robo-dream collect", **stored, **about},
+        )  # fmt: skip
+
+
+def seeds_of(config: CollectConfig) -> list[int]:
+    """By their seeds, the episodes that `config` asks for. Raises `DataError` where there are fewer to show again."""
+    if config.redrawn is None:
+        return list(range(config.seed, config.seed + config.num_episodes))
+    seeds = list(_places(open_dataset(config.redrawn.dataset)))
+    if len(seeds) < config.num_episodes:
+        raise DataError(f"{config.redrawn.dataset} has {len(seeds)} episodes with seeds of their own; set num_episodes to at most that")
+    return seeds[: config.num_episodes]
+
+
+def _places(source: Datasets) -> dict[int, tuple[Dataset, int]]:
+    """By an episode's seed, where it is."""
+    return {int(row["robo_dream/seed"]): (part, place) for part in source.parts for place, row in enumerate(part.rows)}
 
 
 def _recipe(config: CollectConfig, environment: Environment) -> dict[str, Any]:
@@ -147,16 +195,28 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         with build_environment(config.world) as environment, DatasetWriter(root, spec) as writer:
-            for seed in seeds:
-                episode = scripted_episode(environment, seed, config.played)
-                # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
-                writer.append_encoded(replace(encode(episode, spec), is_train=spec.split_rule.is_train(seed - config.seed)))
-                channel.send(seed)
+            for episode, is_train in _episodes(environment, config, spec, seeds):
+                writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
+                channel.send(episode.seed)
         channel.send(None)
     except RoboDreamError as error:
         channel.send(str(error))
     except BrokenPipeError:  # the parent is gone
         return
+
+
+def _episodes(environment: Environment, config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[tuple[Episode, bool]]:
+    """The episode of each seed, and whether it is learned from."""
+    if config.redrawn is None:
+        for seed in seeds:
+            # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
+            yield scripted_episode(environment, seed, config.played), spec.split_rule.is_train(seed - config.seed)
+        return
+    assert isinstance(environment, World)
+    places = _places(open_dataset(config.redrawn.dataset))
+    for seed in seeds:
+        part, place = places[seed]
+        yield redrawn_episode(environment, part.episode(place), config.redrawn, config.seed), part.is_train(place)
 
 
 def _end_with_parent() -> None:

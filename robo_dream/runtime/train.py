@@ -26,9 +26,9 @@ from robo_dream.models.checkpoint import CheckpointInfo, GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
-from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_training_data
+from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
 from robo_dream.schema import configuration
-from robo_dream.training import dream, memory, representation
+from robo_dream.training import dream, memory, redrawn, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.recorded import CYCLES
@@ -50,8 +50,9 @@ class TrainConfig:
     out: Path = Path("runs/train/jaco_s")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
+    redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "memory"] = "all"  # the last two add to `init`, no more
+    stage: Literal["all", "representation", "dream", "local_goals", "memory", "redrawn"] = "all"  # the last three add to `init`, no more
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
@@ -92,6 +93,14 @@ class TrainConfig:
                 f"training.model.memory is {self.training.model.memory} with stage {self.stage}; a memory is added to a finished "
                 "checkpoint: train with 0, and then stage=memory init=..."
             )
+        if self.stage == "redrawn" and (self.init is None or self.training.redrawn is None or not self.redrawn):
+            missing = "init" if self.init is None else "training.redrawn" if self.training.redrawn is None else "redrawn"
+            raise ConfigError(
+                f"stage is redrawn, in which the encoder of a finished checkpoint learns other looks, and {missing} is not given; name "
+                "init=CHECKPOINT, redrawn='[FOLDER]' with the episodes of datasets in other looks, and 'training.redrawn={}'"
+            )
+        if self.redrawn and self.stage != "redrawn":
+            raise ConfigError(f"redrawn is given with stage {self.stage}, which does not look at it; set stage to redrawn, or leave it out")
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
         if self.regime == "privileged" and self.training.grasps is not None:
@@ -123,8 +132,10 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     device_named(config.training.device, "training.device")
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
-        if config.stage == "local_goals":
+        if config.stage in ("local_goals", "redrawn"):
             config = _of_finished(config, info)
+    if config.stage == "redrawn":
+        return _train_redrawn(config, say, bars)
     with bars("frames into the cache", {}, "episode") as bar:
         data = open_training_data(
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
@@ -220,6 +231,38 @@ def _train_memory(config: TrainConfig, data: TrainingData, say: Callable[[str], 
         say(
             f"Held out: where a picture alone puts an object over 2 cm elsewhere ({found['hidden_percent']:.0f} % of the looks), "
             f"it is {found['one_frame_hidden_mm']:.0f} mm off, and with memory {found['memory_hidden_mm']:.0f} mm."
+        )
+    say(f"Trained in {seconds / 60:.1f} minutes.")
+    return released
+
+
+def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+    """The checkpoint `init` with an encoder that knows the looks of `redrawn`; nothing else of it changes."""
+    assert config.init is not None and config.training.redrawn is not None
+    about, training = checkpoint.read_info(config.init), config.training
+    with bars("frames into the cache", {}, "episode") as bar:
+        usual = open_recording(config.datasets, config.cache, training, config.workers, bar)
+    with bars("redrawn frames into the cache", {}, "episode") as bar:
+        seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar)
+    say(f"{usual.described()}\nRedrawn: {seen.described()}")
+    config.out.mkdir(parents=True, exist_ok=True)
+    for folder in {config.out, (config.release or config.out / redrawn.MODEL_FILE).parent}:
+        clear_leftovers(folder)
+    (config.out / "config.yaml").write_text(to_yaml(config))
+    written = config.out / redrawn.MODEL_FILE
+    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    with bars("frames into latents", {training.redrawn.steps: "redrawn"}, "step") as bar:
+        model = redrawn.train_redrawn(usual.play, seen.play, training, config.out, config.init, progress=bar, resume=config.resume)
+    released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
+    added = {**_recipe(config, usual.recipes, seconds), "redrawn_data": seen.recipes["data"]}
+    settings = replace(about.settings, perception=None)  # what is usual to see was measured with the encoder of before
+    metrics = release(model, written, released, {**about.recipe, "redrawn": added}, settings)
+    if "redrawn" in metrics:
+        before, after, usual = (metrics["redrawn"][name] for name in ("before", "after", "usual"))
+        say(
+            f"Held out: in other looks objects are read {after['object_median_mm']:.1f} mm from where usual pictures show them (median; "
+            f"before: {before['object_median_mm']:.1f} mm), and {after['object_far_percent']:.0f} % over 2 cm from there "
+            f"(before: {before['object_far_percent']:.0f} %); in the usual ones {usual['object_median_mm']:.1f} mm."
         )
     say(f"Trained in {seconds / 60:.1f} minutes.")
     return released

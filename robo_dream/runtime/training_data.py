@@ -97,6 +97,17 @@ def open_training_data(
     return TrainingData(play, shown, {name: _made(source) for name, source in sources.items()}, held)
 
 
+def open_recording(
+    datasets: Sequence[Path], cache: Path, training: TrainingConfig, workers: int, progress: Progress | None = None
+) -> TrainingData:
+    """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read."""
+    source = _opened(datasets, training)
+    if not source.spec.cameras:
+        raise DataError(f"{datasets[0]} has no pictures, and nothing else is learned from here; name a dataset with cameras")
+    play = build_cache(source, cache, progress, workers)
+    return TrainingData(recorded(play, None, (), training.num_objects), None, {"data": _made(source)})
+
+
 def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:
     """Raises `DataError` where what is imitated, or how far it is seen to err, is not told."""
     if shown is not None and training.policy.perception_noise > 0:

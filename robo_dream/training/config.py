@@ -144,6 +144,20 @@ class MemoryConfig:
 
 
 @configuration
+class RedrawnStage:
+    """Stage 3 of another kind: other looks, learned by the encoder of a finished model from episodes that were shown again."""
+
+    steps: Steps = 6000
+    batch: Batch = 256
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-3
+    usual: Fraction = 0.2  # fraction of each batch that is shown as usual, so that it is not forgotten
+    pose: Weight = 2.0  # of what is read of poses, beside latents
+
+
+@configuration
 class TrainingConfig:
     """All stages and what they share."""
 
@@ -153,6 +167,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     local_goals: LocalGoalStage | None = None  # null: none are learned
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    redrawn: RedrawnStage | None = None  # null: nothing is learned from episodes that were shown again
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
@@ -190,7 +205,7 @@ class TrainingConfig:
         data = asdict(self)
         if not self.model.memory:
             del data["memory"], data["model"]["memory"]
-        for name in ("slides", "switches", "local_goals"):
+        for name in ("slides", "switches", "local_goals", "redrawn"):
             if data[name] is None:
                 del data[name]
         if not self.representation.camera_effects.is_on:

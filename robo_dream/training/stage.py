@@ -24,6 +24,7 @@ from robo_dream.training.config import (
     LocalGoalStage,
     MemoryConfig,
     PolicyConfig,
+    RedrawnStage,
     RepresentationConfig,
     TrainingConfig,
 )
@@ -159,7 +160,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig | RedrawnStage) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 

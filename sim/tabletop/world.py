@@ -177,6 +177,18 @@ class World:
         if config is not None:
             self._change(self._variation(seed, config.held_out))
 
+    def show(self, state: Float[np.ndarray, " state"], seed: int) -> None:
+        """Arm and objects as in `state`, of this scene or of one that is randomized otherwise, in looks that `seed` draws anew."""
+        physics = mujoco.mj_stateSize(self.model, STATE_PARTS)
+        if np.ndim(state) != 1 or len(state) < physics:
+            raise ContractError(
+                f"the stored state has shape {np.shape(state)}; this scene needs {physics} numbers: made with another scene?"
+            )
+        if self.variation is None or self.variation.seed != seed:
+            self.vary(seed)
+        mujoco.mj_setState(self.model, self.data, np.asarray(state[:physics], np.float64), STATE_PARTS)
+        mujoco.mj_forward(self.model, self.data)
+
     def half_size(self, index: int | None = None) -> tuple[float, float, float]:
         """Half the size (m) of the box that holds an object, without a number of the one that tasks move, as it is now."""
         return self._bounds(self.target if index is None else index)[1]
