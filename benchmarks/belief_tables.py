@@ -98,6 +98,37 @@ def looks() -> list[Row]:
     return rows
 
 
+_KINDS_OF_LOOKS = {
+    "usual": "the usual scene", "training": "as training draws them", "colours": "colours held out", "patterns": "patterns held out",
+    "lights": "lights held out", "cameras": "cameras held out", "effects": "camera effects held out", "all": "all held out",
+}  # fmt: skip
+
+
+def unseen_looks() -> list[Row]:
+    """Success of the planner in looks that training never had, before and after other looks were learned."""
+    figures = results("unseen_looks")
+    rows: list[Row] = [("looks", "pairs a task", "reach %: before, after", "push %", "lift %")]
+    for kind, label in _KINDS_OF_LOOKS.items():
+        keys = [[f"{kind}/{name}/{task}/planner/moderate" for name in ("before", "after")] for task in ("reach", "push", "lift")]
+        if any(key in figures for pair in keys for key in pair):
+            cells = (", ".join(plain(figures[key]) if key in figures else "-" for key in pair) for pair in keys)
+            rows.append((label, plain(figures[f"{kind}/pairs"]), *cells))
+    return rows
+
+
+def unseen_looks_believed() -> list[Row]:
+    """How far off objects are believed in these looks."""
+    figures = results("unseen_looks")
+    rows: list[Row] = [("looks", "pictures", "off by, mm (median): before, after", "over 2 cm, %", "turn, degrees (median)")]
+    for kind, label in _KINDS_OF_LOOKS.items():
+        cells = (
+            ", ".join(plain(figures[f"{kind}/{name}/believed/{key}"]) for name in ("before", "after"))
+            for key in ("median_mm", "far", "median_deg")
+        )
+        rows.append((label, plain(figures[f"{kind}/before/believed/pictures"]), *cells))
+    return rows
+
+
 def noticing() -> list[Row]:
     """Changes that no training had: how wrong beliefs are in them, and what notices. Without a change stands the rate of false alarms."""
     figures = results("noticing")
@@ -235,6 +266,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "inspected-ranges": inspected_ranges,
     "planted-faults": planted_faults,
     "hidden-object": hidden_object,
+    "unseen-looks": unseen_looks,
+    "unseen-looks-believed": unseen_looks_believed,
     "delays": delays,
     "changed-physics": lambda: facts(
         "changed_physics",

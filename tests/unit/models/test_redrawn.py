@@ -138,12 +138,12 @@ def test_where_cameras_are_slow_frames_with_a_new_picture_are_paired(usual: Squa
 def test_an_episode_without_a_twin_is_named(usual: SquareFrames, redrawn: SquareFrames, part: str) -> None:
     if part == "a frame fewer":
         other = replace(redrawn, episode_starts=np.array([*redrawn.episode_starts[:-1], redrawn.episode_starts[-1] - 1]))
-        with pytest.raises(DataError, match="episode 11 of redrawn .* no twin .* 39 frames"):
+        with pytest.raises(DataError, match=r"episode 11 of redrawn .* no twin .* 39 frames"):
             frame_pairs(usual, other)
         return
     numbers = getattr(redrawn, part).copy()
     numbers[45, 0] = np.nextafter(numbers[45, 0], np.float32(1))
-    with pytest.raises(DataError, match="episode 1 of redrawn .* has no twin among the 12 of squares"):
+    with pytest.raises(DataError, match=r"episode 1 of redrawn .* has no twin among the 12 of squares"):
         frame_pairs(usual, replace(redrawn, **{part: numbers}))
 
 

@@ -83,7 +83,7 @@ def test_a_dataset_is_redrawn_by_seeds_and_keeps_its_split(tmp_path: Path) -> No
     assert committed_seeds(config.out, dataset_spec(config)) == {11, 12, 13}
     with pytest.raises(DataError, match="another seed"):
         committed_seeds(config.out, dataset_spec(replace(config, seed=6)))
-    with pytest.raises(DataError, match="has 3 episodes .* set num_episodes to at most that"):
+    with pytest.raises(DataError, match=r"has 3 episodes .* set num_episodes to at most that"):
         seeds_of(replace(config, num_episodes=4))
     with pytest.raises(DataError, match="no camera 'side'"):
         dataset_spec(replace(config, world=replace(LOOKS, cameras=(replace(SCENE.cameras[0], name="side"),))))
