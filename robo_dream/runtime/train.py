@@ -238,8 +238,9 @@ def _train_memory(config: TrainConfig, data: TrainingData, say: Callable[[str], 
 
 def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     """The checkpoint `init` with an encoder that knows the looks of `redrawn`; nothing else of it changes."""
-    assert config.init is not None and config.training.redrawn is not None
-    about, training = checkpoint.read_info(config.init), config.training
+    training, stage = config.training, config.training.redrawn
+    assert config.init is not None and stage is not None
+    about = checkpoint.read_info(config.init)
     with bars("frames into the cache", {}, "episode") as bar:
         usual = open_recording(config.datasets, config.cache, training, config.workers, bar)
     with bars("redrawn frames into the cache", {}, "episode") as bar:
@@ -251,7 +252,7 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     (config.out / "config.yaml").write_text(to_yaml(config))
     written = config.out / redrawn.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    with bars("frames into latents", {training.redrawn.steps: "redrawn"}, "step") as bar:
+    with bars("frames into latents", {stage.steps: "redrawn"}, "step") as bar:
         model = redrawn.train_redrawn(usual.play, seen.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     added = {**_recipe(config, usual.recipes, seconds), "redrawn_data": seen.recipes["data"]}

@@ -128,6 +128,26 @@ def test_local_goals_are_added_to_a_finished_checkpoint_and_planned_by(trained: 
     assert "local_goal" in read_run(next(tmp_path.rglob("run.json")).parent).decisions[0].terms
 
 
+def test_the_encoder_of_a_finished_checkpoint_learns_other_looks_and_nothing_else_changes(trained: Path) -> None:
+    init, looks = trained / "run/model.safetensors", f"{{dataset: {trained}/data}}"
+    visual = "world.randomization={visual: {colours: 1.0, camera_pos: 0.02}}"
+    few = ("stage=redrawn", f"init={init}", f"redrawn=[{trained}/others]", "training.redrawn={steps: 3, batch: 8}")
+    train = ("train", "--config=configs/train/jaco_tiny.yaml", f"datasets=[{trained}/data]", f"cache={trained}/cache_redrawn")
+    for words in (
+        ("collect", *COLLECT, f"redrawn={looks}", visual, f"out={trained}/others", "num_episodes=4"),
+        (*train, f"out={trained}/seen", *few),
+    ):
+        done = robo_dream(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Redrawn: 4 episodes" in done.stdout
+    left = trained / "seen/model.safetensors"
+    before, after = checkpoint.load(init).state_dict(), checkpoint.load(left).state_dict()
+    assert {name.split(".")[0] for name, value in before.items() if not np.array_equal(value.numpy(), after[name].numpy())} == {"encoder"}
+    one, two = checkpoint.read_info(init), checkpoint.read_info(left)
+    assert two.settings.planning == one.settings.planning and two.recipe["data"] == one.recipe["data"]
+    assert two.recipe["redrawn"]["redrawn_data"]["redrawn"]["lasts"] == 1
+
+
 def test_a_plan_leaves_a_video_a_record_and_pictures(trained: Path) -> None:
     words = ("--config=configs/plan/tiny.yaml", f"checkpoint={trained}/run/model.safetensors", "task=[reach, push]", "loop.max_steps=6")
     done = robo_dream("plan", *words, f"out={trained}/plan")

@@ -36,7 +36,6 @@ def played() -> Episode:
         return scripted_episode(world, 4, PLAY)
 
 
-
 def test_only_pictures_differ_and_the_seed_decides_them(world: Tabletop, played: Episode) -> None:
     config = RedrawnConfig(Path("played"))
     first, again, other = (redrawn_episode(world, played, config, seed) for seed in (0, 0, 1))
