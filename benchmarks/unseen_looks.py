@@ -8,6 +8,7 @@ truth. The file is written after every kind.
 """
 
 import argparse
+import json
 import os
 import sys
 from dataclasses import replace
@@ -71,6 +72,18 @@ def make_pairs(wanted: EvaluateConfig) -> None:
                 write_manifest(evaluation.path(task), build_manifest(environment, task, wanted.num_pairs))
 
 
+def believed_once(model: LatentVideoModel, wanted: EvaluateConfig) -> dict[str, float]:
+    """`believed`, kept in the folder of the attempts."""
+    path, about = wanted.out / "believed.json", {"checkpoint": checkpoint.sha256(wanted.checkpoint), "pairs": wanted.num_pairs}
+    about |= {task: read_manifest(wanted.manifests / f"{task}.safetensors").sha256 for task in wanted.tasks or () if wanted.manifests}
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if kept.get("about") != about:
+        kept = {"about": about, "figures": believed(model, wanted)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept, indent=1) + "\n")
+    return kept["figures"]
+
+
 @torch.no_grad()
 def believed(model: LatentVideoModel, wanted: EvaluateConfig) -> dict[str, float]:
     """How far off objects are believed at starts and goals: position, turn, and the share of positions that is off by over 2 cm."""
@@ -108,6 +121,18 @@ def successes(wanted: EvaluateConfig, bar: tqdm) -> dict[str, float | int]:
     return figures
 
 
+def trained(info: checkpoint.CheckpointInfo) -> dict[str, float | int | str | None]:
+    """How much it learned from, and how far off it then read objects in held-out episodes of the looks that training draws."""
+    told, found = info.recipe.get("redrawn", {}), info.metrics.get("redrawn", {})
+    if not told:
+        return {}
+    stage = told["train"]["training"]["redrawn"]
+    figures = {"trained/episodes": told["redrawn_data"]["num_episodes"], "trained/steps": stage["steps"], "trained/batch": stage["batch"]}
+    return figures | {
+        f"held_out/{name}_mm": round(found[name]["object_median_mm"], 1) for name in ("before", "after", "usual") if name in found
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="a checkpoint")
@@ -129,13 +154,15 @@ def main() -> None:
     recipe = config.load(EvaluateConfig, RECIPE)
     figures: dict[str, float | int | str | None] = {}
     models = {name: checkpoint.load(getattr(args, name)).eval() for name in args.models}
+    if "after" in args.models:
+        figures |= trained(checkpoint.read_info(args.after))
     with tqdm(unit="attempt") as bar:
         for kind in args.kinds:
             for name in args.models:
                 wanted = asked(recipe, args, name, kind)
                 make_pairs(wanted)
                 figures[f"{kind}/pairs"] = wanted.num_pairs
-                figures |= {f"{kind}/{name}/believed/{key}": value for key, value in believed(models[name], wanted).items()}
+                figures |= {f"{kind}/{name}/believed/{key}": value for key, value in believed_once(models[name], wanted).items()}
                 if kind in args.tried:
                     figures |= {f"{kind}/{name}/{key}": value for key, value in successes(wanted, bar).items()}
                 found = ", ".join(f"{key} {value}" for key, value in figures.items() if key.startswith(f"{kind}/{name}/"))

@@ -147,8 +147,8 @@ class MemoryConfig:
 class RedrawnStage:
     """Stage 3 of another kind: other looks, learned by the encoder of a finished model from episodes that were shown again."""
 
-    steps: Steps = 6000
-    batch: Batch = 256
+    steps: Steps = 2000
+    batch: Batch = 128
     learning_rate: LearningRate = 1e-3
     muon_lr: MuonRate = 0.0
     warmup: Fraction = 0.03
