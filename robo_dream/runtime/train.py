@@ -4,21 +4,19 @@ import json
 import os
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
-from robo_dream.data.cache import FrameCache, HeldPictures
+from robo_dream.data.cache import FrameCache
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
@@ -27,6 +25,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
+from robo_dream.runtime.training_time import estimated, in_words, local_steps
 from robo_dream.schema import configuration
 from robo_dream.training import dream, memory, redrawn, representation
 from robo_dream.training.config import TrainingConfig
@@ -37,8 +36,6 @@ from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
-_LOCAL_GOALS = "local goals"  # the stage, for people
-_PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
@@ -167,7 +164,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **_local_steps(training)}
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **local_steps(training)}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
 
@@ -194,7 +191,7 @@ def _with_local_goals(config: TrainConfig, data: TrainingData, say: Callable[[st
     """The file with the checkpoint `config.init`, to which local goals were added; its settings are as they were."""
     assert config.init is not None
     written = config.out / dream.MODEL_FILE
-    with bars("frames into latents", _local_steps(config.training), "step") as bar:
+    with bars("frames into latents", local_steps(config.training), "step") as bar:
         model = dream.add_local_goals(
             data.play, config.training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
         )
@@ -204,11 +201,6 @@ def _with_local_goals(config: TrainConfig, data: TrainingData, say: Callable[[st
     release(model, written, released, recipe, info.settings)
     say(f"Added local goals in {seconds / 60:.1f} minutes. A plan heeds them where planning.cost.local_goal is given.")
     return released
-
-
-def _local_steps(training: TrainingConfig) -> dict[int, str]:
-    """Of a bar: the steps of local goals, if any are learned, and their name."""
-    return {} if training.local_goals is None else {training.local_goals.steps: _LOCAL_GOALS}
 
 
 def _train_memory(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
@@ -278,81 +270,6 @@ def _require_tasks_of(world: Mapping[str, Any], by_task: Mapping[str, PlanningCh
     except ImportError:  # a machine that only trains may have no graphics
         return
     require_known_tasks(by_task, tasks_in(world_in(world, "the data")))
-
-
-def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
-    """Seconds that each stage will take here, by what its first steps take on some of the episodes; nothing is kept of these."""
-    some = _some(cache, max(_PROBE_FRAMES, 4 * training.dream.unroll * training.model.action_block))
-    probe = _of_steps(training, _PROBE_STEPS)
-    watch = _Stopwatch()
-    with TemporaryDirectory() as folder:
-        representation.train_representation(some, probe, Path(folder), progress=watch, resume=False)
-        dream.train_dream(some, probe, Path(folder), progress=watch, resume=False)
-    new_pictures = cache.num_frames / cache.picture_every
-    counts = {"representation": training.representation.steps, "frames into latents": new_pictures, "dream": training.dream.steps}
-    counts |= {"policy": training.policy.steps, "decoder": training.dream.decoder_steps}
-    counts |= {name: count for count, name in _local_steps(training).items()}
-    names = [name for name, count in counts.items() if count]
-    return {name: counts[name] * rate for name, rate in zip(names, watch.rates(), strict=True)}
-
-
-def in_words(seconds: Mapping[str, float]) -> str:
-    """What `estimated` gives, and which stage to shrink first."""
-    keys = {"representation": "training.representation.steps (or batch_windows)", "frames into latents": "the number of episodes"}
-    keys |= {"dream": "training.dream.steps (or batch)", "policy": "training.policy.steps (or batch)"}
-    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)", _LOCAL_GOALS: "training.local_goals.steps (or batch)"}
-    longest = max(seconds, key=lambda name: seconds[name])
-    parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
-    return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
-
-
-class _Stopwatch:
-    """A `Progress` that keeps when it was called; another total, or a count that starts over, is another stage."""
-
-    def __init__(self) -> None:
-        self._begun, self._total = time.perf_counter(), 0
-        self._stages: list[list[tuple[int, float]]] = []  # how much was done when
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.perf_counter()
-        if total != self._total or done <= self._stages[-1][-1][0]:
-            self._stages.append([(0, self._stages[-1][-1][1] if self._stages else self._begun)])
-            self._total = total
-        self._stages[-1].append((done, now))
-
-    def rates(self) -> list[float]:
-        """Seconds for one more, by stage; the first step, which warms up, is left out where there are others."""
-        measured = [stage[1:] if len(stage) > 2 else stage for stage in self._stages]
-        return [(stage[-1][1] - stage[0][1]) / (stage[-1][0] - stage[0][0]) for stage in measured]
-
-
-def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
-    """`training` with so many steps in each stage that has any, and nothing that asks more of the data."""
-    return replace(
-        training, tensorboard=False,
-        representation=replace(training.representation, steps=steps),
-        dream=replace(training.dream, steps=steps, decoder_steps=min(steps, training.dream.decoder_steps)),
-        policy=replace(training.policy, steps=steps, skills=(), perception_noise=0.0),
-        local_goals=None if training.local_goals is None else replace(training.local_goals, steps=steps),
-    )  # fmt: skip
-
-
-def _some(cache: FrameCache, num_frames: int) -> FrameCache:
-    """The first episodes that are learned from, of so many frames altogether."""
-    count = int(np.searchsorted(cache.episode_starts, num_frames)) or 1
-    last = int(cache.episode_starts[min(count, cache.num_episodes)])
-
-    def first(pictures: Any) -> Any:
-        return replace(pictures, picture_of=pictures.picture_of[:last]) if isinstance(pictures, HeldPictures) else pictures[:last]
-
-    starts = cache.episode_starts[cache.episode_starts <= last]
-    arrays = {name: getattr(cache, name)[:last] for name in ("proprio", "actions", "object_pose", "skill", "sim_state")}
-    images = {name: first(pictures) for name, pictures in cache.images.items()}
-    return replace(cache, **arrays, images=images, episode_starts=starts, is_train=np.ones(len(starts) - 1, bool))
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _told(training: TrainingConfig, has_demonstrations: bool) -> str:
