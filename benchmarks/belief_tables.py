@@ -68,6 +68,8 @@ def changed_physics_pushes() -> list[Row]:
         "heavy_x3": "3 times as heavy", "heavy_x10": "10 times as heavy", "slippery_x0.3": "0.3 times the friction",
     }.items():  # fmt: skip
         key = f"push/{name}"
+        if not {f"{key}/{which}/moderate" for which in ("memory", "without")} <= figures.keys():
+            continue
         rates = [" / ".join(plain(figures[f"{key}/{which}/{kind}"]) for kind in ("moderate", "strict")) for which in ("memory", "without")]
         rows.append((label, plain(figures[f"{key}/pairs"]), *rates))
     return rows
