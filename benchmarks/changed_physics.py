@@ -192,7 +192,8 @@ def main() -> None:
     figures: dict[str, float] = {key: value for key, value in before.items() if key[0] != "_"}
     if args.only is None:
         model = load_checkpoint_model(args.memory)
-        parts = [imagining(model, args.data, args.cache, True), imagining(model, args.pushes, args.cache, False)]
+        beside = args.cache.with_name(f"{args.cache.name}_pushes")  # a folder keeps one dataset's frames
+        parts = [imagining(model, args.data, args.cache, True), imagining(model, args.pushes, beside, False)]
         figures |= summed_up({key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
         write_figures(args.out, figures)
     for name, (mass, friction) in PHYSICS.items() if args.pairs else ():
