@@ -100,14 +100,14 @@ def off_by(model: LatentVideoModel, cache: FrameCache, latents: torch.Tensor, fr
 
 def physics_alone(world: Tabletop, cache: FrameCache, frame: int, block: int, seeds: np.ndarray) -> float:
     """Millimetres between where the object was after `AHEAD` blocks and the mean of where masses and frictions of `seeds` bring it."""
-    places = []
+    ends = []
     for seed in seeds:
         world.set_state(cache.sim_state[frame])
         world.vary(int(seed))
         for action in np.asarray(cache.actions[frame : frame + AHEAD * block], np.float64):
             world.step(action)
-        places.append(world.object_pose[:3].copy())
-    return 1e3 * float(np.linalg.norm(np.mean(places, 0) - cache.object_pose[frame + AHEAD * block, :3]))
+        ends.append(world.object_pose[:3].copy())
+    return 1e3 * float(np.linalg.norm(np.mean(ends, 0) - cache.object_pose[frame + AHEAD * block, :3]))
 
 
 def imagining(model: LatentVideoModel, folder: Path, cache_folder: Path, is_held_out: bool) -> dict[str, Float[np.ndarray, " window"]]:

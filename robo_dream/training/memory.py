@@ -34,7 +34,7 @@ MODEL_FILE = "model.safetensors"
 SEEN_FILE = "worse.safetensors"  # latents of worse pictures
 _ROWS = 128
 _ASKED = 200  # pictures of each camera that tell where things are in them
-_PATCH, _PATCHES = 0.25, 8  # side of what is covered of them, in parts of the picture's, and how many places it is put at, each way
+_PATCH, _PATCHES = 0.25, 8  # side of what is covered of them, in parts of the picture's, and how often it is put, each way
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,8 @@ def looked_at(
     kept = _kept(path, about)
     if kept is None:
         clean = encode_frames(model, cache, progress=progress)
-        places = places_in_pictures(model, cache, clean, config.seed) if stage.screens.aimed > 0 else None
-        ways = [_worse_latents(model, cache, config, way, places) for way in range(stage.ways)]
+        centres = centres_in_pictures(model, cache, clean, config.seed) if stage.screens.aimed > 0 else None
+        ways = [_worse_latents(model, cache, config, way, centres) for way in range(stage.ways)]
         kept = {"clean": clean, "worse": torch.stack([latents for latents, _ in ways]), "late": torch.stack([late for _, late in ways])}
         with replacing(path, in_folder=True) as beside:
             save_file({name: values.cpu() for name, values in kept.items()}, beside, metadata={"about": json.dumps(about)})
@@ -226,7 +226,7 @@ def looked_at(
 
 
 @torch.no_grad()
-def places_in_pictures(
+def centres_in_pictures(
     model: LatentVideoModel, cache: Frames, clean: Float[Tensor, "frame channel"], seed: int
 ) -> Float[np.ndarray, "frame view object 2"]:
     """Where each thing is in each camera's picture, down and right, in parts of the picture's sides; no camera need be calibrated.
@@ -238,7 +238,7 @@ def places_in_pictures(
     frames = np.sort(np.random.default_rng((seed, 22)).choice(index.frames, min(_ASKED, len(index.frames)), replace=False))
     middles = (np.arange(_PATCHES) + 0.5) / _PATCHES
     patches = [
-        Screen((down, right), (_PATCH / 2, _PATCH / 2), False, (NOT_SEEN,) * 3, (0.0, 0.0))
+        Screen((down, right), (_PATCH / 2, _PATCH / 2), False, (NOT_SEEN, NOT_SEEN, NOT_SEEN), (0.0, 0.0))
         for down, right in itertools.product(middles, middles)
     ]
     there = _object_pos(model, clean)[last_pictures(cache)]
@@ -253,8 +253,8 @@ def places_in_pictures(
             latents = model.encode([torch.from_numpy(some).to(model.device) for some in covered], proprio)
             moved.append((_object_pos(model, latents) - there[frames]).norm(dim=-1))
         weight = torch.stack(moved).pow(4)  # the most counts; what the arm tells of a thing counts little
-        centres = torch.tensor([patch.middle for patch in patches], dtype=weight.dtype, device=weight.device)
-        place = torch.einsum("pfo,pc->foc", weight / weight.sum(0).clamp(min=1e-12), centres)
+        tried = torch.tensor([patch.middle for patch in patches], dtype=weight.dtype, device=weight.device)
+        place = torch.einsum("pfo,pc->foc", weight / weight.sum(0).clamp(min=1e-12), tried)
         fitted = [torch.linalg.lstsq(known[frames, thing], place[:, thing]).solution for thing in range(place.shape[1])]
         found.append(torch.stack([known[:, thing] @ some for thing, some in enumerate(fitted)], 1).clamp(0.0, 1.0))
     return torch.stack(found, 1).cpu().numpy()
@@ -266,7 +266,7 @@ def _quadratic(positions: Float[Tensor, "frame object 3"]) -> Float[Tensor, "fra
 
 
 def _worse_latents(
-    model: LatentVideoModel, cache: Frames, config: TrainingConfig, way: int, places: Float[np.ndarray, "frame view object 2"] | None
+    model: LatentVideoModel, cache: Frames, config: TrainingConfig, way: int, centres: Float[np.ndarray, "frame view object 2"] | None
 ) -> tuple[Tensor, Tensor]:
     """Of all frames, NaN where cameras are slow and show nothing new; and how late each picture is."""
     bounds = np.asarray(cache.episode_starts, np.int64)
@@ -275,7 +275,7 @@ def _worse_latents(
     late = torch.full((int(bounds[-1]), len(model.cameras)), torch.nan)
     for number, (first, end) in enumerate(itertools.pairwise(bounds)):
         rng = np.random.default_rng((config.seed, 21, way, number))
-        where = None if places is None else places[first:end]
+        where = None if centres is None else centres[first:end]
         seen = worse(rng, int(end - first), len(model.cameras), control_dt, config.memory.screens, every, where)
         late[first:end] = torch.from_numpy(seen.late())
         latents[first:end:every] = _encoded(model, cache, int(first), seen, every)

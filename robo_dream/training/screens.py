@@ -86,11 +86,11 @@ def worse(
     control_dt: float,
     config: ScreenConfig,
     every: int,
-    places: Float[np.ndarray, "frame view object 2"] | None = None,
+    centres: Float[np.ndarray, "frame view object 2"] | None = None,
 ) -> Worse:
     """How an episode of `num_frames` might have been seen. With slow cameras, `every` more than 1, no picture is late besides.
 
-    `places`: the middle of each thing in each picture, down and right, in parts of the picture's sides; for screens that are aimed.
+    `centres`: the middle of each thing in each picture, down and right, in parts of the picture's sides; for screens that are aimed.
     """
     shown = np.repeat(np.arange(num_frames)[:, None], num_views, 1)
     screens: list[list[Screen | None]] = [[None] * num_views for _ in range(num_frames)]
@@ -108,11 +108,11 @@ def worse(
         if span.start >= num_frames:
             return Worse(shown, screens)
         alone = int(rng.integers(num_views)) if rng.random() < config.one_camera else None
-        thing = int(rng.integers(places.shape[2])) if places is not None and rng.random() < config.aimed else None
+        thing = int(rng.integers(centres.shape[2])) if centres is not None and rng.random() < config.aimed else None
         for view in range(num_views):
             screen = _screen(rng, config)
-            if places is not None and thing is not None:
-                screen = _covering(rng, screen, places[list(span), view, thing], config)
+            if centres is not None and thing is not None:
+                screen = _covering(rng, screen, centres[list(span), view, thing], config)
             if alone not in (None, view):
                 continue
             for frame in span:

@@ -22,7 +22,7 @@ from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import DreamConfig, MemoryConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
 from robo_dream.training.frames import Split
-from robo_dream.training.memory import MemoryBatches, followed, looked_at, places_in_pictures, train_memory
+from robo_dream.training.memory import MemoryBatches, centres_in_pictures, followed, looked_at, train_memory
 from robo_dream.training.representation import train_representation
 from robo_dream.training.screens import ScreenConfig, worse, worse_pictures
 
@@ -143,15 +143,15 @@ def test_screens_hide_and_nothing_comes_from_the_future() -> None:
 
 def test_an_aimed_screen_covers_the_thing_wherever_it_goes_meanwhile() -> None:
     way = np.stack([np.linspace(0.2, 0.7, 60), np.linspace(0.6, 0.3, 60)], -1)
-    places = np.stack([way, way[:, ::-1]], 1)[:, :, None]  # one thing, two cameras
+    centres = np.stack([way, way[:, ::-1]], 1)[:, :, None]  # one thing, two cameras
     config = ScreenConfig(apart=0.3, whole=0.0, aimed=1.0, beyond=(0.1, 0.2), gone=0.0, one_camera=0.0, dropped=0.0)
-    seen = worse(np.random.default_rng(3), 60, 2, 0.1, config, 1, places)
-    screens = [(screen, places[frame, view, 0]) for frame, row in enumerate(seen.screens) for view, screen in enumerate(row) if screen]
+    seen = worse(np.random.default_rng(3), 60, 2, 0.1, config, 1, centres)
+    screens = [(screen, centres[frame, view, 0]) for frame, row in enumerate(seen.screens) for view, screen in enumerate(row) if screen]
     assert len(screens) > 40
     assert all((np.abs(place - screen.middle) < screen.half).all() for screen, place in screens)
     assert max(max(screen.half) for screen, _ in screens) < 0.5  # and not by being as large as the picture
-    aside = worse(np.random.default_rng(3), 60, 2, 0.1, replace(config, aimed=0.0), 1, places)
-    pairs = [(screen, places[frame, view, 0]) for frame, row in enumerate(aside.screens) for view, screen in enumerate(row) if screen]
+    aside = worse(np.random.default_rng(3), 60, 2, 0.1, replace(config, aimed=0.0), 1, centres)
+    pairs = [(screen, centres[frame, view, 0]) for frame, row in enumerate(aside.screens) for view, screen in enumerate(row) if screen]
     assert not all((np.abs(place - screen.middle) < screen.half).all() for screen, place in pairs)
 
 
@@ -162,9 +162,9 @@ class RedReader(LatentVideoModel):
         latents = torch.zeros(len(proprio), self.spec.config.latent)
         for view, (down, right) in zip(views, ((1, 0), (0, 1)), strict=True):  # what is x to one is y to the other
             red = (view[..., 0].float() - view[..., 1].float() - 60).clamp(min=0)
-            places = (torch.arange(view.shape[1]) + 0.5) / view.shape[1] * 2 * REACH - REACH
-            latents[:, down] += 0.5 * (red.sum(2) * places).sum(1) / red.sum((1, 2)).clamp(min=1)
-            latents[:, right] += 0.5 * (red.sum(1) * places).sum(1) / red.sum((1, 2)).clamp(min=1)
+            centres = (torch.arange(view.shape[1]) + 0.5) / view.shape[1] * 2 * REACH - REACH
+            latents[:, down] += 0.5 * (red.sum(2) * centres).sum(1) / red.sum((1, 2)).clamp(min=1)
+            latents[:, right] += 0.5 * (red.sum(1) * centres).sum(1) / red.sum((1, 2)).clamp(min=1)
         return latents
 
 
@@ -183,12 +183,12 @@ def test_covering_pictures_tells_where_things_are_in_them() -> None:
     model.pose_head.body = ReadAsIs()  # type: ignore[assignment]
     model.pose_head.mean, model.pose_head.std = torch.zeros(OBJECT_START + NUM_OBJECT), torch.ones(OBJECT_START + NUM_OBJECT)
     clean = model.encode([torch.from_numpy(frames.images[name]) for name in frames.cameras], torch.from_numpy(frames.proprio))
-    places = places_in_pictures(model, frames, clean, 0)
+    centres = centres_in_pictures(model, frames, clean, 0)
     x, y = (0.5 + frames.object_pose[:, axis] / (2 * REACH) for axis in (0, 1))
     for view, there in enumerate((np.stack([y, x], -1), np.stack([x, y], -1))):
-        off = np.abs(places[:, view, 0] - there)
+        off = np.abs(centres[:, view, 0] - there)
         assert np.median(off) < 0.05, f"camera {view}: {np.median(off):.3f} of the picture's side"
-        assert np.corrcoef(places[:, view, 0, 0], there[:, 0])[0, 1] > 0.9
+        assert np.corrcoef(centres[:, view, 0, 0], there[:, 0])[0, 1] > 0.9
 
 
 CONFIG = TrainingConfig(
