@@ -232,8 +232,8 @@ def centres_in_pictures(
     """Where each thing is in each camera's picture, down and right, in parts of the picture's sides; no camera need be calibrated.
 
     A thing is where covering the picture changes most where the model reads it. Of some pictures that is tried patch by patch; to all
-    others a quadratic of the position that is read of their latents carries it over. It is rough: on the tabletop off by a tenth (side camera)
-    to a sixth (front camera) of the picture's side.
+    others a quadratic of the position that is read of their latents carries it over. It is rough: on the tabletop off by a tenth
+    (side camera) to a sixth (front camera) of the picture's side.
     """
     index = frame_index(cache, 1)
     frames = np.sort(np.random.default_rng((seed, 22)).choice(index.frames, min(_ASKED, len(index.frames)), replace=False))
