@@ -25,9 +25,9 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
-from robo_dream.runtime.training_time import estimated, in_words, local_steps
+from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words
 from robo_dream.schema import configuration
-from robo_dream.training import dream, memory, redrawn, representation
+from robo_dream.training import dream, memory, moves, redrawn, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.recorded import CYCLES
@@ -49,7 +49,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "memory", "redrawn"] = "all"  # the last three add to `init`, no more
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "redrawn"] = "all"  # the last four add to `init`
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
@@ -106,11 +106,11 @@ class TrainConfig:
             )
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
-        if self.stage == "local_goals" and (self.init is None or self.training.local_goals is None):
-            missing = "init" if self.init is None else "training.local_goals"
+        if self.stage in ADDED and (self.init is None or getattr(self.training, self.stage) is None):
+            missing = "init" if self.init is None else f"training.{self.stage}"
             raise ConfigError(
-                f"stage is local_goals, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
-                "'training.local_goals={}'"
+                f"stage is {self.stage}, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
+                f"'training.{self.stage}={{}}'"
             )
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
@@ -129,7 +129,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     device_named(config.training.device, "training.device")
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
-        if config.stage in ("local_goals", "redrawn"):
+        if config.stage in (*ADDED, "redrawn"):
             config = _of_finished(config, info)
     if config.stage == "redrawn":
         return _train_redrawn(config, say, bars)
@@ -150,8 +150,8 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
-    if config.stage == "local_goals":
-        return _with_local_goals(config, data, say, bars)
+    if config.stage in ADDED:
+        return _with_more(config, data, say, bars)
     if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
         say(in_words(estimated(data.play, config.training)))
 
@@ -164,7 +164,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **local_steps(training)}
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
 
@@ -187,19 +187,22 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     return replace(config, training=replace(config.training, model=info.spec.config))
 
 
-def _with_local_goals(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
-    """The file with the checkpoint `config.init`, to which local goals were added; its settings are as they were."""
+def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+    """The file with the checkpoint `config.init`, to which local goals or moves were added; its settings are as they were."""
     assert config.init is not None
-    written = config.out / dream.MODEL_FILE
-    with bars("frames into latents", local_steps(config.training), "step") as bar:
-        model = dream.add_local_goals(
-            data.play, config.training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
-        )
+    written, training = config.out / dream.MODEL_FILE, config.training
+    (name, heeded), is_of_latents = ADDED[config.stage], config.stage == "local_goals"
+    with bars("frames into latents" if is_of_latents else name, added_steps(training), "step") as bar:
+        if is_of_latents:
+            model = dream.add_local_goals(
+                data.play, training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
+            )
+        else:
+            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, info = config.release or written, checkpoint.read_info(written)
     seconds = training_seconds(config.out / "metrics.jsonl")
-    recipe = {**info.recipe, "local_goals": _recipe(config, data.recipes, seconds)}
-    release(model, written, released, recipe, info.settings)
-    say(f"Added local goals in {seconds / 60:.1f} minutes. A plan heeds them where planning.cost.local_goal is given.")
+    release(model, written, released, {**info.recipe, config.stage: _recipe(config, data.recipes, seconds)}, info.settings)
+    say(f"Added {name} in {seconds / 60:.1f} minutes. A plan heeds them where {heeded} is given.")
     return released
 
 

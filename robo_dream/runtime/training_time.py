@@ -13,7 +13,8 @@ from robo_dream.data.cache import FrameCache, HeldPictures
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
 
-_LOCAL_GOALS = "local goals"  # the stage, for people
+ADDED = {"local_goals": ("local goals", "planning.cost.local_goal"), "moves": ("moves", "planning.proposals.moves")}
+"""Stages that add to a finished checkpoint: what, for people, and where a plan is told to heed it."""
 _PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
 
 
@@ -28,7 +29,7 @@ def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
     new_pictures = cache.num_frames / cache.picture_every
     counts = {"representation": training.representation.steps, "frames into latents": new_pictures, "dream": training.dream.steps}
     counts |= {"policy": training.policy.steps, "decoder": training.dream.decoder_steps}
-    counts |= {name: count for count, name in local_steps(training).items()}
+    counts |= {name: count for count, name in added_steps(training).items()}
     names = [name for name, count in counts.items() if count]
     return {name: counts[name] * rate for name, rate in zip(names, watch.rates(), strict=True)}
 
@@ -37,7 +38,8 @@ def in_words(seconds: Mapping[str, float]) -> str:
     """What `estimated` gives, and which stage to shrink first."""
     keys = {"representation": "training.representation.steps (or batch_windows)", "frames into latents": "the number of episodes"}
     keys |= {"dream": "training.dream.steps (or batch)", "policy": "training.policy.steps (or batch)"}
-    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)", _LOCAL_GOALS: "training.local_goals.steps (or batch)"}
+    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)"}
+    keys |= {name: f"training.{stage}.steps (or batch)" for stage, (name, _) in ADDED.items()}
     longest = max(seconds, key=lambda name: seconds[name])
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
@@ -71,6 +73,7 @@ def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
         dream=replace(training.dream, steps=steps, decoder_steps=min(steps, training.dream.decoder_steps)),
         policy=replace(training.policy, steps=steps, skills=(), perception_noise=0.0),
         local_goals=None if training.local_goals is None else replace(training.local_goals, steps=steps),
+        moves=None if training.moves is None else replace(training.moves, steps=steps),
     )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def local_steps(training: TrainingConfig) -> dict[int, str]:
-    """Of a bar: the steps of local goals, if any are learned, and their name."""
-    return {} if training.local_goals is None else {training.local_goals.steps: _LOCAL_GOALS}
+def added_steps(training: TrainingConfig) -> dict[int, str]:
+    """Of a bar: the steps of what is learned after all else, if anything is, and its name."""
+    stages = {"local_goals": training.local_goals, "moves": training.moves}
+    return {stage.steps: ADDED[name][0] for name, stage in stages.items() if stage is not None}
