@@ -144,6 +144,21 @@ class MemoryConfig:
 
 
 @configuration
+class FuturesStage:
+    """After all else: which outcomes an imagined step may have, and how likely each is; nothing else of a finished model changes."""
+
+    steps: Steps = 1500
+    batch: Batch = 256
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-2
+    unroll: Unroll = 4  # imagined steps, each on the outcome that came true before
+    odds_noise: Annotated[float, Field(ge=0, le=10)] = 0.1  # on what tells odds, or it learns tosses by heart
+    shared: Fraction = 0.05  # of each step that all outcomes learn from whatever came, so that none stays unused
+
+
+@configuration
 class TrainingConfig:
     """All stages and what they share."""
 
@@ -153,6 +168,7 @@ class TrainingConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     local_goals: LocalGoalStage | None = None  # null: none are learned
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
@@ -190,6 +206,8 @@ class TrainingConfig:
         data = asdict(self)
         if not self.model.memory:
             del data["memory"], data["model"]["memory"]
+        if not self.model.outcomes:
+            del data["futures"], data["model"]["outcomes"]
         for name in ("slides", "switches", "local_goals"):
             if data[name] is None:
                 del data[name]

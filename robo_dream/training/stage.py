@@ -21,6 +21,7 @@ from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
 from robo_dream.training.config import (
     DreamConfig,
+    FuturesStage,
     LocalGoalStage,
     MemoryConfig,
     PolicyConfig,
@@ -159,7 +160,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig | FuturesStage) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 
