@@ -43,7 +43,9 @@ def model() -> LatentVideoModel:
     made = LatentVideoModel(replace(released.spec, config=replace(released.spec.config, outcomes=3))).eval().requires_grad_(False)
     made.load_state_dict({**made.state_dict(), **released.state_dict()})
     assert made.outcomes is not None
-    made.outcomes.shift[-1].weight.data *= 5
+    last = made.outcomes.shift[-1]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.data *= 5
     return made
 
 
