@@ -99,12 +99,13 @@ def score(
 ) -> tuple[Scored, Int[Tensor, " batch"]]:
     """The candidates of `parts` imagined, where that was not done, and scored; and how many of each problem were not finite.
 
-    At most `sample_budget` rollouts are imagined at once (at least one of each problem), and of each problem's candidates at most
+    At most `sample_budget` rollouts are imagined at once (at least one candidate of each problem), and of each problem's candidates at most
     the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. Between two such pieces
     `is_late` may end it; the candidates that are left are then not scored. A candidate whose actions or total are not finite gets
     +inf. Raises `ContractError` when cost and model disagree on shapes.
     """
-    per_call = max(1, sample_budget // max(1, len(belief.latent)))
+    num_futures = 1 if belief.chance is None else 1 + belief.chance.draws.shape[1]
+    per_call = max(1, sample_budget // max(1, num_futures * len(belief.latent)))
     scored, num_not_finite = None, torch.zeros(len(belief.latent), dtype=torch.int64, device=belief.latent.device)
     for piece in _pieces(parts, per_call):
         if scored is not None and is_late():

@@ -205,16 +205,15 @@ def _local_steps(training: TrainingConfig) -> dict[int, str]:
 def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
     """The checkpoint `init` with a memory, or with several futures. How it is planned with, its world and its goals stay as they are."""
     assert config.init is not None
-    about, training = checkpoint.read_info(config.init), config.training
+    about, training, written = checkpoint.read_info(config.init), config.training, config.out / dream.MODEL_FILE
     config.out.mkdir(parents=True, exist_ok=True)
-    written = config.out / dream.MODEL_FILE
     for folder in {config.out, (config.release or written).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
     is_memory = config.stage == "memory"
-    learn, steps = (memory.train_memory, training.memory.steps) if is_memory else (futures.train_futures, training.futures.steps)
-    with bars("frames into latents", {steps: config.stage}, "step") as bar:
+    learn, steps = (memory.train_memory, training.memory) if is_memory else (futures.train_futures, training.futures)
+    with bars("frames into latents", {steps.steps: config.stage}, "step") as bar:
         model = learn(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     recipe = {**_recipe(config, data.recipes, seconds), "init": dict(about.recipe)}
