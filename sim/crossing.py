@@ -65,7 +65,7 @@ class Crossing(MujocoWorld):
         super().__init__(model, data, spec, config.picture, (_CAMERA,), "mujoco")
         high = np.full(2, _FASTEST, np.float32)
         self.action_spec = ActionSpec("command", ("x", "y"), ("m/s", "m/s"), -high, high, _SUBSTEPS * model.opt.timestep)
-        self.tasks = {"cross": EnvironmentTask(ToolGoal("cross", moderate_radius=0.025, strict_radius=0.02), None, self._pair, 70)}
+        self.tasks = {"cross": EnvironmentTask(ToolGoal("cross", moderate_radius=0.025, strict_radius=0.02), None, self._pair, 55)}
         self.about = {**self.about, "odds": list(config.odds)}
         self._every_odds, self._bump = config.odds, model.geom("bump").id
         self._tosses = np.array([0.0, 0.0, config.odds[0]])  # seed, how many, odds
