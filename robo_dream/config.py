@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import packaged
-from robo_dream.renamed import new_block, new_key, new_value
+from robo_dream.renamed import is_off, new_block, new_key, new_value
 from robo_dream.schema import adapter, blocks, describe, did_you_mean, names, sentence, shown, steps_into, unpacked
 from robo_dream.yaml_text import MAX_DEPTH, Dumper, Key, parse_yaml, read_yaml
 
@@ -137,8 +137,8 @@ def _block(cls: type[Config], data: Any, key: Key, document: _Document, default:
     if not isinstance(data, Mapping):
         raise ConfigError(f"{document.place(key)}: {_dotted(key)} is {shown(data)}; expected {describe(cls)}")
     data, document = _with_newnames(cls, data, key, document)
-    for name in data:
-        if name not in names(cls):
+    for name, value in data.items():
+        if name not in names(cls) and not is_off(name, value):
             raise ConfigError(_unknown_key(cls, name, key, document))
     hints, values = get_type_hints(cls, include_extras=True), {}
     for part in fields(cls):  # type: ignore[arg-type]

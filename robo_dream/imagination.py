@@ -91,13 +91,15 @@ class Goal:
     """What to reach: the belief one would have there (a goal picture, encoded), or poses given outright.
 
     Given poses take precedence over what a pose head reads from `latent`; an object whose position is NaN was not given one.
-    `local` is a planner's own, for the decision under way: who asks a planner leaves it out.
+    `local` and `next`, the scene after the next move on the way to this goal, are a planner's own, for the decision under way: who asks
+    a planner leaves them out.
     """
 
     latent: Float[Tensor, "batch channel"]
     object_pos: Float[Tensor, "batch object 3"] | None = None
     tool_pos: Float[Tensor, "batch 3"] | None = None
     local: LocalGoal | None = None
+    next: ScenePose | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ OLD_KEYS: Mapping[str, tuple[str, ...]] = {  # of a configuration: what is meant
 OLD_BLOCKS: Mapping[str, tuple[str, str]] = {"scene": ("world", "tabletop")}
 """Blocks that became one of several kinds of another: by their old key, today's key and their `kind`."""
 
+OLD_SWITCHES = ("one_at_a_time",)  # that are no more, and are left out where they were off
+
 OLD_VALUES: Mapping[str, str] = {  # of a planner's `kind`, and of what is measured
     "guarded": "policy_guided",
     "direct": "policy_alone",
@@ -56,6 +58,11 @@ def new_key(old: str, allowed: Collection[str]) -> str | None:
         return None
     block = OLD_BLOCKS[old][:1] if old in OLD_BLOCKS else ()
     return next((new for new in (*OLD_KEYS.get(old, ()), *block) if new in allowed), None)
+
+
+def is_off(old: str, value: Any) -> bool:
+    """Whether the key `old` is no more and switched nothing on."""
+    return old in OLD_SWITCHES and value is False
 
 
 def new_block(old: str, value: Any) -> Any:

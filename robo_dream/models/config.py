@@ -102,6 +102,7 @@ class ModelSpec:
     pose: Normaliser  # of `pose_head.pose_names`
     proprio_names: tuple[str, ...] = PROPRIO_NAMES
     local_goals: tuple[int, ...] = ()  # control steps ahead for which it tells local goals; none: it has learned none
+    waypoints: int = 0  # known ones of each thing, where it has learned what can be moved (`Affordances`); 0: it has not
 
     @property
     def num_objects(self) -> int:
@@ -120,7 +121,7 @@ class ModelSpec:
         return {"poses": poses, "latents": latents, "poses_and_latents": poses + latents}[self.config.policy_input]
 
     def to_json(self) -> dict[str, Any]:
-        """Without local goals as before there were any."""
+        """Without local goals and waypoints as before there were any."""
         return {
             "config": asdict(self.config),
             "cameras": list(self.cameras),
@@ -130,6 +131,7 @@ class ModelSpec:
             "proprio_names": list(self.proprio_names),
             "history": 1,
             **({"local_goals": list(self.local_goals)} if self.local_goals else {}),
+            **({"waypoints": self.waypoints} if self.waypoints else {}),
         }
 
     @classmethod
@@ -145,6 +147,7 @@ class ModelSpec:
             ModelConfig(**config), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
             _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
             require_local_goals(data.get("local_goals", ()), config.get("action_block", ModelConfig.action_block)),
+            _require_waypoints(data.get("waypoints", 0)),
         )  # fmt: skip
         named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
         if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
@@ -158,6 +161,7 @@ class ModelSpec:
         return spec
 
 
+MAX_WAYPOINTS = 16  # of each thing
 MAX_AHEAD, MAX_LOCAL_GOALS = 1000, 16  # control steps, and how many
 
 
@@ -170,6 +174,12 @@ def require_local_goals(ahead: Any, block: int) -> tuple[int, ...]:
             f"the action block, {block}, of at most {MAX_AHEAD}"
         )
     return tuple(ahead)
+
+
+def _require_waypoints(waypoints: Any) -> int:
+    if type(waypoints) is not int or not 0 <= waypoints <= MAX_WAYPOINTS:
+        raise ConfigError(f"the model knows {shown(waypoints)} waypoints of each thing; allowed are whole numbers up to {MAX_WAYPOINTS}")
+    return waypoints
 
 
 def _normaliser(data: Mapping[str, Any], name: str) -> Normaliser:

@@ -1,9 +1,9 @@
-"""Where things are in a latent: tool and object poses, read by a small MLP."""
+"""Where things are in a latent: tool and object poses, read by a small MLP; how far it is to a goal; and what of things can be moved."""
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robo_dream.imagination import ScenePose
@@ -15,6 +15,7 @@ OBJECT_NAMES = ("x", "y", "z", "cos_turn", "sin_turn")
 OBJECT_START = NUM_TOOL  # the first number that needs a label
 TOOL_POS, TOOL_YAW, GRIPPER = slice(0, 3), slice(3, 5), 5
 OBJECT_POS, OBJECT_YAW = slice(0, 3), slice(3, 5)  # in the numbers of one object
+_MOVE_WIDTH = 64
 
 
 def pose_names(num_objects: int = 1) -> tuple[str, ...]:
@@ -98,3 +99,36 @@ class TemporalDistance(nn.Module):
     def forward(self, latents: Float[Tensor, "*batch channel"], goals: Float[Tensor, "*#batch channel"]) -> Float[Tensor, "*batch"]:
         """Control steps to the goal, at least 0."""
         return torch.log1p(-self.discounted(latents, goals).clamp_max(MAX_DISCOUNTED)) / math.log(self.discount)
+
+
+class Affordances(nn.Module):
+    """Whether a thing was ever brought from one place to another while the others stood as they do: a drawer while its lock was open.
+
+    An affordance in the sense of Khetarpal et al. 2020, "What can I do here? A Theory of Affordances in Reinforcement Learning".
+
+    It tells recorded moves from the same moves among things as they stood at other times (noise-contrastive estimation, Gutmann and
+    Hyvaerinen 2010), so its logit is the logarithm of how many times as often the move was seen with things as they stand as it would be
+    if they were nothing to it. `waypoints` are where each thing was left, as far apart as can be: where it can be brought on the way.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        things = spec.num_objects
+        self.body = nn.Sequential(mlp(4 * things + 6, _MOVE_WIDTH, _MOVE_WIDTH), nn.SiLU(), nn.Linear(_MOVE_WIDTH, 1))
+        self.waypoints: Tensor
+        self.register_buffer("waypoints", torch.zeros(things, spec.waypoints, 3))  # metres
+        pose_mean, pose_std = torch.tensor(spec.pose.mean), torch.tensor(spec.pose.std)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", objects(pose_mean)[..., OBJECT_POS], persistent=False)
+        self.register_buffer("std", objects(pose_std)[..., OBJECT_POS], persistent=False)
+
+    def forward(
+        self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]
+    ) -> Float[Tensor, " move"]:
+        """The logit of moving `which` of the `things` to `to`; metres."""
+        is_moved = nn.functional.one_hot(which, things.shape[1]).to(things)
+        stand = (things - self.mean) / self.std
+        ends = torch.stack([stand[is_moved > 0], (to - self.mean[which]) / self.std[which]], 1)
+        others = torch.where(is_moved[..., None] > 0, 0.0, stand)
+        return self.body(torch.cat([others.flatten(1), ends.flatten(1), is_moved], -1)).squeeze(-1).float()

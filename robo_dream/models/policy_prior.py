@@ -8,14 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Imagination, LocalGoal, WorldModel
+from robo_dream.imagination import Belief, Imagination, LocalGoal, ScenePose, WorldModel
 from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS, TOOL_YAW, PoseHead, objects
 from robo_dream.models.policy import ActionMixture, LocalGoals
 from robo_dream.models.world_model import LatentVideoModel
 
 GripperGoal = Literal["as_shown", "above_object"]
 RETREAT = 0.07  # m above the object's middle
-THERE = 0.03  # m from its goal, within which a thing is not brought any nearer
 
 
 @dataclass(frozen=True)
@@ -63,24 +62,13 @@ class PolicyPrior:
         aimed[..., 0, :2] += moved.to(aimed)
         return head.normalise(torch.cat([poses[..., :OBJECT_START], things.scatter(-2, here, aimed).flatten(-2)], -1)).to(aims)
 
-    def one_thing(
-        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row aim"]:
-        """`aims` with one object at its goal and the others as they are here: in turn all of them as they were, the object that is farthest
-        from its goal, the next one, and so on, of those that are not there yet."""
+    def aims_at(self, scene: ScenePose) -> Float[Tensor, "row aim"]:
+        """What a policy that sees poses has to know of a goal of which these are given."""
         if self.model.spec.config.policy_input != "poses":
             raise ContractError(
-                "the policy of this checkpoint sees latents, in which objects cannot be told apart; set proposals.one_at_a_time=false"
+                "the policy of this checkpoint sees latents, not poses, so it cannot be given a next move; set proposals.moves=null"
             )
-        head = self.model.pose_head
-        seen, goals = objects(self._seen(latents).float()), objects(aims.float())
-        away = ((goals - seen) * objects(head.std))[..., OBJECT_POS].norm(dim=-1)  # (R, O) metres
-        num_left = (away > THERE).sum(-1)
-        which = turns % (num_left + 1)  # 0: all
-        chosen = away.argsort(-1, descending=True).take_along_dim((which - 1).clamp(min=0)[:, None], -1)  # (R, 1)
-        is_aimed = (which == 0)[:, None] | (torch.arange(away.shape[-1], device=away.device) == chosen)  # (R, O)
-        things = torch.where(is_aimed[..., None], goals, seen)
-        return torch.cat([aims[..., :OBJECT_START], things.flatten(-2).to(aims)], -1)
+        return self.model.pose_head.normal_of(scene)
 
     def propose(
         self,

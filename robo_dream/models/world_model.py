@@ -17,7 +17,7 @@ from robo_dream.models.config import ModelSpec, require_local_goals
 from robo_dream.models.decoder import Decoder
 from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
-from robo_dream.models.heads import PoseHead, TemporalDistance, scene_pose
+from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, scene_pose
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
 from robo_dream.models.outcomes import Outcomes
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics, LocalGoals
@@ -49,7 +49,8 @@ class LatentVideoModel(nn.Module):
             self.temporal_distance = TemporalDistance(spec)
             self.pose_head = PoseHead(spec)
             self.local_goals = LocalGoals(spec) if spec.local_goals else None
-            self.memory = Memory(spec) if spec.config.memory else None  # last, as what follows: it changes no other weight
+            self.memory = Memory(spec) if spec.config.memory else None  # these last: they change no other weight
+            self.affordances = Affordances(spec) if spec.waypoints else None
             self.outcomes = Outcomes(spec) if spec.config.outcomes else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
@@ -258,10 +259,17 @@ class LatentVideoModel(nn.Module):
 
         Raises `ConfigError` for steps that are no growing multiples of the action block.
         """
-        steps = require_local_goals(tuple(ahead), self.action_block)
-        made = LatentVideoModel(replace(self.spec, local_goals=steps), seed, self.imagine_rows).to(self.device)
-        kept = {name: value for name, value in self.state_dict().items() if not name.startswith("local_goals.")}
-        made.load_state_dict({**made.state_dict(), **kept})
+        return self.extended(replace(self.spec, local_goals=require_local_goals(tuple(ahead), self.action_block)), seed)
+
+    def extended(self, spec: ModelSpec, seed: int = 0) -> "LatentVideoModel":
+        """A copy with the parts that `spec` has beyond this one's, untrained, as are parts of another size; all else is as it is."""
+        made = LatentVideoModel(spec, seed, self.imagine_rows).to(self.device)
+        desired = made.state_dict()
+        kept = {name: value for name, value in self.state_dict().items() if name in desired and desired[name].shape == value.shape}
+        changed = spec.local_goals != self.spec.local_goals
+        made.load_state_dict(
+            {**desired, **{name: value for name, value in kept.items() if not (changed and name.startswith("local_goals."))}}
+        )
         return made.train(self.training)
 
     def _blocks(self, actions: Float[Tensor, "batch sample time action"]) -> Float[Tensor, "row horizon block"]:

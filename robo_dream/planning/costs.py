@@ -115,7 +115,9 @@ class PoseCost:
         read = vars(self.model.poses(torch.cat([latents.flatten(0, 2), goal.latent.to(latents)])))
         pose = ScenePose(**{name: rows[:-num_goals].unflatten(0, latents.shape[:3]) for name, rows in read.items()})
         desired = ScenePose(**{name: rows[-num_goals:] for name, rows in read.items()})
-        if goal.object_pos is not None:
+        if goal.next is not None:
+            desired = goal.next
+        elif goal.object_pos is not None:
             given = goal.object_pos.to(desired.object_pos)
             desired = replace(desired, object_pos=torch.where(given.isnan(), desired.object_pos, given))
         if goal.tool_pos is not None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Imagination, Proposals, WorldModel
+from robo_dream.imagination import Belief, Goal, Imagination, Proposals, ScenePose, WorldModel
 from robo_dream.planning.candidates import NoiseStreams, bounds_of, draws
 
 # Of step h and the states there: the next block's actions, and what they lead to (each row a problem with one candidate).
@@ -67,10 +67,8 @@ class GoalPolicy(Protocol):
         """`aims` with the goal of what is to be brought there moved aside, level, by `moved` metres."""
         ...
 
-    def one_thing(
-        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"], /
-    ) -> Float[Tensor, "row aim"]:
-        """`aims` for one thing alone, the others staying as they are: by turns (0, 1, 2 ...) for all, and for each that is not there."""
+    def aims_at(self, scene: ScenePose, /) -> Float[Tensor, "row aim"]:
+        """What it has to know of a goal of which poses are given."""
         ...
 
     def propose(
@@ -91,6 +89,11 @@ class GoalPolicy(Protocol):
         ...
 
 
+def aims_of(policy: GoalPolicy, goal: Goal) -> Float[Tensor, "batch aim"]:
+    """What `policy` has to know of `goal`: of the next move towards it, where there is one."""
+    return policy.aims(goal.latent) if goal.next is None else policy.aims_at(goal.next)
+
+
 @dataclass(frozen=True)
 class PolicyProposer:
     """Block h is proposed from the imagined state after block h - 1, so that a proposal corrects itself on the way.
@@ -98,8 +101,7 @@ class PolicyProposer:
     The first proposal is the likeliest one unless `sampled_only`; the others are drawn. `temperature` scales their noise, and
     `spread` shares them among the ways (see `draws`). With a `goal_std` (metres) every second one is for a goal somewhere around the true
     one: what the policy would do on purpose to end a little elsewhere, of which the search takes what is imagined to end where it should.
-    (Planning over a policy's goals instead of actions: Nasiriany et al. 2019, arXiv 1911.08453.) `one_at_a_time` makes proposals in turn
-    for all of the goal and for one thing of it: policies learn from goals in which one thing moved, and far goals are several of these.
+    (Planning over a policy's goals instead of actions: Nasiriany et al. 2019, arXiv 1911.08453.)
     """
 
     model: WorldModel
@@ -108,21 +110,17 @@ class PolicyProposer:
     spread: bool = False
     sampled_only: bool = False
     goal_std: float = 0.0
-    one_at_a_time: bool = False
     name: str = "policy"
 
     def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
         """See `Proposer.propose`; `num_steps` must be a multiple of the model's action block."""
         size = self.model.action_block * self.model.action_spec.size
-        aims = self.policy.aims(goal.latent).repeat_interleave(num_samples, dim=0)  # (B*K, ...)
+        aims = aims_of(self.policy, goal).repeat_interleave(num_samples, dim=0)  # (B*K, ...)
         if self.goal_std > 0:
             moved = self.goal_std * NoiseStreams(seeds, "goals", belief.latent).normal(num_samples, 1, 2)
             moved[:, 0 if self.sampled_only else 1 :: 2] = 0.0
             moved[:, : 0 if self.sampled_only else 1] = 0.0
             aims = self.policy.aside(belief.latent.repeat_interleave(num_samples, dim=0), aims, moved.flatten(0, 2))
-        if self.one_at_a_time:
-            turns = torch.arange(num_samples, device=aims.device).repeat(len(belief.latent))
-            aims = self.policy.one_thing(belief.latent.repeat_interleave(num_samples, dim=0), aims, turns)
 
         def next_step(h: int, here: Belief) -> tuple[Tensor, Imagination]:
             at = [_block_seed(seed, h) for seed in seeds]
@@ -146,7 +144,7 @@ class RepeatedPolicyProposer:
         num_blocks = whole_blocks(self.model, num_steps)
         size = self.model.action_block * self.model.action_spec.size
         latents = belief.latent.repeat_interleave(num_samples, dim=0)
-        aims = self.policy.aims(goal.latent).repeat_interleave(num_samples, dim=0)
+        aims = aims_of(self.policy, goal).repeat_interleave(num_samples, dim=0)
         at = [_block_seed(seed, -1) for seed in seeds]  # not the draws of `PolicyProposer`'s first block
         blocks = self.policy.propose(latents, aims, *draws(at, num_samples, size, self.temperature, self.spread, False, aims))
         blocks = bounds_of(self.model.action_spec, belief.latent).clip(blocks.to(belief.latent))

@@ -23,6 +23,7 @@ from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.local_goals import LocalAim, LocallyAimedPlanner
+from robo_dream.planning.moves import MoveConfig, MovingPlanner, NextMove
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
@@ -46,8 +47,8 @@ class ProposalConfig:
     temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     spread: bool = False  # samples of the policy are shared among its modes, not drawn one by one
     goal_std: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.0  # level, by which every second proposal is for another goal
-    one_at_a_time: bool = False  # in turn proposals for all of the goal, and for one thing of it, the others staying as they are
     gripper_goal: GripperGoal = "as_shown"
+    moves: MoveConfig | None = None  # far goals one move at a time, in an order that works; null: all of the goal at once
 
 
 @configuration
@@ -159,7 +160,8 @@ def build_planner(
         require_one_risk(planner, futures)
         made = kinds.planner_of(planner, model, FuturesCost(scored_by, futures.risk), proposers, clock)
         made = FuturesPlanner(made, model, scored_by, futures, planner.horizon)
-    return made if aim is None else LocallyAimedPlanner(made, aim)
+    made = made if aim is None else LocallyAimedPlanner(made, aim)
+    return made if proposals.moves is None else MovingPlanner(made, _next_move(proposals.moves, model, teacher, cost))
 
 
 def require_outcomes(model: WorldModel) -> None:
@@ -197,6 +199,20 @@ def _local_aim(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | 
             f"{horizon * model.action_block}; set the horizon higher, or cost.local_goal.at=nearest"
         )
     return LocalAim(LocalPrior(teacher, model), asked)
+
+
+def _next_move(config: MoveConfig, model: WorldModel, teacher: LatentVideoModel | None, cost: CostConfig) -> NextMove:
+    learned = None if teacher is None else teacher.affordances
+    if learned is None:
+        raise ConfigError(
+            "proposals.moves is set, but this model has not learned what can be moved; set it to null, or add it with "
+            "`robo-dream train stage=moves init=CHECKPOINT training.moves={}`"
+        )
+    if cost.local_goal is not None:
+        raise ConfigError(
+            "proposals.moves and cost.local_goal are both set, and local goals lead to all of the goal at once; set one of them to null"
+        )
+    return NextMove(learned, config, model)
 
 
 def policy_proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequence[Proposer]:
@@ -237,7 +253,7 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
 
 
 def _policy_proposer(model: WorldModel, policy: GoalPolicy, config: ProposalConfig) -> PolicyProposer:
-    return PolicyProposer(model, policy, config.temperature, config.spread, goal_std=config.goal_std, one_at_a_time=config.one_at_a_time)
+    return PolicyProposer(model, policy, config.temperature, config.spread, goal_std=config.goal_std)
 
 
 def _proposers_at_true_pictures(world: DrawnDynamics, config: ProposalConfig) -> Sequence[Proposer]:

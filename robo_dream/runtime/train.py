@@ -28,7 +28,7 @@ from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_training_data
 from robo_dream.schema import configuration
-from robo_dream.training import dream, futures, memory, representation
+from robo_dream.training import dream, futures, memory, moves, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.recorded import CYCLES
@@ -37,7 +37,8 @@ from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
-_LOCAL_GOALS = "local goals"  # the stage, for people
+_ADDED = {"local_goals": ("local goals", "planning.cost.local_goal"), "moves": ("moves", "planning.proposals.moves")}
+"""Stages that add to a finished checkpoint: what, for people, and where a plan is told to heed it."""
 _PROBE_STEPS, _PROBE_FRAMES = 4, 600  # of each stage, to see what a step costs
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
@@ -51,7 +52,7 @@ class TrainConfig:
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "memory", "futures"] = "all"  # the last three add to `init`, no more
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures"] = "all"  # the last four add to `init`
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
@@ -102,11 +103,11 @@ class TrainConfig:
             )
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
-        if self.stage == "local_goals" and (self.init is None or self.training.local_goals is None):
-            missing = "init" if self.init is None else "training.local_goals"
+        if self.stage in _ADDED and (self.init is None or getattr(self.training, self.stage) is None):
+            missing = "init" if self.init is None else f"training.{self.stage}"
             raise ConfigError(
-                f"stage is local_goals, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
-                "'training.local_goals={}'"
+                f"stage is {self.stage}, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
+                f"'training.{self.stage}={{}}'"
             )
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
@@ -125,7 +126,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     device_named(config.training.device, "training.device")
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
-        if config.stage == "local_goals":
+        if config.stage in _ADDED:
             config = _of_finished(config, info)
     with bars("frames into the cache", {}, "episode") as bar:
         data = open_training_data(
@@ -144,8 +145,8 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
-    if config.stage == "local_goals":
-        return _with_local_goals(config, data, say, bars)
+    if config.stage in _ADDED:
+        return _with_more(config, data, say, bars)
     if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
         say(in_words(estimated(data.play, config.training)))
 
@@ -158,7 +159,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **_local_steps(training)}
+    names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **_added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
 
@@ -181,25 +182,29 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     return replace(config, training=replace(config.training, model=info.spec.config))
 
 
-def _with_local_goals(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
-    """The file with the checkpoint `config.init`, to which local goals were added; its settings are as they were."""
+def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+    """The file with the checkpoint `config.init`, to which local goals or moves were added; its settings are as they were."""
     assert config.init is not None
-    written = config.out / dream.MODEL_FILE
-    with bars("frames into latents", _local_steps(config.training), "step") as bar:
-        model = dream.add_local_goals(
-            data.play, config.training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
-        )
+    written, training = config.out / dream.MODEL_FILE, config.training
+    (name, heeded), is_of_latents = _ADDED[config.stage], config.stage == "local_goals"
+    with bars("frames into latents" if is_of_latents else name, _added_steps(training), "step") as bar:
+        if is_of_latents:
+            model = dream.add_local_goals(
+                data.play, training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
+            )
+        else:
+            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, info = config.release or written, checkpoint.read_info(written)
     seconds = training_seconds(config.out / "metrics.jsonl")
-    recipe = {**info.recipe, "local_goals": _recipe(config, data.recipes, seconds)}
-    release(model, written, released, recipe, info.settings)
-    say(f"Added local goals in {seconds / 60:.1f} minutes. A plan heeds them where planning.cost.local_goal is given.")
+    release(model, written, released, {**info.recipe, config.stage: _recipe(config, data.recipes, seconds)}, info.settings)
+    say(f"Added {name} in {seconds / 60:.1f} minutes. A plan heeds them where {heeded} is given.")
     return released
 
 
-def _local_steps(training: TrainingConfig) -> dict[int, str]:
-    """Of a bar: the steps of local goals, if any are learned, and their name."""
-    return {} if training.local_goals is None else {training.local_goals.steps: _LOCAL_GOALS}
+def _added_steps(training: TrainingConfig) -> dict[int, str]:
+    """Of a bar: the steps of what is learned after all else, if anything is, and its name."""
+    stages = {"local_goals": training.local_goals, "moves": training.moves}
+    return {stage.steps: _ADDED[name][0] for name, stage in stages.items() if stage is not None}
 
 
 def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
@@ -218,18 +223,8 @@ def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], Non
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     recipe = {**_recipe(config, data.recipes, seconds), "init": dict(about.recipe)}
     metrics = release(model, written, released, recipe, about.settings)
-    if not is_memory and "futures" in metrics:
-        found = metrics["futures"]
-        say(
-            f"Held out, in an imagined step: what was expected errs by {found['expected']:.4f}, the outcome that came true by "
-            f"{found['came_true']:.4f} (mean square of a channel); its odds were told to {found['odds_nats']:.2f} nats."
-        )
-    if is_memory and "memory" in metrics:
-        found = metrics["memory"]
-        say(
-            f"Held out: where a picture alone puts an object over 2 cm elsewhere ({found['hidden_percent']:.0f} % of the looks), "
-            f"it is {found['one_frame_hidden_mm']:.0f} mm off, and with memory {found['memory_hidden_mm']:.0f} mm."
-        )
+    if config.stage in metrics:
+        say((memory if is_memory else futures).in_words(metrics[config.stage]))
     say(f"Trained in {seconds / 60:.1f} minutes.")
     return released
 
@@ -256,7 +251,7 @@ def estimated(cache: FrameCache, training: TrainingConfig) -> dict[str, float]:
     new_pictures = cache.num_frames / cache.picture_every
     counts = {"representation": training.representation.steps, "frames into latents": new_pictures, "dream": training.dream.steps}
     counts |= {"policy": training.policy.steps, "decoder": training.dream.decoder_steps}
-    counts |= {name: count for count, name in _local_steps(training).items()}
+    counts |= {name: count for count, name in _added_steps(training).items()}
     names = [name for name, count in counts.items() if count]
     return {name: counts[name] * rate for name, rate in zip(names, watch.rates(), strict=True)}
 
@@ -265,7 +260,8 @@ def in_words(seconds: Mapping[str, float]) -> str:
     """What `estimated` gives, and which stage to shrink first."""
     keys = {"representation": "training.representation.steps (or batch_windows)", "frames into latents": "the number of episodes"}
     keys |= {"dream": "training.dream.steps (or batch)", "policy": "training.policy.steps (or batch)"}
-    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)", _LOCAL_GOALS: "training.local_goals.steps (or batch)"}
+    keys |= {"decoder": "training.dream.decoder_steps (or decoder_batch)"}
+    keys |= {name: f"training.{stage}.steps (or batch)" for stage, (name, _) in _ADDED.items()}
     longest = max(seconds, key=lambda name: seconds[name])
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
@@ -299,6 +295,7 @@ def _of_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
         dream=replace(training.dream, steps=steps, decoder_steps=min(steps, training.dream.decoder_steps)),
         policy=replace(training.policy, steps=steps, skills=(), perception_noise=0.0),
         local_goals=None if training.local_goals is None else replace(training.local_goals, steps=steps),
+        moves=None if training.moves is None else replace(training.moves, steps=steps),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.embodiment import TOOL_MOVE_NAMES, ActionSpec, Observation
@@ -115,10 +115,9 @@ class PointMassInverse:
     ) -> Float[Tensor, "row aim"]:
         return torch.cat([aims[:, :2] + moved.to(aims), aims[:, 2:]], -1)
 
-    def one_thing(
-        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row aim"]:
-        return aims  # there is but one
+    def aims_at(self, scene: ScenePose) -> Float[Tensor, "row aim"]:
+        yaw = torch.atan2(scene.tool_yaw[:, 1], scene.tool_yaw[:, 0])
+        return torch.cat([scene.tool_pos, yaw[:, None], scene.gripper[:, None], scene.object_pos[:, 0]], -1)
 
     def propose(
         self,

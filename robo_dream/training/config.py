@@ -7,7 +7,7 @@ from pydantic import Field
 
 from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import ModelConfig, Precision, require_local_goals
+from robo_dream.models.config import MAX_WAYPOINTS, ModelConfig, Precision, require_local_goals
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
@@ -103,6 +103,7 @@ class PolicyConfig:
     longest_goal: GoalSteps = 100
     perception_noise: Fraction = 0.0  # fraction of demonstrated pairs seen as badly as held-out pictures: see `PerceptionErrors`
     latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # added to what is seen of latents beside poses, in their own scale
+    hand_elsewhere: Fraction = 0.0  # fraction of the goals to which a thing is moved that show the hand as it was at some other time
 
     def __post_init__(self) -> None:
         if self.longest_goal <= self.shortest_goal:
@@ -159,6 +160,20 @@ class FuturesStage:
 
 
 @configuration
+class MoveStage:
+    """After all else: what can be moved as things stand (`Affordances`), told from what was moved."""
+
+    steps: Steps = 1500
+    batch: Batch = 512
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 0.1
+    noise: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.005  # of where things stand, as poses are read with errors
+    waypoints: Annotated[int, Field(ge=1, le=MAX_WAYPOINTS)] = 4  # of each thing, where it can be brought on the way to a goal
+
+
+@configuration
 class TrainingConfig:
     """All stages and what they share."""
 
@@ -167,6 +182,7 @@ class TrainingConfig:
     dream: DreamConfig = field(default_factory=DreamConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     local_goals: LocalGoalStage | None = None  # null: none are learned
+    moves: MoveStage | None = None  # null: what can be moved is not learned
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
@@ -186,6 +202,11 @@ class TrainingConfig:
             raise ConfigError(
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
+            )
+        if self.policy.hand_elsewhere and self.model.policy_input != "poses":
+            raise ConfigError(
+                f"policy.hand_elsewhere is {self.policy.hand_elsewhere}, but model.policy_input is {self.model.policy_input}: in latents "
+                f"no hand can be shown elsewhere; set it to 0, or model.policy_input to poses"
             )
         told = {"slides": self.slides, "switches": self.switches}
         if (named := [name for name, one in told.items() if one is not None]) and (self.grasps is None or self.looks is None):
@@ -208,9 +229,11 @@ class TrainingConfig:
             del data["memory"], data["model"]["memory"]
         if not self.model.outcomes:
             del data["futures"], data["model"]["outcomes"]
-        for name in ("slides", "switches", "local_goals"):
+        for name in ("slides", "switches", "local_goals", "moves"):
             if data[name] is None:
                 del data[name]
+        if not self.policy.hand_elsewhere:
+            del data["policy"]["hand_elsewhere"]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data

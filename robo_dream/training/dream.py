@@ -33,10 +33,11 @@ from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.local_goals import learn_local_goals
 from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
 from robo_dream.training.metrics import held_out_metrics
+from robo_dream.training.moves import learn_moves
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
-from robo_dream.training.stage import MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
+from robo_dream.training.stage import MOVES, MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
 
@@ -137,8 +138,8 @@ def train_dream(
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
     Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The policy imitates `demonstrations`,
-    of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts up to five times: frames encoded,
-    steps of the dream, of the policy, of the decoder, of local goals.
+    of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts up to six times: frames encoded,
+    steps of the dream, of the policy, of the decoder, of local goals, of moves.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress)
@@ -171,8 +172,12 @@ def train_dream(
             run_stage(run, drawn, model, [model.decoder], decoder_losses, cache.dataset_id)
         if config.local_goals is not None:
             model = learn_local_goals(run, model, pairs, config.local_goals, pairs_id)
+        found = {}
+        if config.moves is not None:
+            model, found[MOVES] = learn_moves(run, model, cache, config.moves)
         model = model.eval().requires_grad_(False)
         metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
+        metrics |= found
         log.write("held_out", stage.steps, metrics)
     checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, metrics)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included

@@ -1,5 +1,6 @@
 """A later stage, on a finished model: what the world may do in an imagined step, and how likely that is. Nothing else is learned."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,3 +121,11 @@ def foretold(model: LatentVideoModel, batches: FutureBatches, num_batches: int =
     found = [future_losses(model, batches(step), batches.config) for step in range(num_batches)]
     names = {"odds_nats": "odds", "expected": "_expected", "came_true": "_came_true"}
     return {name: round(float(torch.stack([losses[key] for losses in found]).mean()), 5) for name, key in names.items()}
+
+
+def in_words(found: Mapping[str, float]) -> str:
+    """What was `foretold`, for people."""
+    return (
+        f"Held out, of an imagined step: what is expected errs by {found['expected']:.4f}, the outcome that came true by "
+        f"{found['came_true']:.4f} (mean square of a channel); the odds told of it cost {found['odds_nats']:.2f} nats."
+    )

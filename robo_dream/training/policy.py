@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.errors import DataError
+from robo_dream.models.config import NUM_TOOL
 from robo_dream.models.heads import OBJECT_POS, OBJECT_YAW
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import (
@@ -106,6 +107,8 @@ class PolicyBatches:
         stage, block = self.config.policy, self.config.model.action_block
         is_idle = ~self._differ(start, start + block) & self._differ(start, goals)
         seen, desired = self.at(start), self.at(goals)
+        if stage.hand_elsewhere > 0:
+            desired = self._hand_elsewhere(rng, start, goals, desired)
         is_told = (seen.isfinite() & desired.isfinite()).all(-1)  # not so where joints tell poses
         seen, desired = seen.nan_to_num(), desired.nan_to_num()
         if self.errors is not None:
@@ -122,6 +125,25 @@ class PolicyBatches:
             seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
             self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)) * is_told,
         )  # fmt: skip
+
+    def _hand_elsewhere(
+        self,
+        rng: np.random.Generator,
+        start: Int[np.ndarray, " batch"],
+        goals: Int[np.ndarray, " batch"],
+        desired: Float[Tensor, "batch number"],
+    ) -> Float[Tensor, "batch number"]:
+        """`desired`, of some goals to which a thing is moved with the hand of another frame: who asks for a thing shows it anywhere."""
+        is_other = (rng.random(len(start)) < self.config.policy.hand_elsewhere) & self._moves(start, goals).any(-1)
+        hand = self.at(rng.choice(self.starts, len(start)))[:, :NUM_TOOL]
+        hand = torch.where(torch.from_numpy(is_other).to(desired.device)[:, None] & hand.isfinite(), hand, desired[:, :NUM_TOOL])
+        return torch.cat([hand, desired[:, NUM_TOOL:]], -1)
+
+    def _moves(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, "batch thing"]:
+        """Which things are elsewhere, or may be: by 1 cm, or 18 degrees of a box."""
+        apart = object_numbers(np.abs(self.poses[one] - self.poses[other]))
+        stays = (np.linalg.norm(apart[..., OBJECT_POS], axis=-1) < 0.01) & (np.linalg.norm(apart[..., OBJECT_YAW], axis=-1) < 0.6)
+        return np.asarray(~stays)  # NaN is not told
 
     def _differ(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch"]:
         """Whether tool, gripper or an object are elsewhere: by 1 cm, 0.1 rad of the tool, 0.1 of closure or 9 degrees of a box."""

@@ -24,6 +24,7 @@ from robo_dream.training.config import (
     FuturesStage,
     LocalGoalStage,
     MemoryConfig,
+    MoveStage,
     PolicyConfig,
     RepresentationConfig,
     TrainingConfig,
@@ -134,7 +135,7 @@ OnProgress = Callable[[int, int], None]  # (done, all)
 MAX_GRADIENT = 5.0
 LAST_RATE = 0.02  # of the learning rate, at the end of the cosine
 BEFORE_POLICY = ("representation", "dream")  # stages to which it is nothing how the policy learns
-LOCAL_GOALS = "local_goals"  # the last stage, and its configuration's name
+LOCAL_GOALS, MOVES = "local_goals", "moves"  # the last stages, and their configurations' names
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MemoryConfig | FuturesStage) -> Stage:
+def stage_of(
+    name: str, config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MoveStage | MemoryConfig | FuturesStage
+) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 
@@ -235,8 +238,8 @@ def _relevant(config: TrainingConfig, stage: str) -> dict[str, object]:
     """The configuration without what changes no result of the stage."""
     data = config.to_json()
     later = ("policy",) if stage in BEFORE_POLICY else ()
-    if stage != LOCAL_GOALS:
-        data.pop(LOCAL_GOALS, None)
+    for last in {LOCAL_GOALS, MOVES} - {stage}:
+        data.pop(last, None)
     for name in ("device", "save_seconds", "log_steps", "tensorboard", "evaluation_windows", *later):
         del data[name]
     return data

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from robo_dream.embodiment import ActionSpec, Observation
@@ -115,10 +115,8 @@ class SeenPolicy:
     ) -> Float[Tensor, "row aim"]:
         return self.prior.aside(self.world.seen(latents), aims, moved)
 
-    def one_thing(
-        self, latents: Float[Tensor, "row channel"], aims: Float[Tensor, "row aim"], turns: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row aim"]:
-        return self.prior.one_thing(self.world.seen(latents), aims, turns)
+    def aims_at(self, scene: ScenePose) -> Float[Tensor, "row aim"]:
+        return self.prior.aims_at(scene)
 
     def propose(
         self,

@@ -90,23 +90,6 @@ def test_the_thing_that_has_farther_to_go_is_wanted_aside_and_nothing_else(model
     torch.testing.assert_close(wanted, expected, atol=1e-5, rtol=0)
 
 
-def test_in_turn_all_of_a_goal_is_asked_for_and_each_thing_that_is_not_there_beginning_with_the_farthest(model: LatentVideoModel) -> None:
-    head, asked = model.pose_head, PolicyPrior(model, model)
-    latents = torch.randn(1, model.spec.config.latent).repeat(4, 1)
-    here = asked.aims(latents) * head.std + head.mean
-    goals = here.clone()
-    goals[:, 0] += 0.3
-    goals[:, 6] += 0.1
-    goals[:, 11] -= 0.2  # the second has farther to go
-    goals[3, 6] = here[3, 6] + 0.01  # and here the first is as good as there
-    turns = torch.tensor([0, 1, 2, 3])
-    found = asked.one_thing(latents, head.normalise(goals), turns) * head.std + head.mean
-    expected = goals.clone()
-    expected[1, 6:11], expected[2, 11:16] = here[1, 6:11], here[2, 11:16]
-    expected[3, 6:11] = here[3, 6:11]  # one thing is left, so turn 3 is turn 1
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
 def test_suggestions_follow_two_things(model: LatentVideoModel) -> None:
     latents, chance = torch.randn(2, 5, model.spec.config.latent), torch.zeros(5)
     asked = PolicyPrior(model, model, "above_object")

@@ -18,7 +18,7 @@ from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import DreamBatches, demonstrated_poses, train_dream
-from robo_dream.training.frames import model_spec
+from robo_dream.training.frames import model_spec, pose_labels
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.open_loop import bridge_strips, open_loop, strips
 from robo_dream.training.policy import PolicyBatches, imitated_frames
@@ -215,6 +215,27 @@ def test_doing_nothing_on_the_way_to_a_goal_is_not_imitated(cache: SquareFrames)
     is_there = start // 8 == goal // 8
     assert torch.equal(batch.weights == 0, torch.from_numpy(is_idle & ~is_there))
     assert 0.1 < float((batch.weights == 0).float().mean()) < 0.9
+
+
+def test_a_goal_to_which_a_thing_is_moved_may_show_the_hand_of_another_time_and_nothing_else_is_changed(cache: SquareFrames) -> None:
+    poses = torch.from_numpy(pose_labels(cache, 4))
+    plain = PolicyBatches(cache, CONFIG, poses)
+    asked = dataclasses.replace(CONFIG, policy=dataclasses.replace(CONFIG.policy, hand_elsewhere=1.0))
+    rng = np.random.default_rng(0)
+    start, goals = plain.pairs(rng, 256)
+    whole, other = (PolicyBatches(cache, config, poses).batch(np.random.default_rng(1), start, goals) for config in (CONFIG, asked))
+    moved = (poses[goals, 6:9] - poses[start, 6:9]).norm(dim=-1) > 0.01
+    differs = (whole.goals != other.goals).any(-1)
+    assert (
+        torch.equal(whole.seen, other.seen)
+        and torch.equal(whole.goals[:, 6:], other.goals[:, 6:])
+        and torch.equal(whole.blocks, other.blocks)
+    )
+    assert not differs[~moved].any() and differs[moved].float().mean() > 0.9
+    frames = {tuple(row.tolist()) for row in poses[:, :6]}
+    assert all(tuple(row.tolist()) in frames for row in other.goals[:, :6])
+    with pytest.raises(ConfigError, match=r"policy\.hand_elsewhere is 0\.5, but model\.policy_input is latents"):
+        TrainingConfig(model=ModelConfig(policy_input="latents"), policy=PolicyConfig(hand_elsewhere=0.5))
 
 
 def test_demonstrations_without_pictures_teach_the_inverse_model_and_nothing_else(
