@@ -57,7 +57,7 @@ def split_futures_planners() -> list[Row]:
         if f"{name}/risky_percent" in figures:
             keys = ("risky_percent", "success_percent", "steps_to_goal", "distance_left_mm")
             cells = (plain(figures[f"{name}/{key}"]) if f"{name}/{key}" in figures else "" for key in keys)
-            rows.append((label, plain(figures["odds_0.5/pairs"]), *cells))
+            rows.append((label, plain(figures["pairs"]), *cells))
     return rows
 
 

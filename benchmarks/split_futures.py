@@ -11,7 +11,8 @@ took the risky way. split_futures.png shows one start: what happened, what is ex
 import argparse
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from sim.crossing import Crossing, CrossingConfig
 from sim.environment import observation_of
 
 OUT, PICTURE = Path("docs/results/split_futures.json"), Path("docs/split_futures.png")
-ODDS, TASK = (0.3, 0.5, 0.8), "cross"
+ODDS, EVEN, TASK = (0.3, 0.5, 0.8), 0.5, "cross"
 HORIZON = 9  # imagined steps of the odds
 TOSSES, DRAWS = 40, 64  # of each start
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0)
@@ -153,29 +154,30 @@ def odds_figures(model: LatentVideoModel, world: Crossing, starts: list[Start]) 
     return figures
 
 
-def planner_figures(model: LatentVideoModel, path: Path, odds: float, num_pairs: int) -> dict[str, float]:
-    """Of each planner how often the puck came to the bump, and how often and how soon it arrived."""
-    planning, figures = planning_for(checkpoint.read_info(path), TASK), {f"odds_{odds:g}/pairs": float(num_pairs)}
-    with Crossing(CrossingConfig(odds=(odds,))) as world:
+def planner_figures(model: LatentVideoModel, path: Path, names: Sequence[str], num_pairs: int, minutes: float) -> dict[str, float]:
+    """Of each planner how often the puck came to the bump, and how often and how soon it arrived; pair by pair, while there is time."""
+    planning, end = planning_for(checkpoint.read_info(path), TASK), time.monotonic() + 60 * minutes
+    planners = {name: build_planner(planning.planner, model, planning.cost, planning.proposals, futures=PLANNERS[name]) for name in names}
+    found: dict[str, list[tuple[bool, bool, int, float]]] = {name: [] for name in names}
+    with Crossing(CrossingConfig(odds=(EVEN,))) as world:
         draw, budget = world.tasks[TASK].draw, world.tasks[TASK].budget
         assert draw is not None
-        for name, futures in PLANNERS.items():
-            planner = build_planner(planning.planner, model, planning.cost, planning.proposals, futures=futures)
-            risky, reached, steps, left = [], [], [], []
-            for number in range(num_pairs):
-                start, goal = draw(number, np.random.default_rng((8, number)))
-                result = attempt_pair(world, model, planner, Pair(TASK, start, goal, budget), Job(TASK, name, number, number, ""))
-                risky.append(world.num_tosses > 0)
-                reached.append(result.moderate)
-                steps.append(result.steps)
-                left.append(result.distance)
-            print(f"odds {odds:g} {name}: risky {np.mean(risky):.2f}, reached {np.mean(reached):.2f}", flush=True)
-            key = name if odds == 0.5 else f"odds_{odds:g}/{name}"
-            figures[f"{key}/risky_percent"] = round(100 * float(np.mean(risky)), 1)
-            figures[f"{key}/success_percent"] = round(100 * float(np.mean(reached)), 1)
-            figures[f"{key}/distance_left_mm"] = round(1e3 * float(np.mean(left)), 1)
-            if any(reached):
-                figures[f"{key}/steps_to_goal"] = round(float(np.mean(np.array(steps)[reached])), 1)
+        for number in range(num_pairs):
+            if time.monotonic() > end:
+                break
+            pair = Pair(TASK, *draw(number, np.random.default_rng((8, number))), budget)
+            for name, planner in planners.items():
+                result = attempt_pair(world, model, planner, pair, Job(TASK, name, number, number, ""))
+                found[name].append((world.num_tosses > 0, result.moderate, result.steps, result.distance))
+            print(number, {name: results[-1] for name, results in found.items()}, flush=True)
+    figures: dict[str, float] = {"pairs": len(found[names[0]]), "bump_odds_percent": 100 * EVEN}
+    for name, results in found.items():
+        risky, reached, steps, left = map(np.array, zip(*results, strict=True))
+        figures[f"{name}/risky_percent"] = round(100 * float(risky.mean()), 1)
+        figures[f"{name}/success_percent"] = round(100 * float(reached.mean()), 1)
+        figures[f"{name}/distance_left_mm"] = round(1e3 * float(left.mean()), 1)
+        if reached.any():
+            figures[f"{name}/steps_to_goal"] = round(float(steps[reached].mean()), 1)
     return figures
 
 
@@ -215,8 +217,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--starts", type=int, default=45, help="of the odds, in turn 0.3, 0.5 and 0.8")
-    parser.add_argument("--pairs", type=int, default=40, help="of each planner at odds of 0.5")
-    parser.add_argument("--other-pairs", type=int, default=0, help="of each planner at odds of 0.3 and 0.8")
+    parser.add_argument("--pairs", type=int, default=40, help="of each planner, at odds of 0.5")
+    parser.add_argument("--planners", nargs="+", choices=PLANNERS, default=list(PLANNERS))
+    parser.add_argument("--minutes", type=float, default=60.0, help="after which no other pair is begun")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
@@ -226,10 +229,9 @@ def main() -> None:
         starts = starts_of(world, args.starts, model.action_block)
         figures = odds_figures(model, world, starts)
         print(json.dumps(figures, indent=1), flush=True)
-        picture(model, world, next(one for one in starts if one.odds == 0.5), args.picture)
-    for odds, count in ((0.5, args.pairs), (0.3, args.other_pairs), (0.8, args.other_pairs)):
-        if count:
-            figures |= planner_figures(model, args.checkpoint, odds, count)
+        picture(model, world, next(one for one in starts if one.odds == EVEN), args.picture)
+    if args.pairs:
+        figures |= planner_figures(model, args.checkpoint, args.planners, args.pairs, args.minutes)
     write_figures(args.out, figures)
     print(json.dumps(figures, indent=1))
 
