@@ -71,6 +71,9 @@ class Crossing(MujocoWorld):
         self._tosses = np.array([0.0, 0.0, config.odds[0]])  # seed, how many, odds
         self.refresh()
 
+    def __enter__(self) -> "Crossing":
+        return self
+
     @property
     def state(self) -> Float[np.ndarray, " state"]:
         return np.concatenate([super().state, self._tosses])

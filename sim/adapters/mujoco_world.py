@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
@@ -105,7 +105,7 @@ class MujocoWorld:
         }  # fmt: skip
         self._placed_bodies = [model.body(name).id for name in placed]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MujocoWorld":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
