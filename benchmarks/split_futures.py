@@ -38,7 +38,7 @@ from sim.environment import observation_of
 
 OUT, PICTURE = Path("docs/results/split_futures.json"), Path("docs/split_futures.png")
 ODDS, EVEN, TASK = (0.3, 0.5, 0.8), 0.5, "cross"
-HORIZON = 9  # imagined steps of the odds
+HORIZON = 6  # imagined steps of the odds: 1.5 s, when the puck is beyond the bump or far down the pit
 TOSSES, DRAWS = 40, 64  # of each start
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0)
 BESIDE = 0.03  # m from the end of either way, beyond which an end is neither

@@ -115,8 +115,9 @@ class Crossing(MujocoWorld):
             for corner in (_CORNERS if name == "around" else _MIDDLE)[num_passed:]:
                 yield from self._towards(corner)
             if name == "through" and not is_beyond:
+                aside = rng.uniform(-0.1, 0.1) if rng.random() < 0.4 else rng.uniform(-1.0, 1.0)
                 for _ in range(int(rng.integers(6, 14))):
-                    yield np.array([_FASTEST, rng.uniform(-0.2, 0.2) * _FASTEST])
+                    yield np.array([rng.uniform(0.6, 1.0), np.clip(aside + rng.uniform(-0.2, 0.2), -1.0, 1.0)]) * _FASTEST
             yield from self._towards(end)
             move = rng.uniform(-_FASTEST, _FASTEST, 2)
             for _ in range(int(rng.integers(3, 10))):
@@ -150,7 +151,8 @@ class Crossing(MujocoWorld):
     def _is_in_pit(self) -> bool:
         x, y = self.data.qpos[:2]
         slope = _SLOPE[1] + (x - _SLOPE[0]) * np.tan(np.deg2rad(_SLOPE[4]))
-        return bool(x > 0.005 and y < min(_PIT, slope))
+        falls = self.data.ctrl[2] > 0.0  # whatever it does about it
+        return bool((x > -0.012 and y < slope) if falls else (x > 0.005 and y < min(_PIT, slope)))
 
     def _pair(self, number: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, " state"], Float[np.ndarray, " state"]]:
         """A start before the corridor, and a goal beyond the bump of the same colour."""
