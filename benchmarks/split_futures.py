@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from results_file import write_figures
 
+from robo_dream.config import dump, parse
 from robo_dream.evaluation.manifest import Pair
 from robo_dream.imagination import Belief, Imagination
 from robo_dream.models import checkpoint
@@ -31,7 +32,7 @@ from robo_dream.planning.futures import FuturesConfig
 from robo_dream.planning.scoring import RiskConfig
 from robo_dream.runtime.evaluate import Job, attempt_pair
 from robo_dream.runtime.model import load_checkpoint_model
-from robo_dream.runtime.planner import build_planner, planning_for
+from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for
 from robo_dream.viewer.pictures import banner, enlarge, stacked, write_png
 from sim.crossing import Crossing, CrossingConfig
 from sim.environment import observation_of
@@ -58,6 +59,7 @@ class Start:
     odds: float
     actions: Float[np.ndarray, "time action"]
     ends: Float[np.ndarray, "toss 2"]
+    first_seed: int  # of the tosses
 
     @property
     def passed(self) -> Float[np.ndarray, " toss"]:
@@ -75,15 +77,15 @@ def starts_of(world: Crossing, count: int, block: int) -> list[Start]:
     assert draw is not None
     for number in range(count):
         state, _ = draw(number, np.random.default_rng((7, number)))
-        actions, ends = approach(world, state, HORIZON * block), []
+        actions, ends, odds, first_seed = approach(world, state, HORIZON * block), [], world.odds, 1000 * number
         for toss in range(TOSSES):
             tossed = state.copy()
-            tossed[-3] = toss
+            tossed[-3] = first_seed + toss
             world.set_state(tossed)
             for action in actions:
                 world.step(action)
             ends.append(world.ground_truth().tool_pos[:2])
-        found.append(Start(state, world.odds, actions, np.stack(ends)))
+        found.append(Start(state, odds, actions, np.stack(ends), first_seed))
     return found
 
 
@@ -154,9 +156,11 @@ def odds_figures(model: LatentVideoModel, world: Crossing, starts: list[Start]) 
     return figures
 
 
-def planner_figures(model: LatentVideoModel, path: Path, names: Sequence[str], num_pairs: int, minutes: float) -> dict[str, float]:
+def planner_figures(
+    model: LatentVideoModel, planning: PlanningConfig, names: Sequence[str], num_pairs: int, minutes: float
+) -> dict[str, float]:
     """Of each planner how often the puck came to the bump, and how often and how soon it arrived; pair by pair, while there is time."""
-    planning, end = planning_for(checkpoint.read_info(path), TASK), time.monotonic() + 60 * minutes
+    end = time.monotonic() + 60 * minutes
     planners = {name: build_planner(planning.planner, model, planning.cost, planning.proposals, futures=PLANNERS[name]) for name in names}
     found: dict[str, list[tuple[bool, bool, int, float]]] = {name: [] for name in names}
     with Crossing(CrossingConfig(odds=(EVEN,))) as world:
@@ -187,7 +191,7 @@ def picture(model: LatentVideoModel, world: Crossing, start: Start, path: Path, 
     for side in (True, False):
         toss = int(np.flatnonzero(start.passed == side)[0])
         tossed = start.state.copy()
-        tossed[-3] = toss
+        tossed[-3] = start.first_seed + toss
         world.set_state(tossed)
         seen = [world.image("top")]
         for step, action in enumerate(start.actions):
@@ -219,6 +223,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=45, help="of the odds, in turn 0.3, 0.5 and 0.8")
     parser.add_argument("--pairs", type=int, default=40, help="of each planner, at odds of 0.5")
     parser.add_argument("--planners", nargs="+", choices=PLANNERS, default=list(PLANNERS))
+    parser.add_argument("--planning", nargs="+", metavar="KEY=VALUE", default=[], help="what is changed of the checkpoint's own")
     parser.add_argument("--minutes", type=float, default=60.0, help="after which no other pair is begun")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--picture", type=Path, default=PICTURE)
@@ -231,7 +236,9 @@ def main() -> None:
         print(json.dumps(figures, indent=1), flush=True)
         picture(model, world, next(one for one in starts if one.odds == EVEN), args.picture)
     if args.pairs:
-        figures |= planner_figures(model, args.checkpoint, args.planners, args.pairs, args.minutes)
+        planning = planning_for(checkpoint.read_info(args.checkpoint), TASK)
+        planning = parse(PlanningConfig, dump(planning), f"{args.checkpoint}", args.planning)
+        figures |= planner_figures(model, planning, args.planners, args.pairs, args.minutes)
     write_figures(args.out, figures)
     print(json.dumps(figures, indent=1))
 
