@@ -276,9 +276,8 @@ def replanned(
     planner = build_planner(asked.planner, model, asked.cost, asked.proposals, _ticking(time.monotonic, on_tick), futures=asked.futures)
     plan = answer(planner, question, math.inf)
     actions = (torch.tensor(decision.actions, device=model.device), plan.actions[0])
-    recorded = setting.planning.cost, setting.planning.futures
-    costs = {"recorded cost": recorded}
-    if (asked.cost, asked.futures) != recorded:
+    costs = {"recorded cost": (setting.planning.cost, setting.planning.futures)}
+    if (asked.cost, asked.futures) not in costs.values():
         costs["changed cost"] = asked.cost, asked.futures
     towards = "" if asked.goal is None else ", new goal"
     judged = {name + towards: _judged(*cost, model, question, actions) for name, cost in costs.items()}
