@@ -77,6 +77,31 @@ def delays() -> list[Row]:
     return rows
 
 
+def changed_physics() -> list[Row]:
+    """Errors of a 1 s imagination of a box that is moved, before and after 2 s of moving it."""
+    figures = results("changed_physics")
+    rows: list[Row] = [("boxes", "windows", "as it begins to move, mm", "2 s later, one frame, mm", "with memory, mm", "physics alone, mm")]
+    for name, label in {"all": "all", "heavy": "3 to 10 times as heavy", "slippery": "at most half the friction"}.items():
+        errors = (plain(figures[f"{name}/{key}_mm"]) for key in ("first_second", "later_without", "later_memory", "physics"))
+        rows.append((label, plain(figures[f"{name}/windows"]), *errors))
+    return rows
+
+
+def changed_physics_pushes() -> list[Row]:
+    """Success of pushes with boxes of another mass or friction, with and without memory."""
+    figures = results("changed_physics")
+    rows: list[Row] = [("boxes", "pairs", "with memory: moderate / strict %", "one frame")]
+    for name, label in {
+        "heavy_x3": "3 times as heavy", "heavy_x10": "10 times as heavy", "slippery_x0.3": "0.3 times the friction",
+    }.items():  # fmt: skip
+        key = f"push/{name}"
+        if not {f"{key}/{which}/moderate" for which in ("memory", "without")} <= figures.keys():
+            continue
+        rates = [" / ".join(plain(figures[f"{key}/{which}/{kind}"]) for kind in ("moderate", "strict")) for which in ("memory", "without")]
+        rows.append((label, plain(figures[f"{key}/pairs"]), *rates))
+    return rows
+
+
 def broken_promises() -> list[Row]:
     figures, rows = results("trust"), [("planner", "plans that promise 3 cm or more", "of these, less than half came true")]
     for name, label in {
@@ -265,18 +290,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "delays": delays,
     "split-futures": split_futures,
     "split-futures-planners": split_futures_planners,
-    "changed-physics": lambda: facts(
-        "changed_physics",
-        "held-out boxes, each of its own mass and friction",
-        {
-            "windows in which the box moves for 3 s": "{all/windows}, of them {heavy/windows} heavy",
-            "box imagined 1 s ahead, as it begins to move": "{all/first_second_mm} mm off",
-            "2 s later, from one frame": "{all/later_without_mm} mm",
-            "2 s later, with memory": "{all/later_memory_mm} mm",
-            "heavy boxes: at first, later from one frame, later with memory": "{heavy/first_second_mm}, {heavy/later_without_mm}, "
-            "{heavy/later_memory_mm} mm",
-        },
-    ),
+    "changed-physics": changed_physics,
+    "changed-physics-pushes": changed_physics_pushes,
     "speed-of-belief": lambda: facts(
         "speed_of_belief",
         "one thread of a busy machine, in turn, medians",

@@ -121,19 +121,21 @@ def main() -> None:
     parser.add_argument("memory", type=Path, help="the same with memory")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
+    parser.add_argument("--only", choices=("without", "memory"), help="plan with this checkpoint alone; the other's figures stay")
     parser.add_argument("--manifest", type=Path, default=Path("runs/delays/push.safetensors"), help="where the pairs are kept")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    info, before = read_info(args.memory), json.loads(args.out.read_text()) if args.out.is_file() else {}
+    info, before = read_info(args.without), json.loads(args.out.read_text()) if args.out.is_file() else {}
     figures: dict[str, float] = {key: value for key, value in before.items() if key[0] != "_"}
     planning = planning_for(info, TASK)
-    with build_environment(world_of(info, args.memory)) as environment:
+    with build_environment(world_of(info, args.without)) as environment:
         if not args.manifest.is_file():
             args.manifest.parent.mkdir(parents=True, exist_ok=True)
             write_manifest(args.manifest, build_manifest(environment, TASK, args.pairs, first_seed=FIRST_SEED))
         manifest = read_manifest(args.manifest, len(environment.state))
-        bar = tqdm([(fault, name) for fault in args.faults for name in ("without", "memory")], unit="case")
+        names = [name for name in ("without", "memory") if args.only in (None, name)]
+        bar = tqdm([(fault, name) for fault in args.faults for name in names], unit="case")
         for fault, name in bar:
             bar.set_postfix_str(f"{fault} {name}")
             model = load_checkpoint_model(getattr(args, name))

@@ -6,6 +6,8 @@ Recorded episodes that training did not see are gone through again, one look eac
 up before each camera, drawn by the simulator, that covers the object wherever it goes for as long as it stands. The judge compares the
 position that the model reads of its belief with the true one, which nothing else is told. `pushed` are the windows in which the object
 moves by more than 1 cm behind the screen. `imagined` is the last belief before the screen, imagined on: nothing is looked at.
+
+`hand` are looks of the same episodes at which the arm covers most of the object from a camera.
 """
 
 import argparse
@@ -45,7 +47,12 @@ AFTER = 2  # looks after it is gone
 DRAWN = 3  # windows of each kind, each of another episode
 COLOURS = ((0.5, 0.5, 0.5), (0.15, 0.15, 0.17), (0.85, 0.85, 0.8), (0.55, 0.42, 0.28), (0.2, 0.35, 0.6))
 NEARER = 0.75  # of the way from camera to object stands the screen
+COVERED = 0.3  # at most this part of the object's pixels is left free by an arm that covers it
+BEFORE_HAND = 4  # looks before one at which the arm covers it
 BEYOND = (0.01, 0.08)  # m to each side that it reaches beyond the object: where it stands does not tell where the object is
+
+
+Screen = tuple[np.ndarray, np.ndarray, np.ndarray]  # half size, place and turn of a plate
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,10 @@ class Stage:
         self.renderer = mujoco.Renderer(self.world.model, height, width)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self.renderer.scene.flags[flag] = 0  # as pictures were drawn
+        self.sorting = mujoco.Renderer(self.world.model, height, width)
+        self.sorting.enable_segmentation_rendering()
+        self.object, table = (self.world.model.geom(name).id for name in (scene.objects[0].name, "table"))
+        self.arm = [geom for geom in range(self.world.model.ngeom) if geom not in (self.object, table)]
 
     def corners(self, state: np.ndarray) -> Float[np.ndarray, "corner 3"]:
         """Of the object's box, in the world."""
@@ -81,9 +92,7 @@ class Stage:
         mujoco.mju_quat2Mat(turn, pose[3:])
         return pose[:3] + np.array(list(itertools.product((-1, 1), repeat=3))) * half @ turn.reshape(3, 3).T
 
-    def screen(
-        self, camera: str, corners: Float[np.ndarray, "corner 3"], rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def screen(self, camera: str, corners: Float[np.ndarray, "corner 3"], rng: np.random.Generator) -> Screen:
         """Half size, place and turn of a plate before `camera` that covers all `corners`, and more of the table to each side by chance."""
         world_from_camera = self.world.world_from_camera(camera)
         turn, eye = world_from_camera[:3, :3], world_from_camera[:3, 3]
@@ -105,9 +114,7 @@ class Stage:
                 return False
         return True
 
-    def picture(
-        self, camera: str, screen: tuple[np.ndarray, np.ndarray, np.ndarray], colour: tuple[float, float, float]
-    ) -> UInt8[np.ndarray, "height width 3"]:
+    def picture(self, camera: str, screen: Screen, colour: tuple[float, float, float]) -> UInt8[np.ndarray, "height width 3"]:
         """What `camera` shows now, with the screen before it."""
         self.renderer.update_scene(self.world.data, camera)
         scene, (size, place, turn) = self.renderer.scene, screen
@@ -116,21 +123,39 @@ class Stage:
         scene.ngeom += 1
         return self.renderer.render()
 
-    def looks(self, window: Window, cameras: tuple[str, ...]) -> tuple[list[Observation], list[Observation]]:
-        """Observations of all looks, with the screen and without."""
+    def free(self, camera: str) -> float:
+        """The part of the object's pixels that the arm does not cover."""
+        self.sorting.update_scene(self.world.data, camera)
+        seen = self._pixels()
+        for geom in self.sorting.scene.geoms[: self.sorting.scene.ngeom]:
+            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.objid in self.arm:
+                geom.pos[2] = -100.0
+        return seen / max(self._pixels(), 1)
+
+    def _pixels(self) -> int:
+        numbers = self.sorting.render()
+        return int(((numbers[..., 0] == self.object) & (numbers[..., 1] == mujoco.mjtObj.mjOBJ_GEOM)).sum())
+
+    def screens(self, window: Window, cameras: tuple[str, ...]) -> dict[str, Screen]:
+        """A plate before each camera, which covers the object for as long as it stands."""
         corners = np.concatenate([self.corners(state) for state in window.states[window.first : window.end]])
         rng = np.random.default_rng(window.seed)
-        screens = {name: self.screen(name, corners, rng) for name in cameras}
-        hidden, clear = [], []
+        return {name: self.screen(name, corners, rng) for name in cameras}
+
+    def looks(self, window: Window, screens: Mapping[str, Screen]) -> list[Observation]:
+        """Observations of all looks, with the screens or as they were recorded."""
+        found = []
         for look, state in enumerate(window.states):
             self.world.set_state(state)
-            for found, stands in ((hidden, window.first <= look < window.end), (clear, False)):
-                pictures = {
-                    name: self.picture(name, screens[name], window.colour) if stands else window.pictures[name][look] for name in cameras
-                }
-                frames = {name: Frame(self.world.time, picture) for name, picture in pictures.items()}
-                found.append(observation_of(self.world, frames))
-        return hidden, clear
+            pictures = {name: recorded[look] for name, recorded in window.pictures.items()}
+            if window.first <= look < window.end:
+                pictures |= {name: self.picture(name, screen, window.colour) for name, screen in screens.items()}
+            found.append(observation_of(self.world, {name: Frame(self.world.time, picture) for name, picture in pictures.items()}))
+        return found
+
+    def truth(self, window: Window) -> Float[np.ndarray, "look 3"]:
+        """Where the object is at each look."""
+        return np.array([self.corners(state).mean(0) for state in window.states])
 
 
 def windows_of(stage: Stage, cache: FrameCache, seconds: float, block: int, most: int, seed: int) -> list[Window]:
@@ -195,6 +220,35 @@ def imagined(model: LatentVideoModel, window: Window, seen: torch.Tensor) -> Flo
     return torch.cat([seen[: last + 1], model.imagine(Belief(seen[last : last + 1]), actions[None, None]).latents[0, 0]])
 
 
+def covered_by_hand(model: LatentVideoModel, stage: Stage, cache: FrameCache) -> dict[str, float]:
+    """How often the arm covers the object from each camera, and from all, and how far off it is believed to be then."""
+    block, free, windows = model.action_block, [], []
+    for number in np.flatnonzero(~cache.is_train):
+        begin, end = cache.episode_starts[number : number + 2]
+        for frame in range(begin + BEFORE_HAND * block, end, block):
+            stage.world.set_state(cache.sim_state[frame])
+            free.append([stage.free(name) for name in cache.cameras])
+            if min(free[-1]) > COVERED:
+                continue
+            frames = frame - block * np.arange(BEFORE_HAND, -1, -1)
+            actions = np.asarray(cache.actions[frames[0] : frame], np.float32).reshape(BEFORE_HAND, block, -1)
+            pictures = {name: np.asarray(cache.images[name][frames]) for name in cache.cameras}
+            states = np.asarray(cache.sim_state[frames])
+            windows.append(Window(states, pictures, actions, 0, 0, False, COLOURS[0], int(number), 0))
+    figures: dict[str, float] = {"hand/looks": len(free), "hand/windows": len(windows)}
+    figures["hand/all_cameras_percent"] = round(100 * float((np.array(free) <= COVERED).all(1).mean()), 2)
+    for column, name in enumerate(cache.cameras):
+        figures[f"hand/{name}_percent"] = round(100 * float((np.array(free)[:, column] <= COVERED).mean()), 2)
+    for name, remembers in (("memory", True), ("one_frame", False)):
+        off = []
+        for window in windows:
+            last = believed(model, window, stage.looks(window, {}), remembers)[-1:]
+            off.append(1e3 * float(np.linalg.norm(model.poses(last).object_pos[0, 0].numpy() - stage.truth(window)[-1])))
+        if off:
+            figures[f"hand/{name}_mm"] = round(float(np.mean(off)), 1)
+    return figures
+
+
 def strip(model: LatentVideoModel, hidden: list[Observation], latents: dict[str, torch.Tensor]) -> UInt8[np.ndarray, "height width 3"]:
     """Of the first camera: what it shows, and below it what each belief looks like."""
     camera = model.cameras[0]
@@ -228,11 +282,8 @@ def main() -> None:
         errors: dict[tuple[str, str], list[float]] = {}
         drawn: dict[str, list[int]] = {"pushed": [], "still": []}
         for window in tqdm(windows, desc=f"{seconds} s", unit="window"):
-            hidden, clear = stage.looks(window, model.cameras)
-            true = []
-            for state in window.states:
-                stage.world.set_state(state)
-                true.append(stage.world.object_pose[:3].copy())
+            hidden, clear = (stage.looks(window, screens) for screens in (stage.screens(window, model.cameras), {}))
+            true = stage.truth(window)
             one_frame = believed(model, window, hidden, False)
             latents = {
                 "memory": believed(model, window, hidden, True),
@@ -242,7 +293,7 @@ def main() -> None:
             latents["uncovered"] = believed(model, window, clear, False)
             kind = "pushed" if window.is_pushed else "still"
             for name, some in latents.items():
-                off = 1e3 * np.linalg.norm(model.poses(some).object_pos[:, 0].numpy() - np.array(true), axis=-1)
+                off = 1e3 * np.linalg.norm(model.poses(some).object_pos[:, 0].numpy() - true, axis=-1)
                 for part in (kind, "all"):
                     errors.setdefault((name, part), []).append(float(off[window.end - 1]))
                     errors.setdefault((name, f"{part}_after"), []).append(float(off[window.end]))
@@ -259,6 +310,7 @@ def main() -> None:
         figures[f"error_ratio_1s{'' if part == 'all' else '_' + part}"] = round(
             figures[f"1s/{part}/memory_mm"] / figures[f"1s/{part}/one_frame_mm"], 3
         )
+    figures |= covered_by_hand(model, stage, cache)
     print(json.dumps({key: value for key, value in figures.items() if "p90" not in key}, indent=1))
     write_figures(args.out, figures)
     if sheet:

@@ -204,6 +204,20 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "cube-double, policy-guided search, an earlier checkpoint": "cube-double-earlier-checkpoint/privileged/planner",
         },
     ),
+    "scene-moves": lambda: [
+        ("the policy has learned from single moves, and", "solved of 6 pairs", "things brought, of 16"),
+        *(
+            (name, *(plain(results("recorded")[f"tuning/scene_moves/{key}/{what}"]) for what in ("solved", "moved")))
+            for name, key in {
+                "goals with the hand of another time (half of them)": "hand",
+                "the same again, from another start": "hand_again",
+                "more of these (0.7)": "hand_more",
+                "other things elsewhere (half), hands where moves end": "hand_others",
+                "more of these (0.8), 20,000 steps": "hand_others_longer",
+                "the same from the representation's policy: released": "released",
+            }.items()
+        ),
+    ],
     "published-cube-single": lambda: published("cube-single"),
     "published-reacher": lambda: published("reacher"),
     "training-cost": lambda: [

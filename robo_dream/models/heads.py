@@ -108,7 +108,8 @@ class Affordances(nn.Module):
 
     It tells recorded moves from the same moves among things as they stood at other times (noise-contrastive estimation, Gutmann and
     Hyvaerinen 2010), so its logit is the logarithm of how many times as often the move was seen with things as they stand as it would be
-    if they were nothing to it. `waypoints` are where each thing was left, as far apart as can be: where it can be brought on the way.
+    if they were nothing to it. `waypoints` are where each thing was left, as far apart as can be: where it can be brought on the way;
+    `hands` is how far from it the tool was then.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -116,7 +117,9 @@ class Affordances(nn.Module):
         things = spec.num_objects
         self.body = nn.Sequential(mlp(4 * things + 6, _MOVE_WIDTH, _MOVE_WIDTH), nn.SiLU(), nn.Linear(_MOVE_WIDTH, 1))
         self.waypoints: Tensor
+        self.hands: Tensor
         self.register_buffer("waypoints", torch.zeros(things, spec.waypoints, 3))  # metres
+        self.register_buffer("hands", torch.zeros(things, 3))  # metres
         pose_mean, pose_std = torch.tensor(spec.pose.mean), torch.tensor(spec.pose.std)
         self.mean: Tensor
         self.std: Tensor

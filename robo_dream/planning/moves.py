@@ -32,6 +32,11 @@ class MoveModel(Protocol):
         """Where things can be brought on the way; metres."""
         ...
 
+    @property
+    def hands(self) -> Float[Tensor, "thing 3"]:
+        """How far the tool is from a thing when it was brought somewhere and left; metres."""
+        ...
+
     def __call__(
         self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"], /
     ) -> Float[Tensor, " move"]:
@@ -59,7 +64,8 @@ class NextMove:
     """Gives a decision the next move towards its goal.
 
     All orders of bringing every thing from where it is to its goal, by way of waypoints, are weighed at once: the cheapest way from
-    each arrangement of things to the goal's (Bellman 1957), of which the first move is taken.
+    each arrangement of things to the goal's (Bellman 1957), of which the first move is taken. The hand should end it where hands ended such
+    moves, open and turned as it is: where the goal's picture shows it says nothing of the moves before the last.
     """
 
     model: MoveModel
@@ -73,7 +79,7 @@ class NextMove:
         here, there = (
             ScenePose(**{name: part(values) for name, values in vars(read).items()}) for part in (lambda v: v[:count], lambda v: v[count:])
         )
-        object_pos, object_yaw = there.object_pos.clone(), there.object_yaw.clone()
+        scene = ScenePose(**{name: values.clone() for name, values in vars(there).items()})
         for row in range(count):
             wanted = there.object_pos[row]
             if goal.object_pos is not None:
@@ -81,11 +87,13 @@ class NextMove:
             move = next_move(self.model, self.config, here.object_pos[row], wanted, here.tool_pos[row])
             if move is None:
                 continue
-            object_pos[row], object_yaw[row] = here.object_pos[row], here.object_yaw[row]
-            object_pos[row, move.thing] = move.to
+            scene.object_pos[row], scene.object_yaw[row] = here.object_pos[row], here.object_yaw[row]
+            scene.object_pos[row, move.thing] = move.to
             if torch.equal(move.to, wanted[move.thing]):
-                object_yaw[row, move.thing] = there.object_yaw[row, move.thing]
-        return replace(goal, next=replace(there, object_pos=object_pos, object_yaw=object_yaw))
+                scene.object_yaw[row, move.thing] = there.object_yaw[row, move.thing]
+            scene.tool_pos[row] = move.to + self.model.hands[move.thing].to(move.to)
+            scene.tool_yaw[row], scene.gripper[row] = here.tool_yaw[row], 0.0
+        return replace(goal, next=scene)
 
 
 def next_move(

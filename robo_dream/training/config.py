@@ -21,6 +21,7 @@ Unroll = Annotated[int, Field(ge=1, le=1000), Unit("imagined steps")]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 MuonRate = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
+_ELSEWHERE = ("hand_elsewhere", "others_elsewhere")
 GoalSteps = Annotated[int, Field(ge=1, le=100_000), Unit("control steps")]
 
 
@@ -104,6 +105,7 @@ class PolicyConfig:
     perception_noise: Fraction = 0.0  # fraction of demonstrated pairs seen as badly as held-out pictures: see `PerceptionErrors`
     latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # added to what is seen of latents beside poses, in their own scale
     hand_elsewhere: Fraction = 0.0  # fraction of the goals to which a thing is moved that show the hand as it was at some other time
+    others_elsewhere: Fraction = 0.0  # fraction of the pairs in which things that are not moved stand as they did at some other time
 
     def __post_init__(self) -> None:
         if self.longest_goal <= self.shortest_goal:
@@ -203,11 +205,12 @@ class TrainingConfig:
                 f"dream.pose is 0, so nothing reads poses, but model.policy_input is {self.model.policy_input}; "
                 f"set it to latents, or dream.pose above 0"
             )
-        if self.policy.hand_elsewhere and self.model.policy_input != "poses":
-            raise ConfigError(
-                f"policy.hand_elsewhere is {self.policy.hand_elsewhere}, but model.policy_input is {self.model.policy_input}: in latents "
-                f"no hand can be shown elsewhere; set it to 0, or model.policy_input to poses"
-            )
+        for name in _ELSEWHERE:
+            if (share := getattr(self.policy, name)) and self.model.policy_input != "poses":
+                raise ConfigError(
+                    f"policy.{name} is {share}, but model.policy_input is {self.model.policy_input}: in latents nothing can be shown "
+                    f"elsewhere; set it to 0, or model.policy_input to poses"
+                )
         told = {"slides": self.slides, "switches": self.switches}
         if (named := [name for name, one in told.items() if one is not None]) and (self.grasps is None or self.looks is None):
             raise ConfigError(
@@ -232,8 +235,9 @@ class TrainingConfig:
         for name in ("slides", "switches", "local_goals", "moves"):
             if data[name] is None:
                 del data[name]
-        if not self.policy.hand_elsewhere:
-            del data["policy"]["hand_elsewhere"]
+        for name in _ELSEWHERE:
+            if not data["policy"][name]:
+                del data["policy"][name]
         if not self.representation.camera_effects.is_on:
             del data["representation"]["camera_effects"]
         return data

@@ -20,19 +20,21 @@ from robo_dream.models import checkpoint
 from robo_dream.models.encoder import to_float
 from robo_dream.models.heads import OBJECT_POS, objects
 from robo_dream.models.memory import times_of
-from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.models.world_model import NOT_SEEN, LatentVideoModel
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.frames import Frames, Split, frame_index, pose_labels
+from robo_dream.training.frames import Frames, Split, frame_index, last_pictures, pictures, pose_labels
 from robo_dream.training.inspection import require_fitting
 from robo_dream.training.latents import encode_frames
 from robo_dream.training.losses import pose_loss
-from robo_dream.training.screens import Worse, worse, worse_pictures
+from robo_dream.training.screens import Screen, Worse, worse, worse_pictures
 from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 
 STAGE = "memory"
 MODEL_FILE = "model.safetensors"
 SEEN_FILE = "worse.safetensors"  # latents of worse pictures
 _ROWS = 128
+_ASKED = 200  # pictures of each camera that tell where things are in them
+_PATCH, _PATCHES = 0.25, 8  # side of what is covered of them, in parts of the picture's, and how often it is put, each way
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ def in_words(found: Mapping[str, float]) -> str:
     )
 
 
-def _object_pos(model: LatentVideoModel, latents: Float[Tensor, "batch look channel"]) -> Float[Tensor, "batch look object 3"]:
+def _object_pos(model: LatentVideoModel, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch object 3"]:
     head = model.pose_head
     return objects(head.normal(latents).float() * head.std + head.mean)[..., OBJECT_POS]
 
@@ -223,7 +225,8 @@ def looked_at(
     kept = _kept(path, about)
     if kept is None:
         clean = encode_frames(model, cache, progress=progress)
-        ways = [_worse_latents(model, cache, config, way) for way in range(stage.ways)]
+        centres = centres_in_pictures(model, cache, clean, config.seed) if stage.screens.aimed > 0 else None
+        ways = [_worse_latents(model, cache, config, way, centres) for way in range(stage.ways)]
         kept = {"clean": clean, "worse": torch.stack([latents for latents, _ in ways]), "late": torch.stack([late for _, late in ways])}
         with replacing(path, in_folder=True) as beside:
             save_file({name: values.cpu() for name, values in kept.items()}, beside, metadata={"about": json.dumps(about)})
@@ -231,7 +234,49 @@ def looked_at(
 
 
 @torch.no_grad()
-def _worse_latents(model: LatentVideoModel, cache: Frames, config: TrainingConfig, way: int) -> tuple[Tensor, Tensor]:
+def centres_in_pictures(
+    model: LatentVideoModel, cache: Frames, clean: Float[Tensor, "frame channel"], seed: int
+) -> Float[np.ndarray, "frame view object 2"]:
+    """Where each thing is in each camera's picture, down and right, in parts of the picture's sides; no camera need be calibrated.
+
+    A thing is where covering the picture changes most where the model reads it. Of some pictures that is tried patch by patch; to all
+    others a quadratic of the position that is read of their latents carries it over. It is rough: on the tabletop off by a tenth
+    (side camera) to a sixth (front camera) of the picture's side.
+    """
+    index = frame_index(cache, 1)
+    frames = np.sort(np.random.default_rng((seed, 22)).choice(index.frames, min(_ASKED, len(index.frames)), replace=False))
+    middles = (np.arange(_PATCHES) + 0.5) / _PATCHES
+    patches = [
+        Screen((down, right), (_PATCH / 2, _PATCH / 2), False, (NOT_SEEN, NOT_SEEN, NOT_SEEN), (0.0, 0.0))
+        for down, right in itertools.product(middles, middles)
+    ]
+    there = _object_pos(model, clean)[last_pictures(cache)]
+    known = _quadratic(there)
+    proprio = torch.from_numpy(np.asarray(cache.proprio[frames], np.float32)).to(model.device)
+    views = [pictures(cache.images[name], frames) for name in model.cameras]
+    found = []
+    for view in range(len(views)):
+        moved = []
+        for patch in patches:
+            covered = [np.stack([patch.before(one) for one in some]) if i == view else some for i, some in enumerate(views)]
+            latents = model.encode([torch.from_numpy(some).to(model.device) for some in covered], proprio)
+            moved.append((_object_pos(model, latents) - there[frames]).norm(dim=-1))
+        weight = torch.stack(moved).pow(4)  # the most counts; what the arm tells of a thing counts little
+        tried = torch.tensor([patch.middle for patch in patches], dtype=weight.dtype, device=weight.device)
+        place = torch.einsum("pfo,pc->foc", weight / weight.sum(0).clamp(min=1e-12), tried)
+        fitted = [torch.linalg.lstsq(known[frames, thing], place[:, thing]).solution for thing in range(place.shape[1])]
+        found.append(torch.stack([known[:, thing] @ some for thing, some in enumerate(fitted)], 1).clamp(0.0, 1.0))
+    return torch.stack(found, 1).cpu().numpy()
+
+
+def _quadratic(positions: Float[Tensor, "frame object 3"]) -> Float[Tensor, "frame object number"]:
+    x, y, z = positions.unbind(-1)
+    return torch.stack([torch.ones_like(x), x, y, z, x * x, x * y, y * y], -1)
+
+
+def _worse_latents(
+    model: LatentVideoModel, cache: Frames, config: TrainingConfig, way: int, centres: Float[np.ndarray, "frame view object 2"] | None
+) -> tuple[Tensor, Tensor]:
     """Of all frames, NaN where cameras are slow and show nothing new; and how late each picture is."""
     bounds = np.asarray(cache.episode_starts, np.int64)
     every, control_dt = cache.picture_every, model.action_spec.control_dt
@@ -239,7 +284,8 @@ def _worse_latents(model: LatentVideoModel, cache: Frames, config: TrainingConfi
     late = torch.full((int(bounds[-1]), len(model.cameras)), torch.nan)
     for number, (first, end) in enumerate(itertools.pairwise(bounds)):
         rng = np.random.default_rng((config.seed, 21, way, number))
-        seen = worse(rng, int(end - first), len(model.cameras), control_dt, config.memory.screens, every)
+        where = None if centres is None else centres[first:end]
+        seen = worse(rng, int(end - first), len(model.cameras), control_dt, config.memory.screens, every, where)
         late[first:end] = torch.from_numpy(seen.late())
         latents[first:end:every] = _encoded(model, cache, int(first), seen, every)
     return latents, late

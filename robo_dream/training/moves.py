@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robo_dream.errors import DataError
 from robo_dream.models import checkpoint
-from robo_dream.models.heads import Affordances
+from robo_dream.models.heads import TOOL_POS, Affordances
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import MoveStage, TrainingConfig
 from robo_dream.training.frames import Frames, Split
@@ -25,14 +25,12 @@ _ROUNDS, _HELD_OUT = 20, 4096
 
 @dataclass(frozen=True)
 class RecordedMoves:
-    """One row a move: where all things stood before it, which was moved, and where that was left; metres."""
+    """One row a move: where all things stood before it, which was moved, where that was left, and where the tool was then; metres."""
 
     things: Float[np.ndarray, "move thing 3"]
     which: Int[np.ndarray, " move"]
     to: Float[np.ndarray, "move 3"]
-
-    def of(self, index: np.ndarray) -> "RecordedMoves":
-        return RecordedMoves(self.things[index], self.which[index], self.to[index])
+    tool: Float[np.ndarray, "move 3"]
 
 
 def recorded_moves(cache: Frames, split: Split = "train") -> RecordedMoves:
@@ -42,8 +40,9 @@ def recorded_moves(cache: Frames, split: Split = "train") -> RecordedMoves:
     """
     bounds, skill = np.asarray(cache.episode_starts, np.int64), np.asarray(cache.skill)
     pos = np.asarray(cache.object_pose).reshape(bounds[-1], -1, 7)[..., :3]
+    tool_pos = np.asarray(cache.proprio)[:, TOOL_POS]
     is_told = np.asarray(np.isfinite(pos).all((1, 2)))
-    before, which, to = [], [], []
+    before, which, to, tool = [], [], [], []
     chosen = np.flatnonzero(np.asarray(cache.is_train, bool) == (split == "train"))
     for first, end in zip(bounds[chosen], bounds[chosen + 1], strict=True):
         cuts = 1 + first + np.flatnonzero(np.diff(skill[first:end]))
@@ -54,12 +53,15 @@ def recorded_moves(cache: Frames, split: Split = "train") -> RecordedMoves:
                 before += [pos[told[0]]] * len(moved)
                 which += list(moved)
                 to += list(pos[told[-1], moved])
+                tool += [tool_pos[told[-1]]] * len(moved)
     if not which:
         raise DataError(
             f"no {split} episode of {cache.dataset_id} tells of a thing that was brought elsewhere while all were told; record some, "
             f"or leave training.moves out"
         )
-    return RecordedMoves(np.asarray(before, np.float32), np.asarray(which, np.int64), np.asarray(to, np.float32))
+    return RecordedMoves(
+        np.asarray(before, np.float32), np.asarray(which, np.int64), np.asarray(to, np.float32), np.asarray(tool, np.float32)
+    )  # fmt: skip
 
 
 def waypoints_of(moves: RecordedMoves, num_waypoints: int) -> Float[np.ndarray, "thing waypoint 3"]:
@@ -81,6 +83,12 @@ def waypoints_of(moves: RecordedMoves, num_waypoints: int) -> Float[np.ndarray, 
             centres = np.stack([left[np.linalg.norm(left - mean, axis=-1).argmin()] for mean in means])
         found.append(centres)
     return np.stack(found).astype(np.float32)
+
+
+def hands_of(moves: RecordedMoves) -> Float[np.ndarray, "thing 3"]:
+    """How far the tool was from each thing that was left (the median of each number); 0 for one that was never moved."""
+    away = [(moves.tool - moves.to)[moves.which == thing] for thing in range(moves.things.shape[1])]
+    return np.stack([np.median(one, 0) if len(one) else np.zeros(3) for one in away]).astype(np.float32)
 
 
 def move_losses(affordances: Affordances, moves: RecordedMoves, stage: MoveStage, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -114,6 +122,7 @@ def learn_moves(
     learned = model.affordances
     assert learned is not None
     learned.waypoints.copy_(torch.from_numpy(waypoints_of(moves, stage.waypoints)))
+    learned.hands.copy_(torch.from_numpy(hands_of(moves)))
     learned.requires_grad_(True)
 
     def losses(step: int) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robo_dream.errors import DataError
-from robo_dream.models.config import NUM_TOOL
+from robo_dream.models.config import NUM_OBJECT, NUM_TOOL
 from robo_dream.models.heads import OBJECT_POS, OBJECT_YAW
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import (
@@ -109,6 +109,8 @@ class PolicyBatches:
         seen, desired = self.at(start), self.at(goals)
         if stage.hand_elsewhere > 0:
             desired = self._hand_elsewhere(rng, start, goals, desired)
+        if stage.others_elsewhere > 0:
+            seen, desired = self._others_elsewhere(rng, start, goals, seen, desired)
         is_told = (seen.isfinite() & desired.isfinite()).all(-1)  # not so where joints tell poses
         seen, desired = seen.nan_to_num(), desired.nan_to_num()
         if self.errors is not None:
@@ -138,6 +140,24 @@ class PolicyBatches:
         hand = self.at(rng.choice(self.starts, len(start)))[:, :NUM_TOOL]
         hand = torch.where(torch.from_numpy(is_other).to(desired.device)[:, None] & hand.isfinite(), hand, desired[:, :NUM_TOOL])
         return torch.cat([hand, desired[:, NUM_TOOL:]], -1)
+
+    def _others_elsewhere(
+        self,
+        rng: np.random.Generator,
+        start: Int[np.ndarray, " batch"],
+        goals: Int[np.ndarray, " batch"],
+        seen: Float[Tensor, "batch number"],
+        desired: Float[Tensor, "batch number"],
+    ) -> tuple[Float[Tensor, "batch number"], Float[Tensor, "batch number"]]:
+        """Both, of some pairs with everything that is not moved as it stood at another frame: it is nothing to how a thing is moved.
+
+        Counterfactual data augmentation (Pitis, Creager and Garg 2020, arXiv 2007.02863).
+        """
+        is_other = (rng.random(len(start)) < self.config.policy.others_elsewhere)[:, None] & ~self._moves(start, goals)
+        swapped = np.concatenate([np.zeros((len(start), NUM_TOOL), bool), np.repeat(is_other, NUM_OBJECT, 1)], -1)
+        stood = self.at(rng.choice(self.starts, len(start)))
+        chosen = torch.from_numpy(swapped).to(seen.device) & stood.isfinite()
+        return torch.where(chosen, stood, seen), torch.where(chosen, stood, desired)
 
     def _moves(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, "batch thing"]:
         """Which things are elsewhere, or may be: by 1 cm, or 18 degrees of a box."""

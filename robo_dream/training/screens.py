@@ -1,7 +1,7 @@
 """What comes between a camera and the world for a while: screens drawn into pictures, and pictures that come late or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class ScreenConfig:
     side: tuple[Fraction, Fraction] = (0.2, 0.9)  # of the picture's, level and upright
     whole: Fraction = 0.1  # of the screens hide the whole picture
     one_camera: Fraction = 0.25  # of the screens stand before one camera alone
+    aimed: Fraction = 0.0  # of the screens cover a thing wherever it goes meanwhile; where it is in pictures the model tells
+    beyond: tuple[Fraction, Fraction] = (0.1, 0.3)  # of the picture's sides, by which those reach beyond the thing's middle
     gone: Fraction = 0.2  # instead of a screen no picture comes at all, for a second at most
     late: Fraction = 0.4  # of the episodes whose pictures are late, by up to `MAX_LATE` control steps
     dropped: Fraction = 0.3  # of the episodes in which every fifth picture is dropped
@@ -33,8 +35,10 @@ class ScreenConfig:
     def __post_init__(self) -> None:
         if self.longest <= self.shortest:
             raise ConfigError(f"ScreenConfig.longest is {self.longest} s; it must be beyond shortest, {self.shortest} s")
-        if self.side[1] < self.side[0]:
-            raise ConfigError(f"ScreenConfig.side is a range from {self.side[0]} to {self.side[1]}; give the lower end first")
+        for name in ("side", "beyond"):
+            low, high = getattr(self, name)
+            if high < low:
+                raise ConfigError(f"ScreenConfig.{name} is a range from {low} to {high}; give the lower end first")
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,19 @@ class Worse:
         return np.where(self.shown < 0, np.nan, frames - self.shown).astype(np.float32)
 
 
-def worse(rng: np.random.Generator, num_frames: int, num_views: int, control_dt: float, config: ScreenConfig, every: int) -> Worse:
-    """How an episode of `num_frames` might have been seen. With slow cameras, `every` more than 1, no picture is late besides."""
+def worse(
+    rng: np.random.Generator,
+    num_frames: int,
+    num_views: int,
+    control_dt: float,
+    config: ScreenConfig,
+    every: int,
+    centres: Float[np.ndarray, "frame view object 2"] | None = None,
+) -> Worse:
+    """How an episode of `num_frames` might have been seen. With slow cameras, `every` more than 1, no picture is late besides.
+
+    `centres`: the middle of each thing in each picture, down and right, in parts of the picture's sides; for screens that are aimed.
+    """
     shown = np.repeat(np.arange(num_frames)[:, None], num_views, 1)
     screens: list[list[Screen | None]] = [[None] * num_views for _ in range(num_frames)]
     if every == 1 and rng.random() < config.late:
@@ -93,8 +108,11 @@ def worse(rng: np.random.Generator, num_frames: int, num_views: int, control_dt:
         if span.start >= num_frames:
             return Worse(shown, screens)
         alone = int(rng.integers(num_views)) if rng.random() < config.one_camera else None
+        thing = int(rng.integers(centres.shape[2])) if centres is not None and rng.random() < config.aimed else None
         for view in range(num_views):
             screen = _screen(rng, config)
+            if centres is not None and thing is not None:
+                screen = _covering(rng, screen, centres[list(span), view, thing], config)
             if alone not in (None, view):
                 continue
             for frame in span:
@@ -116,6 +134,13 @@ def _screen(rng: np.random.Generator, config: ScreenConfig) -> Screen:
         (float(middle[0]), float(middle[1])) if not is_whole else (0.5, 0.5), (half[0], half[1]), bool(is_round),
         (int(colour[0]), int(colour[1]), int(colour[2])) if is_coloured else None, (float(beside[0]), float(beside[1])),
     )  # fmt: skip
+
+
+def _covering(rng: np.random.Generator, screen: Screen, path: Float[np.ndarray, "frame 2"], config: ScreenConfig) -> Screen:
+    """`screen`, so large that it covers `path`, and more to each side by chance, so that its place does not tell where the thing is."""
+    low, high = path.min(0) - rng.uniform(*config.beyond, 2), path.max(0) + rng.uniform(*config.beyond, 2)
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    return replace(screen, middle=(float(middle[0]), float(middle[1])), half=(float(half[0]), float(half[1])), is_round=False)
 
 
 def worse_pictures(images: Any, first: int, seen: Worse, view: int) -> UInt8[np.ndarray, "frame height width 3"]:

@@ -15,7 +15,7 @@ from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
 from robo_dream.models.heads import Affordances
 from robo_dream.planning.moves import MoveConfig, next_move
 from robo_dream.training.config import MoveStage, TrainingConfig
-from robo_dream.training.moves import MOVES, RecordedMoves, add_moves, move_losses, recorded_moves, waypoints_of
+from robo_dream.training.moves import MOVES, RecordedMoves, add_moves, hands_of, move_losses, recorded_moves, waypoints_of
 from robo_dream.training.optimiser import optimisers
 
 CONFIG = TrainingConfig(model=ModelConfig(image_size=32), moves=MoveStage(steps=20, batch=32, waypoints=2))
@@ -41,7 +41,7 @@ def drawers(num: int, rng: np.random.Generator) -> RecordedMoves:
     things[:, 0, 1], things[:, 1, 2] = 0.2 * drawer, 0.1 * lock
     to = np.where((which == 0)[:, None], [[0.0, 0.0, 0.0]], things[:, 1])
     to[which == 0, 1], to[which == 1, 2] = 0.2 * (1 - drawer[which == 0]), 0.1 * (1 - lock[which == 1])
-    return RecordedMoves(things, which, to.astype(np.float32))
+    return RecordedMoves(things, which, to.astype(np.float32), to.astype(np.float32) + [0.0, 0.0, 0.1])
 
 
 def test_a_lock_that_nobody_names_is_found_and_opened_first() -> None:
@@ -68,10 +68,12 @@ def test_a_lock_that_nobody_names_is_found_and_opened_first() -> None:
 
 def test_places_are_where_a_thing_was_left_and_far_apart() -> None:
     to = np.array([[0.0, 0, 0], [0.01, 0, 0], [0.02, 0, 0], [0.5, 0, 0], [0.51, 0, 0], [0.52, 0, 0]], np.float32)
-    moves = RecordedMoves(np.full((6, 2, 3), 0.7, np.float32), np.zeros(6, np.int64), to)
+    tool = to + np.array([[0.0, 0, 0.1]] * 5 + [[9.0, 9, 9]], np.float32)
+    moves = RecordedMoves(np.full((6, 2, 3), 0.7, np.float32), np.zeros(6, np.int64), to, tool)
     waypoints = waypoints_of(moves, 2)
     assert sorted(waypoints[0, :, 0].tolist()) == pytest.approx([0.01, 0.51])  # the middle ones of each
     assert (waypoints[1] == 0.7).all()  # never moved
+    np.testing.assert_allclose(hands_of(moves), [[0, 0, 0.1], [0, 0, 0]], atol=1e-6)
 
 
 def test_recorded_moves_are_from_the_first_to_the_last_frame_of_a_skill_that_tell_all(cache: SquareFrames) -> None:

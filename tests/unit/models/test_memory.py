@@ -1,5 +1,6 @@
 """A belief that remembers: without a past it is what one frame shows, to the bit; and training teaches it what a screen hides."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from small import observation, small_model
-from squares import SquareFrames, square_frames
+from squares import REACH, SquareFrames, square_frames
 
 from robo_dream.errors import CheckpointError, ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
-from robo_dream.models.config import ModelConfig
+from robo_dream.models.config import NUM_OBJECT, ModelConfig
+from robo_dream.models.heads import OBJECT_START
 from robo_dream.models.policy_prior import PolicyPrior
 from robo_dream.models.world_model import NOT_SEEN, LatentVideoModel
 from robo_dream.planning.proposals import PolicyProposer
@@ -20,7 +22,7 @@ from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import DreamConfig, MemoryConfig, PolicyConfig, RepresentationConfig, TrainingConfig
 from robo_dream.training.dream import train_dream
 from robo_dream.training.frames import Split
-from robo_dream.training.memory import MemoryBatches, followed, looked_at, train_memory
+from robo_dream.training.memory import MemoryBatches, centres_in_pictures, followed, looked_at, train_memory
 from robo_dream.training.representation import train_representation
 from robo_dream.training.screens import ScreenConfig, worse, worse_pictures
 
@@ -137,6 +139,56 @@ def test_screens_hide_and_nothing_comes_from_the_future() -> None:
     assert num_hidden > 5
     slow = worse(np.random.default_rng(3), 40, 2, 0.1, replace(config, late=1.0), 5)
     assert ((slow.shown < 0) | (slow.shown == np.arange(40)[:, None])).all()
+
+
+def test_an_aimed_screen_covers_the_thing_wherever_it_goes_meanwhile() -> None:
+    way = np.stack([np.linspace(0.2, 0.7, 60), np.linspace(0.6, 0.3, 60)], -1)
+    centres = np.stack([way, way[:, ::-1]], 1)[:, :, None]  # one thing, two cameras
+    config = ScreenConfig(apart=0.3, whole=0.0, aimed=1.0, beyond=(0.1, 0.2), gone=0.0, one_camera=0.0, dropped=0.0)
+    seen = worse(np.random.default_rng(3), 60, 2, 0.1, config, 1, centres)
+    screens = [(screen, centres[frame, view, 0]) for frame, row in enumerate(seen.screens) for view, screen in enumerate(row) if screen]
+    assert len(screens) > 40
+    assert all((np.abs(place - screen.middle) < screen.half).all() for screen, place in screens)
+    assert max(max(screen.half) for screen, _ in screens) < 0.5  # and not by being as large as the picture
+    aside = worse(np.random.default_rng(3), 60, 2, 0.1, replace(config, aimed=0.0), 1, centres)
+    pairs = [(screen, centres[frame, view, 0]) for frame, row in enumerate(aside.screens) for view, screen in enumerate(row) if screen]
+    assert not all((np.abs(place - screen.middle) < screen.half).all() for screen, place in pairs)
+
+
+class RedReader(LatentVideoModel):
+    """Its first channels are where red is, in metres, by both cameras; the middle where a camera shows none."""
+
+    def encode(self, views: Sequence[torch.Tensor], proprio: torch.Tensor) -> torch.Tensor:
+        latents = torch.zeros(len(proprio), self.spec.config.latent)
+        for view, (down, right) in zip(views, ((1, 0), (0, 1)), strict=True):  # what is x to one is y to the other
+            red = (view[..., 0].float() - view[..., 1].float() - 60).clamp(min=0)
+            centres = (torch.arange(view.shape[1]) + 0.5) / view.shape[1] * 2 * REACH - REACH
+            latents[:, down] += 0.5 * (red.sum(2) * centres).sum(1) / red.sum((1, 2)).clamp(min=1)
+            latents[:, right] += 0.5 * (red.sum(1) * centres).sum(1) / red.sum((1, 2)).clamp(min=1)
+        return latents
+
+
+class ReadAsIs(torch.nn.Module):
+    """The object's position is the first three channels."""
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        numbers = torch.zeros(*latents.shape[:-1], OBJECT_START + NUM_OBJECT)
+        numbers[..., OBJECT_START : OBJECT_START + 3] = latents[..., :3]
+        return numbers
+
+
+def test_covering_pictures_tells_where_things_are_in_them() -> None:
+    frames, plain = square_frames(8, 40), small_model()
+    model = RedReader(plain.spec)
+    model.pose_head.body = ReadAsIs()  # type: ignore[assignment]
+    model.pose_head.mean, model.pose_head.std = torch.zeros(OBJECT_START + NUM_OBJECT), torch.ones(OBJECT_START + NUM_OBJECT)
+    clean = model.encode([torch.from_numpy(frames.images[name]) for name in frames.cameras], torch.from_numpy(frames.proprio))
+    centres = centres_in_pictures(model, frames, clean, 0)
+    x, y = (0.5 + frames.object_pose[:, axis] / (2 * REACH) for axis in (0, 1))
+    for view, there in enumerate((np.stack([y, x], -1), np.stack([x, y], -1))):
+        off = np.abs(centres[:, view, 0] - there)
+        assert np.median(off) < 0.05, f"camera {view}: {np.median(off):.3f} of the picture's side"
+        assert np.corrcoef(centres[:, view, 0, 0], there[:, 0])[0, 1] > 0.9
 
 
 CONFIG = TrainingConfig(

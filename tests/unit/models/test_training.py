@@ -234,8 +234,32 @@ def test_a_goal_to_which_a_thing_is_moved_may_show_the_hand_of_another_time_and_
     assert not differs[~moved].any() and differs[moved].float().mean() > 0.9
     frames = {tuple(row.tolist()) for row in poses[:, :6]}
     assert all(tuple(row.tolist()) in frames for row in other.goals[:, :6])
-    with pytest.raises(ConfigError, match=r"policy\.hand_elsewhere is 0\.5, but model\.policy_input is latents"):
-        TrainingConfig(model=ModelConfig(policy_input="latents"), policy=PolicyConfig(hand_elsewhere=0.5))
+
+
+def test_things_that_are_not_moved_may_stand_as_at_another_time_here_and_at_the_goal(cache: SquareFrames) -> None:
+    twice = dataclasses.replace(cache, object_pose=np.concatenate([cache.object_pose, np.roll(cache.object_pose, 7, 0)], -1))
+    twice.object_pose[:, 7:10] = np.round(twice.object_pose[:, 7:10])  # the second mostly rests
+    poses = torch.from_numpy(pose_labels(twice, 4))
+    plain = PolicyBatches(twice, CONFIG, poses)
+    asked = dataclasses.replace(CONFIG, policy=dataclasses.replace(CONFIG.policy, others_elsewhere=1.0))
+    start, goals = plain.pairs(np.random.default_rng(0), 256)
+    whole, other = (PolicyBatches(twice, config, poses).batch(np.random.default_rng(1), start, goals) for config in (CONFIG, asked))
+    moved = ((poses[goals] - poses[start])[:, 6:].unflatten(1, (2, 5))[..., :3].norm(dim=-1) > 0.01) | (
+        (poses[goals] - poses[start])[:, 6:].unflatten(1, (2, 5))[..., 3:].norm(dim=-1) > 0.6
+    )
+    for one, changed in ((whole.seen, other.seen), (whole.goals, other.goals)):
+        assert torch.equal(one[:, :6], changed[:, :6])
+        differs = (one != changed)[:, 6:].unflatten(1, (2, 5)).any(-1)
+        assert not differs[moved].any()
+    resting = ~moved & ((whole.seen != other.seen)[:, 6:].unflatten(1, (2, 5)).any(-1))
+    here, there = (values[:, 6:].unflatten(1, (2, 5))[resting] for values in (other.seen, other.goals))
+    assert len(here) > 50 and torch.equal(here, there)  # elsewhere, and there to stay
+
+
+@pytest.mark.parametrize("name", ["hand_elsewhere", "others_elsewhere"])
+def test_in_latents_nothing_can_be_shown_elsewhere(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"policy\.{name} is 0\.5, but model\.policy_input is latents"):
+        TrainingConfig(model=ModelConfig(policy_input="latents"), policy=PolicyConfig(**{name: 0.5}))
 
 
 def test_demonstrations_without_pictures_teach_the_inverse_model_and_nothing_else(

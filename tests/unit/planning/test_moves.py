@@ -27,6 +27,10 @@ class Locked:
 
     waypoints: Float[Tensor, "thing waypoint 3"]
 
+    @property
+    def hands(self) -> Float[Tensor, "thing 3"]:
+        return torch.tensor([0.0, 0.0, 0.1]).expand(len(self.waypoints), 3)
+
     def __call__(
         self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]
     ) -> Float[Tensor, " move"]:
@@ -38,6 +42,10 @@ class Taken:
     """A thing cannot be brought to where another one is."""
 
     waypoints: Float[Tensor, "thing waypoint 3"]
+
+    @property
+    def hands(self) -> Float[Tensor, "thing 3"]:
+        return torch.tensor([0.0, 0.0, 0.1]).expand(len(self.waypoints), 3)
 
     def __call__(
         self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]
@@ -110,11 +118,14 @@ def aimed(goal_x: float) -> tuple[Belief, Goal, Goal]:
     return belief, goal, NextMove(FREE, CONFIG, MODEL).of(belief, goal)
 
 
-def test_a_goal_with_its_next_move_keeps_the_hand_of_the_goal_and_each_thing_but_one_as_it_is() -> None:
+def test_a_goal_with_its_next_move_keeps_each_thing_but_one_as_it_is_and_asks_for_the_hand_where_such_moves_end() -> None:
     _, goal, found = aimed(0.4)
     assert goal.next is None and found.next is not None
     torch.testing.assert_close(found.next.object_pos, torch.tensor([[[0.4, 0.0, 0.0]]]))
-    torch.testing.assert_close(found.next.tool_pos[0, 0], torch.tensor(0.2))
+    torch.testing.assert_close(found.next.tool_pos, torch.tensor([[0.4, 0.0, 0.1]]))
+    _, goal, done = aimed(0.01)  # there, but for the hand: the goal as it is
+    assert done.next is not None
+    torch.testing.assert_close(done.next.tool_pos, goal.latent[:, :3])
     given = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), replace(goal, object_pos=torch.tensor([[[0.0, 0.3, 0.0]]])))
     assert given.next is not None
     torch.testing.assert_close(given.next.object_pos, torch.tensor([[[0.0, 0.3, 0.0]]]))
