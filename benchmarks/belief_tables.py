@@ -34,6 +34,33 @@ def hidden_object() -> list[Row]:
     return rows
 
 
+def split_futures() -> list[Row]:
+    """How often futures pass the bump, by temperature, beside how often the puck did."""
+    figures = results("split_futures")
+    rows: list[Row] = [("the bump's odds", "passed, %", "imagined at temperature 1, %", "0.5", "2", "0 (the likeliest)")]
+    for odds in ("0.3", "0.5", "0.8"):
+        imagined = (plain(figures[f"odds_{odds}/temperature_{temperature}_percent"]) for temperature in ("1", "0.5", "2", "0"))
+        rows.append((odds, plain(figures[f"odds_{odds}/true_percent"]), *imagined))
+    return rows
+
+
+def split_futures_planners() -> list[Row]:
+    """What the same search does by how it judges, where the bump's odds are 0.5."""
+    figures = results("split_futures")
+    rows: list[Row] = [("judged by", "pairs", "took the risky way, %", "arrived, %", "control steps to the goal", "left at the end, mm")]
+    for name, label in {
+        "one_future": "one future: what is expected",
+        "mean": "mean of 8 futures",
+        "cvar": "CVaR, the worst half of 8",
+        "worst": "the worst of 8",
+    }.items():
+        if f"{name}/risky_percent" in figures:
+            keys = ("risky_percent", "success_percent", "steps_to_goal", "distance_left_mm")
+            cells = (plain(figures[f"{name}/{key}"]) if f"{name}/{key}" in figures else "" for key in keys)
+            rows.append((label, plain(figures["pairs"]), *cells))
+    return rows
+
+
 def delays() -> list[Row]:
     """Success with pictures that come otherwise than they should, with and without memory."""
     figures = results("delays")
@@ -294,6 +321,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "unseen-looks": unseen_looks,
     "unseen-looks-believed": unseen_looks_believed,
     "delays": delays,
+    "split-futures": split_futures,
+    "split-futures-planners": split_futures_planners,
     "changed-physics": changed_physics,
     "changed-physics-pushes": changed_physics_pushes,
     "speed-of-belief": lambda: facts(

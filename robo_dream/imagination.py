@@ -17,17 +17,31 @@ from robo_dream.status import PlanStatus
 
 
 @dataclass(frozen=True)
+class Chance:
+    """What is drawn of the world in each of several futures, the same for all candidates of a problem.
+
+    A draw chooses among the outcomes of its imagined step; `temperature` scales how freely: 1 as the model holds them likely, 0 always the
+    likeliest.
+    """
+
+    draws: Float[Tensor, "batch future horizon"]  # in [0, 1)
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class Belief:
     """The state of the world in the model's own words; planners never look inside.
 
     `disagreement` is what had gathered on the way to an imagined state; what was seen has none. A model that remembers adds its
     `memory`, zeros where nothing was seen before, and for how many control steps no picture has come (`unseen`).
+    `chance` is a planner's own, for the decision under way: who asks a planner leaves it out.
     """
 
     latent: Float[Tensor, "batch channel"]
     disagreement: Float[Tensor, " batch"] | None = None
     memory: Float[Tensor, "batch memory"] | None = None
     unseen: Int[Tensor, " batch"] | None = None
+    chance: Chance | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +49,14 @@ class Imagination:
     """What each candidate would lead to. Step h is the state after the h-th action block.
 
     `disagreement` is the spread of the model's ensemble (0 where the model is sure); a model that cannot be unsure gives zeros.
-    `memory` is that of the belief which was imagined from: what is remembered stays as it was, whatever is imagined.
+    `memory` is that of the belief which was imagined from: what is remembered stays as it was, whatever is imagined. Where the belief
+    came with a chance, `futures` are what it leads to, and `latents` the likeliest.
     """
 
     latents: Float[Tensor, "batch sample horizon channel"]
     disagreement: Float[Tensor, "batch sample horizon"]
     memory: Float[Tensor, "batch memory"] | None = None
+    futures: Float[Tensor, "future batch sample horizon channel"] | None = None
 
     def end(self) -> Belief:
         """Where each candidate leads, to imagine on from: as many beliefs as problems times candidates."""
@@ -119,6 +135,8 @@ class Plan:
     seeds: tuple[int, ...]
     trace: SearchTrace
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+    futures: Float[Tensor, "batch future horizon channel"] | None = None  # where the actions may lead; None: one future was imagined
+    future_totals: Float[Tensor, "batch future"] | None = None  # what each of them costs
 
 
 @runtime_checkable

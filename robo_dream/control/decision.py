@@ -163,6 +163,8 @@ def decision_of(
         perception_residuals=None if perception is None else perception.residuals,
         memory=kept_or_none(belief.memory),
         belief_unseen=None if belief.unseen is None else int(belief.unseen[problem]),
+        futures=kept_or_none(plan.futures),
+        future_totals=kept_or_none(plan.future_totals),
     )
 
 

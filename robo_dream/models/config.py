@@ -65,6 +65,7 @@ class ModelConfig:
     distance_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     discount: Annotated[float, Field(gt=0, lt=1)] = 0.98  # a control step; distances saturate far beyond 1 / (1 - discount)
     memory: Annotated[int, Field(ge=0, le=4096)] = 0  # numbers that are remembered beside a latent; 0: a belief is what one frame shows
+    outcomes: Annotated[int, Field(ge=0, le=64)] = 0  # among which chance chooses at each imagined step; 0: one future is imagined
 
     def __post_init__(self) -> None:
         if self.feature_grid == 32 and (not self.num_keypoints or self.image_size % 32):

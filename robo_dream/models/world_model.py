@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robo_dream.embodiment import ActionSpec, Observation
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Imagination, ScenePose
+from robo_dream.imagination import Belief, Chance, Imagination, ScenePose
 from robo_dream.models.compiled import Plain, RowRunner
 from robo_dream.models.config import ModelSpec, require_local_goals
 from robo_dream.models.decoder import Decoder
@@ -19,6 +19,7 @@ from robo_dream.models.dynamics import Dynamics
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, scene_pose
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
+from robo_dream.models.outcomes import Outcomes
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics, LocalGoals
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
@@ -50,6 +51,7 @@ class LatentVideoModel(nn.Module):
             self.local_goals = LocalGoals(spec) if spec.local_goals else None
             self.memory = Memory(spec) if spec.config.memory else None  # these last: they change no other weight
             self.affordances = Affordances(spec) if spec.waypoints else None
+            self.outcomes = Outcomes(spec) if spec.config.outcomes else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
         self.action_middle: Tensor
@@ -151,7 +153,12 @@ class LatentVideoModel(nn.Module):
         return self.encoder.evaluated([to_float(view) for view in views], proprio)
 
     def imagine(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
-        """Unrolls every candidate on its own; `time` must be a whole number of action blocks."""
+        """Unrolls every candidate on its own; `time` must be a whole number of action blocks.
+
+        A belief with a chance leads to several futures; raises `ContractError` where the model has learned but one.
+        """
+        if belief.chance is not None:
+            return self._futures(belief, belief.chance, actions)
         batch, samples = actions.shape[:2]
         blocks = self._blocks(actions)
         latents = belief.latent.repeat_interleave(samples, 0)  # (B*K, D)
@@ -163,6 +170,43 @@ class LatentVideoModel(nn.Module):
         parts = [self.run(self.dynamics.imagine, *some) for some in some_rows]
         means, spreads = parts[0] if len(parts) == 1 else (torch.cat(values) for values in zip(*parts, strict=True))
         return Imagination(means.unflatten(0, (batch, samples)), spreads.unflatten(0, (batch, samples)), belief.memory)
+
+    def _futures(self, belief: Belief, chance: Chance, actions: Float[Tensor, "batch sample time action"]) -> Imagination:
+        """The likeliest future of every candidate, with the heads' disagreement along it, and those that `chance` brings."""
+        if self.outcomes is None:
+            raise ContractError("this model has learned one future only; imagine without a chance, or train it with stage=futures")
+        batch, samples = actions.shape[:2]
+        blocks = self._blocks(actions)
+        horizon, num_futures = blocks.shape[1], chance.draws.shape[1]
+        if chance.draws.shape[2] < horizon:
+            raise ContractError(f"chance was drawn for {chance.draws.shape[2]} imagined steps; these actions take {horizon}")
+        draws = chance.draws[:, :, :horizon].transpose(0, 1).repeat_interleave(samples, 1)  # (F, B*K, H)
+        draws = torch.cat([torch.zeros_like(draws[:1]), draws])  # in front the likeliest, which heeds no draw
+        temperature = torch.full_like(draws[:, :, 0], chance.temperature)
+        temperature[0] = 0.0
+        rows = [belief.latent.repeat_interleave(samples, 0).repeat(num_futures + 1, 1), blocks.repeat(num_futures + 1, 1, 1)]
+        rows += [draws.flatten(0, 1), temperature.flatten()]
+        if belief.memory is not None:
+            rows.append(belief.memory.repeat_interleave(samples, 0).repeat(num_futures + 1, 1))
+        some_rows = zip(*(values.split(self.imagine_rows) for values in rows), strict=True)
+        parts = [self.run(self._one_future, *some) for some in some_rows]
+        found, spreads = (torch.cat(values).unflatten(0, (num_futures + 1, batch, samples)) for values in zip(*parts, strict=True))
+        variance = spreads[0].square().cumsum(-1)
+        if belief.disagreement is not None:
+            variance = variance + belief.disagreement.square()[:, None, None]
+        return Imagination(found[0], variance.sqrt(), belief.memory, found[1:])
+
+    def _one_future(
+        self,
+        latents: Float[Tensor, "row channel"],
+        blocks: Float[Tensor, "row horizon block"],
+        draws: Float[Tensor, "row horizon"],
+        temperature: Float[Tensor, " row"],
+        memory: Float[Tensor, "row memory"] | None = None,
+    ) -> tuple[Float[Tensor, "row horizon channel"], Float[Tensor, "row horizon"]]:
+        """See `Outcomes.imagine`."""
+        assert self.outcomes is not None
+        return self.outcomes.imagine(self.dynamics, latents, blocks, draws, temperature, memory)
 
     def rollout_per_member(self, belief: Belief, actions: Float[Tensor, "batch sample time action"]) -> tuple[Imagination, ...]:
         """The future of each head of the ensemble on its own, which no disagreement averages out."""

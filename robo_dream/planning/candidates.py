@@ -88,7 +88,10 @@ class Candidates:
         """Those from `start` up to before `end` of each problem."""
         some = slice(start, end)
         done = self.imagination
-        imagination = None if done is None else Imagination(done.latents[:, some], done.disagreement[:, some])
+        imagination = None
+        if done is not None:
+            futures = None if done.futures is None else done.futures[:, :, some]
+            imagination = Imagination(done.latents[:, some], done.disagreement[:, some], futures=futures)
         return Candidates(self.actions[:, some], self.origins[:, some], imagination)
 
 

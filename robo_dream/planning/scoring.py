@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -99,12 +99,13 @@ def score(
 ) -> tuple[Scored, Int[Tensor, " batch"]]:
     """The candidates of `parts` imagined, where that was not done, and scored; and how many of each problem were not finite.
 
-    At most `sample_budget` rollouts are imagined at once (at least one of each problem), and of each problem's candidates at most
+    At most `sample_budget` rollouts are imagined at once (at least one candidate of each problem), and of each problem's candidates at most
     the best `MAX_KEPT` are kept: so what is imagined fits into memory, however many are asked for. Between two such pieces
     `is_late` may end it; the candidates that are left are then not scored. A candidate whose actions or total are not finite gets
     +inf. Raises `ContractError` when cost and model disagree on shapes.
     """
-    per_call = max(1, sample_budget // max(1, len(belief.latent)))
+    num_futures = 1 if belief.chance is None else 1 + belief.chance.draws.shape[1]
+    per_call = max(1, sample_budget // max(1, num_futures * len(belief.latent)))
     scored, num_not_finite = None, torch.zeros(len(belief.latent), dtype=torch.int64, device=belief.latent.device)
     for piece in _pieces(parts, per_call):
         if scored is not None and is_late():
@@ -154,6 +155,8 @@ def _scored(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
     actions, origins = join([part.actions for part in piece]), join([part.origins for part in piece])
     imagined = [part.imagination for part in piece if part.imagination is not None]
     imagination = Imagination(join([one.latents for one in imagined]), join([one.disagreement for one in imagined]))
+    if all(one.futures is not None for one in imagined):
+        imagination = replace(imagination, futures=torch.cat([one.futures for one in imagined if one.futures is not None], dim=2))
     with watch.stage("score"):
         costs = cost(imagination, goal)
     if costs.total.shape != origins.shape:
@@ -168,16 +171,17 @@ def _scored(cost: Cost, goal: Goal, piece: Sequence[Candidates], watch: Stopwatc
 
 @configuration
 class RiskConfig:
-    """`mean` trusts all heads alike, `worst` the most pessimistic, `cvar` the mean of the worst `tail` of them.
+    """`mean` trusts all futures alike, `worst` the most pessimistic, `cvar` the mean of the worst `tail` of them.
 
-    Conditional value at risk: Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 2000. Each head keeps to its own
-    future for all steps, as the particles "TS infinity" of PETS (Chua et al. 2018, arXiv 1805.12114).
+    Conditional value at risk: Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 2000. In `planner.risk` a future is
+    what one head believes, to which it keeps for all steps, as the particles "TS infinity" of PETS (Chua et al. 2018, arXiv 1805.12114);
+    in `futures` it is what chance brings.
     """
 
     measure: Literal["mean", "worst", "cvar"] = "cvar"
     tail: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.5
 
-    def of(self, totals: Float[Tensor, "head batch sample"]) -> Float[Tensor, "batch sample"]:
+    def of(self, totals: Float[Tensor, "future batch sample"]) -> Float[Tensor, "batch sample"]:
         """One total from those of all futures; a single future that is not finite makes it so."""
         match self.measure:
             case "mean":
@@ -185,8 +189,18 @@ class RiskConfig:
             case "worst":
                 return totals.amax(dim=0)
             case "cvar":
-                count = math.ceil(self.tail * len(totals) - 1e-9)
-                return totals.sort(dim=0, descending=True).values[:count].mean(dim=0)
+                return totals.sort(dim=0, descending=True).values[: self._num_worst(len(totals))].mean(dim=0)
+
+    def counted(self, totals: Float[Tensor, "future batch sample"]) -> Bool[Tensor, "future batch sample"]:
+        """The futures of each candidate whose mean is the total; of equals the earlier one counts."""
+        if self.measure == "mean":
+            return torch.ones_like(totals, dtype=torch.bool)
+        worst_first = totals.argsort(dim=0, descending=True, stable=True)
+        place = worst_first.argsort(dim=0)
+        return place < (1 if self.measure == "worst" else self._num_worst(len(totals)))
+
+    def _num_worst(self, num_futures: int) -> int:
+        return math.ceil(self.tail * num_futures - 1e-9)
 
 
 @runtime_checkable

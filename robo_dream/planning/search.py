@@ -125,10 +125,14 @@ class Search:
         return parts
 
     def proposed(self, proposer: Proposer, num_samples: int) -> Candidates:
-        """What `proposer` proposes, within the limits. What it imagined is taken over where all of it lay within."""
-        given = proposer.propose(self._belief, self._goal, num_samples, self.num_steps, self._seeds)
+        """What `proposer` proposes, within the limits. What it imagined is taken over where all of it lay within.
+
+        It imagines what the model expects; where several futures count, its candidates are imagined anew.
+        """
+        given = proposer.propose(replace(self._belief, chance=None), self._goal, num_samples, self.num_steps, self._seeds)
         actions = self.bounds.clip(given.actions.to(self.bounds.low))
-        return replace(self.of(actions, proposer.name), imagination=given.imagination if torch.equal(actions, given.actions) else None)
+        is_imagined = self._belief.chance is None and torch.equal(actions, given.actions)
+        return replace(self.of(actions, proposer.name), imagination=given.imagination if is_imagined else None)
 
     def spread(self, fraction: float) -> Float[Tensor, "batch time action"]:
         """A standard deviation of `fraction` of half the action range."""

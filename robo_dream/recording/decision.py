@@ -48,6 +48,8 @@ class Decision:
     perception_residuals: Float[np.ndarray, " residual"] | None = None  # what that share follows from: `residual_names`
     memory: Float[np.ndarray, " memory"] | None = None  # beside the belief, of a model that remembers
     belief_unseen: int | None = None  # control steps for which no picture had come; None: the model remembers nothing
+    futures: Float[np.ndarray, "future horizon channel"] | None = None  # where the plan may lead; None: one future was imagined
+    future_totals: Float[np.ndarray, " future"] | None = None  # what each of them costs
 
     @property
     def cost(self) -> float:

@@ -10,12 +10,13 @@ import numpy as np
 from robo_dream.config import dump
 from robo_dream.errors import ConfigError
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.kinds import PLANNER_CONFIGS, PlannerConfig
+from robo_dream.planning.kinds import PLANNER_CONFIGS
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import RUN, RunRecord, find_record, read_run
 from robo_dream.recording.timeline import chosen
 from robo_dream.runtime.perception import perception_again
 from robo_dream.runtime.replay import (
+    Asked,
     Recomputed,
     Replanned,
     Setting,
@@ -76,7 +77,7 @@ class RunAsker:
     def what_if(self, decision: Decision, changes: tuple[str, ...], on_stage: OnStage) -> Told:
         asked = asked_for(self._about, self._root, decision, changes)  # what is misspelt is told before the model is loaded
         setting = self._setting(on_stage)
-        _require_room(asked.planner, setting.model)
+        _require_room(asked, setting.model)
         on_stage("planning again", 0, 0)
         found = replanned(setting, self._about, self._root, decision, changes, lambda: on_stage("planning again", 0, 0))
         return Told(in_words(found, setting.model), _both(found, f"what if {' '.join(changes)}"), decision.step)
@@ -97,12 +98,14 @@ class RunAsker:
         return self._kept
 
 
-def _require_room(planner: PlannerConfig, model: LatentVideoModel) -> None:
+def _require_room(asked: Asked, model: LatentVideoModel) -> None:
     """Raises `ConfigError` where a search would take more memory than a page may ask for."""
-    values = dump(planner)
+    values, num_futures = dump(asked.planner), 1 if asked.futures is None else 1 + asked.futures.count
     samples, horizon = values.get("num_samples", 1), values["horizon"]
     at_once = min(samples, values.get("sample_budget", samples))
-    numbers = horizon * (at_once * model.spec.config.latent + 4 * samples * model.spec.block_size)  # drawn, shifted, clipped and kept
+    numbers = horizon * (
+        num_futures * at_once * model.spec.config.latent + 4 * samples * model.spec.block_size
+    )  # drawn, shifted, clipped and kept
     if 4 * numbers > _MAX_BYTES:
         raise ConfigError(
             f"planner.num_samples={samples} with planner.horizon={horizon} takes about {4 * numbers / 2**30:.1f} GB; a page may ask for "

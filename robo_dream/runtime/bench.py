@@ -94,14 +94,16 @@ class Bench:
             for compiled, precision in product(self.config.compiled, self.config.precision):
                 model = self.plain.running(row_runner(compiled, precision))
                 way = f"{name}{', compiled' if compiled else ''}{', bf16' if precision == 'bfloat16' else ''}"
-                decide = self.decider(model, build_planner(planning.planner, model, planning.cost, planning.proposals))
+                decide = self.decider(
+                    model, build_planner(planning.planner, model, planning.cost, planning.proposals, futures=planning.futures)
+                )
                 timed(decide, 3, self.synchronise, _silent)  # compiles, and warms up
                 start, before = time.perf_counter(), stolen_seconds()
                 spent = percentiles(timed(decide, self.config.decisions, self.synchronise, self.progress))
                 stolen = (stolen_seconds() - before) / ((os.cpu_count() or 1) * (time.perf_counter() - start))
-                plain = build_planner(planning.planner, self.plain, planning.cost, planning.proposals)
+                plain = build_planner(planning.planner, self.plain, planning.cost, planning.proposals, futures=planning.futures)
                 work = work_of(lambda plain=plain: self.decider(self.plain, plain)(0))
-                rollouts = rollouts_a_decision(planning.planner)
+                rollouts = rollouts_a_decision(planning.planner, planning.futures)
                 yield (
                     f"{way:<44}{rollouts:>9}{spent.p50:>9.1f}{spent.p95:>9.1f}{spent.p99:>9.1f}"
                     f"{work.flops / 1e9:>9.2f}{work.bytes / 1e9:>7.2f}{work.flops / spent.p50 * 1e3 / rate:>14.0%}{stolen:>8.1%}"

@@ -17,6 +17,7 @@ from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
+from sim.crossing import Crossing, CrossingConfig
 from sim.environment import Environment, Simulation, task_named
 from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics, PhysicsOracle, StillDynamics
@@ -24,7 +25,7 @@ from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.tasks.catalogue import TASKS
 
-WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig
+WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig | CrossingConfig
 MANIFESTS = Path("configs/manifests")
 
 
@@ -53,6 +54,8 @@ def build_environment(config: WorldConfig | None = None) -> Environment:
             return Metaworld(config)
         case PushTConfig():
             return PushT(config)
+        case CrossingConfig():
+            return Crossing(config)
 
 
 def world_of(info: CheckpointInfo | None, path: Path) -> WorldConfig:
@@ -88,6 +91,8 @@ def tasks_in(world: WorldConfig) -> tuple[str, ...]:
             return "expert", "near"
         case PushTConfig():
             return ("push",)
+        case CrossingConfig():
+            return ("cross",)
 
 
 def name_of(world: WorldConfig) -> str:

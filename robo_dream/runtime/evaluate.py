@@ -175,7 +175,7 @@ class Evaluation:
             case "oracle_dynamics":
                 return PlanningConfig(config.oracle_planner, planning.cost, planning.proposals)
             case _ if method in config.extra_planners:
-                return PlanningConfig(config.extra_planners[method], planning.cost, planning.proposals)
+                return PlanningConfig(config.extra_planners[method], planning.cost, planning.proposals, planning.futures)
         raise ConfigError(f"no method named {method!r}; known: {', '.join(config.known_methods)}")
 
     def jobs(self) -> Iterator[Job]:
@@ -239,7 +239,9 @@ class Worker:
         """One pair, from its start until the strict condition was held or the budget is used."""
         evaluation = self.evaluation
         planning, model = evaluation.planning_of(job.method, job.task), self._model(job)
-        planner = build_planner(planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job))
+        planner = build_planner(
+            planning.planner, model, planning.cost, planning.proposals, teacher=self._teacher(job), futures=planning.futures
+        )
         pair = self.manifests[job.task].pair(job.pair)
         return attempt_pair(
             self.environment, model, planner, pair, job, evaluation.config.loop, evaluation.shown, check=self._check_of(model)

@@ -96,7 +96,7 @@ def plan_episode(
     """
     prepared = prepare(environment, _pair(environment, task, config), config.loop)
     attempt, goal = prepared.attempt, goal_of(prepared, model, config.goal or "picture_and_arm")
-    planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
+    planner = build_planner(planning.planner, model, planning.cost, planning.proposals, futures=planning.futures)
     check = check_of(config.checkpoint, checkpoint.read_info(config.checkpoint), model, config.loop.limits)
     pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
     with RunWriter(folder / "record", _about(prepared, model, planning, config), goal_record(goal, pictures)) as writer:

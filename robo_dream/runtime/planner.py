@@ -18,6 +18,7 @@ from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroA
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
+from robo_dream.planning.futures import FuturesConfig, FuturesCost, FuturesPlanner
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
@@ -57,6 +58,19 @@ class PlanningConfig:
     planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    futures: FuturesConfig | None = None  # what chance may bring, of a model that has learned it; null: one future, what it expects
+
+    def __post_init__(self) -> None:
+        require_one_risk(self.planner, self.futures)
+
+
+def require_one_risk(planner: PlannerConfig, futures: FuturesConfig | None) -> None:
+    """Raises `ConfigError` where both what heads believe and what chance brings are to be weighed."""
+    if futures is not None and isinstance(planner, PolicyGuidedConfig) and planner.risk is not None:
+        raise ConfigError(
+            "planner.risk weighs what each head believes and futures what chance brings, and a decision weighs one of them; "
+            "set planner.risk or futures to null"
+        )
 
 
 PlanningChanges = Changes[PlanningConfig]
@@ -110,8 +124,11 @@ def build_planner(
     proposals: ProposalConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
     teacher: LatentVideoModel | None = None,
+    futures: FuturesConfig | None = None,
 ) -> Planner:
-    """The planner that `planner` describes, scoring by `cost`. Raises `ConfigError` for a cost that the model cannot give.
+    """The planner that `planner` describes, scoring by `cost`, in several `futures` where these are given.
+
+    Raises `ConfigError` for a cost, or for futures, that the model cannot give.
 
     Proposals come from the policy of `teacher`, without it of the model itself; one that has learned none (oracle dynamics)
     then gets no proposers. Where true physics is drawn, cost and proposals are those of the model that looks.
@@ -136,9 +153,25 @@ def build_planner(
             )
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
-    made = kinds.planner_of(planner, model, scored_by, proposers, clock)
+    if futures is None:
+        made = kinds.planner_of(planner, model, scored_by, proposers, clock)
+    else:
+        require_outcomes(model)
+        require_one_risk(planner, futures)
+        made = kinds.planner_of(planner, model, FuturesCost(scored_by, futures.risk), proposers, clock)
+        made = FuturesPlanner(made, model, scored_by, futures, planner.horizon)
     made = made if aim is None else LocallyAimedPlanner(made, aim)
     return made if proposals.moves is None else MovingPlanner(made, _next_move(proposals.moves, model, teacher, cost))
+
+
+def require_outcomes(model: WorldModel) -> None:
+    """Raises `ConfigError` for a model that has learned one future only."""
+    if not (isinstance(model, LatentVideoModel) and model.outcomes is not None):
+        who = "this checkpoint has learned" if isinstance(model, LatentVideoModel) else f"{type(model).__name__} knows"
+        raise ConfigError(
+            f"futures are asked for, and {who} one future only; set futures to null, or train several with "
+            "`robo-dream train stage=futures init=CHECKPOINT training.model.outcomes=4`"
+        )
 
 
 def aimed_cost(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | None, horizon: int) -> tuple[WeightedSum, LocalAim | None]:
@@ -187,8 +220,10 @@ def policy_proposers(model: LatentVideoModel, config: ProposalConfig) -> Sequenc
     return _proposers(model, model, config)
 
 
-def rollouts_a_decision(planner: PlannerConfig) -> int:
+def rollouts_a_decision(planner: PlannerConfig, futures: FuturesConfig | None = None) -> int:
     """How many futures a decision of `planner` imagines, about: the chosen one that is imagined once more left out."""
+    if futures is not None:
+        return (1 + futures.count) * rollouts_a_decision(planner)  # the likeliest, and those that are drawn
     match planner:
         case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0

@@ -33,6 +33,7 @@ from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig
+from robo_dream.planning.futures import FuturesConfig, FuturesCost
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.decision import Decision
@@ -165,7 +166,7 @@ def plan_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) ->
     planning, model = setting.planning, setting.model
 
     def build(clock: Callable[[], float]) -> Planner:
-        return build_planner(planning.planner, model, planning.cost, planning.proposals, _ticking(clock, on_tick))
+        return build_planner(planning.planner, model, planning.cost, planning.proposals, _ticking(clock, on_tick), futures=planning.futures)
 
     return recomputed(build, decision, model.device)
 
@@ -197,6 +198,7 @@ class Asked:
     planner: PlannerConfig = field(default_factory=PolicyGuidedConfig)
     cost: CostConfig = field(default_factory=CostConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    futures: FuturesConfig | None = None
     seed: Seed = 0
     goal: Path | None = None  # another recorded run, whose goal is taken
 
@@ -271,14 +273,14 @@ def replanned(
     """
     asked, model = asked_for(about, root, decision, changes), setting.model
     question = _changed(question_of(decision, model.device), asked, model)
-    planner = build_planner(asked.planner, model, asked.cost, asked.proposals, _ticking(time.monotonic, on_tick))
+    planner = build_planner(asked.planner, model, asked.cost, asked.proposals, _ticking(time.monotonic, on_tick), futures=asked.futures)
     plan = answer(planner, question, math.inf)
     actions = (torch.tensor(decision.actions, device=model.device), plan.actions[0])
-    costs = {"recorded cost": setting.planning.cost}
-    if asked.cost != setting.planning.cost:
-        costs["changed cost"] = asked.cost
+    costs = {"recorded cost": (setting.planning.cost, setting.planning.futures)}
+    if (asked.cost, asked.futures) not in costs.values():
+        costs["changed cost"] = asked.cost, asked.futures
     towards = "" if asked.goal is None else ", new goal"
-    judged = {name + towards: _judged(cost, model, question, actions) for name, cost in costs.items()}
+    judged = {name + towards: _judged(*cost, model, question, actions) for name, cost in costs.items()}
     return Replanned(decision, plan, tuple(changes), judged)
 
 
@@ -294,7 +296,8 @@ def made_again(setting: Setting, decision: Decision, on_tick: Tick = nothing) ->
     """`decision` made again with nothing changed, cut where a deadline cut it."""
     plan, question = plan_again(setting, decision, on_tick), question_of(decision, setting.model.device)
     actions = (torch.tensor(decision.actions, device=setting.model.device), plan.actions[0])
-    return Replanned(decision, plan, (), {"recorded cost": _judged(setting.planning.cost, setting.model, question, actions)})
+    planning = setting.planning
+    return Replanned(decision, plan, (), {"recorded cost": _judged(planning.cost, planning.futures, setting.model, question, actions)})
 
 
 def in_words(found: Replanned, model: LatentVideoModel) -> str:
@@ -322,14 +325,22 @@ def in_words(found: Replanned, model: LatentVideoModel) -> str:
 
 
 def _judged(
-    cost: CostConfig, model: LatentVideoModel, question: Question, plans: tuple[torch.Tensor, torch.Tensor]
+    cost: CostConfig,
+    futures: FuturesConfig | None,
+    model: LatentVideoModel,
+    question: Question,
+    plans: tuple[torch.Tensor, torch.Tensor],
 ) -> tuple[Judged, Judged]:
     costing, aim = aimed_cost(cost, model, model, min(map(len, plans)) // model.action_block)
     goal = question.goal if aim is None else aim.of(question.belief, question.goal, [question.seed])
 
     def judged(actions: torch.Tensor) -> Judged:
+        belief, judging = question.belief, costing
+        if futures is not None:
+            belief = replace(belief, chance=futures.chance([question.seed], len(actions) // model.action_block, belief.latent))
+            judging = FuturesCost(costing, futures.risk)
         with torch.no_grad():
-            costs = costing(model.imagine(question.belief, actions[None, None]), goal)
+            costs = judging(model.imagine(belief, actions[None, None]), goal)
         return Judged(float(costs.total[0, 0]), {name: term[0, 0].cpu().numpy() for name, term in costs.terms.items()})
 
     return judged(plans[0]), judged(plans[1])

@@ -116,7 +116,7 @@ def _episode(
                 policy = ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed))
             else:
                 assert planning is not None
-                planner = build_planner(planning.planner, model, planning.cost, planning.proposals)
+                planner = build_planner(planning.planner, model, planning.cost, planning.proposals, futures=planning.futures)
                 policy = PlannerPolicy(model, planner, goal, config.seed, check=check)
             hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
             on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)

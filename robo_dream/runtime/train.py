@@ -27,7 +27,7 @@ from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
 from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words
 from robo_dream.schema import configuration
-from robo_dream.training import dream, memory, moves, redrawn, representation
+from robo_dream.training import dream, futures, memory, moves, redrawn, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.recorded import CYCLES
@@ -49,7 +49,9 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "redrawn"] = "all"  # the last four add to `init`
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn"] = (
+        "all"  # from local_goals on: added to `init`
+    )
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn
@@ -80,16 +82,18 @@ class TrainConfig:
                 f"training.policy.perception_noise is {self.training.policy.perception_noise}, and no demonstrations are given: "
                 f"what is imitated in datasets is seen as pictures show it anyway; set it to 0, or name demonstrations"
             )
-        if self.stage == "memory" and (self.init is None or not self.training.model.memory):
-            raise ConfigError(
-                f"stage is memory with init {self.init} and training.model.memory {self.training.model.memory}; name the finished "
-                "checkpoint to add a memory to with init=..., and how many numbers it keeps, such as training.model.memory=128"
-            )
-        if self.stage != "memory" and self.training.model.memory:
-            raise ConfigError(
-                f"training.model.memory is {self.training.model.memory} with stage {self.stage}; a memory is added to a finished "
-                "checkpoint: train with 0, and then stage=memory init=..."
-            )
+        model = self.training.model
+        for stage, name, size, usual in (("memory", "memory", model.memory, 128), ("futures", "outcomes", model.outcomes, 4)):
+            if self.stage == stage and (self.init is None or not size):
+                raise ConfigError(
+                    f"stage is {stage} with init {self.init} and training.model.{name} {size}; name the finished checkpoint to add to, "
+                    f"init=..., and how many, such as training.model.{name}={usual}"
+                )
+            if self.stage != stage and size:
+                raise ConfigError(
+                    f"training.model.{name} is {size} with stage {self.stage}; this is added to a finished checkpoint: train with 0, and "
+                    f"then stage={stage} init=..."
+                )
         if self.stage == "redrawn" and (self.init is None or self.training.redrawn is None or not self.redrawn):
             missing = "init" if self.init is None else "training.redrawn" if self.training.redrawn is None else "redrawn"
             raise ConfigError(
@@ -138,8 +142,8 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
         )
     say(data.described())
-    if config.stage == "memory":
-        return _train_memory(config, data, say, bars)
+    if config.stage in ("memory", "futures"):
+        return _with_part(config, data, say, bars)
     _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
     with bars("looking", {}, "step") as bar:
@@ -206,27 +210,24 @@ def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], Non
     return released
 
 
-def _train_memory(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
-    """The checkpoint `init` with a memory. How it is planned with, its world and what it is shown of goals stay as they are."""
+def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+    """The checkpoint `init` with a memory, or with several futures. How it is planned with, its world and its goals stay as they are."""
     assert config.init is not None
-    about = checkpoint.read_info(config.init)
+    about, training, written = checkpoint.read_info(config.init), config.training, config.out / dream.MODEL_FILE
     config.out.mkdir(parents=True, exist_ok=True)
-    for folder in {config.out, (config.release or config.out / memory.MODEL_FILE).parent}:
+    for folder in {config.out, (config.release or written).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
-    written = config.out / memory.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    with bars("frames into latents", {config.training.memory.steps: "memory"}, "step") as bar:
-        model = memory.train_memory(data.play, config.training, config.out, config.init, progress=bar, resume=config.resume)
+    is_memory = config.stage == "memory"
+    learn, steps = (memory.train_memory, training.memory) if is_memory else (futures.train_futures, training.futures)
+    with bars("frames into latents", {steps.steps: config.stage}, "step") as bar:
+        model = learn(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     recipe = {**_recipe(config, data.recipes, seconds), "init": dict(about.recipe)}
     metrics = release(model, written, released, recipe, about.settings)
-    if "memory" in metrics:
-        found = metrics["memory"]
-        say(
-            f"Held out: where a picture alone puts an object over 2 cm elsewhere ({found['hidden_percent']:.0f} % of the looks), "
-            f"it is {found['one_frame_hidden_mm']:.0f} mm off, and with memory {found['memory_hidden_mm']:.0f} mm."
-        )
+    if config.stage in metrics:
+        say((memory if is_memory else futures).in_words(metrics[config.stage]))
     say(f"Trained in {seconds / 60:.1f} minutes.")
     return released
 

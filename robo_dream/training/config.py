@@ -161,6 +161,21 @@ class RedrawnStage:
 
 
 @configuration
+class FuturesStage:
+    """After all else: which outcomes an imagined step may have, and how likely each is; nothing else of a finished model changes."""
+
+    steps: Steps = 1500
+    batch: Batch = 256
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-2
+    unroll: Unroll = 4  # imagined steps, each on the outcome that came true before
+    odds_noise: Annotated[float, Field(ge=0, le=10)] = 0.1  # on what tells odds, or it learns tosses by heart
+    shared: Fraction = 0.05  # of each step that all outcomes learn from whatever came, so that none stays unused
+
+
+@configuration
 class MoveStage:
     """After all else: what can be moved as things stand (`Affordances`), told from what was moved."""
 
@@ -186,6 +201,7 @@ class TrainingConfig:
     moves: MoveStage | None = None  # null: what can be moved is not learned
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     redrawn: RedrawnStage | None = None  # null: nothing is learned from episodes that were shown again
+    futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
     slides: SlideConfig | None = None  # how the hand that moves them, and pictures, tell where slides stand (regime=recorded)
@@ -229,6 +245,8 @@ class TrainingConfig:
         data = asdict(self)
         if not self.model.memory:
             del data["memory"], data["model"]["memory"]
+        if not self.model.outcomes:
+            del data["futures"], data["model"]["outcomes"]
         for name in ("slides", "switches", "local_goals", "moves", "redrawn"):
             if data[name] is None:
                 del data[name]

@@ -203,6 +203,14 @@ def remembered(model: LatentVideoModel, batches: MemoryBatches, num_batches: int
     return {name: round(float(value), 2) for name, value in figures.items()}
 
 
+def in_words(found: Mapping[str, float]) -> str:
+    """What `remembered` found, for people."""
+    return (
+        f"Held out: where a picture alone puts an object over 2 cm elsewhere ({found['hidden_percent']:.0f} % of the looks), "
+        f"it is {found['one_frame_hidden_mm']:.0f} mm off, and with memory {found['memory_hidden_mm']:.0f} mm."
+    )
+
+
 def _object_pos(model: LatentVideoModel, latents: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch object 3"]:
     head = model.pose_head
     return objects(head.normal(latents).float() * head.std + head.mean)[..., OBJECT_POS]

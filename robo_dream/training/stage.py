@@ -21,6 +21,7 @@ from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
 from robo_dream.training.config import (
     DreamConfig,
+    FuturesStage,
     LocalGoalStage,
     MemoryConfig,
     MoveStage,
@@ -163,7 +164,7 @@ class Stage:
 
 def stage_of(
     name: str,
-    config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MoveStage | MemoryConfig | RedrawnStage,
+    config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MoveStage | MemoryConfig | FuturesStage | RedrawnStage,
 ) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)

@@ -49,6 +49,8 @@ def html_page(routes: Routes, config: ExportConfig | None = None, on_progress: C
         if drawn:
             answers[f"{path}/pixels"] = json.loads(routes.get(f"{path}/pixels").body)
             keep_picture(f"/picture/decision/{index}/plan")
+            for one in (decision["futures"] or {"shown": ()})["shown"]:
+                keep_picture(f"/picture/decision/{index}/future/{one['future']}")
         kept = [candidate["sample"] for candidate in decision["candidates"][: config.max_candidates]]
         for sample in kept:
             answers[f"{path}/candidate/{sample}"] = json.loads(routes.get(f"{path}/candidate/{sample}").body)

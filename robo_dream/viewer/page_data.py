@@ -17,6 +17,7 @@ from robo_dream.viewer.watch import RunWatch
 
 SILENT_SECONDS = 60.0  # without a new file, after which a run that has no result will get none
 _SLIDERS = 24  # channels offered for moving by hand
+_SHOWN_FUTURES = 8  # of a plan, from the best to the worst
 
 
 def run_view(watch: RunWatch, decisions_from: int = 0, steps_from: int = 0) -> dict[str, Any]:
@@ -104,6 +105,7 @@ def decision_view(watch: RunWatch, index: int) -> dict[str, Any]:
         "latent_moved": [None if seen is None else plain(rms(seen - decision.belief)) for seen in later],
         "disagreement": None if pick is None else plain(decision.disagreement[pick]),
         "channels": _channels(decision),
+        "futures": _futures(decision),
     }
 
 
@@ -165,6 +167,24 @@ def _candidates(decision: Decision) -> list[dict[str, Any]]:
         }
         for rank, sample in enumerate(order)
     ]
+
+
+def _futures(decision: Decision) -> dict[str, Any] | None:
+    """Where the plan may lead: some futures from the best to the worst, and how many there are; None where one was imagined."""
+    if decision.futures is None or decision.future_totals is None:
+        return None
+    best_first = np.argsort(decision.future_totals, kind="stable")
+    places = np.unique(np.linspace(0, len(best_first) - 1, min(_SHOWN_FUTURES, len(best_first))).round().astype(int))
+    shown = [{"future": int(k), "total": plain(float(decision.future_totals[k]))} for k in best_first[places]]
+    return {"count": len(best_first), "shown": shown}
+
+
+def require_future(decision: Decision, number: int) -> np.ndarray:
+    """The latents of one future of the plan; raises `DataError` for one that the decision does not have."""
+    count = 0 if decision.futures is None else len(decision.futures)
+    if decision.futures is None or not 0 <= number < count:
+        raise DataError(f"the decision at step {decision.step} has no future {number}; it kept {count}")
+    return decision.futures[number]
 
 
 def _channels(decision: Decision) -> list[dict[str, Any]]:

@@ -18,7 +18,15 @@ from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, RoboDreamError
 from robo_dream.recording.decision import Decision
 from robo_dream.schema import shown
-from robo_dream.viewer.page_data import candidate_view, decision_view, pixel_view, real_pictures, require_sample, run_view
+from robo_dream.viewer.page_data import (
+    candidate_view,
+    decision_view,
+    pixel_view,
+    real_pictures,
+    require_future,
+    require_sample,
+    run_view,
+)
 from robo_dream.viewer.pictures import PictureFormat, encoded, sprite
 from robo_dream.viewer.questions import Asker, Questions, ToldPlan
 from robo_dream.viewer.watch import RunWatch
@@ -183,6 +191,7 @@ class Routes:
                 (r"/picture/decision/(\d{1,9})/real", self._real),
                 (r"/picture/decision/(\d{1,9})/plan", self._plan),
                 (r"/picture/decision/(\d{1,9})/candidate/(\d{1,9})", self._candidate_picture),
+                (r"/picture/decision/(\d{1,9})/future/(\d{1,9})", self._future_picture),
                 (r"/api/decision/(\d{1,9})/choices", self._choices),
                 (r"/api/asked/(\d{1,9})", self._asked),
                 (r"/picture/asked/(\d{1,9})/(\d{1,9})", self._asked_picture),
@@ -262,6 +271,11 @@ class Routes:
             decision = self._watch.decision(index)
         require_sample(decision, sample)
         return self._drawing(f"{index}/{sample}", np.concatenate([decision.belief[None], decision.candidate_latents[sample]]))
+
+    def _future_picture(self, index: int, number: int) -> Answer:
+        with self._reading:
+            decision = self._watch.decision(index)
+        return self._drawing(f"{index}/future/{number}", np.concatenate([decision.belief[None], require_future(decision, number)]))
 
     def _drawing(self, key: str, latents: np.ndarray) -> Answer:
         body = self._drawn.get(key)

@@ -13,6 +13,7 @@ from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.mujoco_world import PictureConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
+from sim.crossing import Crossing, CrossingConfig
 from sim.environment import Environment
 from sim.tabletop.environment import Tabletop
 from sim.tabletop.objects import Kind
@@ -43,6 +44,11 @@ class TestWiderTabletop(TestTabletop):
 class TestReacher(EnvironmentSuite):
     def make(self) -> Environment:
         return Reacher(DmControlConfig())
+
+
+class TestCrossing(EnvironmentSuite):
+    def make(self) -> Environment:
+        return Crossing(CrossingConfig(odds=(0.3, 0.8)))
 
 
 class TestOgbenchCubeSingle(EnvironmentSuite):

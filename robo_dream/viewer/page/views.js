@@ -37,7 +37,20 @@ function dreamView(decision) {
     decision.num_real <= decision.horizon ? el("span", { class: "faint" }, `· ${decision.num_real - 1} of ${decision.horizon} moments have come`) : null)];
   parts.push(el("div", { class: "cameras" }, state.run.cameras.map((camera, row) => cameraRows(decision, camera, shapeOf(decision, row), urls, cell))));
   if (!urls.dream) parts.push(missingDreams());
+  else if (who === "the plan" && decision.futures) parts.push(...futuresFan(decision));
   return parts;
+}
+
+// The fan: where the plan may lead as chance will have it, best first.
+function futuresFan(decision) {
+  const { count, shown } = decision.futures, views = viewsInRow(decision), columns = decision.horizon + 1;
+  const cell = Math.max(32, Math.min(76, Math.floor((viewWidth() - 120) / (columns * views.length))));
+  const rows = shown.map(({ future, total }) => {
+    const url = pictureUrl(`/picture/decision/${decision.index}/future/${future}`);
+    return el("div", { class: "future", "data-future": future }, el("span", { class: "cost" }, show(total)), el("div", { class: "views" }, views.map((row) => strip(url, { ...shapeOf(decision, row), cell }))));
+  });
+  const some = shown.length < count ? `${shown.length} of the ${count}` : `all ${count}`;
+  return [el("div", { class: "toolbar" }, el("span", {}, "Where ", el("b", {}, "the plan"), " may lead as chance will have it, by cost ", el("span", { class: "faint" }, `${some} futures, the best first`))), el("div", { class: "grid futures" }, rows)];
 }
 
 function momentRow(decision, cell) {
