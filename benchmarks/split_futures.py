@@ -28,8 +28,7 @@ from robo_dream.evaluation.manifest import Pair
 from robo_dream.imagination import Belief, Imagination
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.futures import FuturesConfig
-from robo_dream.planning.scoring import RiskConfig
+from robo_dream.planning.scoring import FuturesConfig, RiskConfig
 from robo_dream.runtime.evaluate import Job, attempt_pair
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for

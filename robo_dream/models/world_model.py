@@ -15,11 +15,10 @@ from robo_dream.imagination import Belief, Chance, Imagination, ScenePose
 from robo_dream.models.compiled import Plain, RowRunner
 from robo_dream.models.config import ModelSpec, require_local_goals
 from robo_dream.models.decoder import Decoder
-from robo_dream.models.dynamics import Dynamics
+from robo_dream.models.dynamics import Dynamics, Outcomes
 from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, scene_pose
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
-from robo_dream.models.outcomes import Outcomes
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics, LocalGoals
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB

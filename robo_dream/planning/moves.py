@@ -81,15 +81,15 @@ class NextMove:
         )
         scene = ScenePose(**{name: values.clone() for name, values in vars(there).items()})
         for row in range(count):
-            wanted = there.object_pos[row]
+            desired = there.object_pos[row]
             if goal.object_pos is not None:
-                wanted = torch.where(goal.object_pos[row].isnan(), wanted, goal.object_pos[row].to(wanted))
-            move = next_move(self.model, self.config, here.object_pos[row], wanted, here.tool_pos[row])
+                desired = torch.where(goal.object_pos[row].isnan(), desired, goal.object_pos[row].to(desired))
+            move = next_move(self.model, self.config, here.object_pos[row], desired, here.tool_pos[row])
             if move is None:
                 continue
             scene.object_pos[row], scene.object_yaw[row] = here.object_pos[row], here.object_yaw[row]
             scene.object_pos[row, move.thing] = move.to
-            if torch.equal(move.to, wanted[move.thing]):
+            if torch.equal(move.to, desired[move.thing]):
                 scene.object_yaw[row, move.thing] = there.object_yaw[row, move.thing]
             scene.tool_pos[row] = move.to + self.model.hands[move.thing].to(move.to)
             scene.tool_yaw[row], scene.gripper[row] = here.tool_yaw[row], 0.0
@@ -101,8 +101,8 @@ def next_move(
 ) -> Move | None:
     """The first move of the cheapest way from `here` to `goal`; None where everything is there."""
     stands = [_apart([here[i], goal[i], *model.waypoints[i].to(here)], config.there) for i in range(len(here))]
-    wanted = [min(1, len(one) - 1) if (here[i] - goal[i]).norm() > config.there else 0 for i, one in enumerate(stands)]
-    if not any(wanted):
+    desired = [min(1, len(one) - 1) if (here[i] - goal[i]).norm() > config.there else 0 for i, one in enumerate(stands)]
+    if not any(desired):
         return None
     sizes = [len(one) for one in stands]
     stand = torch.cartesian_prod(*(torch.arange(size) for size in sizes)).reshape(-1, len(sizes))  # (arrangement, thing)
@@ -119,7 +119,7 @@ def next_move(
     costs = costs.masked_fill(stand[:, asked[:, 0]] == asked[:, 1], torch.inf)  # nothing moves
     following = torch.arange(rows)[:, None] + (asked[:, 1] - stand[:, asked[:, 0]]) * strides[asked[:, 0]]
     left = torch.full((rows,), torch.inf)
-    left[int((torch.tensor(wanted) * strides).sum())] = 0.0
+    left[int((torch.tensor(desired) * strides).sum())] = 0.0
     for _ in range(rows):
         shorter = torch.minimum(left, (costs + left[following]).amin(1))
         if torch.equal(shorter, left):

@@ -18,7 +18,6 @@ from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroA
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
-from robo_dream.planning.futures import FuturesConfig, FuturesCost, FuturesPlanner
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
@@ -28,6 +27,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, GoalPolicy, PolicyProposer, RepeatedPolicyProposer
+from robo_dream.planning.scoring import FuturesConfig, FuturesCost, FuturesPlanner
 from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenLocalGoals, SeenPolicy

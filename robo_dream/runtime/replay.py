@@ -33,9 +33,9 @@ from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.futures import FuturesConfig, FuturesCost
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
+from robo_dream.planning.scoring import FuturesConfig, FuturesCost
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import INTERRUPTED, RunRecord, decision_in_force, find_record, read_run
 from robo_dream.runtime.made_with import MACHINE, made_with

@@ -10,9 +10,9 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Chance
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
-from robo_dream.models.outcomes import chosen
+from robo_dream.models.dynamics import chosen
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.futures import FuturesConfig
+from robo_dream.planning.scoring import FuturesConfig
 from robo_dream.training.config import FuturesStage, TrainingConfig
 from robo_dream.training.futures import FutureBatch, future_losses
 

@@ -9,12 +9,11 @@ from torch import Tensor
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal, Imagination, Plan, Planner, StepCosts
 from robo_dream.planning.cem import CemConfig
-from robo_dream.planning.futures import FuturesConfig, FuturesCost, FuturesPlanner
 from robo_dream.planning.kinds import planner_of
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import PolicyProposer
-from robo_dream.planning.scoring import RiskConfig
+from robo_dream.planning.scoring import FuturesConfig, FuturesCost, FuturesPlanner, RiskConfig
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec
 
 FAR = 10.0  # m, how far it slips

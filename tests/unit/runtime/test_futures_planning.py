@@ -17,9 +17,8 @@ from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.futures import FuturesConfig, FuturesPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
-from robo_dream.planning.scoring import RiskConfig
+from robo_dream.planning.scoring import FuturesConfig, FuturesPlanner, RiskConfig
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.evaluate import EvaluateConfig
