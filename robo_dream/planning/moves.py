@@ -12,6 +12,8 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Goal, Plan, Planner, ScenePose
 from robo_dream.schema import Unit, configuration
 
+MAX_ARRANGEMENTS = 10_000  # of things at all places that count for them
+
 
 @configuration
 class MoveConfig:
@@ -79,11 +81,14 @@ class NextMove:
         here, there = (
             ScenePose(**{name: part(values) for name, values in vars(read).items()}) for part in (lambda v: v[:count], lambda v: v[count:])
         )
+        if goal.object_pos is not None:
+            given = goal.object_pos.to(there.object_pos)
+            there = replace(there, object_pos=torch.where(given.isnan(), there.object_pos, given))
+        if goal.tool_pos is not None:
+            there = replace(there, tool_pos=goal.tool_pos.to(there.tool_pos))
         scene = ScenePose(**{name: values.clone() for name, values in vars(there).items()})
         for row in range(count):
             desired = there.object_pos[row]
-            if goal.object_pos is not None:
-                desired = torch.where(goal.object_pos[row].isnan(), desired, goal.object_pos[row].to(desired))
             move = next_move(self.model, self.config, here.object_pos[row], desired, here.tool_pos[row])
             if move is None:
                 continue

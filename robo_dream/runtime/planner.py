@@ -22,7 +22,7 @@ from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.local_goals import LocalAim, LocallyAimedPlanner
-from robo_dream.planning.moves import MoveConfig, MovingPlanner, NextMove
+from robo_dream.planning.moves import MAX_ARRANGEMENTS, MoveConfig, MovingPlanner, NextMove
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
@@ -207,6 +207,12 @@ def _next_move(config: MoveConfig, model: WorldModel, teacher: LatentVideoModel 
         raise ConfigError(
             "proposals.moves is set, but this model has not learned what can be moved; set it to null, or add it with "
             "`robo-dream train stage=moves init=CHECKPOINT training.moves={}`"
+        )
+    things, places = len(learned.waypoints), 2 + learned.waypoints.shape[1]  # where a thing is, its goal, and what lies on the way
+    if places**things > MAX_ARRANGEMENTS:
+        raise ConfigError(
+            f"proposals.moves would weigh {places} places of {things} things, {places**things:,} arrangements, at each decision; allowed "
+            f"are {MAX_ARRANGEMENTS:,}: set it to null, or add moves again with fewer training.moves.waypoints"
         )
     if cost.local_goal is not None:
         raise ConfigError(

@@ -126,6 +126,11 @@ def test_a_goal_with_its_next_move_keeps_each_thing_but_one_as_it_is_and_asks_fo
     _, goal, done = aimed(0.01)  # there, but for the hand: the goal as it is
     assert done.next is not None
     torch.testing.assert_close(done.next.tool_pos, goal.latent[:, :3])
+    told = replace(goal, object_pos=torch.tensor([[[0.02, 0.0, 0.0]]]), tool_pos=torch.tensor([[0.0, 0.1, 0.0]]))
+    kept = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), told).next  # there already, and what was given is not lost
+    assert kept is not None and told.object_pos is not None and told.tool_pos is not None
+    torch.testing.assert_close(kept.object_pos, told.object_pos)
+    torch.testing.assert_close(kept.tool_pos, told.tool_pos)
     given = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), replace(goal, object_pos=torch.tensor([[[0.0, 0.3, 0.0]]])))
     assert given.next is not None
     torch.testing.assert_close(given.next.object_pos, torch.tensor([[[0.0, 0.3, 0.0]]]))

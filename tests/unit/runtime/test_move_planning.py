@@ -13,6 +13,7 @@ from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
+from robo_dream.models.config import Normaliser
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig, PoseCostConfig
 from robo_dream.planning.local_goals import LocalGoalConfig
@@ -52,6 +53,11 @@ def test_a_checkpoint_that_has_not_learned_them_and_what_does_not_go_together_ar
         TrainConfig(stage="moves", init=RELEASED)
     with pytest.raises(ConfigError, match=r"stage is moves.*init is null"):
         TrainConfig(stage="moves", training=TrainingConfig(moves=MoveStage()))
+    mean, std = (torch.tensor(values) for values in (model.spec.pose.mean, model.spec.pose.std))
+    pose = Normaliser(*(tuple(torch.cat([values, values[6:], values[6:]]).tolist()) for values in (mean, std)))
+    crowded = LatentVideoModel(replace(model.spec, pose=pose, waypoints=4))
+    with pytest.raises(ConfigError, match=r"weigh 6 places of 6 things, 46,656 arrangements, at each decision; allowed are 10,000"):
+        build_planner(SEARCH, crowded, COST, MOVES)
     by_latents = LatentVideoModel(replace(model.spec, config=replace(model.spec.config, policy_input="latents")))
     with pytest.raises(ContractError, match=r"sees latents, not poses.*set proposals\.moves=null"):
         belief, goal = problem(by_latents)
