@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Imagination, LocalGoal, Plan, Planner, StepCosts
+from robo_dream.imagination import Belief, Goal, Imagination, LocalGoal, StepCosts
 from robo_dream.planning.candidates import NoiseStreams
 from robo_dream.schema import Unit, configuration
 
@@ -105,23 +105,3 @@ class LocalGoalCost:
     def _apart(self, latents: Float[Tensor, "batch sample horizon channel"], local: LocalGoal) -> Float[Tensor, "batch sample horizon"]:
         off = (self.model.seen(latents) - local.numbers[:, None, None]) / local.stds[:, None, None]
         return off.square().mean(dim=-1).sqrt()
-
-
-@dataclass(frozen=True)
-class LocallyAimedPlanner:
-    """`planner`, which is told a local goal at each decision."""
-
-    planner: Planner
-    aim: LocalAim
-
-    @property
-    def name(self) -> str:
-        return self.planner.name
-
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        if not len(goal.latent) == len(seeds) == len(belief.latent):
-            return self.planner.plan(belief, goal, seeds, previous, deadline)  # which says what is wrong
-        with torch.no_grad():
-            aimed = self.aim.of(belief, goal, seeds)
-        return self.planner.plan(belief, aimed, seeds, previous, deadline)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from robo_dream.imagination import Belief, Goal, Plan, Planner, ScenePose
+from robo_dream.imagination import Belief, Goal, ScenePose
 from robo_dream.schema import Unit, configuration
 
 MAX_ARRANGEMENTS = 10_000  # of things at all places that count for them
@@ -74,8 +74,8 @@ class NextMove:
     config: MoveConfig
     poses: PoseModel
 
-    def of(self, belief: Belief, goal: Goal) -> Goal:
-        """`goal` with the scene after the next move of each problem; where all is done, as it is."""
+    def of(self, belief: Belief, goal: Goal, seeds: Sequence[int]) -> Goal:
+        """`goal` with the scene after the next move of each problem, whatever its seed; where all is done, as it is."""
         read = self.poses.poses(torch.cat([belief.latent, goal.latent.to(belief.latent)]))
         count = len(belief.latent)
         here, there = (
@@ -142,23 +142,3 @@ def _apart(points: Sequence[Float[Tensor, " 3"]], there: float) -> list[Float[Te
         if all((point - other).norm() > there for other in kept):
             kept.append(point)
     return kept
-
-
-@dataclass(frozen=True)
-class MovingPlanner:
-    """`planner`, which is told the next move at each decision."""
-
-    planner: Planner
-    next: NextMove
-
-    @property
-    def name(self) -> str:
-        return self.planner.name
-
-    def plan(self, belief: Belief, goal: Goal, seeds: Sequence[int], previous: Plan | None = None, deadline: float | None = None) -> Plan:
-        """See `Planner.plan`."""
-        if not len(goal.latent) == len(seeds) == len(belief.latent):
-            return self.planner.plan(belief, goal, seeds, previous, deadline)  # which says what is wrong
-        with torch.no_grad():
-            aimed = self.next.of(belief, goal)
-        return self.planner.plan(belief, aimed, seeds, previous, deadline)

@@ -18,11 +18,12 @@ from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroA
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
+from robo_dream.planning.goals import AimedPlanner
 from robo_dream.planning.hybrid import HybridConfig
 from robo_dream.planning.icem import IcemConfig
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.local_goals import LocalAim, LocallyAimedPlanner
-from robo_dream.planning.moves import MAX_ARRANGEMENTS, MoveConfig, MovingPlanner, NextMove
+from robo_dream.planning.local_goals import LocalAim
+from robo_dream.planning.moves import MAX_ARRANGEMENTS, MoveConfig, NextMove
 from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
@@ -160,8 +161,8 @@ def build_planner(
         require_one_risk(planner, futures)
         made = kinds.planner_of(planner, model, FuturesCost(scored_by, futures.risk), proposers, clock)
         made = FuturesPlanner(made, model, scored_by, futures, planner.horizon)
-    made = made if aim is None else LocallyAimedPlanner(made, aim)
-    return made if proposals.moves is None else MovingPlanner(made, _next_move(proposals.moves, model, teacher, cost))
+    made = made if aim is None else AimedPlanner(made, aim)
+    return made if proposals.moves is None else AimedPlanner(made, _next_move(proposals.moves, model, teacher, cost))
 
 
 def require_outcomes(model: WorldModel) -> None:
@@ -203,10 +204,15 @@ def _local_aim(cost: CostConfig, model: WorldModel, teacher: LatentVideoModel | 
 
 def _next_move(config: MoveConfig, model: WorldModel, teacher: LatentVideoModel | None, cost: CostConfig) -> NextMove:
     learned = None if teacher is None else teacher.affordances
-    if learned is None:
+    if teacher is None or learned is None:
         raise ConfigError(
             "proposals.moves is set, but this model has not learned what can be moved; set it to null, or add it with "
             "`robo-dream train stage=moves init=CHECKPOINT training.moves={}`"
+        )
+    if teacher.spec.config.policy_input != "poses":
+        raise ConfigError(
+            f"proposals.moves is set, but the policy of this checkpoint sees {teacher.spec.config.policy_input}, which no next move can be "
+            f"given in; set it to null, or train with model.policy_input=poses"
         )
     things, places = len(learned.waypoints), 2 + learned.waypoints.shape[1]  # where a thing is, its goal, and what lies on the way
     if places**things > MAX_ARRANGEMENTS:

@@ -10,7 +10,8 @@ from torch import Tensor
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal, Imagination, LocalGoal
 from robo_dream.planning.costs import CostConfig, StepWeights, build_cost
-from robo_dream.planning.local_goals import LocalAim, LocalGoalConfig, LocalGoalCost, LocallyAimedPlanner
+from robo_dream.planning.goals import AimedPlanner
+from robo_dream.planning.local_goals import LocalAim, LocalGoalConfig, LocalGoalCost
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.testing.point_mass import PointMassModel, point_action_spec, point_problems
 
@@ -127,7 +128,7 @@ def test_a_search_by_local_goals_goes_to_where_they_are_and_not_on(temperature: 
     asked = LocalGoalConfig(steps=10, temperature=temperature)
     cost = build_cost(CostConfig(distance=0.0, local_goal=asked), MODEL, local_goals=Halfway())
     inner = PredictivePlanner(MODEL, cost, PredictiveConfig(horizon=2, num_samples=256))
-    planner, (belief, goal) = LocallyAimedPlanner(inner, LocalAim(Halfway(), asked)), point_problems(2, 0.16, seed=1)
+    planner, (belief, goal) = AimedPlanner(inner, LocalAim(Halfway(), asked)), point_problems(2, 0.16, seed=1)
     plan = planner.plan(belief, goal, [0, 1])
     again = planner.plan(belief, goal, [0, 1])
     assert torch.equal(plan.actions, again.actions) and torch.equal(plan.trace.terms["local_goal"], again.trace.terms["local_goal"])

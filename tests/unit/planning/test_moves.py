@@ -10,7 +10,8 @@ from torch import Tensor
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Goal, Plan, ScenePose
 from robo_dream.planning.costs import PoseCost, PoseCostConfig
-from robo_dream.planning.moves import Move, MoveConfig, MoveModel, MovingPlanner, NextMove, next_move
+from robo_dream.planning.goals import AimedPlanner
+from robo_dream.planning.moves import Move, MoveConfig, MoveModel, NextMove, next_move
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import PolicyProposer
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, point_action_spec, point_problems
@@ -115,7 +116,7 @@ def aimed(goal_x: float) -> tuple[Belief, Goal, Goal]:
     here, there = torch.zeros(1, 8), torch.zeros(1, 8)
     there[0, 0], there[0, 5] = 0.2, goal_x
     belief, goal = Belief(here), Goal(there)
-    return belief, goal, NextMove(FREE, CONFIG, MODEL).of(belief, goal)
+    return belief, goal, NextMove(FREE, CONFIG, MODEL).of(belief, goal, [0])
 
 
 def test_a_goal_with_its_next_move_keeps_each_thing_but_one_as_it_is_and_asks_for_the_hand_where_such_moves_end() -> None:
@@ -127,11 +128,11 @@ def test_a_goal_with_its_next_move_keeps_each_thing_but_one_as_it_is_and_asks_fo
     assert done.next is not None
     torch.testing.assert_close(done.next.tool_pos, goal.latent[:, :3])
     told = replace(goal, object_pos=torch.tensor([[[0.02, 0.0, 0.0]]]), tool_pos=torch.tensor([[0.0, 0.1, 0.0]]))
-    kept = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), told).next  # there already, and what was given is not lost
+    kept = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), told, [0]).next  # there already, and what was given is not lost
     assert kept is not None and told.object_pos is not None and told.tool_pos is not None
     torch.testing.assert_close(kept.object_pos, told.object_pos)
     torch.testing.assert_close(kept.tool_pos, told.tool_pos)
-    given = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), replace(goal, object_pos=torch.tensor([[[0.0, 0.3, 0.0]]])))
+    given = NextMove(FREE, CONFIG, MODEL).of(Belief(torch.zeros(1, 8)), replace(goal, object_pos=torch.tensor([[[0.0, 0.3, 0.0]]])), [0])
     assert given.next is not None
     torch.testing.assert_close(given.next.object_pos, torch.tensor([[[0.0, 0.3, 0.0]]]))
 
@@ -151,7 +152,7 @@ def test_costs_and_policies_are_told_of_the_next_move() -> None:
 def test_a_planner_is_told_it_at_each_decision_and_each_problem_alone() -> None:
     cost = PoseCost(MODEL, PoseCostConfig(object_pos=0.0, tool_pos=1.0))
     inner = PredictivePlanner(MODEL, cost, PredictiveConfig(horizon=2, num_samples=64))
-    planner, (belief, goal) = MovingPlanner(inner, NextMove(FREE, CONFIG, MODEL)), point_problems(3, 0.2, seed=0)
+    planner, (belief, goal) = AimedPlanner(inner, NextMove(FREE, CONFIG, MODEL)), point_problems(3, 0.2, seed=0)
     assert planner.name == inner.name
     plan = planner.plan(belief, goal, [4, 5, 6])
     alone = planner.plan(Belief(belief.latent[1:2]), Goal(goal.latent[1:2]), [5])

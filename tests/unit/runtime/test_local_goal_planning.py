@@ -17,7 +17,8 @@ from robo_dream.models.checkpoint import CheckpointInfo, Settings
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.local_goals import LocalGoalConfig, LocallyAimedPlanner
+from robo_dream.planning.goals import AimedPlanner
+from robo_dream.planning.local_goals import LocalGoalConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.evaluate import EvaluateConfig
@@ -63,7 +64,7 @@ def test_off_nothing_is_decided_otherwise_by_who_has_learned_them(model: LatentV
 
 def test_on_the_cost_of_a_decision_has_it_as_a_part_and_the_seed_decides(model: LatentVideoModel) -> None:
     planner, (belief, goal) = build_planner(SEARCH, model, LOCAL), problem(model)
-    assert isinstance(planner, LocallyAimedPlanner) and planner.name == "policy_guided"
+    assert isinstance(planner, AimedPlanner) and planner.name == "policy_guided"
     plan, again, other = (planner.plan(belief, goal, [seed]) for seed in (3, 3, 4))
     local = plan.trace.terms["local_goal"]
     assert (local[..., 1] > 0).all() and (local[..., [0, 2]] == 0).all()  # 10 control steps are the second imagined step
@@ -73,7 +74,7 @@ def test_on_the_cost_of_a_decision_has_it_as_a_part_and_the_seed_decides(model: 
 
 def test_who_chooses_by_no_cost_is_told_none(model: LatentVideoModel) -> None:
     alone = build_planner(PolicyAloneConfig(horizon=1), model, LOCAL)
-    assert not isinstance(alone, LocallyAimedPlanner)
+    assert not isinstance(alone, AimedPlanner)
 
 
 def test_recorded_decisions_with_drawn_local_goals_are_the_same_again(

@@ -10,14 +10,15 @@ from robo_dream import config
 from robo_dream.cli import main
 from robo_dream.config import parse
 from robo_dream.control.decision import decision_of, goal_record
-from robo_dream.errors import ConfigError, ContractError
+from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.config import Normaliser
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig, PoseCostConfig
+from robo_dream.planning.goals import AimedPlanner
 from robo_dream.planning.local_goals import LocalGoalConfig
-from robo_dream.planning.moves import MoveConfig, MovingPlanner
+from robo_dream.planning.moves import MoveConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.made_with import made_with
@@ -59,9 +60,8 @@ def test_a_checkpoint_that_has_not_learned_them_and_what_does_not_go_together_ar
     with pytest.raises(ConfigError, match=r"weigh 6 places of 6 things, 46,656 arrangements, at each decision; allowed are 10,000"):
         build_planner(SEARCH, crowded, COST, MOVES)
     by_latents = LatentVideoModel(replace(model.spec, config=replace(model.spec.config, policy_input="latents")))
-    with pytest.raises(ContractError, match=r"sees latents, not poses.*set proposals\.moves=null"):
-        belief, goal = problem(by_latents)
-        build_planner(SEARCH, by_latents, COST, MOVES).plan(belief, goal, [0])
+    with pytest.raises(ConfigError, match=r"this checkpoint sees latents.*set it to null, or train with model\.policy_input=poses"):
+        build_planner(SEARCH, by_latents, COST, MOVES)
 
 
 def test_a_decision_goes_by_the_next_move_and_is_the_same_again_from_its_record(
@@ -69,7 +69,7 @@ def test_a_decision_goes_by_the_next_move_and_is_the_same_again_from_its_record(
 ) -> None:
     path, planning = checkpoint.save(model, tmp_path / "model.safetensors", half=False), PlanningConfig(SEARCH, COST, MOVES)
     planner, (belief, goal), previous = build_planner(SEARCH, model, COST, MOVES), problem(model), None
-    assert isinstance(planner, MovingPlanner)
+    assert isinstance(planner, AimedPlanner)
     whole = build_planner(SEARCH, model, COST).plan(belief, goal, [0])
     assert not torch.equal(whole.actions, planner.plan(belief, goal, [0]).actions)
     about = {

@@ -17,7 +17,8 @@ from robo_dream.imagination import Belief, Goal, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.best_of import BestOfConfig
 from robo_dream.planning.costs import CostConfig
-from robo_dream.planning.local_goals import LocalGoalConfig, LocallyAimedPlanner
+from robo_dream.planning.goals import AimedPlanner
+from robo_dream.planning.local_goals import LocalGoalConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.runtime.attempt import GoalShown, goal_of, prepare
 from robo_dream.runtime.evaluate import EvaluateConfig, Job, Worker
@@ -112,7 +113,7 @@ def test_local_goals_are_those_of_what_the_model_sees(scene: Scene) -> None:
     search = build_planner(one_block, replace(scene.drawn, model=learned), cost, ProposalConfig())
     trace = search.plan(belief, Goal(goal.latent), [1]).trace
     alike = build_planner(one_block, learned, cost, ProposalConfig())
-    assert isinstance(search, LocallyAimedPlanner) and isinstance(alike, LocallyAimedPlanner)
+    assert isinstance(search, AimedPlanner) and isinstance(alike, AimedPlanner)
     seen = Belief(scene.drawn.seen(belief.latent)), Goal(scene.drawn.seen(goal.latent))
     local, own = search.aim.of(belief, Goal(goal.latent), [1]).local, alike.aim.of(*seen, [1]).local
     assert local is not None and own is not None
