@@ -157,14 +157,15 @@ _KINDS_OF_LOOKS = {
 
 
 def unseen_looks() -> list[Row]:
-    """Success of the planner in looks that training never had, before and after other looks were learned."""
+    """Success in looks that training never had, before and after other looks were learned."""
     figures = results("unseen_looks")
     rows: list[Row] = [("looks", "pairs a task", "reach %: before, after", "push %", "lift %")]
     for kind, label in _KINDS_OF_LOOKS.items():
-        keys = [[f"{kind}/{name}/{task}/planner/moderate" for name in ("before", "after")] for task in ("reach", "push", "lift")]
-        if any(key in figures for pair in keys for key in pair):
-            cells = (", ".join(plain(figures[key]) if key in figures else "-" for key in pair) for pair in keys)
-            rows.append((label, plain(figures[f"{kind}/pairs"]), *cells))
+        for method, who in {"planner": "search", "policy_alone": "policy alone"}.items():
+            keys = [[f"{kind}/{name}/{task}/{method}/moderate" for name in ("before", "after")] for task in ("reach", "push", "lift")]
+            if any(key in figures for pair in keys for key in pair):
+                cells = (", ".join(plain(figures[key]) if key in figures else "-" for key in pair) for pair in keys)
+                rows.append((f"{label}, {who}", plain(figures[f"{kind}/pairs"]), *cells))
     return rows
 
 
