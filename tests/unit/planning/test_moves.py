@@ -23,14 +23,19 @@ SHUT, PULLED = [0.3, 0.2, 0.1], [0.3, 0.0, 0.1]
 
 
 @dataclass(frozen=True)
-class Locked:
-    """Thing 0 is a drawer, thing 1 its lock, and nothing else matters."""
+class Known:
+    """Waypoints, and hands that end moves 10 cm above what they moved."""
 
     waypoints: Float[Tensor, "thing waypoint 3"]
 
     @property
     def hands(self) -> Float[Tensor, "thing 3"]:
         return torch.tensor([0.0, 0.0, 0.1]).expand(len(self.waypoints), 3)
+
+
+@dataclass(frozen=True)
+class Locked(Known):
+    """Thing 0 is a drawer, thing 1 its lock, and nothing else matters."""
 
     def __call__(
         self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]
@@ -39,14 +44,8 @@ class Locked:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Taken(Known):
     """A thing cannot be brought to where another one is."""
-
-    waypoints: Float[Tensor, "thing waypoint 3"]
-
-    @property
-    def hands(self) -> Float[Tensor, "thing 3"]:
-        return torch.tensor([0.0, 0.0, 0.1]).expand(len(self.waypoints), 3)
 
     def __call__(
         self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]

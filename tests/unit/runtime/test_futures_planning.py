@@ -6,23 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kept_decisions import two_decisions
 
-from robo_dream import config
 from robo_dream.cli import main
 from robo_dream.config import parse
-from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
-from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.scoring import FuturesConfig, FuturesPlanner, RiskConfig
 from robo_dream.recording.record import read_run
-from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.evaluate import EvaluateConfig
-from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, build_planner, rollouts_a_decision
 from robo_dream.runtime.train import TrainConfig
@@ -81,24 +77,15 @@ def test_off_nothing_is_decided_otherwise_by_who_has_learned_them(model: LatentV
 def test_recorded_decisions_with_drawn_futures_are_the_same_again(
     model: LatentVideoModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, planning = checkpoint.save(model, tmp_path / "model.safetensors", half=False), PlanningConfig(SEARCH, COST, futures=FUTURES)
-    planner, (belief, goal), previous = build_planner(SEARCH, model, COST, planning.proposals, futures=FUTURES), problem(model), None
+    planner, (belief, goal) = build_planner(SEARCH, model, COST, futures=FUTURES), problem(model)
     assert isinstance(planner, FuturesPlanner) and planner.name == "policy_guided"
-    about = {
-        "planning": config.dump(planning), "checkpoint": str(path), "checkpoint_sha256": checkpoint.sha256(path),
-        "made_with": made_with(model.device),
-    }  # fmt: skip
-    with RunWriter(tmp_path / "record", about, goal_record(goal, {})) as writer:
-        for number in range(2):
-            plan = planner.plan(belief, goal, [number], previous)
-            writer.on_decision(decision_of(plan, 0, 5 * number, 0.5 * number, belief, goal, previous))
-            previous = plan
-    kept = read_run(tmp_path / "record").decisions[1]
+    record = two_decisions(tmp_path, model, PlanningConfig(SEARCH, COST, futures=FUTURES), belief, goal)
+    kept = read_run(record).decisions[1]
     assert kept.futures is not None and kept.future_totals is not None and kept.futures.shape == (6, 3, model.spec.config.latent)
     assert np.sort(kept.future_totals)[3:].mean() == pytest.approx(kept.total, rel=1e-5)  # the worst half
-    assert main.main(["replay", str(tmp_path / "record"), "--recompute"]) == 0
+    assert main.main(["replay", str(record), "--recompute"]) == 0
     assert "2 of 2 decisions are exactly the same" in capsys.readouterr().out
-    words = ["replay", str(tmp_path / "record"), "--decision", "5", "--what-if"]
+    words = ["replay", str(record), "--decision", "5", "--what-if"]
     assert main.main([*words, "futures.risk.measure=worst"]) == 0
     told = capsys.readouterr().out
     assert "recorded cost" in told and "changed cost" in told

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept_decisions import two_decisions
 
-from robo_dream import config
 from robo_dream.cli import main
 from robo_dream.config import parse
-from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
@@ -20,9 +19,7 @@ from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.goals import AimedPlanner
 from robo_dream.planning.local_goals import LocalGoalConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
-from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.evaluate import EvaluateConfig
-from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, build_planner
 from robo_dream.runtime.train import TrainConfig, train
@@ -80,20 +77,11 @@ def test_who_chooses_by_no_cost_is_told_none(model: LatentVideoModel) -> None:
 def test_recorded_decisions_with_drawn_local_goals_are_the_same_again(
     model: LatentVideoModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, planning = checkpoint.save(model, tmp_path / "model.safetensors", half=False), PlanningConfig(SEARCH, LOCAL)
-    planner, (belief, goal), previous = build_planner(SEARCH, model, LOCAL, planning.proposals), problem(model), None
-    about = {
-        "planning": config.dump(planning), "checkpoint": str(path), "checkpoint_sha256": checkpoint.sha256(path),
-        "made_with": made_with(model.device),
-    }  # fmt: skip
-    with RunWriter(tmp_path / "record", about, goal_record(goal, {})) as writer:
-        for number in range(2):
-            plan = planner.plan(belief, goal, [number], previous)
-            writer.on_decision(decision_of(plan, 0, 5 * number, 0.5 * number, belief, goal, previous))
-            previous = plan
-    assert main.main(["replay", str(tmp_path / "record"), "--recompute"]) == 0
+    belief, goal = problem(model)
+    record = two_decisions(tmp_path, model, PlanningConfig(SEARCH, LOCAL), belief, goal)
+    assert main.main(["replay", str(record), "--recompute"]) == 0
     assert "2 of 2 decisions are exactly the same" in capsys.readouterr().out
-    words = ["replay", str(tmp_path / "record"), "--decision", "5", "--what-if"]
+    words = ["replay", str(record), "--decision", "5", "--what-if"]
     assert main.main([*words, "cost.local_goal=null"]) == 0
     told = capsys.readouterr().out
     assert "local_goal" in told and "recorded cost" in told

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept_decisions import two_decisions
 
-from robo_dream import config
 from robo_dream.cli import main
 from robo_dream.config import parse
-from robo_dream.control.decision import decision_of, goal_record
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Belief, Goal
-from robo_dream.models import checkpoint
 from robo_dream.models.config import Normaliser
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import CostConfig, PoseCostConfig
@@ -20,8 +18,6 @@ from robo_dream.planning.goals import AimedPlanner
 from robo_dream.planning.local_goals import LocalGoalConfig
 from robo_dream.planning.moves import MoveConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig
-from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.runtime.train import TrainConfig
@@ -67,21 +63,12 @@ def test_a_checkpoint_that_has_not_learned_them_and_what_does_not_go_together_ar
 def test_a_decision_goes_by_the_next_move_and_is_the_same_again_from_its_record(
     model: LatentVideoModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, planning = checkpoint.save(model, tmp_path / "model.safetensors", half=False), PlanningConfig(SEARCH, COST, MOVES)
-    planner, (belief, goal), previous = build_planner(SEARCH, model, COST, MOVES), problem(model), None
+    planner, (belief, goal) = build_planner(SEARCH, model, COST, MOVES), problem(model)
     assert isinstance(planner, AimedPlanner)
     whole = build_planner(SEARCH, model, COST).plan(belief, goal, [0])
     assert not torch.equal(whole.actions, planner.plan(belief, goal, [0]).actions)
-    about = {
-        "planning": config.dump(planning), "checkpoint": str(path), "checkpoint_sha256": checkpoint.sha256(path),
-        "made_with": made_with(model.device),
-    }  # fmt: skip
-    with RunWriter(tmp_path / "record", about, goal_record(goal, {})) as writer:
-        for number in range(2):
-            plan = planner.plan(belief, goal, [number], previous)
-            writer.on_decision(decision_of(plan, 0, 5 * number, 0.5 * number, belief, goal, previous))
-            previous = plan
-    assert main.main(["replay", str(tmp_path / "record"), "--recompute"]) == 0
+    record = two_decisions(tmp_path, model, PlanningConfig(SEARCH, COST, MOVES), belief, goal)
+    assert main.main(["replay", str(record), "--recompute"]) == 0
     assert "2 of 2 decisions are exactly the same" in capsys.readouterr().out
 
 
