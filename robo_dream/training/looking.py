@@ -122,7 +122,8 @@ def looked(
     side = next(iter(recording.images.values())).shape[1]
     spans = itertools.pairwise(recording.episode_starts)
     proprio = [between_the_jaws(np.asarray(recording.proprio[a:b], np.float64), beside) for a, b in spans]
-    mended, total = list(held), config.rounds * config.steps
+    trained = config.rounds * config.steps
+    mended, total = list(held), trained + (0 if config.untold is None else sum(len(_untold(one, recording)) for one in held) // _AT_ONCE)
     for number in range(config.rounds):
         visible = lying(mended, recording, config)
         learned = [one for one in visible if recording.is_train[one.episode]]
@@ -133,7 +134,7 @@ def looked(
 
         def tell(done: int, before: int = number * config.steps) -> None:
             if progress is not None:
-                progress(before + done, total)
+                progress(min(before + done, total), total)
 
         looker = _learned(recording, frames, positions, side, config, seed + number, tell)
         seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
@@ -142,12 +143,17 @@ def looked(
         believed = replace(config, seen_std=_seen_std(mended, seen, recording.is_train, config))
         mended = [settled(one, proprio[episode], seen.get(episode, {}), believed) for episode, one in enumerate(held)]
         if number + 1 == config.rounds and config.untold is not None and believed.seen_std < _OF_AWAY * config.untold:
-            mended = seen_alone(mended, looker, recording, proprio, config.untold)
+            mended = seen_alone(mended, looker, recording, proprio, config.untold, lambda done: tell(done, trained))
     return mended
 
 
 def seen_alone(
-    held: Sequence[Held], looker: Looker, recording: Any, proprio: Sequence[Float[np.ndarray, "frame proprio"]], away: float
+    held: Sequence[Held],
+    looker: Looker,
+    recording: Any,
+    proprio: Sequence[Float[np.ndarray, "frame proprio"]],
+    away: float,
+    tell: Callable[[int], None],
 ) -> list[Held]:
     """`held` with level positions as they are seen where joints tell none and the hand is `away` metres from there, and farther.
 
@@ -156,19 +162,25 @@ def seen_alone(
     """
     heights = [rest.pose[2] for one in held for rest in one.rests]
     table, every = float(np.median(heights)) if heights else np.nan, recording.picture_every
-    found = []
+    found, done = [], 0
     for first, one, moved in zip(np.asarray(recording.episode_starts)[:-1], held, proprio, strict=True):
-        frames = np.flatnonzero(np.isnan(one.pose).any(-1))
-        frames = frames[frames % every == 0]
+        frames = _untold(one, recording)
         if len(frames):
             seen = np.pad(_positions(looker, recording, first + frames), ((0, 0), (0, 1)), constant_values=table)
             is_away = np.linalg.norm(moved[frames, TOOL_POS] - seen, axis=-1) > away
-            frames, seen, pose = frames[is_away], seen[is_away], one.pose.copy()
+            looked_at, frames, seen, pose = len(frames), frames[is_away], seen[is_away], one.pose.copy()
             for frame in frames:  # where the hand is away a thing stays, so neighbours see it at the same spot
                 pose[frame, :3] = np.median(seen[np.abs(frames - frame) <= _NEIGHBOURS * every], axis=0)
-            one = replace(one, pose=pose)
+            one, done = replace(one, pose=pose), done + looked_at
+            tell(done // _AT_ONCE)
         found.append(one)
     return found
+
+
+def _untold(held: Held, recording: Any) -> Int[np.ndarray, " some_frame"]:
+    """Frames with a picture of their own in which joints tell of nothing."""
+    frames = np.flatnonzero(np.isnan(held.pose).any(-1))
+    return frames[frames % recording.picture_every == 0]
 
 
 @torch.no_grad()
