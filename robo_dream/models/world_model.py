@@ -118,6 +118,7 @@ class LatentVideoModel(nn.Module):
         if self.memory is None or previous.memory is None or previous.unseen is None:
             who = "this model" if self.memory is None else "the previous belief"
             raise ContractError(f"{who} has no memory to update; give what `believe` of a model with memory says, or begin with `believe`")
+        actions = uploaded(actions, self.device)
         late, views = zip(*(self._came(observation) for observation in observations), strict=True)
         images = [uploaded(np.stack(view), self.device) for view in zip(*views, strict=True)]
         proprio = uploaded(np.stack([self._checked_proprio(observation) for observation in observations]), self.device)

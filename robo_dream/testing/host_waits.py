@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jaxtyping
 import torch
 from torch import Tensor
 from torch.fx.experimental import _config as shapes
@@ -23,7 +23,7 @@ _aten = torch.ops.aten
 _FROM_NUMBERS = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
 _BY_INDEX = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
 _MASKED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)
-_NOT_OURS = (str(Path(torch.__file__).parent), __file__)
+_NOT_OURS = (*(str(Path(module.__file__).parent) for module in (torch, jaxtyping)), __file__, "<")
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ def run_stage(
 
 
 def learn(parameters: Sequence[Tensor], rates: Sequence[torch.optim.Optimizer], parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-    """One step down the sum of the losses `parts`; gives the norm of the gradient before it was clipped. Nothing is read from the device."""
+    """One step down the sum of the losses `parts`; gives the norm of their gradient, not clipped. Nothing is read from the device."""
     for parameter in parameters:
         parameter.grad = None
     torch.stack([value for name, value in parts.items() if not name.startswith("_")]).sum().backward()
