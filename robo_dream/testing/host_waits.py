@@ -14,7 +14,7 @@ from typing import Any
 import jaxtyping
 import torch
 from torch import Tensor
-from torch.fx.experimental import _config as shapes
+from torch.fx.experimental import _config as shapes_config
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -23,7 +23,7 @@ _aten = torch.ops.aten
 _FROM_NUMBERS = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
 _BY_INDEX = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
 _MASKED = (_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default)
-_NOT_OURS = (*(str(Path(module.__file__).parent) for module in (torch, jaxtyping)), __file__, "<")
+_NOT_OURS = (*torch.__path__, *jaxtyping.__path__, __file__, "<")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def host_waits(device: str = "meta") -> Iterator[list[HostWait]]:
         code = frame.f_code
         found.append(HostWait(operation, code.co_qualname, f"{Path(code.co_filename).name}:{frame.f_lineno}"))
 
-    with shapes.patch(meta_nonzero_assume_all_nonzero=True), _Calls(device, note), _Operations(device, note):
+    all_kept: Any = shapes_config  # its `patch` is put there at run time
+    with all_kept.patch(meta_nonzero_assume_all_nonzero=True), _Calls(device, note), _Operations(device, note):
         yield found
 
 
@@ -78,10 +79,9 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # in inference mode operations come whole that are made of others
-            made = func.decompose(*args, **kwargs)
-        if made is not NotImplemented:
-            return made
+        if func._can_decompose():  # in inference mode operations come whole that are made of others
+            with self:
+                return func.decompose(*args, **kwargs)
         if not self._waits(func, args, kwargs):
             return func(*args, **kwargs)
         self._note(str(func.overloadpacket).removeprefix("aten."))
