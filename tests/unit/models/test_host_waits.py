@@ -49,15 +49,15 @@ EVERYTHING = ProposalConfig(repeated=True, bridge=True, spread=True, goal_std=0.
 POSES = CostConfig(pose=1.0, latent=1.0, disagreement=0.1)
 WAYS: Mapping[str, PlannerConfig] = {
     "policy_guided": GUIDED,
-    "policy_guided, strategies": dataclasses.replace(GUIDED, action_selection="mode", least_gain=0.1),
-    "policy_guided, risk": dataclasses.replace(GUIDED, risk=RiskConfig()),
-    "cem": CemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
-    "mppi": MppiConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
-    "best_of": BestOfConfig(horizon=2, num_samples=8),
-    "icem": IcemConfig(horizon=2, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
-    "predictive": PredictiveConfig(horizon=2, num_samples=16, num_proposals=8),
-    "hybrid": HybridConfig(horizon=2, num_samples=16, num_refined=4, num_iterations=2, num_proposals=8),
-    "gradient": GradientConfig(horizon=2, num_samples=8, num_iterations=2, num_proposals=4),
+    "policy_guided, strategies": dataclasses.replace(GUIDED, horizon=1, action_selection="mode", least_gain=0.1),
+    "policy_guided, risk": dataclasses.replace(GUIDED, horizon=1, risk=RiskConfig()),
+    "cem": CemConfig(horizon=1, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
+    "mppi": MppiConfig(horizon=1, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
+    "best_of": BestOfConfig(horizon=1, num_samples=8),
+    "icem": IcemConfig(horizon=1, num_samples=16, num_iterations=2, num_elites=4, num_proposals=8),
+    "predictive": PredictiveConfig(horizon=1, num_samples=16, num_proposals=8),
+    "hybrid": HybridConfig(horizon=1, num_samples=16, num_refined=4, num_iterations=2, num_proposals=8),
+    "gradient": GradientConfig(horizon=1, num_samples=8, num_iterations=2, num_proposals=4),
 }
 
 
