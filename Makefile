@@ -1,5 +1,5 @@
 # make demo: set up and watch the arm plan.  make test: set up and test.  make check: style, types, imports.  make docs: the pages, in site/.
-# make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
+# make gpu-check: what a GPU makes of planning and training, without network.  make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest
 export MUJOCO_GL ?= egl
 export LP_NUM_THREADS ?= 0
 
-.PHONY: demo setup setup-all test check docs tables clean system system-dev
+.PHONY: demo setup setup-all test check docs tables gpu-check clean system system-dev
 
 demo: $(VENV)/.runtime
 	@$(BIN)/robo-dream plan --config configs/plan/demo.yaml
@@ -48,6 +48,11 @@ docs: $(VENV)/.docs
 
 tables: $(VENV)/.runtime
 	@$(BIN)/python benchmarks/tables.py
+
+# Installs nothing: it runs with the environment of `make setup`, or where there is none with PYTHON. GPU_CHECK="--dry --out FILE" needs no GPU.
+GPU_CHECK ?=
+gpu-check:
+	@MUJOCO_GL=off PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.py $(GPU_CHECK)
 
 clean:
 	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .hypothesis

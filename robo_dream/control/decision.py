@@ -17,6 +17,7 @@ from robo_dream.planning.candidates import gather_samples, shift
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import GoalRecord
 from robo_dream.safety.limits import SafetyLimits, belief_reasons, perception_reasons
+from robo_dream.upload import uploaded
 
 _TRUSTED = (PlanStatus.OK, PlanStatus.OUT_OF_TIME)
 
@@ -74,13 +75,14 @@ class Decider:
         with torch.no_grad():
             belief = self._believed(observations, before, moved)
             remembered = _remembered(belief, step, observation, before)
-            seen = self.model.poses(belief.latent).tool_pos[0].cpu().numpy()
+            tool_pos = self.model.poses(belief.latent).tool_pos[0]  # read when the plan is made: to read is to wait
             if committed is not None and len(committed):
-                ahead = self.model.imagine(belief, committed.to(belief.latent)[None, None]).end()
+                actions = uploaded(committed, belief.latent.device).to(belief.latent.dtype)
+                ahead = self.model.imagine(belief, actions[None, None]).end()
                 belief = replace(ahead, memory=belief.memory, unseen=belief.unseen)
         deadline = None if self.decision_seconds is None else began + self.decision_seconds
         plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
-        unsure_reasons = belief_reasons(seen, observation.arm, self.limits)
+        unsure_reasons = belief_reasons(tool_pos.cpu().numpy(), observation.arm, self.limits)
         perception = None if self.check is None else self.check.of(observation)
         if perception is not None:
             unsure_reasons += perception_reasons(perception.usual, perception.cause, self.limits)

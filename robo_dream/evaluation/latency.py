@@ -79,11 +79,13 @@ def work_of(call: Callable[[], object]) -> Work:
     return Work(flops.get_total_flops(), moved.bytes)
 
 
-def product_rate(dtype: torch.dtype, device: torch.device | str, synchronise: Callable[[], None], repeats: int = 10) -> float:
-    """Floating-point operations a second of a large matrix product in `dtype`: the best of some, as a machine's own limit."""
-    left, right = (torch.randn(RATE_SIZE, RATE_SIZE, device=device, dtype=torch.float32).to(dtype) for _ in range(2))
+def product_rate(
+    dtype: torch.dtype, device: torch.device | str, synchronise: Callable[[], None], repeats: int = 10, size: int = RATE_SIZE
+) -> float:
+    """Floating-point operations a second of a product of matrices of `size` rows in `dtype`: the best of some, as a machine's own limit."""
+    left, right = (torch.randn(size, size, device=device, dtype=torch.float32).to(dtype) for _ in range(2))
     seconds = timed(lambda _: left @ right, repeats, synchronise, lambda done, total: None)
-    return 2 * RATE_SIZE**3 / min(seconds)
+    return 2 * size**3 / min(seconds)
 
 
 def line_through(sizes: Sequence[float], seconds: Sequence[float]) -> Line:

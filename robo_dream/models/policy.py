@@ -82,7 +82,7 @@ class PoseRelations(nn.Module):
         square, square_there = square.expand_as(faces), square_there.expand_as(faces)
         starts = torch.cat([square, square_there, faces, square, gripper], -2)
         ends = torch.cat([faces, faces_there, faces_there, faces_there, gripper_there], -2)
-        turned = _sum(ends, starts * starts.new_tensor([1.0, -1.0])).flatten(-2)
+        turned = _sum(ends, torch.cat([starts[..., :1], -starts[..., 1:]], -1)).flatten(-2)
         closure = APART * (there[..., GRIPPER] - here[..., GRIPPER])[..., None]
         return torch.cat([seen, goals, displaced / FAR, torch.tanh(displaced / NEAR), turned, closure], -1)
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, LocalGoal, ScenePose, WorldModel
@@ -152,7 +152,8 @@ def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Flo
     """Normalised `goals` with the gripper open above the object, turned as it is `here`; of several, the object farthest from its goal."""
     poses = goals.float() * head.std + head.mean
     wanted_pos, farthest = _farthest(head, here, poses)
-    raised = wanted_pos.take_along_dim(farthest, -2).squeeze(-2) + poses.new_tensor([0.0, 0.0, RETREAT])
+    up = nn.functional.pad(poses.new_full((1,), RETREAT), (2, 0))  # made on the device: numbers of Python would be waited for
+    raised = wanted_pos.take_along_dim(farthest, -2).squeeze(-2) + up
     is_open = torch.zeros_like(poses[..., GRIPPER : GRIPPER + 1])
     desired = head.normalise(torch.cat([raised, poses[..., TOOL_YAW], is_open, poses[..., GRIPPER + 1 :]], -1))
     return torch.cat([desired[..., TOOL_POS], here[..., TOOL_YAW].to(desired), desired[..., GRIPPER:]], -1)

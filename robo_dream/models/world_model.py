@@ -20,6 +20,7 @@ from robo_dream.models.encoder import Encoder, to_float, to_uint8
 from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, scene_pose
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
 from robo_dream.models.policy import GoalConditionedPolicy, InverseDynamics, LocalGoals
+from robo_dream.upload import uploaded
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
 DECODE_ROWS = 512
@@ -96,8 +97,8 @@ class LatentVideoModel(nn.Module):
             for view, image in zip(views, self._checked_images(history[-1]), strict=True):
                 view.append(image)
             proprios.append(self._checked_proprio(history[-1]))
-        images = [torch.from_numpy(np.stack(view)).to(self.device) for view in views]
-        latent = self.encode(images, torch.from_numpy(np.stack(proprios)).to(self.device))
+        images = [uploaded(np.stack(view), self.device) for view in views]
+        latent = self.encode(images, uploaded(np.stack(proprios), self.device))
         if self.memory is None:
             return Belief(latent)
         nothing = latent.new_zeros(len(latent), self.spec.config.memory)
@@ -117,10 +118,11 @@ class LatentVideoModel(nn.Module):
         if self.memory is None or previous.memory is None or previous.unseen is None:
             who = "this model" if self.memory is None else "the previous belief"
             raise ContractError(f"{who} has no memory to update; give what `believe` of a model with memory says, or begin with `believe`")
+        actions = uploaded(actions, self.device)
         late, views = zip(*(self._came(observation) for observation in observations), strict=True)
-        images = [torch.from_numpy(np.stack(view)).to(self.device) for view in zip(*views, strict=True)]
-        proprio = torch.from_numpy(np.stack([self._checked_proprio(observation) for observation in observations])).to(self.device)
-        num_late = torch.tensor(late, dtype=torch.float32, device=self.device)
+        images = [uploaded(np.stack(view), self.device) for view in zip(*views, strict=True)]
+        proprio = uploaded(np.stack([self._checked_proprio(observation) for observation in observations]), self.device)
+        num_late = uploaded(np.asarray(late, np.float32), self.device)
         since = torch.full((len(proprio),), float(actions.shape[1]), device=self.device)
         latent, memory = self.filtered(
             previous.memory, self._expected(previous, actions), self.encode(images, proprio), proprio, times_of(since, num_late)

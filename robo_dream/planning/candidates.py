@@ -15,6 +15,7 @@ from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Imagination, Plan, Proposer
 from robo_dream.renamed import STREAMS
 from robo_dream.schema import OR_INF, Unit
+from robo_dream.upload import uploaded
 
 Horizon = Annotated[int, Field(ge=1, le=1000), Unit("imagined steps")]
 NumSamples = Annotated[int, Field(ge=4, le=1_000_000)]
@@ -63,8 +64,7 @@ def bounds_of(spec: ActionSpec, latent: Float[Tensor, "batch channel"]) -> Bound
     """Limits of `spec` on the device of `latent`, in float32 (float64 when `latent` is)."""
     dtype = torch.promote_types(latent.dtype, torch.float32)
     return Bounds(
-        torch.as_tensor(spec.low).to(device=latent.device, dtype=dtype),
-        torch.as_tensor(spec.high).to(device=latent.device, dtype=dtype),
+        uploaded(torch.as_tensor(spec.low).to(dtype), latent.device), uploaded(torch.as_tensor(spec.high).to(dtype), latent.device)
     )
 
 
@@ -159,7 +159,7 @@ class NoiseStreams:
         return self._stack([torch.rand(num_samples, num_steps, num_actions, generator=g) * 2 - 1 for g in self._generators])
 
     def _stack(self, draws: list[Tensor]) -> Tensor:
-        return torch.stack(draws).to(device=self._like.device, dtype=self._like.dtype)
+        return uploaded(torch.stack(draws).to(self._like.dtype), self._like.device)
 
 
 def _normal(
@@ -199,7 +199,8 @@ def draws(
     if not sampled_only:
         chances[:, 0] = 0.0
         noises[:, 0] = 0.0
-    return chances.flatten().to(like), noises.flatten(0, 1).to(like)
+    given = chances.flatten(), noises.flatten(0, 1)
+    return uploaded(given[0].to(like.dtype), like.device), uploaded(given[1].to(like.dtype), like.device)
 
 
 def _even_chances(num_rows: int, generator: torch.Generator) -> Float[Tensor, " row"]:

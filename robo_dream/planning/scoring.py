@@ -15,6 +15,7 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Chance, Cost, Goal, Imagination, Plan, Planner, StepCosts, WorldModel, finite_or_inf
 from robo_dream.planning.candidates import Candidates, gather_samples, generator_of, join, join_candidates, num_candidates
 from robo_dream.schema import Unit, configuration
+from robo_dream.upload import uploaded
 
 
 class Stopwatch:
@@ -246,7 +247,7 @@ class FuturesConfig:
         Beckman and Conover 1979): so a few futures show what is likely as often as it is.
         """
         drawn = [_even(self.count, horizon, generator_of(seed, "futures")) for seed in seeds]
-        return Chance(torch.stack(drawn).to(like), self.temperature)
+        return Chance(uploaded(torch.stack(drawn).to(like.dtype), like.device), self.temperature)
 
 
 def _even(count: int, horizon: int, generator: torch.Generator) -> Float[Tensor, "future horizon"]:

@@ -125,14 +125,16 @@ class Search:
         return parts
 
     def proposed(self, proposer: Proposer, num_samples: int) -> Candidates:
-        """What `proposer` proposes, within the limits. What it imagined is taken over where all of it lay within.
+        """What `proposer` proposes, within the limits. What it imagined is taken over; where several futures count, all is imagined anew.
 
-        It imagines what the model expects; where several futures count, its candidates are imagined anew.
+        What was imagined of actions beyond the limits is of nothing that can be done: such a candidate is lost.
         """
         given = proposer.propose(replace(self._belief, chance=None), self._goal, num_samples, self.num_steps, self._seeds)
-        actions = self.bounds.clip(given.actions.to(self.bounds.low))
-        is_imagined = self._belief.chance is None and torch.equal(actions, given.actions)
-        return replace(self.of(actions, proposer.name), imagination=given.imagination if is_imagined else None)
+        actions = given.actions.to(self.bounds.low)
+        within = self.bounds.clip(actions)
+        if given.imagination is None or self._belief.chance is not None:
+            return self.of(within, proposer.name)
+        return replace(self.of(torch.where(actions == within, actions, torch.nan), proposer.name), imagination=given.imagination)
 
     def spread(self, fraction: float) -> Float[Tensor, "batch time action"]:
         """A standard deviation of `fraction` of half the action range."""
@@ -227,7 +229,6 @@ class Search:
         if chosen is not None:
             both = join_scored(chosen, best)
             best = both.take(torch.isinf(chosen.totals).long())
-        status = self._status(best, unsure_above)
         lost = torch.isinf(best.totals)  # (batch, 1)
         actions = torch.where(lost[:, :, None, None], self.bounds.hold, best.actions)
         latents = torch.where(lost[:, :, None, None], torch.nan, best.latents)  # nothing finite was imagined
@@ -235,6 +236,7 @@ class Search:
             last.actions, last.latents, last.disagreement, last.terms, last.totals, elites, last.origins, self.names,
             torch.stack(self._best_by_iteration, dim=1), self._num_not_finite, modes, tuple(self._late_readings),
         )  # fmt: skip
+        status = self._read_status(best, unsure_above)  # last: all else is under way by then
         return Plan(self._planner, actions[:, 0], latents[:, 0], best.totals[:, 0], status, self._seeds, trace, self.watch.seconds())
 
     def _is_late(self) -> bool:
@@ -243,13 +245,14 @@ class Search:
             self._late_readings.append(self._clock.num_readings)
         return late
 
-    def _status(self, best: Scored, unsure_above: float) -> tuple[PlanStatus, ...]:
-        lost = torch.isinf(best.totals[:, 0]).tolist()
-        sure = (best.disagreement[:, 0] <= unsure_above).all(dim=1).tolist()  # NaN is not sure
+    def _read_status(self, best: Scored, unsure_above: float) -> tuple[PlanStatus, ...]:
+        """Reads how the search ended: the only wait for the device between pictures and plan."""
+        lost = torch.isinf(best.totals[:, 0])
+        sure = (best.disagreement[:, 0] <= unsure_above).all(dim=1)  # NaN is not sure
         otherwise = PlanStatus.OUT_OF_TIME if self._late_readings else PlanStatus.OK
         return tuple(
             PlanStatus.NO_FINITE_ROLLOUT if is_lost else otherwise if is_sure else PlanStatus.UNSURE
-            for is_lost, is_sure in zip(lost, sure, strict=True)
+            for is_lost, is_sure in torch.stack([lost, sure], dim=1).tolist()
         )
 
 

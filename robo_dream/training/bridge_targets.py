@@ -11,6 +11,7 @@ from torch import Tensor
 from robo_dream.models.policy import InverseDynamics
 from robo_dream.models.policy_prior import on_the_way
 from robo_dream.training.frames import blocks_after
+from robo_dream.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def bridge_targets(
     begins = rng.integers(steps - block + 1)
     blocks = blocks_after(actions, starts + begins, 1, block).reshape(len(starts), -1)
     columns: Sequence[np.ndarray] = (begins / steps, (begins + block) / steps, steps, blocks)
-    return BridgeTargets(*(torch.from_numpy(np.asarray(column, np.float32)).to(device) for column in columns))
+    return BridgeTargets(*(uploaded(np.asarray(column, np.float32), device) for column in columns))
 
 
 def bridge_loss(

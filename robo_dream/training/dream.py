@@ -38,6 +38,7 @@ from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
 from robo_dream.training.stage import MOVES, MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
+from robo_dream.upload import uploaded
 
 NEVER = 10**6  # control steps to a goal that this episode does not reach
 
@@ -115,10 +116,10 @@ class DreamBatches:
         return here, goals, steps
 
     def _at(self, frames: np.ndarray) -> Tensor:
-        return self.latents[torch.from_numpy(frames).to(self.latents.device)]
+        return self.latents[uploaded(frames, self.latents.device)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.latents.device)
+        return uploaded(np.ascontiguousarray(values), self.latents.device)
 
 
 STAGE, POLICY_STAGE, DECODER_STAGE = "dream", "policy", "decoder"
@@ -288,6 +289,6 @@ def _decoder_losses(
     frames = first + ahead * config.model.action_block
     losses = []
     for name, view, picture, variance in zip(model.cameras, model.decoder.views, model.decoder(shown), variances, strict=True):
-        pixels = to_float(torch.from_numpy(pictures(cache.images[name], frames)).to(model.device))
+        pixels = to_float(uploaded(pictures(cache.images[name], frames), model.device))
         losses.append(pixel_loss(picture, pixels, view.get_buffer("mean_image"), variance, config.representation.pixel_focus))
     return {"pictures": torch.stack(losses).mean()}

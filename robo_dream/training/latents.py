@@ -9,6 +9,7 @@ from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, Split, frame_index, pictures
 from robo_dream.training.stage import OnProgress
+from robo_dream.upload import uploaded
 
 MAX_PICTURES = 2000  # for the mean picture
 MAX_SCALE_FRAMES = 8000  # for the latents' mean and variance
@@ -47,7 +48,7 @@ def encode_frames(
         num_frames = int(cache.episode_starts[-1])
         fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in _splits(cache)]))
         latents = torch.full((num_frames, model.spec.config.latent), torch.nan, device=model.device)
-        latents[torch.from_numpy(fresh).to(model.device)] = encode_frames(model, cache, fresh, progress)
+        latents[uploaded(fresh, model.device)] = encode_frames(model, cache, fresh, progress)
         return latents
     frames = np.arange(int(cache.episode_starts[-1])) if frames is None else frames
     parts, done = [], 0
@@ -67,5 +68,5 @@ def _splits(cache: Frames) -> list[Split]:
 
 
 def _inputs(model: LatentVideoModel, cache: Frames, frames: np.ndarray) -> tuple[list[Tensor], Tensor]:
-    views = [to_float(torch.from_numpy(pictures(cache.images[name], frames)).to(model.device)) for name in model.cameras]
-    return views, torch.from_numpy(np.asarray(cache.proprio[frames], np.float32)).to(model.device)
+    views = [to_float(uploaded(pictures(cache.images[name], frames), model.device)) for name in model.cameras]
+    return views, uploaded(np.asarray(cache.proprio[frames], np.float32), model.device)

@@ -12,6 +12,7 @@ from robo_dream.models.config import NUM_OBJECT
 from robo_dream.models.heads import OBJECT_START, OBJECT_YAW, TOOL_YAW
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.frames import Frames, frame_index, known
+from robo_dream.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PerceptionErrors:
 
     def seen(self, poses: Float[Tensor, "row pose"], pictures: Int[np.ndarray, " row"]) -> Float[Tensor, "row pose"]:
         """`poses` with the errors of `pictures`; what stands beside poses stays as it is."""
-        which, num_pose = torch.from_numpy(pictures).to(poses.device), self.moved.shape[1]
+        which, num_pose = uploaded(pictures, poses.device), self.moved.shape[1]
         erring = poses.clone()
         erring[:, :num_pose] += self.moved[which]
         turns = _turns(poses[:, :num_pose]) * self.turned[which]

@@ -23,6 +23,7 @@ from robo_dream.training.frames import (
     skill_ends,
 )
 from robo_dream.training.perception import PerceptionErrors
+from robo_dream.upload import uploaded
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class PolicyBatches:
         seen, desired = seen.nan_to_num(), desired.nan_to_num()
         if self.errors is not None:
             here, there = self.errors.draw(rng, len(start))
-            errs = torch.from_numpy(rng.random(len(start)) < stage.perception_noise).to(seen.device)[:, None]
-            at_start, at_goal = (self.is_seen[torch.from_numpy(frames).to(seen.device)] for frames in (start, goals))
+            errs = uploaded(rng.random(len(start)) < stage.perception_noise, seen.device)[:, None]
+            at_start, at_goal = (self.is_seen[uploaded(frames, seen.device)] for frames in (start, goals))
             seen, desired = (
                 torch.where(errs & ~at_start, self.errors.seen(seen, here), seen),
                 torch.where(errs & ~at_goal, self.errors.seen(desired, there), desired),
@@ -138,7 +139,7 @@ class PolicyBatches:
         """`desired`, of some goals to which a thing is moved with the hand of another frame: who asks for a thing shows it anywhere."""
         is_other = (rng.random(len(start)) < self.config.policy.hand_elsewhere) & self._moves(start, goals).any(-1)
         hand = self.at(rng.choice(self.starts, len(start)))[:, :NUM_TOOL]
-        hand = torch.where(torch.from_numpy(is_other).to(desired.device)[:, None] & hand.isfinite(), hand, desired[:, :NUM_TOOL])
+        hand = torch.where(uploaded(is_other, desired.device)[:, None] & hand.isfinite(), hand, desired[:, :NUM_TOOL])
         return torch.cat([hand, desired[:, NUM_TOOL:]], -1)
 
     def _others_elsewhere(
@@ -156,7 +157,7 @@ class PolicyBatches:
         is_other = (rng.random(len(start)) < self.config.policy.others_elsewhere)[:, None] & ~self._moves(start, goals)
         swapped = np.concatenate([np.zeros((len(start), NUM_TOOL), bool), np.repeat(is_other, NUM_OBJECT, 1)], -1)
         stood = self.at(rng.choice(self.starts, len(start)))
-        chosen = torch.from_numpy(swapped).to(seen.device) & stood.isfinite()
+        chosen = uploaded(swapped, seen.device) & stood.isfinite()
         return torch.where(chosen, stood, seen), torch.where(chosen, stood, desired)
 
     def _moves(self, one: Int[np.ndarray, " batch"], other: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, "batch thing"]:
@@ -182,7 +183,7 @@ class PolicyBatches:
 
     def at(self, frames: Int[np.ndarray, "*batch"]) -> Float[Tensor, "*batch number"]:
         """What is seen at these frames, without errors; NaN where joints do not tell it."""
-        return self.seen[torch.from_numpy(frames).to(self.seen.device)]
+        return self.seen[uploaded(frames, self.seen.device)]
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.seen.device)
+        return uploaded(np.ascontiguousarray(values), self.seen.device)

@@ -28,6 +28,7 @@ from robo_dream.training.frames import (
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
 from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
+from robo_dream.upload import uploaded
 
 STAGE = "representation"
 MODEL_FILE = "representation.safetensors"
@@ -106,12 +107,12 @@ class Batches:
         ]
         poses = self.poses[frames]
         return Batch(
-            [view.to(device) for view in views],
-            torch.from_numpy(np.asarray(self.cache.proprio, np.float32)[frames]).to(device),
-            torch.from_numpy(blocks_after(self.cache.actions, first, stage.unroll, block).astype(np.float32)).to(device),
-            torch.from_numpy(poses).to(device),
-            torch.from_numpy(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed)).to(device),
-            torch.from_numpy(jitter.astype(np.float32)).to(device),
+            [uploaded(view, device) for view in views],
+            uploaded(np.asarray(self.cache.proprio, np.float32)[frames], device),
+            uploaded(blocks_after(self.cache.actions, first, stage.unroll, block).astype(np.float32), device),
+            uploaded(poses, device),
+            uploaded(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed), device),
+            uploaded(jitter.astype(np.float32), device),
             bridge_targets(rng, self.actions, first, goals, block, device),
             self._seen(views, step),
         )
@@ -127,7 +128,7 @@ class Batches:
             drawn = [effects.draw(rng) for _ in range(len(view))]
             pairs = zip(drawn, view.numpy(), strict=True)
             worse.append(torch.from_numpy(np.stack([[one.on(picture, rng) for picture in window] for one, window in pairs])))
-        return [view.to(self.config.device) for view in worse]
+        return [uploaded(view, self.config.device) for view in worse]
 
 
 def representation_losses(
@@ -146,7 +147,7 @@ def representation_losses(
     imagined, heads = model.dynamics.unroll(latents[:, 0], blocks)
     here, following = latents[:, :horizon], latents[:, 1 : horizon + 1]
 
-    shown = np.sort(rng.choice(latents.shape[1], min(stage.decoded_frames, latents.shape[1]), replace=False))
+    shown = uploaded(np.sort(rng.choice(latents.shape[1], min(stage.decoded_frames, latents.shape[1]), replace=False)), latents.device)
     ahead = int(rng.integers(horizon))
     drawn = model.decoder(torch.cat([latents[:, shown].flatten(0, 1), imagined[:, ahead]]))
     real, dreamt = [], []

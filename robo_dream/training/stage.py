@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -201,19 +202,13 @@ def run_stage(
                 group["lr"] = highest * _rate(step, stage)
         with torch.autocast(kind, torch.bfloat16) if config.autocast else contextlib.nullcontext():
             parts = losses(step)
-            total = torch.stack([value for name, value in parts.items() if not name.startswith("_")]).sum()
-        for parameter in parameters:
-            parameter.grad = None
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
+        norm = learn(parameters, list(rates), parts)
         if step % 10 == 0 and not math.isfinite(norm.item()):
             values = {name: value.item() for name, value in parts.items()}
             raise RoboDreamError(
                 f"training diverged at step {step} of {stage.name}: {values}, gradient {norm.item()}; the last good state is {path}: "
                 f"lower the learning rate or check the data for numbers that are not finite"
             )
-        for optimiser in rates:
-            optimiser.step()
         after_step()
         done, now = step + 1, time.monotonic()
         if done % config.log_steps == 0 or done == stage.steps:
@@ -226,6 +221,17 @@ def run_stage(
             saved_at = time.monotonic()
         if run.progress is not None:
             run.progress(done, stage.steps)
+
+
+def learn(parameters: Sequence[Tensor], rates: Sequence[torch.optim.Optimizer], parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    """One step down the sum of the losses `parts`; gives the norm of their gradient, not clipped. Nothing is read from the device."""
+    for parameter in parameters:
+        parameter.grad = None
+    torch.stack([value for name, value in parts.items() if not name.startswith("_")]).sum().backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
+    for optimiser in rates:
+        optimiser.step()
+    return norm
 
 
 def _rate(step: int, stage: Stage) -> float:

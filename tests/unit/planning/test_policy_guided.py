@@ -54,6 +54,26 @@ def test_suggestion_that_imagination_refutes_is_not_chosen() -> None:
     assert planner.plan(belief, goal, [0]).total[0] < still
 
 
+@dataclass(frozen=True)
+class Imagined(Fixed):
+    """Suggests one sequence with what it leads to."""
+
+    def propose(self, belief: Belief, goal: Goal, num_samples: int, num_steps: int, seeds: Sequence[int]) -> Proposals:
+        actions = self.actions.expand(len(seeds), num_samples, -1, -1)
+        return Proposals(actions, MODEL.imagine(belief, actions))
+
+
+def test_what_was_imagined_of_actions_beyond_the_limits_is_lost_and_counted() -> None:
+    """It is of nothing that the arm can do, however well it ends."""
+    belief, goal = point_problems(1, 0.15, seed=1)
+    beyond = straight(belief, goal)
+    beyond[:8] *= 20
+    for actions, lost in ((straight(belief, goal), 0), (beyond, 48)):
+        planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_iterations=1), (Imagined(actions),))
+        plan = planner.plan(belief, goal, [0])
+        assert int(plan.trace.num_not_finite[0]) == lost and plan.actions.isfinite().all()
+
+
 def test_suggestion_beyond_the_limits_is_clipped_before_it_is_imagined() -> None:
     belief, goal = point_problems(1, 0.15, seed=1)
     planner = PolicyGuidedPlanner(MODEL, COST, PolicyGuidedConfig(num_iterations=1), (Fixed(torch.full((25, 5), 9.0)),))
