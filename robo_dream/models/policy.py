@@ -1,4 +1,7 @@
-"""How gripper and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
+"""How gripper and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is.
+
+And what was done, from neighbouring latents: inverse dynamics models.
+"""
 
 import math
 from dataclasses import dataclass
@@ -206,3 +209,32 @@ class InverseDynamics(nn.Module):
         self, latents: Float[Tensor, "*batch channel"], following: Float[Tensor, "*batch channel"]
     ) -> Float[Tensor, "*batch block"]:
         return self.body(torch.cat([latents, following], -1))
+
+
+LABEL_STD_MIN, LABEL_STD_MAX = 0.005, 2.5  # normalised units
+
+
+class ActionLabeller(nn.Module):
+    """An inverse dynamics model that says how sure it is, for video that has no actions: a Gaussian for each number of what was done.
+
+    The latents that it reads are of pictures alone (proprioception is NaN), since a video has nothing else. `scale` makes its standard
+    deviations as large as its errors are in episodes that it did not learn from.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        assert spec.label_window is not None
+        self.window, self.num_actions = spec.label_window, spec.action_spec.size
+        num = self.window.every * self.num_actions
+        self.body = mlp(self.window.num_looks * spec.config.latent, spec.config.widths.mlp, 2 * num)
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(num))
+
+    def forward(
+        self, latents: Float[Tensor, "*batch look channel"]
+    ) -> tuple[Float[Tensor, "*batch time action"], Float[Tensor, "*batch time action"]]:
+        """Mean and standard deviation of each number of the `window.every` actions after the look in the middle; normalised."""
+        means, numbers = self.body(latents.flatten(-2)).float().chunk(2, -1)
+        middle, half = 0.5 * math.log(LABEL_STD_MAX * LABEL_STD_MIN), 0.5 * math.log(LABEL_STD_MAX / LABEL_STD_MIN)
+        stds = (middle + half * torch.tanh(numbers / half)).exp() * self.scale
+        return means.unflatten(-1, (-1, self.num_actions)), stds.unflatten(-1, (-1, self.num_actions))
