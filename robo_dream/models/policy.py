@@ -217,8 +217,9 @@ LABEL_STD_MIN, LABEL_STD_MAX = 0.005, 2.5  # normalised units
 class ActionLabeller(nn.Module):
     """An inverse dynamics model that says how sure it is, for video that has no actions: a Gaussian for each number of what was done.
 
-    The latents that it reads are of pictures alone (proprioception is NaN), since a video has nothing else. `scale` makes its standard
-    deviations as large as its errors are in episodes that it did not learn from.
+    The latents that it reads are of pictures alone (proprioception is NaN), since a video has nothing else. It reads the look after which
+    something was done, and how the others differ from it in units of `apart`, how far they usually do: neighbours are much alike. `scale`
+    makes its standard deviations as large as its errors are in episodes that it did not learn from.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -228,13 +229,22 @@ class ActionLabeller(nn.Module):
         num = self.window.every * self.num_actions
         self.body = mlp(self.window.num_looks * spec.config.latent, spec.config.widths.mlp, 2 * num)
         self.scale: Tensor
+        self.apart: Tensor
         self.register_buffer("scale", torch.ones(num))
+        self.register_buffer("apart", torch.ones(self.window.num_looks - 1, spec.config.latent))
 
     def forward(
         self, latents: Float[Tensor, "*batch look channel"]
     ) -> tuple[Float[Tensor, "*batch time action"], Float[Tensor, "*batch time action"]]:
         """Mean and standard deviation of each number of the `window.every` actions after the look in the middle; normalised."""
-        means, numbers = self.body(latents.flatten(-2)).float().chunk(2, -1)
+        differences = (self.differences(latents) / self.apart).flatten(-2)
+        read = torch.cat([latents[..., self.window.before, :], differences], -1)
+        means, numbers = self.body(read).float().chunk(2, -1)
         middle, half = 0.5 * math.log(LABEL_STD_MAX * LABEL_STD_MIN), 0.5 * math.log(LABEL_STD_MAX / LABEL_STD_MIN)
         stds = (middle + half * torch.tanh(numbers / half)).exp() * self.scale
         return means.unflatten(-1, (-1, self.num_actions)), stds.unflatten(-1, (-1, self.num_actions))
+
+    def differences(self, latents: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch other channel"]:
+        """Of every other look from that in the middle."""
+        middle = self.window.before
+        return torch.cat([latents[..., :middle, :], latents[..., middle + 1 :, :]], -2) - latents[..., middle : middle + 1, :]

@@ -30,6 +30,7 @@ STAGE = "labeller"
 MODEL_FILE = "model.safetensors"
 _BETA = 0.5  # of beta-NLL; 0 would be the likelihood itself
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.01, 100.0
+_SMALLEST_APART, _MEASURED = 1e-3, 4096  # of a channel, whose variance is 1; and in how many moments it is measured
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def learn_labeller(
     labeller = model.labeller
     assert labeller is not None
     labeller.requires_grad_(True)
+    some = np.random.default_rng((seed, 42)).permutation(pairs.starts)[:_MEASURED]
+    labeller.apart.copy_(labeller.differences(pairs.at(some).latents).square().mean(0).sqrt().clamp(min=_SMALLEST_APART))
 
     def losses(step: int) -> Mapping[str, Tensor]:
         return label_losses(labeller, pairs.batch((seed, 41, step), stage.batch))
