@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--latents", type=Path, default=Path("runs/labels_saved/latents.safetensors"))
     parser.add_argument("--steps", type=int, default=LabellerStage.steps)
+    parser.add_argument("--batch", type=int, default=LabellerStage.batch)
     parser.add_argument("--before", type=int, default=LabellerStage.before)
     parser.add_argument("--after", type=int, default=LabellerStage.after)
     parser.add_argument("--seeds", type=int, default=3)
@@ -66,10 +67,10 @@ def main() -> int:
     latents = latents_of(model, cache, args.checkpoint, args.latents)
 
     train, test = (np.asarray(true_episodes(cache, split)) for split in ("train", "test"))
-    stage = LabellerStage(steps=args.steps, before=args.before, after=args.after)
+    stage = LabellerStage(steps=args.steps, batch=args.batch, before=args.before, after=args.after)
     figures: dict[str, float | int | str] = {
         "checkpoint": args.checkpoint.stem, "training_episodes": len(train), "held_out_episodes": len(test), "seeds": args.seeds,
-        "steps": args.steps, "looks": stage.before + 1 + stage.after,
+        "steps": args.steps, "batch": args.batch, "looks": stage.before + 1 + stage.after,
     }  # fmt: skip
     for share in args.shares:
         count = max(2, round(share * len(train)))

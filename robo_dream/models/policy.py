@@ -196,7 +196,7 @@ class LocalGoals(GoalConditionedMixture):
 
 
 class InverseDynamics(nn.Module):
-    """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions.
+    """The action block between two neighbouring latents (RWM, arXiv 2609.29171).
 
     It is trained on real neighbours and on neighbouring points of straight lines between latents: see `robo_dream.models.policy_prior`.
     """

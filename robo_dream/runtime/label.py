@@ -135,9 +135,9 @@ def _require_cameras(folder: Path, features: dict, path: Path, model: LatentVide
         found[name] = tuple(feature["shape"][:2] if channels_last else feature["shape"][1:])
     if any(found.get(name) != (side, side) for name in model.cameras):
         there = ", ".join(f"{name} ({height} x {width})" for name, (height, width) in found.items()) or "none"
-        wanted = ", ".join(f"{name} ({side} x {side})" for name in model.cameras)
+        needed = ", ".join(f"{name} ({side} x {side})" for name in model.cameras)
         raise DataError(
-            f"{folder} has the cameras {there}, and {path} looks through {wanted} (height x width in pixels); "
+            f"{folder} has the cameras {there}, and {path} looks through {needed} (height x width in pixels); "
             f"give video of the bench that the checkpoint is for, or a checkpoint that was trained with these cameras"
         )
 

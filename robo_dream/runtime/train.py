@@ -196,7 +196,10 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     """`config` for adding to the finished checkpoint of `info`, whose model it then names. Raises `ConfigError` for another regime."""
     if info.settings.regime not in (None, config.regime):
         raise ConfigError(f"regime is {config.regime}, and {config.init} learned in the {info.settings.regime} one; set regime to that")
-    return replace(config, training=replace(config.training, model=info.spec.config))
+    size = info.spec.config
+    if config.stage == "labeller":  # memory and futures stay as they are in the checkpoint: here they would be asked for
+        size = replace(size, memory=0, outcomes=0)
+    return replace(config, training=replace(config.training, model=size))
 
 
 def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:

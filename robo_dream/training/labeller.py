@@ -87,6 +87,7 @@ def train_labeller(
     about, model = checkpoint.read_info(init), checkpoint.load(init, config.device)
     require_fitting(model, cache)
     learned, held_out = (true_episodes(cache, split) for split in ("train", "test"))
+    _require_episodes(cache, learned)
     frames = _looks(cache, [*learned, *held_out])
     latents = torch.full((int(cache.episode_starts[-1]), model.spec.config.latent), torch.nan, device=model.device)
     latents[torch.from_numpy(frames).to(model.device)] = encode_video(model, cache.images, frames, progress)
@@ -114,11 +115,7 @@ def learn_labeller(
     Raises `DataError` for fewer than two episodes: one is learned from, and the other tells how far labels err.
     """
     stage, seed = run.config.labeller or LabellerStage(), run.config.seed
-    if len(episodes) < 2:
-        raise DataError(
-            f"{cache.dataset_id[:16]} has {len(episodes)} episodes with true actions to learn from; a labeller needs 2, of which one "
-            f"tells how far it errs: name datasets with actions"
-        )
+    _require_episodes(cache, episodes)
     window = LabelWindow(stage.before, stage.after, cache.picture_every)
     order = np.random.default_rng((seed, 40)).permutation(np.asarray(episodes))
     num_kept = max(1, round(stage.calibration * len(order)))
@@ -200,6 +197,14 @@ def _errors(labeller: ActionLabeller, pairs: LabelPairs) -> tuple[Float[Tensor, 
         errors.append(batch.actions - means)
         stds.append(told)
     return torch.cat(errors), torch.cat(stds)
+
+
+def _require_episodes(cache: Frames, episodes: Sequence[int]) -> None:
+    if len(episodes) < 2:
+        raise DataError(
+            f"{cache.dataset_id[:16]} has {len(episodes)} episodes with true actions to learn from; a labeller needs 2, of which one "
+            f"tells how far it errs: name datasets with actions"
+        )
 
 
 def _looks(cache: Frames, episodes: Sequence[int]) -> Int[np.ndarray, " frame"]:

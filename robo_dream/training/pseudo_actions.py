@@ -28,7 +28,7 @@ def action_weights(cache: Frames, config: PseudoActions) -> Float32[np.ndarray, 
     told = 1 - np.minimum(np.square(std[:, varies]) / variance[varies], 1)
     shares = told.mean(1) if varies.any() else np.ones(len(std))
     weights = np.where(shares >= config.least_told, shares if config.weighted else 1.0, 0.0)
-    if not (sure or weights.any()):
+    if not (sure or np.delete(weights, bounds[1:] - 1).any()):  # after an episode's last frame nothing was done
         raise DataError(
             f"no pseudo-action of {cache.dataset_id[:16]} tells more than {shares.max(initial=0.0):.2f} of the variance of actions, and "
             f"none is true; train the labeller on more episodes, or lower training.pseudo_actions.least_told ({config.least_told})"
