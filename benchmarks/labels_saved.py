@@ -87,11 +87,8 @@ def main() -> int:
             for name in found[0][figure]:
                 values = [one[figure][name] for one in found]
                 figures[f"{key}/{name}/{figure}"] = round(float(np.mean(values)), 3)
-                if figure == "r2":
-                    figures[f"{key}/{name}/r2_lowest"], figures[f"{key}/{name}/r2_highest"] = (
-                        round(min(values), 3),
-                        round(max(values), 3),
-                    )
+                if figure == "r2" and len(values) > 1:
+                    figures |= {f"{key}/{name}/r2_lowest": round(min(values), 3), f"{key}/{name}/r2_highest": round(max(values), 3)}
         for figure in ("error_over_std", "within_1_std", "within_2_std"):
             values = [value for one in found for value in one[figure].values()]
             figures[f"{key}/{figure}"] = round(float(np.mean(values)), 3)

@@ -218,8 +218,9 @@ class ActionLabeller(nn.Module):
     """An inverse dynamics model that says how sure it is, for video that has no actions: a Gaussian for each number of what was done.
 
     The latents that it reads are of pictures alone (proprioception is NaN), since a video has nothing else. It reads the look after which
-    something was done, and how the others differ from it in units of `apart`, how far they usually do: neighbours are much alike. `scale`
-    makes its standard deviations as large as its errors are in episodes that it did not learn from.
+    something was done, and how the others differ from it in units of `apart`, how far they usually do: neighbours are much alike. By what
+    it told of episodes that it did not learn from, `trust` keeps a number near the `usual` one where it was told badly, and `scale` makes
+    standard deviations as large as errors.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -231,6 +232,10 @@ class ActionLabeller(nn.Module):
         self.scale: Tensor
         self.apart: Tensor
         self.register_buffer("scale", torch.ones(num))
+        self.usual: Tensor
+        self.trust: Tensor
+        self.register_buffer("usual", torch.zeros(num))
+        self.register_buffer("trust", torch.ones(num))
         self.register_buffer("apart", torch.ones(self.window.num_looks - 1, spec.config.latent))
 
     def forward(
@@ -242,6 +247,7 @@ class ActionLabeller(nn.Module):
         means, numbers = self.body(read).float().chunk(2, -1)
         middle, half = 0.5 * math.log(LABEL_STD_MAX * LABEL_STD_MIN), 0.5 * math.log(LABEL_STD_MAX / LABEL_STD_MIN)
         stds = (middle + half * torch.tanh(numbers / half)).exp() * self.scale
+        means = self.usual + self.trust * (means - self.usual)
         return means.unflatten(-1, (-1, self.num_actions)), stds.unflatten(-1, (-1, self.num_actions))
 
     def differences(self, latents: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch other channel"]:

@@ -1,9 +1,10 @@
 """A later stage, on a finished model: what was done between neighbouring looks, and how sure that is. Nothing else is learned.
 
 Latents are of pictures alone: what is learned here is asked of video, which says nothing of joints. Part of the episodes is not learned
-from but tells how far the labels err, so that standard deviations are as large as errors (a scale for each number of an action, after
-temperature scaling, Guo et al. 2017, arXiv 1706.04599). Gaussians are learned as in Seitzer et al. 2022, arXiv 2203.09168 (beta-NLL):
-errors count in part however unsure the network is of them, or what is hard would never be learned.
+from but tells how far labels err, so that standard deviations are as large as errors (a scale for each number of an action, after
+temperature scaling, Guo et al. 2017, arXiv 1706.04599), and that what is told badly stays near the mean (shrinkage). Gaussians are
+learned as in Seitzer et al. 2022, arXiv 2203.09168 (beta-NLL): errors count in part however unsure the network is of them, or what is hard
+would never be learned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,8 +139,13 @@ def learn_labeller(
 
     run_stage(run, stage_of(STAGE, stage), labeller, [labeller], losses, cache.dataset_id, init=init)
     model.requires_grad_(False)
-    errors, stds = _errors(labeller, kept)
-    scale = (errors / stds).square().mean(0).sqrt().clamp(_SMALLEST_SCALE, _LARGEST_SCALE)
+    labeller.usual.copy_(_told(labeller, pairs).actions.mean(0).flatten())
+    told = _told(labeller, kept)
+    usual = labeller.usual.unflatten(0, told.means.shape[1:])
+    off, right = told.means - usual, told.actions - usual
+    labeller.trust.copy_(((off * right).sum(0) / off.square().sum(0).clamp(min=1e-9)).clamp(0, 1).flatten())
+    told = _told(labeller, kept)
+    scale = (told.errors / told.stds).square().mean(0).sqrt().clamp(_SMALLEST_SCALE, _LARGEST_SCALE)
     labeller.scale.copy_(scale.flatten())
     return model
 
@@ -162,11 +168,9 @@ def told_actions(
     What never varies is left out.
     """
     assert model.labeller is not None
-    pairs = LabelPairs(cache, latents, model.labeller.window, episodes)
-    errors, stds = _errors(model.labeller, pairs)
-    actions = blocks_after(pairs.actions, pairs.starts, 1, pairs.window.every).reshape(-1, errors.shape[-1])
-    errors, z = errors.flatten(0, 1), (errors / stds).flatten(0, 1).abs()
-    variance = actions.var(0)
+    told = _told(model.labeller, LabelPairs(cache, latents, model.labeller.window, episodes))
+    errors, z = told.errors.flatten(0, 1), (told.errors / told.stds).flatten(0, 1).abs()
+    variance = told.actions.flatten(0, 1).var(0, correction=0).cpu().numpy()
     figures = {
         "r2": 1 - errors.square().mean(0).cpu().numpy() / np.maximum(variance, 1e-12),
         "error_over_std": z.square().mean(0).sqrt().cpu().numpy(),
@@ -187,16 +191,28 @@ def in_words(found: Mapping[str, Mapping[str, float]]) -> str:
     return f"Held out: variance of actions that labels explain: {parts}; {100 * within:.0f} % of errors are within two standard deviations."
 
 
+@dataclass(frozen=True)
+class _Told:
+    """Of every look with one after it: what is told and what was done."""
+
+    means: Float[Tensor, "row time action"]
+    stds: Float[Tensor, "row time action"]
+    actions: Float[Tensor, "row time action"]
+
+    @property
+    def errors(self) -> Float[Tensor, "row time action"]:
+        return self.actions - self.means
+
+
 @torch.no_grad()
-def _errors(labeller: ActionLabeller, pairs: LabelPairs) -> tuple[Float[Tensor, "row time action"], Float[Tensor, "row time action"]]:
-    """Of every look with one after it: what was done minus what is told, and the standard deviation that is told."""
-    errors, stds = [], []
+def _told(labeller: ActionLabeller, pairs: LabelPairs) -> _Told:
+    means, stds, actions = [], [], []
     for some in np.array_split(pairs.starts, max(1, len(pairs.starts) // 4096)):
         batch = pairs.at(some)
-        means, told = labeller(batch.latents)
-        errors.append(batch.actions - means)
-        stds.append(told)
-    return torch.cat(errors), torch.cat(stds)
+        for values, told in zip((means, stds), labeller(batch.latents), strict=True):
+            values.append(told)
+        actions.append(batch.actions)
+    return _Told(torch.cat(means), torch.cat(stds), torch.cat(actions))
 
 
 def _require_episodes(cache: Frames, episodes: Sequence[int]) -> None:
