@@ -2,9 +2,10 @@
 
     python benchmarks/labels_saved.py --datasets datasets/jaco --cache datasets/cache
 
-The encoder of the checkpoint is as it is; its latents of pictures alone are computed once and kept in `--latents`. For each
-share of the training episodes, and each seed, which chooses them, a labeller is learned and asked of all held-out episodes. R2 is over the
-variance of their actions. Nothing is planned with what is told here: planning success is not measured.
+The encoder of the checkpoint is as it is; its latents of pictures alone are computed once and kept in `--latents`. For each share of the
+training episodes, and each seed, which chooses them, a labeller is learned and asked of all held-out episodes. R2 is over the variance of
+their actions; `seen/...` is R2 of where the arm is, told linearly by the same latents. Nothing is planned with what is told here: planning
+success is not measured.
 """
 
 import argparse
@@ -19,12 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from robo_dream.data.cache import FrameCache, build_cache, load_cache, open_dataset
 from robo_dream.models import checkpoint
+from robo_dream.models.heads import TOOL_NAMES
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.progress import Bars
 from robo_dream.training.config import LabellerStage, TrainingConfig
 from robo_dream.training.frames import true_episodes
 from robo_dream.training.labeller import learn_labeller, told_actions
 from robo_dream.training.latents import encode_video
+from robo_dream.training.probes import linear_probe
 from robo_dream.training.stage import MetricsLog, TrainingRun
 
 CHECKPOINT = Path("configs/checkpoints/jaco_recorded_s.safetensors")
@@ -40,6 +43,16 @@ def latents_of(model: LatentVideoModel, cache: FrameCache, path: Path, file: Pat
         latents = encode_video(model, cache.images, np.arange(cache.num_frames), bar)
     save_file({about: latents}, file)
     return latents
+
+
+def arm_seen(cache: FrameCache, latents: torch.Tensor, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """R2, on held-out episodes, of each number of the tool that proprioception has and a line tells of pictures."""
+    of = np.repeat(np.arange(cache.num_episodes), np.diff(cache.episode_starts))
+    learned, asked = np.flatnonzero(np.isin(of, train))[::4], np.flatnonzero(np.isin(of, test))
+    arm = torch.from_numpy(np.asarray(cache.proprio))[:, : len(TOOL_NAMES)]
+    read = linear_probe(latents[learned], arm[learned], latents[asked])
+    r2 = 1 - (arm[asked] - read).square().mean(0) / arm[asked].var(0, correction=0)
+    return {f"seen/{name}": round(float(value), 3) for name, value in zip(TOOL_NAMES, r2, strict=True)}
 
 
 def main() -> int:
@@ -72,6 +85,7 @@ def main() -> int:
         "checkpoint": args.checkpoint.stem, "training_episodes": len(train), "held_out_episodes": len(test), "seeds": args.seeds,
         "steps": args.steps, "batch": args.batch, "looks": stage.before + 1 + stage.after,
     }  # fmt: skip
+    figures |= arm_seen(cache, latents, train, test)
     for share in args.shares:
         count = max(2, round(share * len(train)))
         found = []

@@ -50,7 +50,7 @@ class Merged:
 def merged(true: Float32[np.ndarray, "frame action"], labels: Labels) -> Merged:
     """`labels` wherever `true` is no finite number, and nowhere else."""
     is_true = np.isfinite(true)
-    return Merged(np.where(is_true, true, labels.actions), np.where(is_true, np.float32(0), labels.std), ~is_true.all(1))
+    return Merged(np.where(is_true, true, labels.actions), np.where(is_true, np.float32(0), labels.std), np.asarray(~is_true.all(1)))
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def num_missing(source: Dataset) -> int:
     found, size = 0, source.spec.action_spec.size
     for path in dict.fromkeys(source.data_path(index) for index in range(source.num_episodes)):
         table = metadata.read_columns(path, ("action", "frame_index", "episode_index"))
-        missing = ~np.isfinite(column(table, "action", size, np.float32).reshape(table.num_rows, size)).all(1)
+        actions = column(table, "action", size, np.float32).reshape(table.num_rows, size)
+        missing = np.asarray(~np.isfinite(actions).all(1))
         if "episode_index" not in table.column_names:
             found += int(missing[:-1].sum())
             continue

@@ -59,7 +59,7 @@ class LabelPairs:
         self.starts = frames[np.repeat(chosen, lengths) & is_look & (frames < self.last)]
         self.actions = normalised_actions(cache)
 
-    def batch(self, seed: tuple[int, ...], size: int) -> LabelBatch:
+    def drawn(self, seed: tuple[int, ...], size: int) -> LabelBatch:
         """Any `size` of them, the same for the same `seed`."""
         rng = np.random.default_rng(seed)
         found = self.at(rng.choice(self.starts, size))
@@ -135,7 +135,7 @@ def learn_labeller(
     labeller.apart.copy_(labeller.differences(pairs.at(some).latents).square().mean(0).sqrt().clamp(min=_SMALLEST_APART))
 
     def losses(step: int) -> Mapping[str, Tensor]:
-        return label_losses(labeller, pairs.batch((seed, 41, step), stage.batch))
+        return label_losses(labeller, pairs.drawn((seed, 41, step), stage.batch))
 
     run_stage(run, stage_of(STAGE, stage), labeller, [labeller], losses, cache.dataset_id, init=init)
     model.requires_grad_(False)
