@@ -81,8 +81,8 @@ def main() -> int:
 
     train, test = (np.asarray(true_episodes(cache, split)) for split in ("train", "test"))
     stage = LabellerStage(steps=args.steps, batch=args.batch, before=args.before, after=args.after)
-    figures: dict[str, float | int | str] = {
-        "checkpoint": args.checkpoint.stem, "training_episodes": len(train), "held_out_episodes": len(test), "seeds": args.seeds,
+    figures: dict[str, float | int] = {
+        "training_episodes": len(train), "held_out_episodes": len(test), "seeds": args.seeds,
         "steps": args.steps, "batch": args.batch, "looks": stage.before + 1 + stage.after,
     }  # fmt: skip
     figures |= arm_seen(cache, latents, train, test)
