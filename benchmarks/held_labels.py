@@ -1,7 +1,8 @@
-"""How well a gripper tells where a thing is: what `training.grasps` says of episodes, against the simulator's truth.
+r"""How well a gripper tells where a thing is: what `training.grasps` says of episodes, against the simulator's truth.
 
     python benchmarks/held_labels.py cube-single datasets/ogbench_cube_single configs/train/ogbench_cube_single_recorded.yaml
-    python benchmarks/held_labels.py tabletop datasets/jaco configs/train/jaco_recorded.yaml --looks datasets/cache_jaco_recorded
+    python benchmarks/held_labels.py tabletop datasets/jaco datasets/jaco_memory configs/train/jaco_recorded.yaml \
+        --looks datasets/cache_jaco_recorded
 
 With `--looks` also how slides and switches stand, and what `training.looks` makes of it, from the pictures in that cache
 (made where it is not there): some minutes. Where there are several things it is needed, as pictures tell which was held.
@@ -43,6 +44,14 @@ def errors(held: Sequence[Held], true: np.ndarray, symmetry: int) -> dict[str, f
     degrees = np.degrees(np.abs(np.arctan2(np.sin(apart), np.cos(apart)))) / symmetry
     found: dict[str, np.ndarray] = {"mm": millimetres, "degrees": degrees}
     return {f"{name}_p{p}": round(float(np.percentile(values, p)), 1) for name, values in found.items() for p in (50, 90)}
+
+
+def seen_alone(held: Sequence[Held], true: np.ndarray) -> dict[str, float]:
+    """In how many frames pictures alone tell where it is, and how far that is off; `true` has 7 numbers a frame."""
+    told = np.concatenate([one.pose for one in held])
+    is_seen = np.isfinite(told[:, 0]) & np.isnan(told[:, 3])
+    millimetres = 1e3 * np.linalg.norm(told[is_seen, :3] - true[is_seen, :3], axis=-1)
+    return {"frames_percent": percent(is_seen)} | {f"mm_p{p}": round(float(np.percentile(millimetres, p)), 1) for p in (50, 90)}
 
 
 def named(
@@ -98,7 +107,7 @@ def mean(found: Sequence[dict[str, float]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("world", help="what the figures are called by")
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("config", type=Path)
     parser.add_argument("--looks", type=Path, metavar="CACHE")
     args = parser.parse_args()
@@ -144,6 +153,9 @@ def main() -> None:
             ]
         found = mean([errors(thing, true[:, number], symmetry) for thing, number in zip(mended, order, strict=True)])
         figures |= {f"looked/{key}": value for key, value in found.items()}
+        if training.looks.untold is not None:
+            found = mean([seen_alone(thing, true[:, number]) for thing, number in zip(mended, order, strict=True)])
+            figures |= {f"seen_alone/{key}": value for key, value in found.items()}
     before = json.loads(OUT.read_text()) if OUT.is_file() else {}
     kept = {key: value for key, value in before.items() if key[0] != "_" and not key.startswith(f"{args.world}/")}
     kept |= {key: value for key, value in before.items() if key.startswith("_made/")} | {f"_made/{args.world}": " ".join(sys.argv)}

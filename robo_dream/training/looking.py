@@ -6,6 +6,10 @@ as the offsets of many grasps cancel. (Noise2Noise, Lehtinen et al. 2018, arXiv 
 Then each episode is one small least-squares problem: positions as they look, and as each hold took and left them, offset in its frame.
 How far what is seen is believed is measured on held-out episodes, so that a network that learned nothing mends nothing.
 Spatial soft-argmax: Finn et al. 2016, arXiv 1509.06113.
+
+So small a network, whose numbers are points of pictures, also sees the thing where none was ever picked up, which what is trained on labels
+alone does not. Where joints tell nothing and the hand is not at it, what it sees is the label (`untold`): a teacher's, as in
+noisy-student training (Xie et al. 2020, arXiv 1911.04252).
 """
 
 import itertools
@@ -28,12 +32,14 @@ from robo_dream.training.grasps import TOOL_POS, Held, Metres, Rest, between_the
 
 _SMALLER, _CHANNELS = 4, 24  # pixels folded into channels, and these
 _LEAST = 1e-3  # metres that positions are taken to be spread by
+_AT_ONCE, _NEIGHBOURS = 256, 3  # frames looked at together, and pictures before and after one that show the same
+_OF_AWAY = 1 / 3  # of the distance to the hand, by which what is seen may err where it alone tells
 _OF_MEDIAN = 1.4826  # a normal distribution's standard deviation, of its median absolute deviation
 
 
 @configuration
 class LookConfig:
-    """How labels are mended by looking. The last four are standard deviations in level metres, which weigh the least squares."""
+    """How labels are mended by looking. Those that end in `_std` are standard deviations in level metres, which weigh the least squares."""
 
     rounds: Annotated[int, Field(ge=0, le=10)] = 2  # each learns from the positions that the one before mended; 0 mends nothing
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 300
@@ -50,6 +56,7 @@ class LookConfig:
     taken_std: Metres = 0.008  # of how far closing fingers move it
     left_std: Metres = 0.004  # and opening ones
     held_std: tuple[Metres, Metres] = (0.012, 0.012)  # of how far off the middle of the hand it is held, in the hand's x and y
+    untold: Metres | None = None  # from the hand, beyond which it is where it is seen in frames of which joints tell nothing; null: nowhere
 
 
 class Looker(nn.Module):
@@ -115,7 +122,8 @@ def looked(
     side = next(iter(recording.images.values())).shape[1]
     spans = itertools.pairwise(recording.episode_starts)
     proprio = [between_the_jaws(np.asarray(recording.proprio[a:b], np.float64), beside) for a, b in spans]
-    mended, total = list(held), config.rounds * config.steps
+    trained = config.rounds * config.steps
+    mended, total = list(held), trained + (0 if config.untold is None else sum(len(_untold(one, recording)) for one in held) // _AT_ONCE)
     for number in range(config.rounds):
         visible = lying(mended, recording, config)
         learned = [one for one in visible if recording.is_train[one.episode]]
@@ -126,7 +134,7 @@ def looked(
 
         def tell(done: int, before: int = number * config.steps) -> None:
             if progress is not None:
-                progress(before + done, total)
+                progress(min(before + done, total), total)
 
         looker = _learned(recording, frames, positions, side, config, seed + number, tell)
         seen: dict[int, dict[int, Float[np.ndarray, "2"]]] = {}
@@ -134,7 +142,51 @@ def looked(
             seen.setdefault(one.episode, {})[one.rest] = _seen(looker, recording, spread(one.frames, config.looks))
         believed = replace(config, seen_std=_seen_std(mended, seen, recording.is_train, config))
         mended = [settled(one, proprio[episode], seen.get(episode, {}), believed) for episode, one in enumerate(held)]
+        if number + 1 == config.rounds and config.untold is not None and believed.seen_std < _OF_AWAY * config.untold:
+            mended = seen_alone(mended, looker, recording, proprio, config.untold, lambda done: tell(done, trained))
     return mended
+
+
+def seen_alone(
+    held: Sequence[Held],
+    looker: Looker,
+    recording: Any,
+    proprio: Sequence[Float[np.ndarray, "frame proprio"]],
+    away: float,
+    tell: Callable[[int], None],
+) -> list[Held]:
+    """`held` with level positions as they are seen where joints tell none and the hand is `away` metres from there, and farther.
+
+    It lies on the table there, as what was set down does; how it is turned stays unknown (NaN). Frames without a picture of their own are
+    as they were.
+    """
+    heights = [rest.pose[2] for one in held for rest in one.rests]
+    table, every = float(np.median(heights)) if heights else np.nan, recording.picture_every
+    found, done = [], 0
+    for first, one, moved in zip(np.asarray(recording.episode_starts)[:-1], held, proprio, strict=True):
+        frames = _untold(one, recording)
+        if len(frames):
+            seen = np.pad(_positions(looker, recording, first + frames), ((0, 0), (0, 1)), constant_values=table)
+            is_away = np.linalg.norm(moved[frames, TOOL_POS] - seen, axis=-1) > away
+            looked_at, frames, seen, pose = len(frames), frames[is_away], seen[is_away], one.pose.copy()
+            for frame in frames:  # where the hand is away a thing stays, so neighbours see it at the same spot
+                pose[frame, :3] = np.median(seen[np.abs(frames - frame) <= _NEIGHBOURS * every], axis=0)
+            one, done = replace(one, pose=pose), done + looked_at
+            tell(done // _AT_ONCE)
+        found.append(one)
+    return found
+
+
+def _untold(held: Held, recording: Any) -> Int[np.ndarray, " some_frame"]:
+    """Frames with a picture of their own in which joints tell of nothing."""
+    frames = np.flatnonzero(np.isnan(held.pose).any(-1))
+    return frames[frames % recording.picture_every == 0]
+
+
+@torch.no_grad()
+def _positions(looker: Looker, recording: Any, frames: Int[np.ndarray, " some_frame"]) -> Float[np.ndarray, "some_frame 2"]:
+    parts = np.split(frames, range(_AT_ONCE, len(frames), _AT_ONCE))
+    return np.concatenate([looker(views_of(recording, part)).numpy() for part in parts]).astype(np.float64)
 
 
 def _seen_std(
@@ -205,10 +257,9 @@ def views_of(recording: Any, frames: Int[np.ndarray, " batch"]) -> list[Float[Te
     return [to_float(torch.from_numpy(pictures(recording.images[name], frames))) for name in recording.cameras]
 
 
-@torch.no_grad()
 def _seen(looker: Looker, recording: Any, frames: Int[np.ndarray, " few"]) -> Float[np.ndarray, "2"]:
     """Where a thing at rest is: the median of `frames`."""
-    return np.median(looker(views_of(recording, frames)).numpy(), axis=0).astype(np.float64)
+    return np.asarray(np.median(_positions(looker, recording, frames), axis=0))
 
 
 def _learned(

@@ -85,6 +85,36 @@ def test_who_sees_nothing_in_the_pictures_is_not_believed(grasped) -> None:
     assert np.nanpercentile(np.concatenate(apart), 95) < 0.01
 
 
+def without(held: Held, number: int) -> Held:
+    """As joints tell it that do not tell of one of the rests."""
+    pose = held.pose.copy()
+    pose[held.rests[number].frames] = np.nan
+    return replace(held, rests=(*held.rests[:number], *held.rests[number + 1 :]), pose=pose)
+
+
+def test_where_joints_tell_nothing_and_the_hand_is_away_pictures_tell_where_it_lies_but_not_how_it_is_turned(grasped) -> None:
+    some, held = grasped
+    config, far = LookConfig(rounds=1, steps=300, batch=64, keypoints=6), 0.1
+    fewer = [without(one, 0) for one in held]
+    before, after = (
+        np.concatenate([one.pose for one in looked(fewer, seen(some), replace(config, untold=untold), 0)]) for untold in (None, far)
+    )
+    truth, tool = (np.concatenate(values) for values in zip(*[(one.pose, one.proprio[:, :3]) for one in some], strict=True))
+    is_new = np.isnan(before[:, 0]) & np.isfinite(after[:, 0])
+    assert is_new.mean() > 0.05 and np.isfinite(after[is_new, :3]).all() and np.isnan(after[is_new, 3]).all()
+    assert np.median(np.linalg.norm(after[is_new, :2] - truth[is_new, :2], axis=-1)) < 0.02
+    assert (np.linalg.norm(tool[is_new] - after[is_new, :3], axis=-1) > 0.5 * far).all()
+    was_told = np.isfinite(before).all(-1)
+    assert np.array_equal(before[was_told], after[was_told])
+
+
+def test_who_sees_nothing_in_the_pictures_does_not_tell_alone_either(grasped) -> None:
+    some, held = grasped
+    mended = looked(held, seen(some, is_dark=True), LookConfig(rounds=1, steps=20, batch=32, untold=0.1), 0)
+    for one, other in zip(held, mended, strict=True):
+        assert np.array_equal(np.isnan(one.pose), np.isnan(other.pose))
+
+
 def test_looking_that_diverges_is_said_with_what_to_do(grasped) -> None:
     some, held = grasped
     endless = [replace(one, rests=tuple(replace(rest, pose=rest.pose + np.inf) for rest in one.rests)) for one in held]
