@@ -10,6 +10,8 @@ _LIMITED = (
     "cost/spread", "cost/rank", "uncertainty/spearman",
 )  # fmt: skip
 
+_ACTION_NAMES = ("x", "y", "z", "yaw", "gripper")
+
 _FAULTS = {  # in words, the finding, and one of its figures
     "cameras_swapped": ("cameras swapped", "pictures", "pictures/unexplained"),
     "colours_swapped": ("red and blue swapped (BGR)", "pictures", "pictures/unexplained"),
@@ -32,6 +34,33 @@ def hidden_object() -> list[Row]:
             errors = (plain(figures[f"{seconds}s/{part}/{name}_mm"]) for name in names)
             rows.append((f"{seconds} s, {'pushed meanwhile' if part == 'pushed' else 'at rest'}", plain(count), *errors))
     return rows
+
+
+def labels_saved() -> list[Row]:
+    """R2 of pseudo-actions on held-out episodes, by the episodes with actions that the labeller learned from."""
+    figures = results("labels_saved")
+    rows: list[Row] = [("labelled episodes", *_ACTION_NAMES)]
+    for share in _shares(figures):
+        told = (f"{figures[f'{share}/{name}/r2']:.2f}" for name in _ACTION_NAMES)
+        rows.append((f"{figures[f'{share}/episodes']} ({share.split('_')[0]} %)", *told))
+    return rows
+
+
+def labels_calibration() -> list[Row]:
+    """Errors of pseudo-actions beside the standard deviations that are told of them."""
+    figures = results("labels_saved")
+    rows: list[Row] = [("labelled episodes", "error / standard deviation", "within one", "within two")]
+    for share in _shares(figures):
+        cells = (
+            f"{figures[f'{share}/{name}']:.2f} ({figures[f'{share}/{name}_lowest']:.2f} to {figures[f'{share}/{name}_highest']:.2f})"
+            for name in ("error_over_std", "within_1_std", "within_2_std")
+        )
+        rows.append((f"{figures[f'{share}/episodes']} ({share.split('_')[0]} %)", *cells))
+    return rows
+
+
+def _shares(figures: Figures) -> list[str]:
+    return [key.removesuffix("/episodes") for key in figures if key.endswith("/episodes")]
 
 
 def split_futures() -> list[Row]:
@@ -322,6 +351,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "unseen-looks": unseen_looks,
     "unseen-looks-believed": unseen_looks_believed,
     "delays": delays,
+    "labels-saved": labels_saved,
+    "labels-calibration": labels_calibration,
     "split-futures": split_futures,
     "split-futures-planners": split_futures_planners,
     "changed-physics": changed_physics,

@@ -27,6 +27,7 @@ class Verb:
 VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
+    Verb("label", "tell the actions of video that has none, in a copy of its dataset"),
     Verb("inspect", "say whether a model is fit to plan with, and why"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
     Verb("run", "the same on a real arm or its twin, with a guard in front of every motion"),

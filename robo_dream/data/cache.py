@@ -72,6 +72,10 @@ class Datasets:
         return sum(part.num_frames for part in self.parts)
 
     @property
+    def has_pseudo_actions(self) -> bool:
+        return any(part.has_pseudo_actions for part in self.parts)
+
+    @property
     def fingerprint(self) -> str:
         """Changes whenever a committed episode does."""
         return hashlib.sha256(":".join(part.fingerprint for part in self.parts).encode()).hexdigest()
@@ -162,6 +166,7 @@ class FrameCache:
 
     `images` and `sim_state` are read-only memory maps; pictures that only repeat another (`picture_every`) are not kept. Frames of
     episode e are `episode_starts[e]:episode_starts[e + 1]`. `object_pose` is xyz (metres) and wxyz of every object, NaN where unknown.
+    `action_std` is how unsure actions are that a checkpoint told, in their units: 0 of true ones, None where all are true.
     `skill` numbers the names in `skills`. `sim_state` is (frame, 0) where there is none or where the datasets' states differ in size.
     `dataset_id` changes with every committed episode.
     """
@@ -180,6 +185,7 @@ class FrameCache:
     control_dt: float
     dataset_id: str
     picture_every: int = 1
+    action_std: Float32[np.ndarray, "frame action"] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -265,7 +271,8 @@ def load_cache(folder: Path | str) -> FrameCache:
         raise DataError(f"{folder} is a cache of version {header.get('version')}; this reads {CACHE_VERSION}: delete the folder")
     spec = ActionSpec.from_json(header["action_spec"])
     try:
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in IN_MEMORY}
+        names = (*IN_MEMORY, "action_std") if header.get("pseudo_actions") else IN_MEMORY
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}
         state_mode = "r" if header["sim_state_size"] else None  # an empty array cannot be mapped
         arrays["sim_state"] = np.load(folder / "sim_state.npy", mmap_mode=state_mode, allow_pickle=False)
         rows = {name: np.load(folder / f"images-{name}.npy", mmap_mode="r", allow_pickle=False) for name in header["cameras"]}
@@ -294,6 +301,7 @@ def _header(source: Datasets, fingerprint: str) -> dict[str, object]:
         "action_spec": source.spec.action_spec.to_json(),
         "sim_state_size": _state_size(source),
         "picture_every": source.spec.picture_every,
+        **({"pseudo_actions": True} if source.has_pseudo_actions else {}),
     }
 
 
@@ -310,7 +318,7 @@ def _state_size(source: Datasets) -> int:
     return sizes.pop() if len(sizes) == 1 else 0
 
 
-def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[int, ...], type]]:
+def _array_shapes(spec: DatasetSpec, state_size: int, has_pseudo: bool) -> dict[str, tuple[tuple[int, ...], type]]:
     """Shape of one frame and dtype, for each array of the cache."""
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
         "proprio": ((len(spec.proprio_names),), np.float32),
@@ -319,6 +327,8 @@ def _array_shapes(spec: DatasetSpec, state_size: int) -> dict[str, tuple[tuple[i
         "skill": ((), np.int64),
         "sim_state": ((state_size,), np.float64),
     }
+    if has_pseudo:
+        shapes["action_std"] = shapes["actions"]
     return shapes | {f"images-{camera.name}": ((camera.height, camera.width, 3), np.uint8) for camera in spec.cameras}
 
 
@@ -329,7 +339,7 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(folder / "episode_starts.npy", starts)
     np.save(folder / "is_train.npy", np.array([source.is_train(i) for i in range(source.num_episodes)], bool))
-    shapes, every = _array_shapes(source.spec, _state_size(source)), source.spec.picture_every
+    shapes, every = _array_shapes(source.spec, _state_size(source), source.has_pseudo_actions), source.spec.picture_every
     picture_of = _picture_of(starts, every)
     rows = {name: int(picture_of[-1]) + 1 if name.startswith("images-") else int(starts[-1]) for name in shapes}
     needed = sum(rows[name] * math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items())
@@ -351,6 +361,8 @@ def _build(source: Datasets, folder: Path, progress: Callable[[int, int], None] 
         frames = slice(int(starts[index]), int(starts[index + 1]))
         arrays["proprio"][frames] = episode.proprio
         arrays["actions"][frames] = np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])])
+        if "action_std" in arrays and episode.action_std is not None:  # where it is None, all are true, and 0 stands there
+            arrays["action_std"][frames] = np.concatenate([episode.action_std, np.zeros_like(episode.action_std[:1])])
         arrays["object_pose"][frames] = episode.object_pose
         arrays["skill"][frames] = episode.skill
         if "sim_state" in arrays:

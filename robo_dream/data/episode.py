@@ -33,6 +33,7 @@ class Episode:
     seed: int = 0
     behavior: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+    action_std: Float32[np.ndarray, "step action"] | None = None  # of a copy with pseudo-actions: how unsure each is; 0 of true ones
 
     @property
     def num_frames(self) -> int:
@@ -83,5 +84,7 @@ class Episode:
             raise ContractError(
                 f"episode skill labels run from {self.skill.min()} to {self.skill.max()}; the dataset has {dict(enumerate(spec.skills))}"
             )
+        if self.action_std is not None:
+            raise ContractError("episode has pseudo-actions, which a dataset of what was done does not take; see `robo-dream label`")
         if not self.task:
             raise ContractError("episode task is empty; say in words what was attempted")

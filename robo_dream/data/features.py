@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -97,6 +97,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
+LABEL_STD, IS_PSEUDO = "label.std", "label.is_pseudo"  # of a copy with pseudo-actions; LeRobot takes whatever begins with action for one
 
 
 def camera_key(features: Mapping[str, Any], camera: str) -> str:
@@ -162,7 +163,7 @@ def episode_table(episode: Episode, spec: DatasetSpec) -> pa.Table:
             pictures = pa.array([new[i // spec.picture_every] for i in range(episode.num_frames)], pa.binary())
             paths = pa.array([f"frame-{i:06d}.png" for i in range(episode.num_frames)], pa.string())
             columns[f"observation.images.{name}"] = pa.StructArray.from_arrays([pictures, paths], names=["bytes", "path"])
-    columns |= {key: _arrow(array) for key, array in episode_arrays(episode).items()}
+    columns |= {key: arrow_column(array) for key, array in episode_arrays(episode).items()}
     return pa.table(columns)
 
 
@@ -207,11 +208,21 @@ def pictures(table: pa.Table, key: str) -> UInt8[np.ndarray, "frame height width
     return np.stack(images)
 
 
+def label_features(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The entries of meta/info.json for actions of these `names`, some of which a checkpoint told, and how unsure each number is."""
+    return {
+        "action": _feature("float32", len(names), list(names)),
+        LABEL_STD: _feature("float32", len(names), list(names)),
+        IS_PSEUDO: _feature("bool", 1),
+    }
+
+
 def _feature(dtype: str, size: int, names: list[str] | None = None) -> dict[str, Any]:
     return {"dtype": dtype, "shape": [size], "names": names}
 
 
-def _arrow(array: np.ndarray) -> pa.Array:
+def arrow_column(array: np.ndarray) -> pa.Array:
+    """One row a row of `array`, as LeRobot stores them."""
     flat = pa.array(array.reshape(-1))
     # LeRobot stores a feature of shape (1,) as a plain column.
     return flat if array.ndim == 1 or array.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])

@@ -15,6 +15,7 @@ INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
 SPEC = "meta/robo_dream.json"
+LABELS = "meta/labels.json"  # of a copy with pseudo-actions: who told them
 LOCK = "meta/.lock"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

@@ -165,6 +165,16 @@ def num_rows(path: Path) -> int:
         raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
 
 
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
+    """Those of the columns `names` that the Parquet file in `path` has, without reading its pictures; raises `DataError`."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            _unfolds(file.metadata, path)
+            return file.read(columns=[name for name in file.schema_arrow.names if name in names], use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
+
+
 def _unfolds(about: pq.FileMetaData, path: Path) -> bool:
     """Whether a table may be larger than its file says, as texts that are stored once are; raises `DataError` where it is too large."""
     require_budget(about.num_rows, BUDGET.rows, str(path), "rows")

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
-from robo_dream.data.features import camera_key, camera_names, column, decode_mp4, pictures
+from robo_dream.data.features import LABEL_STD, camera_key, camera_names, column, decode_mp4, pictures
 from robo_dream.data.joints import JointReading, Joints
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
@@ -25,6 +25,14 @@ Parsed = TypeVar("Parsed")
 
 _DISAGREEING = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, pa.ArrowException)
 """What reading numbers that are not what the metadata say may raise."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """What was seen in an episode, and what was done as far as anybody wrote it down: NaN where nobody did."""
+
+    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"]]
+    actions: Float32[np.ndarray, "frame action"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,14 @@ class Dataset:
         cameras: tuple[str, ...] | None = None,
         action_spec: ActionSpec | None = None,
         reading: JointReading | None = None,
+        is_video: bool = False,
     ) -> "Dataset":
         """The dataset in `root`; raises `DataError` saying what is missing, damaged or not what was asked for.
 
         What its metadata say is not trusted: files are those inside `root`, and nothing is larger than `foreign.BUDGET`.
         `cameras` and `action_spec` are what the caller needs. A dataset that robo_dream did not write opens only with an
         `action_spec`, since the format does not say what its actions mean, or with a `reading`, which says it of an arm's joints.
+        With `is_video` it may be one that has no actions and says nothing of the arm, of which `video` alone is read.
         """
         root = Path(root)
         info = metadata.read_info(root)
@@ -60,7 +70,7 @@ class Dataset:
         elif (root / layout.SPEC).exists():
             spec = metadata.read_spec(root)
         elif action_spec is not None:
-            spec = _foreign_spec(root, info, action_spec)
+            spec = _foreign_spec(root, info, action_spec, is_video)
         else:
             raise DataError(
                 f"{root} was not written by robo_dream ({layout.SPEC} is missing), and is no recording of joints; "
@@ -71,7 +81,7 @@ class Dataset:
         if reading is None and abs(info["fps"] - spec.fps) > 1e-6 * spec.fps:
             raise DataError(f"{root} is at {info['fps']} fps; a control period of {spec.action_spec.control_dt} s needs {spec.fps}")
         size = features.get("action", {}).get("shape", [0])[0]
-        if size != spec.action_spec.size:
+        if size != spec.action_spec.size and not (is_video and not size):
             raise DataError(f"{root} has actions of {size} numbers; expected {spec.action_spec.size}: {spec.action_spec.names}")
         differences = spec.action_spec.differences(action_spec) if action_spec is not None else []
         if differences:
@@ -123,7 +133,15 @@ class Dataset:
                 has = f"{found} rows" if path.exists() else "no file"
                 raise DataError(f"{path}: there are {has} where the metadata say {length}; restore the dataset")
 
+    @property
+    def has_pseudo_actions(self) -> bool:
+        """Whether a checkpoint told some of its actions."""
+        return LABEL_STD in self.info["features"]
+
     def is_train(self, index: int) -> bool:
+        """Whether it may be learned from. One with pseudo-actions is not held out: nothing is measured by what a checkpoint told."""
+        if self._row(index).get("robo_dream/num_pseudo"):
+            return True
         split = self._row(index).get("robo_dream/split")
         return self.spec.split_rule.is_train(index) if split is None else split == "train"
 
@@ -134,6 +152,14 @@ class Dataset:
     def joints(self, index: int) -> tuple[Joints, Joints]:
         """Where the joints of episode `index` of a recording were at each recorded frame, and their targets: rad, and closure last."""
         return self._read(index, lambda table, row: self._joints(table))
+
+    def video(self, index: int, cameras: tuple[str, ...]) -> Video:
+        """What `cameras` saw in episode `index`, and its actions with NaN where there are none; raises as `episode` does."""
+        return self._read(index, lambda table, row: self._video_of(table, row, cameras))
+
+    def data_path(self, index: int) -> Path:
+        """The file that holds the numbers of episode `index`, and perhaps of others."""
+        return self._data_path(self._row(index))
 
     def _read(self, index: int, parse: Callable[[pa.Table, Mapping[str, Any]], Parsed]) -> Parsed:
         row = self._row(index)
@@ -219,7 +245,15 @@ class Dataset:
             seed=row.get("robo_dream/seed", 0),
             behavior=row.get("robo_dream/behavior", ""),
             info=_object(row.get("robo_dream/info", "{}"), "robo_dream/info"),
+            action_std=_finite(table, LABEL_STD, spec.action_spec.size, last=False) if self.has_pseudo_actions else None,
         )
+
+    def _video_of(self, table: pa.Table, row: Mapping[str, Any], cameras: tuple[str, ...]) -> Video:
+        size = self.spec.action_spec.size
+        actions = np.full((table.num_rows, size), np.nan, np.float32)
+        if "action" in table.column_names:
+            actions = column(table, "action", size, np.float32).reshape(table.num_rows, size)
+        return Video({one.name: self._images(table, row, one) for one in self.spec.cameras if one.name in cameras}, actions)
 
     def _joints(self, table: pa.Table) -> tuple[Joints, Joints]:
         assert self.reading is not None
@@ -278,7 +312,7 @@ def _check_sha256(path: Path, data: bytes, sha256: str | None) -> None:
         raise DataError(f"{path} ({len(data)} bytes) is not the file that was written; it is truncated or damaged: restore it")
 
 
-def _foreign_spec(root: Path, info: Mapping[str, Any], action_spec: ActionSpec) -> DatasetSpec:
+def _foreign_spec(root: Path, info: Mapping[str, Any], action_spec: ActionSpec, is_video: bool) -> DatasetSpec:
     features = info["features"]
     cameras = []
     for name in camera_names(features):
@@ -286,6 +320,8 @@ def _foreign_spec(root: Path, info: Mapping[str, Any], action_spec: ActionSpec) 
         channels_last = feature["names"][2] in ("channel", "channels", "c")
         height, width = feature["shape"][:2] if channels_last else feature["shape"][1:]
         cameras.append(CameraSpec(name, height, width))
+    if "observation.state" not in features and is_video:
+        return DatasetSpec(action_spec, tuple(cameras), (), robot_type=str(info.get("robot_type")))
     if "observation.state" not in features:
         raise DataError(f"{root} has no observation.state; it has {sorted(features)}: a dataset without proprioception cannot be used")
     size = features["observation.state"]["shape"][0]

@@ -20,7 +20,7 @@ def episode_stats(episode: Episode) -> Stats:
     """Statistics over the rows of `episode`; unknown (NaN) rows do not count. Pictures are in [0, 1], shape (3, 1, 1)."""
     stats = {f"observation.images.{name}": _picture_stats(images) for name, images in episode.images.items()}
     for key, array in episode_arrays(episode).items():
-        stats[key] = _array_stats(array.reshape(len(array), -1).astype(np.float64))
+        stats[key] = array_stats(array.reshape(len(array), -1).astype(np.float64))
     return stats
 
 
@@ -28,11 +28,11 @@ def index_stats(length: int, episode_index: int, first_frame: int, task_index: i
     """Statistics of the columns that `with_indices` adds."""
     frames = np.arange(length, dtype=np.float64)[:, None]
     return {
-        "timestamp": _array_stats(frames / fps),
-        "frame_index": _array_stats(frames),
-        "episode_index": _array_stats(np.full_like(frames, episode_index)),
-        "index": _array_stats(frames + first_frame),
-        "task_index": _array_stats(np.full_like(frames, task_index)),
+        "timestamp": array_stats(frames / fps),
+        "frame_index": array_stats(frames),
+        "episode_index": array_stats(np.full_like(frames, episode_index)),
+        "index": array_stats(frames + first_frame),
+        "task_index": array_stats(np.full_like(frames, task_index)),
     }
 
 
@@ -61,7 +61,8 @@ def stats_from_row(row: Mapping[str, Any]) -> Stats:
     return stats
 
 
-def _array_stats(array: Float[np.ndarray, "row size"]) -> dict[str, np.ndarray]:
+def array_stats(array: Float[np.ndarray, "row size"]) -> dict[str, np.ndarray]:
+    """Of the rows that are known (finite)."""
     known = array[np.isfinite(array).all(axis=1)]
     rows = known if len(known) else np.zeros_like(array[:1])  # count 0 says that the zeros mean nothing
     ordered = np.sort(rows, axis=0)

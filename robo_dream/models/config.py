@@ -91,6 +91,25 @@ class Normaliser:
     std: tuple[float, ...]
 
 
+MAX_LABEL_WINDOW = 8  # looks, before and after together
+
+
+@dataclass(frozen=True)
+class LabelWindow:
+    """Which neighbouring looks tell an action: so many before its own and after it, `every` control steps apart."""
+
+    before: int = 0
+    after: int = 1
+    every: int = 1  # control steps from look to look, and of which one look tells the actions
+
+    @property
+    def num_looks(self) -> int:
+        return self.before + 1 + self.after
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything needed to rebuild and use a model, weights aside."""
@@ -103,6 +122,7 @@ class ModelSpec:
     proprio_names: tuple[str, ...] = PROPRIO_NAMES
     local_goals: tuple[int, ...] = ()  # control steps ahead for which it tells local goals; none: it has learned none
     waypoints: int = 0  # known ones of each thing, where it has learned what can be moved (`Affordances`); 0: it has not
+    label_window: LabelWindow | None = None  # of the looks that tell actions, where it has learned to (`ActionLabeller`); None: it has not
 
     @property
     def num_objects(self) -> int:
@@ -121,7 +141,7 @@ class ModelSpec:
         return {"poses": poses, "latents": latents, "poses_and_latents": poses + latents}[self.config.policy_input]
 
     def to_json(self) -> dict[str, Any]:
-        """Without local goals and waypoints as before there were any."""
+        """Without what was added to no model of before: as they are written."""
         return {
             "config": asdict(self.config),
             "cameras": list(self.cameras),
@@ -132,6 +152,7 @@ class ModelSpec:
             "history": 1,
             **({"local_goals": list(self.local_goals)} if self.local_goals else {}),
             **({"waypoints": self.waypoints} if self.waypoints else {}),
+            **({} if self.label_window is None else {"label_window": self.label_window.to_json()}),
         }
 
     @classmethod
@@ -147,7 +168,7 @@ class ModelSpec:
             ModelConfig(**config), tuple(data["cameras"]), ActionSpec.from_json(data["action_spec"]),
             _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
             require_local_goals(data.get("local_goals", ()), config.get("action_block", ModelConfig.action_block)),
-            _require_waypoints(data.get("waypoints", 0)),
+            _require_waypoints(data.get("waypoints", 0)), _require_label_window(data.get("label_window")),
         )  # fmt: skip
         named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
         if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
@@ -180,6 +201,21 @@ def _require_waypoints(waypoints: Any) -> int:
     if type(waypoints) is not int or not 0 <= waypoints <= MAX_WAYPOINTS:
         raise ConfigError(f"the model knows {shown(waypoints)} waypoints of each thing; allowed are whole numbers up to {MAX_WAYPOINTS}")
     return waypoints
+
+
+def _require_label_window(data: Any) -> LabelWindow | None:
+    if data is None:
+        return None
+    names = {"before", "after", "every"}
+    if not isinstance(data, Mapping) or set(data) != names or any(type(value) is not int for value in data.values()):
+        raise ConfigError(f"the model's label_window is {shown(data)}; expected whole numbers named {', '.join(sorted(names))}")
+    window = LabelWindow(**data)
+    if not (window.before >= 0 and window.after >= 1 and window.num_looks <= MAX_LABEL_WINDOW and 1 <= window.every <= 100):
+        raise ConfigError(
+            f"the model's label_window is {shown(data)}; allowed are before from 0, after from 1, up to {MAX_LABEL_WINDOW} looks in all, "
+            f"and every from 1 to 100 control steps"
+        )
+    return window
 
 
 def _normaliser(data: Mapping[str, Any], name: str) -> Normaliser:

@@ -1,4 +1,7 @@
-"""How gripper and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is."""
+"""How gripper and object lie to each other and to a goal, from poses: what is to be done depends on that more than on where it all is.
+
+And what was done, from neighbouring latents: inverse dynamics models.
+"""
 
 import math
 from dataclasses import dataclass
@@ -193,7 +196,7 @@ class LocalGoals(GoalConditionedMixture):
 
 
 class InverseDynamics(nn.Module):
-    """The action block between two neighbouring latents (RWM, arXiv 2609.29171); labels video that has no actions.
+    """The action block between two neighbouring latents (RWM, arXiv 2609.29171).
 
     It is trained on real neighbours and on neighbouring points of straight lines between latents: see `robo_dream.models.policy_prior`.
     """
@@ -206,3 +209,48 @@ class InverseDynamics(nn.Module):
         self, latents: Float[Tensor, "*batch channel"], following: Float[Tensor, "*batch channel"]
     ) -> Float[Tensor, "*batch block"]:
         return self.body(torch.cat([latents, following], -1))
+
+
+LABEL_STD_MIN, LABEL_STD_MAX = 0.005, 2.5  # normalised units
+
+
+class ActionLabeller(nn.Module):
+    """An inverse dynamics model that says how sure it is, for video that has no actions: a Gaussian for each number of what was done.
+
+    The latents that it reads are of pictures alone (proprioception is NaN), since a video has nothing else. It reads the look after which
+    something was done, and how the others differ from it in units of `apart`, how far they usually do: neighbours are much alike. By what
+    it told of episodes that it did not learn from, `trust` keeps a number near the `usual` one where it was told badly, and `scale` makes
+    standard deviations as large as errors.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        assert spec.label_window is not None
+        self.window, self.num_actions = spec.label_window, spec.action_spec.size
+        num = self.window.every * self.num_actions
+        self.body = mlp(self.window.num_looks * spec.config.latent, spec.config.widths.mlp, 2 * num)
+        self.scale: Tensor
+        self.apart: Tensor
+        self.register_buffer("scale", torch.ones(num))
+        self.usual: Tensor
+        self.trust: Tensor
+        self.register_buffer("usual", torch.zeros(num))
+        self.register_buffer("trust", torch.ones(num))
+        self.register_buffer("apart", torch.ones(self.window.num_looks - 1, spec.config.latent))
+
+    def forward(
+        self, latents: Float[Tensor, "*batch look channel"]
+    ) -> tuple[Float[Tensor, "*batch time action"], Float[Tensor, "*batch time action"]]:
+        """Mean and standard deviation of each number of the `window.every` actions after the look in the middle; normalised."""
+        differences = (self.differences(latents) / self.apart).flatten(-2)
+        read = torch.cat([latents[..., self.window.before, :], differences], -1)
+        means, numbers = self.body(read).float().chunk(2, -1)
+        middle, half = 0.5 * math.log(LABEL_STD_MAX * LABEL_STD_MIN), 0.5 * math.log(LABEL_STD_MAX / LABEL_STD_MIN)
+        stds = (middle + half * torch.tanh(numbers / half)).exp() * self.scale
+        means = self.usual + self.trust * (means - self.usual)
+        return means.unflatten(-1, (-1, self.num_actions)), stds.unflatten(-1, (-1, self.num_actions))
+
+    def differences(self, latents: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch other channel"]:
+        """Of every other look from that in the middle."""
+        middle = self.window.before
+        return torch.cat([latents[..., :middle, :], latents[..., middle + 1 :, :]], -2) - latents[..., middle : middle + 1, :]

@@ -87,6 +87,7 @@ def _some(cache: FrameCache, num_frames: int) -> FrameCache:
 
     starts = cache.episode_starts[cache.episode_starts <= last]
     arrays = {name: getattr(cache, name)[:last] for name in ("proprio", "actions", "object_pose", "skill", "sim_state")}
+    arrays["action_std"] = None if cache.action_std is None else cache.action_std[:last]
     images = {name: first(pictures) for name, pictures in cache.images.items()}
     return replace(cache, **arrays, images=images, episode_starts=starts, is_train=np.ones(len(starts) - 1, bool))
 

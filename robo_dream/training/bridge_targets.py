@@ -1,16 +1,18 @@
 """What the bridge learns from: somewhere on the way from a frame to a later one, and the action block recorded there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from robo_dream.models.policy import InverseDynamics
 from robo_dream.models.policy_prior import on_the_way
 from robo_dream.training.frames import blocks_after
+from robo_dream.training.losses import weighted_mean
+from robo_dream.training.pseudo_actions import weights_after
 from robo_dream.upload import uploaded
 
 
@@ -22,6 +24,7 @@ class BridgeTargets:
     ends: Float[Tensor, " batch"]
     steps: Float[Tensor, " batch"]  # control steps from start to goal
     blocks: Float[Tensor, "batch block"]  # normalised
+    weights: Float[Tensor, "batch 1"] | None = None  # where some blocks are pseudo-actions
 
 
 def bridge_targets(
@@ -31,16 +34,19 @@ def bridge_targets(
     goals: Int[np.ndarray, " batch"],
     block: int,
     device: torch.device | str,
+    weights: Float32[np.ndarray, " frame"] | None = None,
 ) -> BridgeTargets:
     """A random block of `block` control steps on each way; `actions` are normalised, `goals` at least a block after `starts`.
 
-    It may begin at any control step, so goals need not be a whole number of blocks away.
+    It may begin at any control step, so goals need not be a whole number of blocks away. `weights` are those of `action_weights`.
     """
     steps = goals - starts
     begins = rng.integers(steps - block + 1)
     blocks = blocks_after(actions, starts + begins, 1, block).reshape(len(starts), -1)
     columns: Sequence[np.ndarray] = (begins / steps, (begins + block) / steps, steps, blocks)
-    return BridgeTargets(*(uploaded(np.asarray(column, np.float32), device) for column in columns))
+    targets = BridgeTargets(*(uploaded(np.asarray(column, np.float32), device) for column in columns))
+    told = weights_after(weights, starts + begins, 1, block)
+    return targets if told is None else replace(targets, weights=uploaded(told, device))
 
 
 def bridge_loss(
@@ -48,7 +54,7 @@ def bridge_loss(
 ) -> Float[Tensor, ""]:
     """Squared error of the actions read off pairs of interpolated points (RWM, arXiv 2609.29171)."""
     read = inverse(on_the_way(starts, goals, targets.begins), on_the_way(starts, goals, targets.ends))
-    return (read.float() - targets.blocks).square().mean()
+    return weighted_mean((read.float() - targets.blocks).square(), targets.weights)
 
 
 def bridge_consistency(

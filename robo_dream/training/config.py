@@ -7,7 +7,7 @@ from pydantic import Field
 
 from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import MAX_WAYPOINTS, ModelConfig, Precision, require_local_goals
+from robo_dream.models.config import MAX_LABEL_WINDOW, MAX_WAYPOINTS, ModelConfig, Precision, require_local_goals
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
@@ -190,6 +190,37 @@ class MoveStage:
 
 
 @configuration
+class LabellerStage:
+    """After all else: what was done between neighbouring looks, and how sure that is (`ActionLabeller`), for video without actions."""
+
+    steps: Steps = 3000
+    batch: Batch = 512
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-2
+    before: Annotated[int, Field(ge=0, lt=MAX_LABEL_WINDOW - 1)] = 1  # looks before the one after which it was done
+    after: Annotated[int, Field(ge=1, lt=MAX_LABEL_WINDOW)] = 1  # and after it
+    latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # on what is read, in units of the latent's own scale
+    calibration: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.1  # fraction of the episodes that tell how far it errs; at least one
+
+    def __post_init__(self) -> None:
+        if self.before + 1 + self.after > MAX_LABEL_WINDOW:
+            raise ConfigError(f"before is {self.before} and after {self.after} looks; with the one between, at most {MAX_LABEL_WINDOW}")
+
+
+@configuration
+class PseudoActions:
+    """How far actions that a checkpoint told (`robo-dream label`) are learned from; where none are, this is nothing.
+
+    What an action tells is the share of the variance of actions that its label explains, by the label's own standard deviation.
+    """
+
+    weighted: bool = True  # each counts as much as it tells; false: all that are not masked count in full
+    least_told: Fraction = 0.2  # below which it is masked: nothing is learned from it
+
+
+@configuration
 class TrainingConfig:
     """All stages and what they share."""
 
@@ -201,6 +232,8 @@ class TrainingConfig:
     moves: MoveStage | None = None  # null: what can be moved is not learned
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     redrawn: RedrawnStage | None = None  # null: nothing is learned from episodes that were shown again
+    labeller: LabellerStage | None = None  # null: what was done in video without actions is not learned
+    pseudo_actions: PseudoActions = field(default_factory=PseudoActions)  # how far labels of `robo-dream label` are believed
     futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
     looks: LookConfig | None = field(default_factory=LookConfig)  # how pictures mend what joints told; null: they do not
@@ -247,9 +280,11 @@ class TrainingConfig:
             del data["memory"], data["model"]["memory"]
         if not self.model.outcomes:
             del data["futures"], data["model"]["outcomes"]
-        for name in ("slides", "switches", "local_goals", "moves", "redrawn"):
+        for name in ("slides", "switches", "local_goals", "moves", "redrawn", "labeller"):
             if data[name] is None:
                 del data[name]
+        if self.pseudo_actions == PseudoActions():
+            del data["pseudo_actions"]
         for name in _ELSEWHERE:
             if not data["policy"][name]:
                 del data["policy"][name]

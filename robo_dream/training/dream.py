@@ -31,11 +31,12 @@ from robo_dream.training.frames import (
 )
 from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.local_goals import learn_local_goals
-from robo_dream.training.losses import ensemble_loss, expectile_loss, pixel_loss, pose_loss
+from robo_dream.training.losses import as_told, ensemble_loss, expectile_loss, pixel_loss, pose_loss, weighted_mean
 from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.moves import learn_moves
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
+from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
 from robo_dream.training.stage import MOVES, MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
 from robo_dream.upload import uploaded
@@ -58,6 +59,7 @@ class DreamBatch:
     poses: Float[Tensor, "twice pose"]  # of `latents[:, 0]`, then of the frames imagined at `pose_step`; NaN where not known
     bridge_goals: Float[Tensor, "batch channel"]  # some way after `latents[:, 0]`
     bridge: BridgeTargets
+    weights: Float[Tensor, "batch horizon"] | None = None  # of each block, where some are pseudo-actions
 
 
 class DreamBatches:
@@ -68,6 +70,7 @@ class DreamBatches:
         self.index = frame_index(cache, config.dream.unroll * block + 1)
         self.short = frame_index(cache, block + 1)
         self.actions = normalised_actions(cache)
+        self.weights = action_weights(cache, config.pseudo_actions)
         self.poses = pose_labels(cache, config.model.object_symmetry)
         self.returns = returns(cache, self.poses[:, :3], object_numbers(self.poses)[..., OBJECT_POS], 2 * block)
 
@@ -94,11 +97,13 @@ class DreamBatches:
         here, aims, steps = self._distances(rng)
         shortest, every = max(block, stage.shortest_goal), self.index.every
         ahead = goal_frames(rng, first, self.index.last[first], shortest, stage.longest_goal, every)
+        weights = weights_after(self.weights, first, stage.unroll, block)
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
             pose_step, self._tensor(self.poses[posed]),
-            self._at(ahead), bridge_targets(rng, self.actions, first, ahead, block, self.latents.device),
+            self._at(ahead), bridge_targets(rng, self.actions, first, ahead, block, self.latents.device, self.weights),
+            None if weights is None else self._tensor(weights),
         )  # fmt: skip
 
     def _distances(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -257,8 +262,10 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
     neighbours = model.inverse_dynamics(batch.latents[:, 0], batch.latents[:, 1])
     poses = torch.cat([batch.latents[:, 0], imagined[:, batch.pose_step].detach()])
     return {
-        "dynamics": ensemble_loss(heads, following, batch.bootstrap),
-        "inverse_dynamics": (neighbours.float() - batch.blocks[:, 0]).square().mean(),
+        "dynamics": ensemble_loss(heads, following, as_told(batch.bootstrap, batch.weights)),
+        "inverse_dynamics": weighted_mean(
+            (neighbours.float() - batch.blocks[:, 0]).square(), None if batch.weights is None else batch.weights[:, :1]
+        ),
         "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
         "distance": 10.0 * expectile_loss(reached, desired, stage.expectile),
         "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses)),

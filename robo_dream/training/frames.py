@@ -41,6 +41,11 @@ class Frames(Protocol):
         ...
 
     @property
+    def action_std(self) -> np.ndarray | None:
+        """How unsure the actions are that a checkpoint told, in their units: 0 of true ones; None where all are true."""
+        ...
+
+    @property
     def object_pose(self) -> np.ndarray:
         """(frame, 7 a known object): metres and wxyz, NaN where unknown."""
         ...
@@ -93,6 +98,15 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
             f"the longest of {longest} frames; record longer or more episodes, or shorten the unroll"
         )
     return FrameIndex(starts, frames[inside], last - (last - begin) % every, every)
+
+
+def true_episodes(cache: Frames, split: Split = "train") -> list[int]:
+    """The episodes of `split` in which no action was told by a checkpoint."""
+    chosen = np.asarray(cache.is_train, bool) == (split == "train")
+    if cache.action_std is not None:
+        told = np.asarray(cache.action_std).any(1)
+        chosen &= ~np.logical_or.reduceat(told, np.asarray(cache.episode_starts, np.int64)[:-1])
+    return np.flatnonzero(chosen).tolist()
 
 
 def last_pictures(cache: Frames) -> Int[np.ndarray, " frame"]:

@@ -1,8 +1,11 @@
 """Statistics of pictures and latents over a whole cache."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robo_dream.models.encoder import to_float
@@ -54,6 +57,21 @@ def encode_frames(
     parts, done = [], 0
     for some in np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS))):
         parts.append(model.encoder.evaluated(*_inputs(model, cache, some)))
+        done += len(some)
+        if progress is not None:
+            progress(done, len(frames))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def encode_video(
+    model: LatentVideoModel, images: Mapping[str, Any], frames: Int[np.ndarray, " frame"], progress: OnProgress | None = None
+) -> Float[Tensor, "frame channel"]:
+    """Latents of the given frames of each camera's pictures, and of nothing else: where the arm is, a video does not say."""
+    parts, done = [], 0
+    for some in np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS))):
+        views = [to_float(torch.from_numpy(pictures(images[name], some)).to(model.device)) for name in model.cameras]
+        parts.append(model.encoder.evaluated(views, torch.full((len(some), len(model.spec.proprio.mean)), torch.nan, device=model.device)))
         done += len(some)
         if progress is not None:
             progress(done, len(frames))

@@ -15,6 +15,22 @@ def ensemble_loss(
     return (errors * weights).mean()
 
 
+def weighted_mean(values: Float[Tensor, "batch *rest"], weights: Float[Tensor, "batch *#rest"] | None) -> Float[Tensor, ""]:
+    """The mean of `values`, of each row as much as its weight; without weights the plain mean, to the bit."""
+    if weights is None:
+        return values.mean()
+    weights = weights.expand_as(values)
+    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def as_told(bootstrap: Float[Tensor, "head batch"], weights: Float[Tensor, "batch horizon"] | None) -> Float[Tensor, "head batch"]:
+    """The heads' weights of windows, each as far as all of its actions are told, the mean kept; without weights, as they are."""
+    if weights is None:
+        return bootstrap
+    told = weights.mean(-1)
+    return bootstrap * (told / told.mean().clamp(min=1e-6))
+
+
 def pose_loss(predicted: Float[Tensor, "batch pose"], desired: Float[Tensor, "batch pose"]) -> Float[Tensor, ""]:
     """Huber loss in normalised units, over the numbers that are known (finite)."""
     mask = desired.isfinite().to(desired.dtype)

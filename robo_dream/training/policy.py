@@ -23,6 +23,7 @@ from robo_dream.training.frames import (
     skill_ends,
 )
 from robo_dream.training.perception import PerceptionErrors
+from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.upload import uploaded
 
 
@@ -33,7 +34,7 @@ class InverseBatch:
     seen: Float[Tensor, "batch number"]
     goals: Float[Tensor, "batch number"]
     blocks: Float[Tensor, "batch block"]  # normalised, from `seen` on
-    weights: Float[Tensor, " batch"]  # 0 where nothing was done though the goal was not reached, and where poses are not known
+    weights: Float[Tensor, " batch"]  # 0 where nothing was done far from the goal, and where poses are not known; see `action_weights`
 
 
 def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
@@ -88,6 +89,7 @@ class PolicyBatches:
         self.starts = imitated_frames(cache, config)
         self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
         self.actions, self.poses = normalised_actions(cache), pose_labels(cache, config.model.object_symmetry)
+        self.action_weights = action_weights(cache, config.pseudo_actions)
 
     def __call__(self, step: int) -> InverseBatch:
         rng = np.random.default_rng((self.config.seed, 6, step))
@@ -124,9 +126,11 @@ class PolicyBatches:
             )
         if stage.latent_noise > 0:
             seen, desired = (values + self._noise(rng, values) for values in (seen, desired))
+        weights = self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)) * is_told
+        if (told := weights_after(self.action_weights, start, 1, block)) is not None:
+            weights = weights * self._tensor(told[:, 0])
         return InverseBatch(
-            seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)),
-            self._tensor(np.where(is_idle, 0.0, 1.0).astype(np.float32)) * is_told,
+            seen, desired, self._tensor(blocks_after(self.actions, start, 1, block).reshape(len(start), -1)), weights,
         )  # fmt: skip
 
     def _hand_elsewhere(

@@ -40,6 +40,11 @@ class Recording(Protocol):
     def actions(self) -> np.ndarray: ...
 
     @property
+    def action_std(self) -> np.ndarray | None:
+        """As in `Frames.action_std`."""
+        ...
+
+    @property
     def episode_starts(self) -> np.ndarray: ...
 
     @property
@@ -81,6 +86,7 @@ def recorded(recording: Recording, grasps: GraspConfig | None, held: Sequence[He
         object_pose=pose, skill=skill, sim_state=np.zeros((len(proprio), 0)), episode_starts=bounds,
         is_train=np.asarray(recording.is_train), skills=(*CYCLES, NOTHING_HELD), action_spec=recording.action_spec,
         control_dt=recording.control_dt, dataset_id=fingerprint(recording), picture_every=recording.picture_every,
+        action_std=recording.action_std,
     )  # fmt: skip
 
 
@@ -89,6 +95,8 @@ def fingerprint(recording: Recording) -> str:
     digest = hashlib.sha256(" ".join(recording.cameras).encode())
     for array in (recording.proprio, recording.actions, recording.episode_starts, recording.is_train):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if recording.action_std is not None:
+        digest.update(np.ascontiguousarray(recording.action_std).tobytes())
     for name in recording.cameras:
         images = recording.images[name]
         kept = images.kept if isinstance(images, HeldPictures) else images

@@ -26,7 +26,8 @@ from robo_dream.training.frames import (
     pose_labels,
 )
 from robo_dream.training.latents import mean_images, measure_scale
-from robo_dream.training.losses import covariance_loss, ensemble_loss, pixel_loss, pose_loss
+from robo_dream.training.losses import as_told, covariance_loss, ensemble_loss, pixel_loss, pose_loss, weighted_mean
+from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 from robo_dream.upload import uploaded
 
@@ -46,6 +47,7 @@ class Batch:
     jitter: Float[Tensor, "view batch 2"]  # gain and offset
     bridge: BridgeTargets  # from the start to the goal
     seen: list[UInt8[Tensor, "batch frame height width 3"]] | None = None  # `views` through worse cameras: what the encoder is shown
+    weights: Float[Tensor, "batch horizon"] | None = None  # of each block, where some are pseudo-actions
 
 
 def train_representation(
@@ -91,6 +93,7 @@ class Batches:
         self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
         self.poses = pose_labels(cache, config.model.object_symmetry)
         self.actions = normalised_actions(cache)
+        self.weights = action_weights(cache, config.pseudo_actions)
 
     def __call__(self, step: int) -> Batch:
         stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
@@ -105,7 +108,7 @@ class Batches:
             torch.from_numpy(pictures(self.cache.images[name], frames, None if shifts is None else shifts[i].repeat(frames.shape[1], 1)))
             for i, name in enumerate(self.cache.cameras)
         ]
-        poses = self.poses[frames]
+        poses, weights = self.poses[frames], weights_after(self.weights, first, stage.unroll, block)
         return Batch(
             [uploaded(view, device) for view in views],
             uploaded(np.asarray(self.cache.proprio, np.float32)[frames], device),
@@ -113,8 +116,9 @@ class Batches:
             uploaded(poses, device),
             uploaded(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed), device),
             uploaded(jitter.astype(np.float32), device),
-            bridge_targets(rng, self.actions, first, goals, block, device),
+            bridge_targets(rng, self.actions, first, goals, block, device, self.weights),
             self._seen(views, step),
+            None if weights is None else uploaded(weights, device),
         )
 
     def _seen(self, views: list[Tensor], step: int) -> list[Tensor] | None:
@@ -157,14 +161,18 @@ def representation_losses(
         real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus))
         dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus))
 
+    weights = batch.weights
     density = model.policy(model.seen(latents[:, 0]), model.seen(latents[:, -1])).log_density(blocks[:, 0])
     losses = {
         "reconstruction": stage.reconstruction * torch.stack(real).mean(),
         "prediction": stage.prediction * torch.stack(dreamt).mean(),
-        "latent": stage.latent * ensemble_loss(heads, following, batch.bootstrap),
-        "inverse_dynamics": stage.inverse_dynamics * (model.inverse_dynamics(here, following).float() - blocks).square().mean(),
+        "latent": stage.latent * ensemble_loss(heads, following, as_told(batch.bootstrap, weights)),
+        "inverse_dynamics": stage.inverse_dynamics
+        * weighted_mean(
+            (model.inverse_dynamics(here, following).float() - blocks).square(), None if weights is None else weights[..., None]
+        ),
         "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, latents[:, 0], latents[:, -1], batch.bridge),
-        "goal_policy": stage.goal_policy * -density.mean() / blocks.shape[-1],
+        "goal_policy": stage.goal_policy * -weighted_mean(density, None if weights is None else weights[:, 0]) / blocks.shape[-1],
         "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
         "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
     }

@@ -23,6 +23,7 @@ from robo_dream.foreign import BUDGET, parse_object, require_budget
 from robo_dream.training.config import (
     DreamConfig,
     FuturesStage,
+    LabellerStage,
     LocalGoalStage,
     MemoryConfig,
     MoveStage,
@@ -165,7 +166,15 @@ class Stage:
 
 def stage_of(
     name: str,
-    config: RepresentationConfig | DreamConfig | PolicyConfig | LocalGoalStage | MoveStage | MemoryConfig | FuturesStage | RedrawnStage,
+    config: RepresentationConfig
+    | DreamConfig
+    | PolicyConfig
+    | LocalGoalStage
+    | MoveStage
+    | MemoryConfig
+    | FuturesStage
+    | RedrawnStage
+    | LabellerStage,
 ) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)

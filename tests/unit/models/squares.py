@@ -25,6 +25,7 @@ class SquareFrames:
     control_dt: float = 0.1
     dataset_id: str = "squares"
     picture_every: int = 1
+    action_std: np.ndarray | None = None
 
 
 def square_frames(num_episodes: int = 8, length: int = 40, side: int = 32, seed: int = 0) -> SquareFrames:
