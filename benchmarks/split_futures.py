@@ -5,8 +5,9 @@
 Odds: from starts before the corridor the same actions lead along the short way, once in the world with many tosses and once imagined with
 many draws; an end in the pit and one beyond the bump cannot be taken for each other. Planners: the checkpoint's own search on drawn pairs
 of start and goal, judging by one future (what the model expects) or by the mean, CVaR or worst of several; a puck that came to the bump
-took the risky way. Candidates: of those of a first decision that lead to the bump, how many of their futures are imagined to pass; whatever
-is steered after the toss, as many pass as the bump's odds say. split_futures.png shows one start: what happened, what is expected, and the fan.
+took the risky way. Candidates: of those of a first decision that lead to the bump, how many of their futures are imagined to pass;
+whatever is steered after the toss, as many pass as the bump's odds say. split_futures.png shows one start: what happened, what is expected,
+and the fan.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from robo_dream.planning.goals import goal_from_observation
 from robo_dream.planning.scoring import FuturesConfig, RiskConfig
 from robo_dream.runtime.evaluate import Job, attempt_pair
 from robo_dream.runtime.model import load_checkpoint_model
-from robo_dream.runtime.planner import PlanningConfig, build_planner, policy_proposers, planning_for
+from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, policy_proposers
 from robo_dream.viewer.pictures import banner, enlarge, stacked, write_png
 from sim.crossing import Crossing, CrossingConfig
 from sim.environment import observation_of
@@ -44,6 +45,7 @@ HORIZON = 6  # imagined steps of the odds: 1.5 s, when the puck is beyond the bu
 TOSSES, DRAWS = 40, 64  # of each start
 TEMPERATURES = (0.0, 0.5, 1.0, 2.0)
 CANDIDATES, SEEN_FALLING = 24, 15  # of a decision; control steps after the toss by which an end tells how it fell
+TOSS_PASSES, TOSS_FALLS = 2, 0  # seeds of tosses at even odds
 BESIDE = 0.03  # m from the end of either way, beyond which an end is neither
 PLANNERS: Mapping[str, FuturesConfig | None] = {
     "one_future": None,
@@ -176,7 +178,13 @@ def planner_figures(
                 result = attempt_pair(world, model, planner, pair, Job(TASK, name, number, number, ""))
                 found[name].append((world.num_tosses > 0, result.moderate, result.steps, result.distance))
             print(number, {name: results[-1] for name, results in found.items()}, flush=True)
-    figures: dict[str, float] = {"pairs": len(found[names[0]]), "bump_odds_percent": 100 * EVEN}
+    return {"pairs": len(found[names[0]]), "bump_odds_percent": 100 * EVEN, **rates(found)}
+
+
+def rates(found: Mapping[str, Sequence[tuple[bool, bool, int, float]]]) -> dict[str, float]:
+    """Of each planner's pairs, in which it took the risky way, arrived, after how many steps, and how far off (m); and how many of the
+    pairs in which the mean of futures took the risky way it left."""
+    figures: dict[str, float] = {}
     for name, results in found.items():
         risky, reached, steps, left = map(np.array, zip(*results, strict=True))
         figures[f"{name}/risky_percent"] = round(100 * float(risky.mean()), 1)
@@ -185,19 +193,18 @@ def planner_figures(
         if reached.any():
             figures[f"{name}/steps_to_goal"] = round(float(steps[reached].mean()), 1)
     if "mean" in found:
-        dared = np.array([one[0] for one in found["mean"]])
-        figures["mean/risky_pairs"] = int(dared.sum())
-        for name in found:
-            if name != "mean" and dared.any():
-                left_it = ~np.array([one[0] for one in found[name]])[dared]
-                figures[f"{name}/avoids_of_these_percent"] = round(100 * float(left_it.mean()), 1)
+        dared = [number for number, (risky, *_) in enumerate(found["mean"]) if risky]
+        figures["mean/risky_pairs"] = len(dared)
+        for name, results in found.items():
+            if name != "mean" and dared:
+                figures[f"{name}/leaves_of_these_percent"] = round(100 * float(np.mean([not results[number][0] for number in dared])), 1)
     return figures
 
 
 @torch.no_grad()
 def candidate_figures(model: LatentVideoModel, planning: PlanningConfig, num_decisions: int, seed: int) -> dict[str, float]:
-    """Of candidates that lead to the bump, how many of their futures are imagined to pass, where half of the tosses do."""
-    (proposer,), told = policy_proposers(model, planning.proposals)[:1], []
+    """Of candidates that lead to the bump, how many of their futures are imagined beyond it, against how many tosses bring them there."""
+    proposer, horizon, told, true = policy_proposers(model, planning.proposals)[0], planning.planner.horizon, [], []
     with Crossing(CrossingConfig(odds=(EVEN,))) as world:
         draw = world.tasks[TASK].draw
         assert draw is not None
@@ -207,29 +214,41 @@ def candidate_figures(model: LatentVideoModel, planning: PlanningConfig, num_dec
             goal = goal_from_observation(model, replace(observation_of(world), truth={}))
             world.set_state(start)
             belief = model.believe([[replace(observation_of(world), truth={})]])
-            horizon = planning.planner.horizon
             actions = proposer.propose(belief, goal, CANDIDATES, horizon * model.action_block, [number]).actions
             chance = FuturesConfig(count=DRAWS).chance([number], horizon, belief.latent)
             futures = model.imagine(replace(belief, chance=chance), actions).futures
             assert futures is not None
-            passing = is_beyond(ends_of(model, futures[:, 0])).mean(0)
-            told += [float(share) for share, steered in zip(passing, actions[0].numpy(), strict=True) if is_tossed(world, start, steered)]
-    shares = np.array(told)
+            for share, steered in zip(is_beyond(ends_of(model, futures[:, 0])).mean(0), actions[0].numpy(), strict=True):
+                if (odds := true_odds(world, start, steered)) is not None:
+                    told.append(float(share))
+                    true.append(odds)
+    shares, off = np.array(told), np.abs(np.array(told) - np.array(true))
     return {
         "candidates/decisions": num_decisions,
         "candidates/at_the_bump": len(shares),
-        "candidates/imagined_to_pass_percent": round(100 * float(shares.mean()), 1),
-        "candidates/off_the_odds_points": round(100 * float(np.abs(shares - EVEN).mean()), 1),
-        "candidates/imagined_to_pass_above_90_percent": round(100 * float((shares > 0.9).mean()), 1),
+        "candidates/true_percent": round(100 * float(np.mean(true)), 1),
+        "candidates/imagined_percent": round(100 * float(shares.mean()), 1),
+        "candidates/off_points": round(100 * float(off.mean()), 1),
+        "candidates/imagined_above_90_percent": round(100 * float((shares > 0.9).mean()), 1),
     }
 
 
-def is_tossed(world: Crossing, start: Float[np.ndarray, " state"], actions: Float[np.ndarray, "time action"]) -> bool:
-    """Whether `actions` lead to the bump, at least a block before they end."""
-    world.set_state(start)
-    for action in actions[:-SEEN_FALLING]:
-        world.step(action)
-    return world.num_tosses == 1
+def true_odds(world: Crossing, start: Float[np.ndarray, " state"], actions: Float[np.ndarray, "time action"]) -> float | None:
+    """Of an end beyond the bump, by both ways in which the coin may fall; None where `actions` hardly lead there, or more than once."""
+    beyond = []
+    for toss in TOSS_PASSES, TOSS_FALLS:
+        tossed = start.copy()
+        tossed[-3] = toss
+        world.set_state(tossed)
+        for action in actions[:-SEEN_FALLING]:
+            world.step(action)
+        is_there = world.num_tosses > 0
+        for action in actions[-SEEN_FALLING:]:
+            world.step(action)
+        if not is_there or world.num_tosses > 1:
+            return None
+        beyond.append(bool(is_beyond(world.ground_truth().tool_pos[:2])))
+    return EVEN * beyond[0] + (1 - EVEN) * beyond[1]
 
 
 def picture(model: LatentVideoModel, world: Crossing, start: Start, path: Path, rows: int = 5) -> None:
