@@ -29,7 +29,8 @@ _COMES = (-0.028, 0.026)  # m: how far along the corridor, and how near its midd
 _STARTS = np.array([[-0.17, -0.03], [-0.13, 0.03]])  # m
 _GOALS = np.array([[0.14, 0.05], [0.17, 0.08]])
 _CORNERS = np.array([[-0.12, 0.172], [0.01, 0.172]])  # of the long way
-_MIDDLE = np.array([[-0.1, 0.0], [0.0, 0.0]])  # of the corridor
+_BEFORE, _PASSED = np.array([-0.1, 0.0]), 0.02  # of the corridor, m; how far aside the bump sends what it lets pass
+_BLIND = 55  # control steps that the script steers with closed eyes, from before the toss on
 _PIT, _PULL = -0.004, 3.2  # m: beyond the corridor and below this it pulls down, N, and nobody comes out
 _SLOPE = (0.117, -0.1, 0.11, 0.005, -65)  # the wall between the pit and the goals: its middle, half its sides (m), and its turn (degrees)
 _SEED_LIMIT = 2**31
@@ -107,21 +108,22 @@ class Crossing(MujocoWorld):
         self.refresh()
 
     def script(self, name: str, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-        """Along the corridor or round it to some place near the goals, and from there to others; whom the pit has, strays in it."""
+        """Round the corridor, or along it with closed eyes, to some place near the goals, and from there to others.
+
+        Along the corridor nothing looks where the puck is until long after the toss: actions that answer it would tell how it fell, and
+        who learns what follows from actions would learn to read it off them.
+        """
         while True:
             end, (x, y) = rng.uniform(*_GOALS) + rng.normal(0, 0.01, 2), self.data.qpos[:2]
-            is_beyond = x > -0.02
-            num_passed = 2 if is_beyond else 1 if name == "around" and y > 0.15 else 0
-            for corner in (_CORNERS if name == "around" else _MIDDLE)[num_passed:]:
-                yield from self._towards(corner)
-            if name == "through" and not is_beyond:
-                aside = rng.uniform(-0.1, 0.1) if rng.random() < 0.4 else rng.uniform(-1.0, 1.0)
-                for _ in range(int(rng.integers(6, 14))):
-                    yield np.array([rng.uniform(0.6, 1.0), np.clip(aside + rng.uniform(-0.2, 0.2), -1.0, 1.0)]) * _FASTEST
-            yield from self._towards(end)
-            move = rng.uniform(-_FASTEST, _FASTEST, 2)
-            for _ in range(int(rng.integers(3, 10))):
-                yield move
+            if name == "through" and x < -0.02:
+                yield from self._towards(_BEFORE)
+                yield from self._blind(end, rng)
+            else:
+                num_passed = 2 if x > -0.02 else 1 if y > 0.15 else 0
+                for corner in _CORNERS[num_passed:]:
+                    yield from self._towards(corner)
+                yield from self._towards(end)
+                yield from _straying(int(rng.integers(3, 10)), rng)
 
     def arm_state(self) -> ArmState:
         return self.arm_at("puck", self.data.qpos[:2], self.data.qvel[:2])
@@ -136,6 +138,20 @@ class Crossing(MujocoWorld):
             if np.abs(off).max() < 0.012:
                 return
             yield np.clip(off / (2 * self.action_spec.control_dt), -_FASTEST, _FASTEST)
+
+    def _blind(self, end: Float[np.ndarray, "2"], rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
+        """`_BLIND` actions that were all chosen before the first: past the bump, then to where `end` is if the puck passes, or anywhere."""
+        step = 0.9 * _FASTEST * self.action_spec.control_dt  # m
+        speed, far = rng.choice([1.0, rng.uniform(0.6, 1.0)]), rng.uniform(0.1, 0.17)
+        asides = np.repeat(rng.choice([0.0, rng.uniform(-0.1, 0.1), rng.uniform(-1.0, 1.0)], 2), 1 + int(far / (speed * step)) // 2)
+        plan = [np.array([speed, aside]) * _FASTEST for aside in asides]
+        if rng.random() < 0.6:
+            way = end - self.data.qpos[:2] - np.array([far, _PASSED])
+            num_steps = max(1, round(float(np.abs(way).max()) / step))
+            plan += [way / (num_steps * 0.9 * self.action_spec.control_dt)] * num_steps
+            plan += [np.zeros(2)] * int(rng.integers(0, 20))
+        yield from plan[:_BLIND]
+        yield from _straying(max(0, _BLIND - len(plan)), rng)
 
     def _toss(self) -> None:
         """Gives way to one side while the puck passes, and stands in the middle else."""
@@ -179,6 +195,15 @@ class Crossing(MujocoWorld):
 
     def _paint(self) -> None:
         self.model.geom_rgba[self._bump, :3] = _RARE + self.odds * (_COMMON - _RARE)
+
+
+def _straying(num_steps: int, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
+    """One direction after another, and now and then none, whatever comes of it."""
+    while num_steps > 0:
+        move = rng.uniform(-_FASTEST, _FASTEST, 2) * (rng.random() < 0.8)
+        for _ in range(min(num_steps, int(rng.integers(3, 12)))):
+            num_steps -= 1
+            yield move
 
 
 def _xml() -> str:
