@@ -209,7 +209,7 @@ class PlannerServer:
             if isinstance(message, str):
                 raise NoAnswerError("a text came; expected msgpack with NumPy arrays, as openpi has it")
             told = unpack(message)
-            seconds = number_in(told, "seconds", self.config.seconds, 0.0, self.config.seconds)
+            seconds = min(number_in(told, "seconds", None, 0.0, 1e9) or self.config.seconds, self.config.seconds)
             waiting = _Waiting(self.answers.asked(told), asyncio.get_running_loop().create_future(), began)
             self._waiting.append(waiting)
             self._work.set()
