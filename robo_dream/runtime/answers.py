@@ -230,11 +230,10 @@ class Answers:
         if isinstance(goal, Observation):
             return goal_from_observation(self.model, goal)
         assert now is not None
+        return goal_from_positions(now, self._batch(goal.object_pos), self._batch(goal.tool_pos))
 
-        def batch(array: np.ndarray | None) -> Tensor | None:
-            return None if array is None else torch.from_numpy(array).to(self.model.device)[None]
-
-        return goal_from_positions(now, batch(goal.object_pos), batch(goal.tool_pos))
+    def _batch(self, array: np.ndarray | None) -> Tensor | None:
+        return None if array is None else torch.from_numpy(array).to(self.model.device)[None]
 
     def _goal_in(self, message: Mapping[str, Any]) -> Goal | Observation | Positions:
         told = map_in(message, "goal", ("latent", "object_pos", "tool_pos", "observation"))
@@ -249,9 +248,9 @@ class Answers:
             if len(object_pos) != self.model.spec.num_objects:
                 raise DataError(f"goal.object_pos has {len(object_pos)} rows; this model knows {self.model.spec.num_objects} objects")
         if "latent" in told:
-            latent = torch.from_numpy(array_in(told, "latent", 1, self.model.spec.config.latent)).to(self.model.device)[None]
-            parts = (None if part is None else torch.from_numpy(part).to(self.model.device)[None] for part in (object_pos, tool_pos))
-            return Goal(latent, *parts)
+            latent = self._batch(array_in(told, "latent", 1, self.model.spec.config.latent))
+            assert latent is not None
+            return Goal(latent, self._batch(object_pos), self._batch(tool_pos))
         if tool_pos is None and object_pos is None:
             raise DataError("goal is empty; give observation (how it should look), latent, tool_pos or object_pos")
         return Positions(tool_pos, object_pos)

@@ -229,8 +229,9 @@ def decision_message(decision: Decision) -> dict[str, Any]:
 def decision_in(message: Mapping[str, Any], key: str) -> Decision:
     """A decision as it was sent; raises `DataError`. What its fields are is checked by `recording.odd.require_decision`."""
     told = map_in(message, key, tuple(part.name for part in fields(Decision)))
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
     try:
-        return Decision(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+        return Decision(**values)
     except TypeError as error:
         raise DataError(f"{key} is incomplete: {one_line(error, 300)}") from None
 

@@ -103,11 +103,10 @@ def remote(link: Link, goal: Observation, block: int = 5) -> RemoteDecider:
 def differences(first: Decision, second: Decision) -> list[str]:
     """What is not equal to the bit, times that were measured left out."""
     found = [f"term {name}" for name in first.terms if not np.array_equal(first.terms[name], second.terms[name])]
-    for part in fields(Decision):
-        one, other = getattr(first, part.name), getattr(second, part.name)
-        same = np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
-        if part.name not in ("seconds", "terms") and not same:
-            found.append(part.name)
+    for name in (part.name for part in fields(Decision) if part.name not in ("seconds", "terms")):
+        one, other = getattr(first, name), getattr(second, name)
+        if type(one) is not type(other) or not (np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other):
+            found.append(name)
     return found
 
 
@@ -218,7 +217,7 @@ def test_who_lacks_the_token_is_refused(answers: Answers, tmp_path: Path) -> Non
         link.close()
 
 
-def test_it_serves_this_machine_alone_unless_told_otherwise_and_then_with_a_token(tmp_path: Path) -> None:
+def test_it_serves_this_machine_alone_unless_told_otherwise_and_then_with_a_token(answers: Answers, tmp_path: Path) -> None:
     assert CONFIG.host == "127.0.0.1"
     for host in ("0.0.0.0", "192.0.2.7", "::", "robot.example"):
         with pytest.raises(ConfigError, match="token_file"):
@@ -226,7 +225,7 @@ def test_it_serves_this_machine_alone_unless_told_otherwise_and_then_with_a_toke
     guessed = tmp_path / "short.txt"
     guessed.write_text("1234")
     with pytest.raises(ConfigError, match="openssl rand"):
-        PlannerServer(replace(CONFIG, token_file=guessed), None)  # type: ignore[arg-type]
+        PlannerServer(replace(CONFIG, token_file=guessed), answers)
 
 
 def test_numbers_and_sizes_are_limited_and_pages_of_browsers_are_refused(answers: Answers) -> None:
