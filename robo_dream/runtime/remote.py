@@ -76,8 +76,10 @@ class Link:
         try:
             answer = answers.get(timeout=seconds)
         except queue.Empty:
+            answer = TimeoutError()
+        if isinstance(answer, TimeoutError):
             self.close()  # an answer that comes later is to nobody's question
-            raise NoAnswerError(f"the planner at {self.planner.url} gave no answer within {seconds:.3g} s") from None
+            raise NoAnswerError(f"the planner at {self.planner.url} gave no answer within {seconds:.3g} s")
         if isinstance(answer, NoAnswerError):
             raise answer
         if isinstance(answer, Exception):
