@@ -41,7 +41,7 @@ from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig
 
 CLIENTS, SHARED = (1, 4, 16), {"batched": 16, "unbatched": 1}
-PATIENCE = 60.0  # s; what is slow is measured, not given up
+PATIENCE = 300.0  # s; what is slow is measured, not given up
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """What travels between a robot and its planner: the same bytes as openpi's, and nothing that is damaged becomes an object."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 msgpack = pytest.importorskip("msgpack")
 
 from robo_dream.embodiment import ArmState, Frame, Observation  # noqa: E402
-from robo_dream.errors import DataError  # noqa: E402
+from robo_dream.errors import DataError, MissingExtraError  # noqa: E402
 from robo_dream.runtime.wire import DTYPES, MAX_PARTS, observation_in, observation_message, pack, unpack  # noqa: E402
 
 
@@ -94,3 +95,9 @@ def test_an_observation_that_lacks_something_is_named(change: dict[str, Any], sa
     whole = {"time": 0.0, "images": {"front": np.zeros((4, 4, 3), np.uint8)}}
     with pytest.raises(DataError, match=said):
         observation_in({"observation": whole | change}, "observation", 0)
+
+
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    with pytest.raises(MissingExtraError, match=r"needs msgpack.*'\.\[serve\]'"):
+        pack({})
