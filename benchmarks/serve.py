@@ -2,13 +2,14 @@
 
 `robo-dream serve` runs in a process of its own with the released checkpoint, on one thread; clients are threads of this one, each asking
 for pushes from its own seed, one question after another. For 1, 4 and 16 of them, with searches shared (max_together 16) and not (1), in
-turn within one run: decisions a second and the times from question to answer. `alone_ms_p50` is the same decision in process.
+turn, again and again: decisions a second, the times from question to answer, and the median ratio of the two rates. `alone_ms_p50` is the same decision in process.
 
 Then 16 clients for `--minutes`: each asks, and now and then hangs up before, while or after it is answered, or sends what is no message.
 Memory and descriptors of the server before and after, and how many clients are still connected when all have gone.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -46,8 +47,9 @@ PATIENCE = 300.0  # s; what is slow is measured, not given up
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement; each is made in two halves, in turn")
-    parser.add_argument("--minutes", type=float, default=30.0, help="of 16 clients that come and go")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=8, help="how often each is made, in turn: other work on the machine comes and goes")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of 16 clients that come and go; 0 keeps what the file says of them")
     parser.add_argument("--out", type=Path, default=Path("docs/results/serve.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -65,23 +67,29 @@ def main() -> int:
         urls = {"batched": batched, "unbatched": unbatched}
         found: dict[str, list[float]] = {}
         counted: dict[str, list[float]] = {}
-        for _ in range(2):
+        for _ in range(args.rounds):
             for clients in CLIENTS:
                 for name, url in urls.items():
                     key = f"{name}_{clients}"
                     before = metrics(url)
-                    times, rate = asked_by(url, clients, seen, encoded, args.seconds / 2)
+                    times, rate = asked_by(url, clients, seen, encoded, args.seconds)
                     after = metrics(url)
                     found.setdefault(key, []).extend(times)
                     counted.setdefault(key, []).append(rate)
                     searches = after["searches_total"] - before["searches_total"]
                     counted.setdefault(f"{key}_together", []).append((after["decisions_total"] - before["decisions_total"]) / searches)
                     print(f"{key}: {rate:.2f} decisions/s, {counted[f'{key}_together'][-1]:.2f} a search", flush=True)
+        for clients in CLIENTS:
+            ratios = np.divide(counted[f"batched_{clients}"], counted[f"unbatched_{clients}"])
+            figures[f"batching_ratio_{clients}"] = round(float(np.median(ratios)), 2)
         for key, times in found.items():
             figures[f"{key}_decisions_per_second"] = round(float(np.mean(counted[key])), 2)
             figures[f"{key}_together"] = round(float(np.mean(counted[f"{key}_together"])), 2)
             for percent in (50, 95, 99):
                 figures[f"{key}_ms_p{percent}"] = round(1e3 * float(np.percentile(times, percent)), 1)
+    if args.out.exists():
+        figures |= {key: value for key, value in json.loads(args.out.read_text()).items() if key.startswith("endurance_")}
+    write_figures(args.out, figures)
     if args.minutes:
         with served(16) as url:
             figures |= endurance(url, seen, encoded, args.minutes)
@@ -110,7 +118,7 @@ def question(seen: Observation, goal: dict[str, Any], seed: int) -> dict[str, An
 def served(most: int) -> Any:
     """A server in a process of its own; gives its address."""
     command = [sys.executable, "-m", "robo_dream.cli.main", "serve", str(ServeConfig().checkpoint)]
-    options = ["port=0", f"max_together={most}", f"seconds={PATIENCE}", "max_clients=20"]
+    options = ["port=0", f"max_together={most}", f"seconds={PATIENCE}", "max_clients=64"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
