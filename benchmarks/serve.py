@@ -2,7 +2,8 @@
 
 `robo-dream serve` runs in a process of its own with the released checkpoint, on one thread; clients are threads of this one, each asking
 for pushes from its own seed, one question after another. For 1, 4 and 16 of them, with searches shared (max_together 16) and not (1), in
-turn, again and again: decisions a second, the times from question to answer, and the median ratio of the two rates. `alone_ms_p50` is the same decision in process.
+turn, again and again: decisions a second, the times from question to answer, and the median ratio of the two rates. `alone_ms_p50` is the
+same decision in process.
 
 Then 16 clients for `--minutes`: each asks, and now and then hangs up before, while or after it is answered, or sends what is no message.
 Memory and descriptors of the server before and after, and how many clients are still connected when all have gone.
