@@ -184,12 +184,17 @@ def endurance(url: str, seen: Observation, goal: dict[str, Any], minutes: float)
                         count("unanswered")
             link.close()
 
+    middle: list[dict[str, float]] = []
+    halfway = threading.Timer(30 * minutes, lambda: middle.append(metrics(url)))
+    halfway.start()
     run_together(work, 16)
+    halfway.join()
     time.sleep(3.0)
     after = metrics(url)
     return {
         "endurance_minutes": minutes, **{f"endurance_{name}": value for name, value in counts.items()},
         "endurance_rss_mb_before": round(before["resident_bytes"] / 1e6, 1),
+        "endurance_rss_mb_middle": round(middle[0]["resident_bytes"] / 1e6, 1),
         "endurance_rss_mb_after": round(after["resident_bytes"] / 1e6, 1),
         "endurance_descriptors_before": int(before["open_descriptors"]), "endurance_descriptors_after": int(after["open_descriptors"]),
         "endurance_clients_left": int(after["clients"]), "endurance_waiting_left": int(after["waiting"]),

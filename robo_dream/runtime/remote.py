@@ -127,11 +127,14 @@ class Link:
             self.planner.url, ssl=self._tls, compression=None, max_size=_MAX_ANSWER, additional_headers=headers, open_timeout=left,
             proxy=None,
         ).__enter__()  # fmt: skip
-        told = connection.recv(timeout=max(end - time.monotonic(), 0.0))
-        metadata = unpack(told) if isinstance(told, bytes) else {}
-        if self.metadata and metadata.get("checkpoint_sha256") != self.metadata["checkpoint_sha256"]:
+        try:
+            told = connection.recv(timeout=max(end - time.monotonic(), 0.0))
+            metadata = unpack(told) if isinstance(told, bytes) else {}
+            if self.metadata and metadata.get("checkpoint_sha256") != self.metadata["checkpoint_sha256"]:
+                raise NoAnswerError(f"the planner at {self.planner.url} has another checkpoint than when this run began")
+        except BaseException:  # nobody else knows of it yet
             connection.close()
-            raise NoAnswerError(f"the planner at {self.planner.url} has another checkpoint than when this run began")
+            raise
         self.metadata = metadata
         return connection
 
