@@ -16,6 +16,7 @@ import torch
 
 pytest.importorskip("msgpack")
 sync_client = pytest.importorskip("websockets.sync.client")
+sync_server = pytest.importorskip("websockets.sync.server")
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 
@@ -387,3 +388,21 @@ def test_what_is_seen_is_judged_by_the_robots_own_limits(server: PlannerServer, 
     assert isinstance(decided, Decided) and decided.decision.status == "UNSURE" and "the model sees the tool" in decided.reasons[0]
     assert torch.get_num_threads() >= 1
     link.close()
+
+
+def test_a_connection_whose_greeting_never_comes_is_closed() -> None:
+    left = threading.Event()
+
+    def silent(connection: Any) -> None:
+        try:
+            connection.recv(timeout=20)
+        except ConnectionClosed:
+            left.set()
+
+    with sync_server.serve(silent, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        link = Link(RemotePlanner(url=f"ws://127.0.0.1:{server.socket.getsockname()[1]}"))
+        with pytest.raises(NoAnswerError, match=r"gave no answer within 0\.3 s"):
+            link.ask(None, 0.3)
+        assert left.wait(10)
+        server.shutdown()
