@@ -309,7 +309,8 @@ def serving(config: ServeConfig, answers: Answers) -> Iterator[PlannerServer]:
 
 def serve_forever(config: ServeConfig, say: Callable[[str], None]) -> int:
     """Serves until Ctrl-C or SIGTERM."""
-    extra("websockets.asyncio.server"), extra("msgpack")  # before the model is loaded
+    for library in ("websockets.asyncio.server", "msgpack"):
+        extra(library)  # before the model is loaded
     server = PlannerServer(config, answers_for(config, say))
 
     def ready() -> None:
