@@ -5,6 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from table_cells import Row, both_rates, decision_times, facts, plain, rate, results
 
 
+def serve() -> list[Row]:
+    figures = results("serve")
+    rows: list[Row] = [("clients", "searches", "decisions a second", "in one search", "p50 / p95 / p99, ms")]
+    for clients in (1, 4, 16):
+        for name, label in {"batched": "shared", "unbatched": "each alone"}.items():
+            key = f"{name}_{clients}"
+            times = " / ".join(plain(figures[f"{key}_ms_p{percent}"]) for percent in (50, 95, 99))
+            rows.append((str(clients), label, plain(figures[f"{key}_decisions_per_second"]), plain(figures[f"{key}_together"]), times))
+    return rows
+
+
 def latency() -> list[Row]:
     figures, rows = results("latency"), [("decision", "rollouts", "p50 / p95 / p99, ms", "GFLOP", "GB moved", "of the fp32 matrix rate")]
     for name, label in {
@@ -82,6 +93,7 @@ def kills() -> list[Row]:
 
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "latency": latency,
+    "serve": serve,
     "latency-growth": lambda: facts(
         "latency",
         "how time grows (float32, not compiled)",

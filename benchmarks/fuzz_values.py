@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from robo_dream.config import Changes
-from robo_dream.schema import OR_INF, unpacked
+from robo_dream.schema import OR_INF, loaded, unpacked
 
 HOSTILE: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 0, -1, -3, 0.5, 1e308, -1e308, 1e-320, 2**31, 2**62, 10**30, "", "x", "../../etc/passwd", "/dev/zero",
@@ -47,7 +47,7 @@ def _leaves(cls: type, key: tuple[str, ...], beside: Mapping[tuple[str, ...], An
     for part in fields(cls):
         if part.name == "kind":
             continue
-        base, _ = unpacked(hints[part.name])
+        base, _ = unpacked(loaded(hints[part.name]))
         if get_origin(base) is Changes:
             base = get_args(base)[0]
         inner = [one for one in (base, *get_args(base)) if isinstance(one, type) and is_dataclass(one)]

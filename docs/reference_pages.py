@@ -150,6 +150,7 @@ def _reached(cls: type) -> Iterator[type]:
 
 
 def _dataclasses_in(hint: Any) -> Iterator[type]:
+    hint = _loaded(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         yield hint
     for inner in get_args(hint):
@@ -157,8 +158,15 @@ def _dataclasses_in(hint: Any) -> Iterator[type]:
             yield from _dataclasses_in(inner)
 
 
+def _loaded(hint: Any) -> Any:
+    from robo_dream.schema import loaded
+
+    return loaded(hint)
+
+
 def _type_text(hint: Any) -> str:
     """A type in words; a block links to its section."""
+    hint = _loaded(hint)
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _type_text(args[0])

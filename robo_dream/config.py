@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import packaged
 from robo_dream.renamed import is_off, new_block, new_key, new_value
-from robo_dream.schema import adapter, blocks, describe, did_you_mean, names, sentence, shown, steps_into, unpacked
+from robo_dream.schema import adapter, blocks, describe, did_you_mean, loaded, names, sentence, shown, steps_into, unpacked
 from robo_dream.yaml_text import MAX_DEPTH, Dumper, Key, parse_yaml, read_yaml
 
 _log = logging.getLogger(__name__)
@@ -183,6 +183,7 @@ def _with_newnames(cls: type, data: Mapping[str, Any], key: Key, document: _Docu
 
 def _value(hint: Any, data: Any, key: Key, document: _Document, default: Any) -> Any:
     """`data` as what `hint` allows."""
+    hint = loaded(hint)
     base, _ = unpacked(hint)
     classes, origin, parts = blocks(base), get_origin(base), get_args(base)
     if origin is Changes:
@@ -235,7 +236,8 @@ def _unknown_key(cls: type, name: str, key: Key, document: _Document) -> str:
 
 def _all_keys(cls: type, key: Key) -> list[Key]:
     result: list[Key] = []
-    for name, hint in get_type_hints(cls).items():
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        hint = unpacked(loaded(hint))[0]
         result.append((*key, name))
         for block in blocks(hint) if is_dataclass(hint) or get_origin(hint) in (Union, types.UnionType, Changes) else ():
             result.extend(_all_keys(block, (*key, name)))

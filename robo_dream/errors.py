@@ -48,3 +48,7 @@ class SafetyStopError(RoboDreamError):
 
 class ArmError(RoboDreamError):
     """The arm did not answer, or answered that something is wrong."""
+
+
+class NoAnswerError(RoboDreamError):
+    """A planner on another computer cannot be reached, did not answer in time, or refused to."""

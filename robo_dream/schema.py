@@ -7,7 +7,7 @@ not allowed is one `ConfigError`: `SafetyLimits.max_state_age is 50 s; allowed i
 
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -36,6 +36,13 @@ class Words:
     """What a value may be, where its type says it badly."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """Of a type that takes long to import, or is not there on every computer: what it is, asked only where a file says something of it."""
+
+    load: Callable[[], Any]
 
 
 OR_INF = Field(allow_inf_nan=True)  # .inf is allowed too
@@ -90,9 +97,16 @@ def names(cls: type) -> tuple[str, ...]:
 
 def blocks(hint: Any) -> list[Any]:
     """The dataclasses that a type can hold, in order."""
+    hint = loaded(hint)
     if isinstance(hint, type) and is_dataclass(hint):
         return [hint]
     return [] if get_origin(hint) is Literal else [cls for part in get_args(hint) for cls in blocks(part)]
+
+
+def loaded(hint: Any) -> Any:
+    """`hint`, or what it is that comes `Later`."""
+    later = [mark for mark in unpacked(hint)[1] if isinstance(mark, Later)]
+    return later[0].load() if later else hint
 
 
 def unpacked(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -112,7 +126,7 @@ def unit(hint: Any) -> str:
 
 def describe(hint: Any) -> str:
     """What a value may be, in words: "a number above 0 and at most 1 s"."""
-    base, marks = unpacked(hint)
+    base, marks = unpacked(loaded(hint))
     for mark in marks:
         if isinstance(mark, Words):
             return mark.text

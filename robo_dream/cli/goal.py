@@ -32,12 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = run_config_of(args)
     from robo_dream.control.episode import Bench
-    from robo_dream.runtime.connect import Events, camera_setup_of, connected
+    from robo_dream.runtime.connect import Events, connected, scene_cameras
     from robo_dream.runtime.goals import write_snapshot
+    from robo_dream.runtime.imagined import model_cameras
     from robo_dream.runtime.model import load_checkpoint_model
 
-    model = None if config.checkpoint is None else load_checkpoint_model(config.checkpoint, config.device)
-    with connected(config, camera_setup_of(config, model), dry=True, events=Events()) as bench:
+    path = config.checkpoint
+    setup = scene_cameras(config) if path is None else model_cameras(load_checkpoint_model(path, config.device))
+    with connected(config, setup, dry=True, events=Events()) as bench:
         files = write_snapshot(args.out, Bench(bench.arm, bench.cameras, bench.clock).observe())
     print("kept " + ", ".join(map(str, files)))
     return 0

@@ -31,6 +31,7 @@ VERBS = (
     Verb("inspect", "say whether a model is fit to plan with, and why"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
     Verb("run", "the same on a real arm or its twin, with a guard in front of every motion"),
+    Verb("serve", "plan for robots that ask over a network"),
     Verb("goal", "keep a snapshot of how things are, to be a goal later"),
     Verb("replay", "look at a run afterwards or while it lasts, make its decisions again, or ask what if"),
     Verb("diff", "find the decision at which two recorded runs part, and why"),

@@ -8,18 +8,16 @@ It has the time of the fixed actions to be made. When it is late, the last plan 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
-from robo_dream.control.decision import Decided, Decider, Remembered
+from robo_dream.control.choosing import Decided, Decides, Made, Memory, NoAnswer
 from robo_dream.control.episode import Choice, EpisodeRun, Hold
 from robo_dream.embodiment import Clock
-from robo_dream.imagination import Plan
 from robo_dream.safety.limits import plan_age_reasons
 
-Decide = Callable[[], Decided]
+Decide = Callable[[], Decided | NoAnswer]
 
 
 @runtime_checkable
@@ -28,7 +26,7 @@ class PlannerWorker(Protocol):
 
     def start(self, decide: Decide) -> None: ...
 
-    def result(self) -> Decided | None:
+    def result(self) -> Decided | NoAnswer | None:
         """The decision, once it is made; raises what its making raised."""
         ...
 
@@ -40,12 +38,12 @@ class ThreadWorker:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "planner")
-        self._future: Future[Decided] | None = None
+        self._future: Future[Decided | NoAnswer] | None = None
 
     def start(self, decide: Decide) -> None:
         self._future = self._pool.submit(decide)
 
-    def result(self) -> Decided | None:
+    def result(self) -> Decided | NoAnswer | None:
         return self._future.result() if self._future is not None and self._future.done() else None
 
     def close(self) -> None:
@@ -63,7 +61,7 @@ class DelayedWorker:
     def start(self, decide: Decide) -> None:
         self._ready, self._decided = self._clock.now() + self._seconds, decide()
 
-    def result(self) -> Decided | None:
+    def result(self) -> Decided | NoAnswer | None:
         return self._decided if self._clock.now() > self._ready - 1e-6 else None
 
     def close(self) -> None: ...
@@ -77,14 +75,14 @@ class _UnderWay:
     is_resting: bool  # the arm holds still meanwhile, so that the plan may begin at any later step
 
 
-class Ahead:
+class Ahead(Generic[Made, Memory]):
     """What is queued, and what is being planned. The arm holds still until the first plan is there; that counts as control steps."""
 
-    def __init__(self, run: EpisodeRun, decider: Decider, worker: PlannerWorker) -> None:
+    def __init__(self, run: EpisodeRun, decider: Decides[Made, Memory], worker: PlannerWorker) -> None:
         self._run, self._decider, self._worker = run, decider, worker
         self._pending: list[np.ndarray] = []  # actions of the present plan that are still to be sent
-        self._previous: Plan | None = None
-        self._remembered: Remembered | None = None
+        self._previous: Made | None = None
+        self._remembered: Memory | None = None
         self._under_way: _UnderWay | None = None
         self._is_stale = False  # what is being planned starts from where the arm no longer goes
 
@@ -116,7 +114,11 @@ class Ahead:
         decided = self._worker.result()
         if decided is None:
             return ()
-        self._under_way, self._remembered = None, decided.remembered
+        self._under_way = None
+        if isinstance(decided, NoAnswer):
+            self._is_stale = False
+            return decided.reasons
+        self._remembered = decided.remembered
         if self._is_stale:
             self._is_stale = False
             return ()
@@ -132,7 +134,7 @@ class Ahead:
 
     def _begin(self) -> "_UnderWay":
         """Starts the next decision, with the actions fixed that are sent meanwhile."""
-        run, block = self._run, self._decider.model.action_block
+        run, block = self._run, self._decider.action_block
         step, observations, previous, before = run.step, tuple(run.observations), self._previous, self._remembered
         moved = () if before is None else tuple(run.applied[before.step :])
         if not self._pending:
@@ -143,7 +145,7 @@ class Ahead:
         num_fixed = -(-desired // block) * block - num_past
         fixed = [*self._pending[:num_fixed], *[run.hold_action] * (num_fixed - len(self._pending))]
         self._pending = [*fixed, *self._pending[num_fixed:]]
-        committed = torch.from_numpy(np.asarray([*run.applied[step - num_past :], *fixed], np.float32))
+        committed = np.asarray([*run.applied[step - num_past :], *fixed], np.float32)
         start = step + num_fixed
         self._worker.start(lambda: self._decider.decide(observations, step, previous, committed, start, before, moved))
         return _UnderWay(start, is_resting=False)

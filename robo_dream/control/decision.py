@@ -9,17 +9,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from robo_dream.control.choosing import Decided, decision_seed, judged
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ContractError
-from robo_dream.imagination import Belief, Goal, Plan, Planner, PlanStatus, Remembering, WorldModel
+from robo_dream.imagination import Belief, Goal, Plan, Planner, Remembering, WorldModel
 from robo_dream.models.perception_check import Perception, PerceptionCheck
 from robo_dream.planning.candidates import gather_samples, shift
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.record import GoalRecord
 from robo_dream.safety.limits import SafetyLimits, belief_reasons, perception_reasons
 from robo_dream.upload import uploaded
-
-_TRUSTED = (PlanStatus.OK, PlanStatus.OUT_OF_TIME)
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,6 @@ class Remembered:
     belief: Belief
     step: int
     exposed: Mapping[str, float]  # of each camera, when the newest picture that was used was taken; monotonic seconds of the source
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A plan as it was made, what is kept of it, and how long it took. `reasons` say why it must not be acted on."""
-
-    plan: Plan
-    decision: Decision
-    seconds: float
-    reasons: tuple[str, ...]
-    remembered: Remembered | None = None  # None: the model remembers nothing
 
 
 @dataclass(frozen=True)
@@ -55,54 +43,79 @@ class Decider:
     decision_seconds: float | None = None  # deadline of each decision
     check: PerceptionCheck | None = None  # of what is seen; None: not calibrated, or not asked for
 
+    @property
+    def action_block(self) -> int:
+        return self.model.action_block
+
     def decide(
         self,
         observations: Sequence[Observation],
         step: int,
         previous: Plan | None,
-        committed: Float[Tensor, "time action"] | None = None,
+        committed: Float[np.ndarray, "time action"] | None = None,
         start: int | None = None,
         before: Remembered | None = None,
         moved: Sequence[Float[np.ndarray, " action"]] = (),
-    ) -> Decided:
-        """Plans from the newest of `observations`, made at control step `step`; a model that remembers, from `before` and `moved` too,
-        the actions really applied since then.
-
-        Where actions are `committed` (a whole number of action blocks, from the moment that the observation shows), the plan is for what
-        they are imagined to lead to, at control step `start`. What counts as unsure is what the model sees, not what it imagines.
-        """
+    ) -> Decided[Plan, Remembered]:
+        """See `Decides`. What counts as unsure is what the model sees, not what it imagines."""
         began, observation = self.clock(), observations[-1]
-        with torch.no_grad():
-            belief = self._believed(observations, before, moved)
-            remembered = _remembered(belief, step, observation, before)
-            tool_pos = self.model.poses(belief.latent).tool_pos[0]  # read when the plan is made: to read is to wait
-            if committed is not None and len(committed):
-                actions = uploaded(committed, belief.latent.device).to(belief.latent.dtype)
-                ahead = self.model.imagine(belief, actions[None, None]).end()
-                belief = replace(ahead, memory=belief.memory, unseen=belief.unseen)
-        deadline = None if self.decision_seconds is None else began + self.decision_seconds
-        plan = self.planner.plan(belief, self.goal, [_decision_seed(self.seed, step)], previous, deadline)
-        unsure_reasons = belief_reasons(tool_pos.cpu().numpy(), observation.arm, self.limits)
+        seen = seen_by(self.model, observations, step, committed, before, moved)
+        belief, deadline = seen.belief, None if self.decision_seconds is None else began + self.decision_seconds
+        plan = self.planner.plan(belief, self.goal, [decision_seed(self.seed, step)], previous, deadline)
+        unsure_reasons = belief_reasons(seen.tool_pos.cpu().numpy(), observation.arm, self.limits)
         perception = None if self.check is None else self.check.of(observation)
         if perception is not None:
             unsure_reasons += perception_reasons(perception.usual, perception.cause, self.limits)
-        if unsure_reasons and plan.status[0] in _TRUSTED:
-            plan = replace(plan, status=(PlanStatus.UNSURE,))
-        status = plan.status[0]
-        reasons = () if status in _TRUSTED else unsure_reasons or (f"{status}: {status.sentence}",)
+        status, reasons = judged(plan.status[0], unsure_reasons)
+        plan = plan if status is plan.status[0] else replace(plan, status=(status,))
         seconds = self.clock() - began
         at = step if start is None else start
         decision = decision_of(plan, 0, at, observation.time, belief, self.goal, previous, unsure_reasons, perception)
-        return Decided(plan, decision, seconds, reasons, remembered)
+        return Decided(plan, decision, seconds, reasons, seen.remembered)
 
-    def _believed(self, observations: Sequence[Observation], before: Remembered | None, moved: Sequence[np.ndarray]) -> Belief:
-        """What is seen, or what the past and the pictures that have come since then make of it."""
-        model, newest = self.model, observations[-1]
-        if before is None or not isinstance(model, Remembering):
-            return model.believe([observations])
-        new = {name: frame for name, frame in newest.frames.items() if frame.time > before.exposed.get(name, -math.inf)}
-        actions = np.reshape(np.asarray(moved, np.float32), (1, -1, model.action_spec.size))
-        return model.update(before.belief, torch.from_numpy(actions), [replace(newest, frames=new)])
+    def moved_on(self, plan: Plan, num_steps: int) -> Plan:
+        return moved_on(plan, num_steps)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model makes of an observation: the belief to plan from, where it sees the tool (m), and what it will remember."""
+
+    belief: Belief
+    tool_pos: Float[Tensor, "3"]  # on its device: to read it is to wait
+    remembered: Remembered | None
+
+
+@torch.no_grad()
+def seen_by(
+    model: WorldModel,
+    observations: Sequence[Observation],
+    step: int,
+    committed: Float[np.ndarray, "time action"] | None = None,
+    before: Remembered | None = None,
+    moved: Sequence[Float[np.ndarray, " action"]] = (),
+) -> Seen:
+    """What `model` believes at control step `step`; where actions are `committed`, the belief to plan from is where they lead."""
+    belief = _believed(model, observations, before, moved)
+    remembered = _remembered(belief, step, observations[-1], before)
+    tool_pos = model.poses(belief.latent).tool_pos[0]
+    if committed is not None and len(committed):
+        actions = uploaded(committed, belief.latent.device).to(belief.latent.dtype)
+        ahead = model.imagine(belief, actions[None, None]).end()
+        belief = replace(ahead, memory=belief.memory, unseen=belief.unseen)
+    return Seen(belief, tool_pos, remembered)
+
+
+def _believed(
+    model: WorldModel, observations: Sequence[Observation], before: Remembered | None, moved: Sequence[Float[np.ndarray, " action"]]
+) -> Belief:
+    """What is seen, or what the past and the pictures that have come since then make of it."""
+    newest = observations[-1]
+    if before is None or not isinstance(model, Remembering):
+        return model.believe([observations])
+    new = {name: frame for name, frame in newest.frames.items() if frame.time > before.exposed.get(name, -math.inf)}
+    actions = np.reshape(np.asarray(moved, np.float32), (1, -1, model.action_spec.size))
+    return model.update(before.belief, torch.from_numpy(actions), [replace(newest, frames=new)])
 
 
 def decision_of(
@@ -202,8 +215,3 @@ def _array(values: Tensor) -> np.ndarray:
     """On the CPU; numbers of any precision in single."""
     values = values.detach().cpu()
     return (values.float() if values.is_floating_point() else values).numpy()
-
-
-def _decision_seed(seed: int, step: int) -> int:
-    """Another seed for every (episode seed, control step)."""
-    return (seed * 1_000_003 + step) & torch.iinfo(torch.int64).max

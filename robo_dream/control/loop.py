@@ -1,7 +1,7 @@
 """The receding-horizon loop: observe, believe, plan, act for one block, look again."""
 
+from robo_dream.control.choosing import Policy
 from robo_dream.control.episode import Bench, EpisodeResult, EpisodeRun, Hold, Hooks, LoopConfig
-from robo_dream.control.policies import Policy
 
 
 def run_episode(bench: Bench, policy: Policy, config: LoopConfig, hooks: Hooks | None = None) -> EpisodeResult:

@@ -50,6 +50,7 @@ class Decision:
     belief_unseen: int | None = None  # control steps for which no picture had come; None: the model remembers nothing
     futures: Float[np.ndarray, "future horizon channel"] | None = None  # where the plan may lead; None: one future was imagined
     future_totals: Float[np.ndarray, " future"] | None = None  # what each of them costs
+    together: int = 1  # problems of the same search; of more than one, sums are rounded otherwise than alone
 
     @property
     def cost(self) -> float:

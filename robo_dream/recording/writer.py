@@ -35,6 +35,7 @@ _IN_JSON = (
     "belief_disagreement",
     "perception",
     "belief_unseen",
+    "together",
 )
 
 QUEUE_SIZE = 256  # files that may wait for the disk: some 20 s of control at 10 Hz

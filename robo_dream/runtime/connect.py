@@ -17,7 +17,6 @@ from robo_dream.control.cartesian import CartesianArm, CartesianMoves, JointMove
 from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
 from robo_dream.errors import ArmError, CheckpointError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
-from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.runtime.arms import Rest, at_address, build_driver, build_guarded, identity_of, joint_speeds, last_resort
 from robo_dream.runtime.cameras import bench_cameras, serial_of
@@ -111,21 +110,18 @@ class Events:
 class CameraSetup:
     """Through which cameras it is looked, how large their pictures are (px) and how long a control step is (s).
 
-    `joint_moves` are the actions of a model that moves joints; without, the tool is moved.
+    `joint_moves` are the actions of a model that moves joints; without, the tool is moved. One of `picture_goals` needs no arm in a goal.
     """
 
     cameras: tuple[str, ...]
     size: int
     control_dt: float
     joint_moves: ActionSpec | None = None
+    picture_goals: bool = False
 
 
-def camera_setup_of(config: RunConfig, model: LatentVideoModel | None) -> CameraSetup:
-    """Those that the checkpoint was trained with; without one, those of the scene."""
-    if model is not None:
-        spec = model.action_spec
-        moves = spec if spec.kind == "joint_move" else None
-        return CameraSetup(model.cameras, model.spec.config.image_size, spec.control_dt, moves)
+def scene_cameras(config: RunConfig) -> CameraSetup:
+    """Those of the scene: no model says which it was trained with."""
     cameras = config.world.cameras
     return CameraSetup(tuple(camera.name for camera in cameras), min(camera.height for camera in cameras), CONTROL_DT)
 

@@ -11,7 +11,7 @@ from robo_dream.control.episode import Bench
 from robo_dream.embodiment import Clock
 from robo_dream.recording.record import GoalRecord
 from robo_dream.recording.writer import RunWriter
-from robo_dream.runtime.connect import Events, camera_setup_of, connected
+from robo_dream.runtime.connect import Events, connected, scene_cameras
 from robo_dream.runtime.run import RunConfig, SnapshotGoal
 from robo_dream.runtime.twin import RenderedKind
 from robo_dream.safety.drill import Drilled, drill
@@ -29,7 +29,7 @@ def run_drill(config: RunConfig, say: Callable[[str], None]) -> int:
     """Exit code 0 when each means stopped the arm as stated, else 1. Needs no checkpoint, goal or camera. `say` is told what happens."""
     config = replace(config, goal=SnapshotGoal(), twin_cameras=RenderedKind(), calibration=None)  # no file of these is read
     folder, events = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3], Events()
-    setup = replace(camera_setup_of(config, None), cameras=())
+    setup = replace(scene_cameras(config), cameras=())
     with connected(config, setup, False, events, say) as bench:
         assert isinstance(bench.joints, GuardProcess)
         about = {

@@ -6,27 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from robo_dream.control.cartesian import downward_quat
-from robo_dream.control.episode import Bench
 from robo_dream.embodiment import ArmState, Frame, Observation, Pose
 from robo_dream.errors import ConfigError, ContractError, DataError
-from robo_dream.imagination import Goal
-from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.goals import goal_from_observation, goal_from_positions
 from robo_dream.recording.archive import part, read_archive, write_archive
 from robo_dream.runtime.cameras import crop_image
-from robo_dream.runtime.connect import Connected
+from robo_dream.runtime.connect import CameraSetup, Connected
 from robo_dream.runtime.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
 from robo_dream.viewer.pictures import write_png
 
 Pictures = Mapping[str, UInt8[np.ndarray, "height width 3"]]
 
 
-def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
-    """The goal, and the pictures that show it (none for a pose)."""
+def goal_seen(config: AnyGoal, setup: CameraSetup, bench: Connected) -> Observation | PoseGoal:
+    """What the goal looks like to the cameras of `setup`; a pose is not seen."""
     match config:
         case PairGoal() | DrawnGoal():
             assert bench.attempt is not None
@@ -34,21 +29,20 @@ def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple
         case SnapshotGoal():
             seen = read_snapshot(config.file)
         case PicturesGoal():
-            seen = _from_files(config, model, bench)
+            seen = _from_files(config, setup, bench)
         case PoseGoal():
-            with torch.no_grad():
-                latent = model.believe([[Bench(bench.arm, bench.cameras, bench.clock).observe()]]).latent
-            tool = None if config.tool_pos is None else torch.tensor([config.tool_pos], device=model.device)
-            things = None
-            if config.object_pos is not None:  # of the first object; the others stay
-                things = torch.full((1, model.spec.num_objects, 3), torch.nan, device=model.device)
-                things[0, 0] = torch.tensor(config.object_pos)
-            return goal_from_positions(latent, things, tool), {}
-    size = model.spec.config.image_size
-    for name, image in zip(model.cameras, seen.images(model.cameras), strict=True):
-        if image.shape != (size, size, 3):
-            raise DataError(f"the goal picture of camera {name!r} has shape {image.shape}; the checkpoint takes {size} x {size}")
-    return goal_from_observation(model, seen), {name: seen.frames[name].image for name in model.cameras}
+            return config
+    for name, image in zip(setup.cameras, seen.images(setup.cameras), strict=True):
+        if image.shape != (setup.size, setup.size, 3):
+            raise DataError(
+                f"the goal picture of camera {name!r} has shape {image.shape}; the checkpoint takes {setup.size} x {setup.size}"
+            )
+    return seen
+
+
+def pictures_of(seen: Observation | PoseGoal, cameras: tuple[str, ...]) -> Pictures:
+    """The pictures that show a goal; none of a pose."""
+    return {} if isinstance(seen, PoseGoal) else dict(zip(cameras, seen.images(cameras), strict=True))
 
 
 def write_snapshot(path: Path, observation: Observation) -> list[Path]:
@@ -75,20 +69,20 @@ def read_snapshot(path: Path) -> Observation:
     return Observation(about["time"], frames, arm)
 
 
-def _from_files(config: PicturesGoal, model: LatentVideoModel, bench: Connected) -> Observation:
+def _from_files(config: PicturesGoal, setup: CameraSetup, bench: Connected) -> Observation:
     from PIL import Image, UnidentifiedImageError
 
-    missing = [name for name in model.cameras if name not in config.files]
+    missing = [name for name in setup.cameras if name not in config.files]
     if missing:
-        raise ConfigError(f"goal.files has no picture of camera {', '.join(missing)}; give one for each of {', '.join(model.cameras)}")
+        raise ConfigError(f"goal.files has no picture of camera {', '.join(missing)}; give one for each of {', '.join(setup.cameras)}")
     state, frames = bench.arm.state(), {}
-    for name in model.cameras:
+    for name in setup.cameras:
         try:
             with Image.open(config.files[name]) as picture:
                 image = np.asarray(picture.convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
             raise DataError(f"the goal picture of camera {name!r} cannot be read: {error}") from error
-        frames[name] = Frame(state.time, crop_image(image, model.spec.config.image_size))
+        frames[name] = Frame(state.time, crop_image(image, setup.size))
     if config.tool_pos is not None:
         pos, yaw, grip = np.asarray(config.tool_pos, float), config.tool_yaw, config.gripper
         kinematics = bench.world.kinematics
@@ -97,6 +91,6 @@ def _from_files(config: PicturesGoal, model: LatentVideoModel, bench: Connected)
         if np.linalg.norm(reached - pos) > 0.01:
             raise ContractError(f"goal.tool_pos {config.tool_pos} is out of reach; the nearest is {reached.round(3)}")
         state = ArmState(state.time, joints, np.zeros_like(joints), pos, downward_quat(yaw), yaw, grip, pos, yaw, grip, joints)
-    elif model.spec.config.picture_goals:  # as `evaluate` shows it: nothing is said of the arm there
+    elif setup.picture_goals:  # as `evaluate` shows it: nothing is said of the arm there
         state = ArmState.unknown(state.time, len(state.joint_pos))
     return Observation(state.time, frames, state)

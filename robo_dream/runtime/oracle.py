@@ -3,8 +3,13 @@
 import numpy as np
 import torch
 
+from robo_dream.control.policies import ScriptPolicy
 from robo_dream.embodiment import Observation
-from robo_dream.imagination import Goal
+from robo_dream.recording.record import GoalRecord
+from robo_dream.runtime.connect import Connected, scene_cameras
+from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.mover import Aimed, Mover
+from robo_dream.runtime.run import RunConfig
 from sim.attempt import Attempt
 from sim.tabletop.behaviours.solve import solve
 from sim.tabletop.world import World
@@ -26,8 +31,16 @@ class Oracle:
         return next(self._moves, None)
 
 
-def oracle_goal(attempt: Attempt) -> Goal:
-    """The attempt's goal in metres; there is no latent."""
-    goal = attempt.goal
-    tool, box = (torch.tensor(np.asarray(pos, np.float32))[None] for pos in (goal.tool_pos, goal.object_pose[:3]))
-    return Goal(torch.zeros(1, 0), object_pos=box[:, None], tool_pos=tool)
+def oracle_mover(config: RunConfig) -> Mover:
+    """The oracle as the one who chooses the moves of a run."""
+    return Mover(scene_cameras(config), lambda bench: None, lambda bench: _aimed(config, bench), said=f"the moves come from the {ORACLE}")
+
+
+def _aimed(config: RunConfig, bench: Connected) -> Aimed:
+    """Towards the attempt's goal in metres; there is no latent."""
+    assert bench.attempt is not None  # see `require_policy`
+    goal, seen = bench.attempt.goal, bench.attempt.goal_observation()
+    tool, box = (np.asarray(pos, np.float32) for pos in (goal.tool_pos, goal.object_pose[:3]))
+    kept = GoalRecord({name: frame.image for name, frame in seen.frames.items()}, np.zeros(0, np.float32), box[None], tool)
+    made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
+    return Aimed(ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed)), kept, made_by)

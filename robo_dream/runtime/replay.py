@@ -87,14 +87,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """Decisions made again. `same`: exactly on the machine they were made on, within `TOLERANCE` on another."""
+    """Decisions made again. `same`: exactly where they were made, within `TOLERANCE` on another machine or out of a search of several."""
 
     comparisons: tuple[Comparison, ...]
     setting: Setting
 
     @property
     def same(self) -> bool:
-        return all(one.close if self.setting.other_machine else one.exact for one in self.comparisons)
+        return all(one.close if self.setting.other_machine or one.together > 1 else one.exact for one in self.comparisons)
 
 
 def setting_of(about: Mapping[str, Any], root: Path, checkpoint: Path | None = None) -> Setting:
@@ -181,7 +181,7 @@ def sentences_of(found: Recomputed) -> str:
             names = ", ".join(one.differing[:6]) + (" and more" if len(one.differing) > 6 else "")
             within = "within" if one.close else "more than"
             apart = f"the plan is {one.error:.2g} of its largest number apart, {within} {TOLERANCE:g}"
-            lines.append(f"control step {one.step}: not equal to the bit ({names}); {apart}")
+            lines.append(f"control step {one.step}: not equal to the bit ({names}{'; searched with others' * (one.together > 1)}); {apart}")
     num_exact, num_all = sum(one.exact for one in found.comparisons), len(found.comparisons)
     lines.append(f"{num_exact} of {num_all} decisions are exactly the same")
     if setting.other_machine:

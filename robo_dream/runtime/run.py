@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,14 +11,40 @@ from robo_dream.calibration.file import CalibrationLimits
 from robo_dream.config import Changes
 from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
-from robo_dream.models.compiled import Precision
+from robo_dream.models.config import Precision
 from robo_dream.runtime.arms import ArmKind, LineKind
 from robo_dream.runtime.cameras import CameraKind
-from robo_dream.runtime.planner import PlanningChanges
 from robo_dream.runtime.twin import RenderedKind, TwinCameraKind
-from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
+from robo_dream.schema import Device, Fraction, Later, Seed, Unit, Words, configuration
 from robo_dream.viewer.video import VideoConfig
 from sim.tabletop.scene import SceneConfig
+
+
+def _planning_changes() -> Any:
+    from robo_dream.runtime.planner import PlanningChanges
+
+    return PlanningChanges
+
+
+PlanningChanges = Annotated[Changes, Later(_planning_changes)]
+"""As in `runtime.planner`, without torch: a robot's computer whose planner is elsewhere has none."""
+
+
+@configuration
+class LocalPlanner:
+    """Decisions are made on this computer, with `checkpoint`."""
+
+    kind: Literal["local"] = "local"
+
+
+@configuration
+class RemotePlanner:
+    """Decisions are made where `robo-dream serve` runs, with its checkpoint and its settings; this computer needs no torch."""
+
+    kind: Literal["remote"] = "remote"
+    url: Annotated[str, Field(pattern=r"^wss?://[^\s/]+(/\S*)?$"), Words("an address such as ws://127.0.0.1:8765")] = "ws://127.0.0.1:8765"
+    token_file: Path | None = None  # whose text the server wants to see
+    certificate: Path | None = None  # PEM, of a server whose certificate nobody signed but itself
 
 
 @configuration
@@ -98,6 +124,7 @@ class RunConfig:
     checkpoint: Path | None = Path("configs/checkpoints/jaco_s.safetensors")
     policy: Policy = "imagination"
     refuse_unfit: bool = True  # by the verdict of `robo-dream inspect`, before the first motion; false only says it
+    planner: LocalPlanner | RemotePlanner = field(default_factory=LocalPlanner)  # of a remote one, checkpoint and planning are the server's
     out: Path = Path("runs/run")
     arm: ArmKind = field(default_factory=LineKind)
     twin: bool = False
@@ -126,6 +153,14 @@ class RunConfig:
 
 def require_policy(config: RunConfig) -> None:
     """Raises `ConfigError` where nobody can choose the moves."""
+    if isinstance(config.planner, RemotePlanner):
+        if config.policy != "imagination":
+            raise ConfigError(f"policy is {config.policy}, and planner is remote, which plans by imagination; set planner.kind=local")
+        if config.planning.data or config.by_task:
+            raise ConfigError(
+                "planning or by_task is given, and planner is remote: it plans by its server's settings; give them to `robo-dream serve`"
+            )
+        return
     if config.policy == "imagination" and config.checkpoint is None:
         raise ConfigError(
             f"checkpoint is not given, so nothing can be imagined: train one for {config.world.arm!r} (`robo-dream collect`, then "

@@ -1,126 +1,97 @@
 """One run of `robo-dream run`: connect, check, plan, move, record, stop."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from robo_dream.config import dump
-from robo_dream.control.decision import goal_record
 from robo_dream.control.episode import Bench, EpisodeEnd, EpisodeResult, Hooks
 from robo_dream.control.loop import run_episode
-from robo_dream.control.policies import PlannerPolicy, ScriptPolicy
 from robo_dream.embodiment import ArmState
 from robo_dream.errors import ArmError
-from robo_dream.models import checkpoint
-from robo_dream.models.perception_check import PerceptionCheck
-from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
-from robo_dream.runtime.connect import Connected, Events, StillArm, camera_setup_of, connected
-from robo_dream.runtime.environment import require_same_cameras, require_same_world
-from robo_dream.runtime.goals import goal_of
-from robo_dream.runtime.inspect import require_fit
-from robo_dream.runtime.made_with import made_with
-from robo_dream.runtime.model import load_checkpoint_model
-from robo_dream.runtime.oracle import ORACLE, Oracle, oracle_goal
-from robo_dream.runtime.perception import check_of
-from robo_dream.runtime.pictures import drawing
-from robo_dream.runtime.planner import PlanningConfig, build_planner, planning_for, require_known_tasks
-from robo_dream.runtime.run import GOALS_WITHOUT_TASK, DrawnGoal, PairGoal, RunConfig
+from robo_dream.runtime.connect import Connected, Events, StillArm, connected
+from robo_dream.runtime.mover import Mover
+from robo_dream.runtime.run import DrawnGoal, PairGoal, RemotePlanner, RunConfig
 from robo_dream.safety.ending import why
 from robo_dream.safety.guard_process import SAID_NEXT, GuardProcess
 from robo_dream.safety.limits import rest_reasons
 from robo_dream.viewer.pictures import run_sheet, write_png
 from robo_dream.viewer.video import episode_pictures, write_video
 from sim.attempt import Attempt
-from sim.tabletop.tasks.catalogue import TASKS
 
 
 def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it. `say` is told what happens, for people."""
-    require_known_tasks(config.by_task, (*TASKS, *GOALS_WITHOUT_TASK))
-    path = config.checkpoint if config.policy == "imagination" else None
-    model = None if path is None else load_checkpoint_model(path, config.device, config.compiled, config.precision)
+    with _mover(config, say) as mover:
+        return _run(config, mover, dry, say)
+
+
+@contextmanager
+def _mover(config: RunConfig, say: Callable[[str], None]) -> Iterator[Mover]:
+    """Who chooses the moves. What is imagined elsewhere, or by nobody, takes no torch."""
+    if isinstance(config.planner, RemotePlanner):
+        from robo_dream.runtime.remote import remote_mover
+
+        with remote_mover(config, config.planner) as mover:
+            yield mover
+    elif config.policy == "imagination":
+        from robo_dream.runtime.imagined import imagining_mover
+
+        yield imagining_mover(config, say)
+    else:
+        from robo_dream.runtime.oracle import oracle_mover
+
+        yield oracle_mover(config)
+
+
+def _run(config: RunConfig, mover: Mover, dry: bool, say: Callable[[str], None]) -> int:
     folder = config.out / datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    planning = None if path is None else planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
-    if path is not None and model is not None and planning is not None:
-        require_fit(path, model, planning, config.refuse_unfit, say)
-    check = None if path is None or model is None else check_of(path, checkpoint.read_info(path), model, config.loop.limits)
-    events, setup = Events(), camera_setup_of(config, model)
-    with connected(config, setup, dry, events, say) as bench:
-        if config.twin and model is not None and path is not None:
-            require = require_same_cameras if model.action_spec.kind == "joint_move" else require_same_world
-            require(model, bench.world, path)
-        say(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {' and '.join(setup.cameras)}{', dry run' if dry else ''}")
-        if model is None:
-            say(f"the moves come from the {ORACLE}")
+    events = Events()
+    with connected(config, mover.setup, dry, events, say) as bench:
+        mover.require(bench)
+        cameras = " and ".join(mover.setup.cameras)
+        say(f"connected: {config.arm.kind}{' (twin)' if config.twin else ''}, {cameras}{', dry run' if dry else ''}")
+        if mover.said:
+            say(mover.said)
         say("space, e or escape: emergency stop   Ctrl-C: decelerate and hold")
-        episode, attempt = _episode(config, model, planning, check, bench, events, folder, dry, say)
-    run, draw = read_run(folder / "record"), _nothing if model is None else drawing(model)
+        episode, attempt = _episode(config, mover, bench, events, folder, dry, say)
+    run, draw = read_run(folder / "record"), mover.draw or _nothing
     distances = None if attempt is None else attempt.distances
     verdict = "" if attempt is None else "success" if attempt.is_reached else "not reached"
     video = write_video(folder / "video.mp4", episode_pictures(run, draw, config.video, distances, verdict), config.video.fps)
-    sheet = None if model is None else write_png(folder / "decisions.png", run_sheet(run, draw))
+    sheet = None if mover.draw is None else write_png(folder / "decisions.png", run_sheet(run, draw))
     say(_sentence(episode, attempt, [event.kind for event in run.events], video, sheet))
     return 1 if episode.end == EpisodeEnd.SAFETY else 0
 
 
 def _episode(
-    config: RunConfig,
-    model: LatentVideoModel | None,
-    planning: PlanningConfig | None,
-    check: PerceptionCheck | None,
-    bench: Connected,
-    events: Events,
-    folder: Path,
-    dry: bool,
-    say: Callable[[str], None],
+    config: RunConfig, mover: Mover, bench: Connected, events: Events, folder: Path, dry: bool, say: Callable[[str], None]
 ) -> tuple[EpisodeResult, Attempt | None]:
-    if model is None:
-        assert bench.attempt is not None  # see `require_policy`
-        goal, seen = oracle_goal(bench.attempt), bench.attempt.goal_observation()
-        pictures = {name: frame.image for name, frame in seen.frames.items()}
-        made_by = {"policy": ORACLE, "made_with": made_with(torch.device("cpu"))}
-    else:
-        assert config.checkpoint is not None and planning is not None
-        goal, pictures = goal_of(config.goal, model, bench)
-        made_by = {
-            "policy": config.policy,
-            "planning": dump(planning),
-            "checkpoint": str(config.checkpoint),
-            "checkpoint_sha256": checkpoint.sha256(config.checkpoint),
-            "made_with": made_with(model.device),
-        }
+    aimed = mover.aimed(bench)
     about = {
         "task": config.task,
         "seed": config.seed,
         "goal": _goal_words(config, dry),
-        "config": dump(config),
+        "config": dump(config) | dict(aimed.model_config),
         "moves": dump(bench.arm.limits),
         "action_spec": bench.arm.action_spec.to_json(),
         "loop": dump(config.loop),
-        **made_by,
+        **aimed.made_by,
     }
     attempt = bench.attempt  # judges by how the twin was when it was last looked at
-    with RunWriter(folder / "record", about, goal_record(goal, pictures)) as writer:
+    with RunWriter(folder / "record", about, aimed.goal) as writer:
         events.record_by(writer.on_event)
         try:
-            if model is None:
-                assert bench.attempt is not None
-                policy = ScriptPolicy(Oracle(bench.world, bench.attempt, config.seed))
-            else:
-                assert planning is not None
-                planner = build_planner(planning.planner, model, planning.cost, planning.proposals, futures=planning.futures)
-                policy = PlannerPolicy(model, planner, goal, config.seed, check=check)
             hooks = Hooks(writer.on_decision, writer.on_step, None if attempt is None else attempt.is_done)
             on = Bench(bench.arm, bench.cameras, bench.clock, None if bench.view is None else bench.view.truth)
-            episode = run_episode(on, policy, config.loop, hooks)
+            episode = run_episode(on, aimed.policy, config.loop, hooks)
         except BaseException as error:  # a signal, an arm or a guard that is gone, a mistake: the record says which
             reasons = _said_of(bench.joints, (why(error),))
             writer.interrupt(reasons, {"distances": [] if attempt is None else attempt.distances})

@@ -17,7 +17,7 @@ from robo_dream.recording.decision import Decision
 
 TOLERANCE = 1e-3  # of the largest number of a plan, between machines: float32 sums in another order, through some hundred layers
 _NOT_COMPARED = (
-    *("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status"),
+    *("time", "seconds", "planner", "seed", "step", "unsure_reasons", "status", "together"),
     *("belief_disagreement", "belief_unseen", "perception", "perception_residuals"),
 )
 
@@ -39,6 +39,7 @@ class Comparison:
     step: int
     differing: tuple[str, ...]
     error: float  # largest difference of the chosen actions and of what they lead to, by the largest number of each; inf: not comparable
+    together: int = 1  # problems of the search that made the recorded one
 
     @property
     def exact(self) -> bool:
@@ -64,7 +65,7 @@ def question_of(decision: Decision, device: torch.device | str = "cpu") -> Quest
     latent, goal = batch(decision.belief), batch(decision.goal)
     assert latent is not None and goal is not None
     actions, elites = batch(decision.previous), batch(decision.previous_elites)
-    previous = None if actions is None or elites is None else _plan_of(actions, elites, decision.planner)
+    previous = None if actions is None or elites is None else plan_of(actions, elites, decision.planner)
     gathered = None if decision.belief_disagreement is None else batch(np.asarray(decision.belief_disagreement, np.float32))
     given = Goal(goal, batch(decision.goal_object_pos), batch(decision.goal_tool_pos))
     return Question(Belief(latent, gathered, batch(decision.memory)), given, decision.seed, previous)
@@ -93,7 +94,8 @@ def compared(decision: Decision, plan: Plan, question: Question, perception: Per
     if perception is not None:
         seen = {"perception": perception.usual, "perception_residuals": perception.residuals}
         differing += [name for name, value in seen.items() if not _equal(getattr(decision, name), value)]
-    return Comparison(decision.step, tuple(differing), max(_error(decision, made, name) for name in ("actions", "latents")))
+    error = max(_error(decision, made, name) for name in ("actions", "latents"))
+    return Comparison(decision.step, tuple(differing), error, decision.together)
 
 
 def fitted(previous: Plan | None, num_steps: int, bounds: Bounds) -> Plan | None:
@@ -104,10 +106,10 @@ def fitted(previous: Plan | None, num_steps: int, bounds: Bounds) -> Plan | None
     def fit(actions: Tensor) -> Tensor:
         return torch.cat([actions, bounds.hold.expand(*actions.shape[:-2], num_steps, -1)], dim=-2)[..., :num_steps, :]
 
-    return _plan_of(fit(previous.actions), fit(previous.trace.candidates), previous.planner)
+    return plan_of(fit(previous.actions), fit(previous.trace.candidates), previous.planner)
 
 
-def _plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
+def plan_of(actions: Tensor, elites: Tensor, planner: str) -> Plan:
     """A plan as far as the next search reads it: its actions, and its elites in order."""
     num_problems, num_elites = elites.shape[:2]
     nothing = actions.new_zeros(num_problems, num_elites, 0)

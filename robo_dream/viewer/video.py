@@ -100,7 +100,7 @@ def _picture(
         real = observation.frames[camera].image
         factor = max(1, config.picture_size // real.shape[0])
         goal = run.goal.pictures.get(camera, blank(*real.shape[:2]))
-        imagined = blank(*real.shape[:2]) if dream is None else dream[camera]
+        imagined = (dream or {}).get(camera, blank(*real.shape[:2]))  # who has no model draws nothing
         rows.append(beside([enlarge(np.asarray(image), factor) for image in (goal, real, imagined)], 6))
     seconds = observation.time - run.steps[0].observation.time
     control_dt = (run.steps[-1].observation.time - run.steps[0].observation.time) / max(1, run.steps[-1].number - run.steps[0].number)

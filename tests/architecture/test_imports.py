@@ -78,11 +78,27 @@ def test_no_module_leads_back_to_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["hardware", "robo_dream", "robo_dream.embodiment", "robo_dream.config", "robo_dream.recording", "robo_dream.cli.main"]
+    "name",
+    [
+        "hardware",
+        "robo_dream",
+        "robo_dream.embodiment",
+        "robo_dream.config",
+        "robo_dream.recording",
+        "robo_dream.cli.main",
+        "robo_dream.runtime.wire",
+    ],
 )
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
     done = python(f"import sys, {name}; print(*{{'torch', 'jax', 'mujoco', 'dm_control'}} & set(sys.modules))")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_run_whose_planner_is_elsewhere_needs_no_torch() -> None:
+    done = python(
+        "import sys; sys.modules['torch'] = None; import robo_dream.cli.run, robo_dream.runtime.session, robo_dream.runtime.remote"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_configuration_needs_no_numpy() -> None:

@@ -23,10 +23,10 @@ import sim
 from robo_dream import config
 from robo_dream.config import Changes
 from robo_dream.errors import ConfigError
-from robo_dream.schema import names, unpacked
+from robo_dream.schema import loaded, names, unpacked
 from robo_dream.yaml_text import Dumper
 
-VERBS = ("PlanConfig", "CollectConfig", "EvaluateConfig", "TrainConfig", "RunConfig", "CalibrateConfig", "BenchConfig")
+VERBS = ("PlanConfig", "CollectConfig", "EvaluateConfig", "TrainConfig", "RunConfig", "CalibrateConfig", "BenchConfig", "ServeConfig")
 HOSTILE: tuple[Any, ...] = (
     math.nan, math.inf, -math.inf, 0, -1, -3, 0.5, 1e308, -1e308, 1e-320, 2**62, "", "x", "../../etc/passwd", "1e9", "nan", None, True,
     [], {}, [1], [math.nan] * 3, {"a": 1}, {"kind": "x"}, {"kind": ["x"]}, "mps", "a b\n",
@@ -62,7 +62,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 @cache
 def allowed(hint: Any) -> st.SearchStrategy[Any]:
-    base, marks = unpacked(hint)
+    base, marks = unpacked(loaded(hint))
     told = ("ge", "gt", "le", "lt", "pattern")
     bounds = {name: getattr(mark, name) for mark in marks for name in told if getattr(mark, name, None) is not None}
     least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from robo_dream.control.choosing import Policy
 from robo_dream.control.episode import Bench, EpisodeResult, Hooks, LoopConfig
 from robo_dream.control.loop import run_episode
-from robo_dream.control.policies import Policy
 from robo_dream.embodiment import Observation
 from robo_dream.recording.decision import Decision
 

@@ -12,7 +12,7 @@ from robo_dream.embodiment import ArmState
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.connect import Connected
-from robo_dream.runtime.goals import goal_of
+from robo_dream.runtime.imagined import goal_of
 from robo_dream.runtime.run import PicturesGoal
 from robo_dream.viewer.pictures import write_png
 
