@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robo_dream.control.asynchronous import Decide, DelayedWorker
-from robo_dream.control.decision import Decided
+from robo_dream.control.choosing import Decided, NoAnswer
 from robo_dream.embodiment import ActionSpec, ArmState, Clock, Frame, Intrinsics, Observation, RobotArm
 from robo_dream.imagination import Belief, Goal, Plan, Planner
 
@@ -63,7 +63,7 @@ class TroubledWorker(DelayedWorker):
         super().start(decide)
         self._is_bad = self._troubles.result is not None and self._troubles.strike()
 
-    def result(self) -> Decided | None:
+    def result(self) -> Decided | NoAnswer | None:
         if self._is_bad and self._troubles.result is not None:
             return self._troubles.result()
         return super().result()

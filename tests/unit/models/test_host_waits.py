@@ -117,7 +117,7 @@ def test_the_loop_asks_nothing_of_the_device_before_the_plan_is_made() -> None:
     with host_waits() as first:
         decided = decider.decide([observation(0)], 0, None)
     with host_waits() as second:  # from where its actions lead, which are on the CPU
-        decider.decide([observation(1)], 5, decided.plan, committed=torch.zeros(5, 5))
+        decider.decide([observation(1)], 5, decided.plan, committed=np.zeros((5, 5), np.float32))
     for found in map(in_files, (first, second)):
         assert found[0] == READ_OUT
         assert {wait.line for wait in found[1:]} == {"decision.py"}  # what is kept of it
