@@ -86,6 +86,27 @@ def _training_cost() -> Iterator[Row]:
     yield "dm_control reacher", f"{control[f'{key}/episodes']} episodes", collect, str(control[f"{key}/training_minutes"])
 
 
+def double_moves() -> list[Row]:
+    """Policies of cube-double by how they learned: far goals on other pairs than the frozen ones, and near ones."""
+    figures = results("recorded")
+    told = {
+        "without single moves, 12,000 steps: as released before": "before",
+        "hand elsewhere 0.5, cubes elsewhere 0.8, 20,000 steps": "long",
+        "0.3, 0.5, 30,000 steps": "longest",
+        "0.3, 0.5, 12,000 steps: released": "released",
+    }
+    rows: list[Row] = [
+        ("the policy has learned from single moves", "solved", "cubes brought, of 18", "25 steps, search", "25 steps, policy alone")
+    ]
+    for name, key in told.items():
+        start = f"tuning/double_moves/{key}"
+        pairs = plain(figures.get(f"{start}/pairs", figures["tuning/double_moves/pairs"]))
+        moved = plain(figures[f"{start}/moved"]) if f"{start}/moved" in figures else ""
+        near = (" / ".join(plain(figures[f"{start}/near_{who}_{how}"]) for how in ("moderate", "strict")) for who in ("search", "alone"))
+        rows.append((name, f"{plain(figures[f'{start}/solved'])} of {pairs}", moved, *near))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "readme": readme,
     **{f"tabletop-{task}": lambda task=task: success("tabletop", task) for task in TABLETOP},
@@ -205,6 +226,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
             "cube-double, policy-guided search, an earlier checkpoint": "cube-double-earlier-checkpoint/privileged/planner",
         },
     ),
+    "double-moves": double_moves,
     "scene-moves": lambda: [
         ("the policy has learned from single moves, and", "solved of 6 pairs", "things brought, of 16"),
         *(
