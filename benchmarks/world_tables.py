@@ -24,6 +24,7 @@ def readme() -> list[Row]:
     for task, file, world, regime in (
         ("OGBench cube-single, 25 steps", "imagination_pays", "cube-single", "recorded"),
         ("OGBench's own five goals, cube-single", "imagination_pays", "cube-single-five-goals", "recorded"),
+        ("OGBench's own five goals, cube-double", "imagination_pays", "cube-double-five-goals", "recorded"),
         ("OGBench's own five goals, scene", "imagination_pays", "scene-five-goals", "recorded"),
         ("OGBench cube-double, 25 steps", "imagination_pays", "cube-double", "recorded"),
         ("OGBench scene, 25 steps", "imagination_pays", "scene", "recorded"),

@@ -65,7 +65,7 @@ class ServeConfig:
             raise ConfigError("certificate and key belong together; give both, or none to serve without TLS")
         if not self.is_loopback and self.token_file is None:
             raise ConfigError(
-                f"host is {self.host}, where others than this machine can ask; give token_file=FILE, whose text they must know "
+                f"host is {self.host!r}, where others than this machine can ask; give token_file=FILE, whose text they must know "
                 "(and certificate= and key=, so that nobody reads it on the way), or leave host at 127.0.0.1"
             )
 
