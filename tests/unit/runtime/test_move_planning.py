@@ -24,6 +24,7 @@ from robo_dream.runtime.train import TrainConfig
 from robo_dream.training.config import MoveStage, TrainingConfig
 
 RELEASED = Path("configs/checkpoints/ogbench_cube_double_recorded_s.safetensors")
+WITHOUT_MOVES = Path("configs/checkpoints/ogbench_cube_single_recorded_s.safetensors")
 SEARCH = PolicyGuidedConfig(horizon=3, num_samples=16, num_iterations=2, num_elites=4, num_proposals=4)
 COST = CostConfig(distance=0.0, pose=1.0, pose_parts=PoseCostConfig(object_pos=100.0))
 MOVES = ProposalConfig(moves=MoveConfig())
@@ -43,7 +44,7 @@ def problem(model: LatentVideoModel) -> tuple[Belief, Goal]:
 
 def test_a_checkpoint_that_has_not_learned_them_and_what_does_not_go_together_are_errors(model: LatentVideoModel) -> None:
     with pytest.raises(ConfigError, match=r"proposals\.moves is set, but this model has not learned what can be moved; set it to null"):
-        build_planner(SEARCH, load_checkpoint_model(RELEASED), COST, MOVES)
+        build_planner(SEARCH, load_checkpoint_model(WITHOUT_MOVES), COST, MOVES)
     with pytest.raises(ConfigError, match=r"proposals\.moves and cost\.local_goal are both set"):
         build_planner(SEARCH, model.with_local_goals((10,)), replace(COST, local_goal=LocalGoalConfig(steps=10)), MOVES)
     with pytest.raises(ConfigError, match=r"stage is moves.*training\.moves is null"):
