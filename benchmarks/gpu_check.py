@@ -220,6 +220,7 @@ class NoiseFrames:
     skills: tuple[str, ...] = ("noise",)
     dataset_id: str = "noise"
     picture_every: int = 1
+    action_std: np.ndarray | None = None
 
 
 def noise_frames(model: LatentVideoModel, length: int, episodes: int = 16) -> NoiseFrames:

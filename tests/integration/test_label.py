@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robo_dream.cli import main
 from robo_dream.data import layout
@@ -29,7 +30,10 @@ SIDE, EPISODES = 32, 5
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import torch
 from robo_dream.runtime.label import label
+
+torch.set_num_threads(int(sys.argv[5]))  # another number would round otherwise
 
 def kill(done, total):
     if done == int(sys.argv[4]):
@@ -78,7 +82,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 def test_a_killed_labelling_goes_on_and_ends_to_the_bit_where_an_uninterrupted_one_does(tmp_path: Path, video: Path, model: Path) -> None:
     assert label(video, "--checkpoint", model, "--out", tmp_path / "whole") == 0
-    command = [sys.executable, "-c", KILLED, video, model, tmp_path / "killed", "3"]
+    command = [sys.executable, "-c", KILLED, video, model, tmp_path / "killed", "3", torch.get_num_threads()]
     ended = subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert ended.returncode == -signal.SIGKILL and not (tmp_path / "killed").exists()
     unfinished = tmp_path / "killed.unfinished"
