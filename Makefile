@@ -1,5 +1,6 @@
 # make demo: set up and watch the arm plan.  make test: set up and test.  make check: style, types, imports.  make docs: the pages, in site/.
-# make gpu-check: what a GPU makes of planning and training, without network.  make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
+# make gpu-check: what a GPU makes of planning and training, without network.
+# make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:

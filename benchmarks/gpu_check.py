@@ -30,7 +30,7 @@ import torch
 from results_file import write_figures
 from torch import Tensor, nn
 
-from robo_dream.embodiment import ActionSpec
+from robo_dream.data.cache import FrameCache
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.latency import percentiles, product_rate, timed, work_of
 from robo_dream.imagination import Belief, Goal, Plan
@@ -204,35 +204,18 @@ def decider(model: LatentVideoModel, planning: PlanningConfig, device: torch.dev
     return Bench(BenchConfig(device=device.type), model, silent).decider(model, planner)
 
 
-@dataclass(frozen=True)
-class NoiseFrames:
-    """Sixteen episodes of noise in the released Jaco's sizes, as training reads frames: see `robo_dream.training.frames.Frames`."""
-
-    cameras: tuple[str, ...]
-    images: Mapping[str, np.ndarray]
-    proprio: np.ndarray
-    actions: np.ndarray
-    object_pose: np.ndarray
-    skill: np.ndarray
-    episode_starts: np.ndarray
-    is_train: np.ndarray
-    action_spec: ActionSpec
-    skills: tuple[str, ...] = ("noise",)
-    dataset_id: str = "noise"
-    picture_every: int = 1
-    action_std: np.ndarray | None = None
-
-
-def noise_frames(model: LatentVideoModel, length: int, episodes: int = 16) -> NoiseFrames:
+def noise_frames(model: LatentVideoModel, length: int, episodes: int = 16) -> FrameCache:
+    """Episodes of noise in the model's sizes."""
     rng, spec, count, side = np.random.default_rng(0), model.action_spec, episodes * length, model.spec.config.image_size
     poses = rng.normal(size=(count, 7)).astype(np.float32)
     poses[:, 3:] /= np.linalg.norm(poses[:, 3:], axis=-1, keepdims=True)
-    return NoiseFrames(
-        model.cameras,
-        {name: rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8) for name in model.cameras},
-        rng.normal(size=(count, len(model.spec.proprio.mean))).astype(np.float32),
-        rng.uniform(spec.low, spec.high, (count, spec.size)).astype(np.float32), poses, np.zeros(count, np.int64),
-        np.arange(episodes + 1) * length, np.arange(episodes) < episodes - 2, spec,
+    return FrameCache(
+        cameras=model.cameras,
+        images={name: rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8) for name in model.cameras},
+        proprio=rng.normal(size=(count, len(model.spec.proprio.mean))).astype(np.float32),
+        actions=rng.uniform(spec.low, spec.high, (count, spec.size)).astype(np.float32), object_pose=poses,
+        skill=np.zeros(count, np.int64), sim_state=np.zeros((count, 0)), episode_starts=np.arange(episodes + 1) * length,
+        is_train=np.arange(episodes) < episodes - 2, skills=("noise",), action_spec=spec, control_dt=0.1, dataset_id="noise",
     )  # fmt: skip
 
 
