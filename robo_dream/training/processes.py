@@ -150,8 +150,11 @@ def joined(device: str) -> Iterator[Processes]:
         raise ConfigError(f"training.device is {device} on {count} processes, each of which takes a GPU of its own; set it to cuda")
     if is_cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    processes = Processes(int(os.environ["RANK"]), count)
-    dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_PATIENCE)
+    store, rank, _ = next(dist.rendezvous("env://", timeout=_PATIENCE))
+    # torchrun keeps its store when it starts workers again: without a place of their own they would call at the addresses of the dead
+    store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    processes = Processes(rank, count)
+    dist.init_process_group("nccl" if is_cuda else "gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     try:
         yield processes
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -40,7 +41,7 @@ CONFIG = TrainingConfig(
 )
 TWO = (Processes(0, 2), Processes(1, 2))
 ROUNDING = 1e-5  # of a loss or gradient: sums of shares are not rounded as the whole sum is
-LEARNED = 2e-3  # of a loss some steps later: what is rounded otherwise is learned from again
+LEARNED = 1e-3  # of a loss some steps later: what is rounded otherwise is learned from again
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,6 @@ def test_two_processes_learn_what_one_does(cache: SquareFrames, tmp_path: Path) 
     alone, both = curves(one), curves(two)
     assert alone.keys() == both.keys() and {stage for stage, _, _ in alone} >= {"representation", "dream", "policy", "local_goals"}
     off = {key: abs(both[key] - value) / max(abs(value), 0.01) for key, value in alone.items()}
-    print(sorted(off.items(), key=lambda item: -item[1])[:30])
     assert max(off.values()) < LEARNED, max(off.items(), key=lambda item: item[1])
 
 
