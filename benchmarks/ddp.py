@@ -2,7 +2,8 @@
 
 Speed: two processes, each on one thread and pinned to a core of its own, take steps of configs/train/jaco_s.yaml on noise, in turn, again
 and again: the first alone with the whole batch, then both with half of it each. `speedup_2` is the median ratio of the rates of the
-representation stage; the other stages' stand beside it.
+representation stage; the other stages' stand beside it. `core_seconds_ratio` compares core time instead, of one process with that of each
+of two: what is won where nobody waits, for the other or for a core that other programs use.
 
 Results: a small training (of `train_kill.py`) by one process, by torchrun on two, by torchrun when one of the two is killed, and across two
 network namespaces (as root), each a machine of its own to torchrun. `off/...` is how far any of its logged losses is from one process's,
@@ -73,7 +74,7 @@ def steppers(among: Processes) -> Mapping[str, tuple[Callable[[int], Tensor], Se
         ("policy", model.policy, config.policy, lambda step: policy_losses(model, pairs(step))),
     ):  # fmt: skip
         parameters, rate = list(trained.parameters()), stage_of(name, stage)
-        rates = list(optimisers(parameters, rate.learning_rate, rate.muon_lr, rate.weight_decay))
+        rates = list(optimisers(parameters, rate.learning_rate, rate.muon_lr, rate.weight_decay, among))
 
         def step(
             number: int,
@@ -99,12 +100,14 @@ def timed_on(rank: int, folder: str, rounds: int) -> None:
         for name in STAGES:
             for who, step in (("one", alone[name][0] if alone else None), ("two", both[name][0])):
                 among.wait()
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 for one in range(STEPS[name] if step is not None else 0):
                     step(STEPS[name] * number + one + STEPS[name])  # type: ignore[misc]
+                worked = time.process_time() - worked
                 among.wait()
                 if number >= 0:
                     found.setdefault(f"{name}/{who}", []).append((time.perf_counter() - began) / STEPS[name])
+                    found.setdefault(f"{name}/{who}/core", []).append(worked / STEPS[name])
     for name in STAGES:
         gradients = [parameter for parameter in both[name][1] if parameter.grad is not None]
         among.wait()
@@ -129,6 +132,8 @@ def speed(folder: Path, rounds: int) -> Iterator[tuple[str, float]]:
         one, two = (np.array(found[f"{name}/{who}"]) for who in ("one", "two"))
         ratios = one / two
         yield ("speedup_2" if name == "representation" else f"{name}/speedup_2"), round(float(np.median(ratios)), 3)
+        core = (np.median(found[f"{name}/{who}/core"]) for who in ("one", "two"))
+        yield f"{name}/core_seconds_ratio", round(float(next(core) / next(core)), 3)
         yield f"{name}/speedup_2_p25", round(float(np.percentile(ratios, 25)), 3)
         yield f"{name}/speedup_2_p75", round(float(np.percentile(ratios, 75)), 3)
         for who, seconds in (("one", one), ("two", two)):

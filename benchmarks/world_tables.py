@@ -89,13 +89,13 @@ def _training_cost() -> Iterator[Row]:
 
 def ddp() -> list[Row]:
     figures = results("ddp")
-    rows: list[Row] = [("stage", "steps/s, one", "steps/s, two", "ratio (middle half)", "message, MiB", "message, ms")]
+    rows: list[Row] = [("stage", "steps/s, one", "steps/s, two", "ratio (middle half)", "ratio of core time", "gradients, MiB / ms")]
     for stage in ("representation", "dream", "policy"):
         key = "speedup_2" if stage == "representation" else f"{stage}/speedup_2"
         half = " to ".join(plain(figures[f"{stage}/speedup_2_p{percent}"]) for percent in (25, 75))
         rates = (plain(figures[f"{stage}/steps_per_second_{who}"]) for who in ("one", "two"))
-        message = (plain(figures[f"{stage}/message_{unit}"]) for unit in ("MiB", "ms"))
-        rows.append((stage, *rates, f"{plain(figures[key])} ({half})", *message))
+        message = " / ".join(plain(figures[f"{stage}/message_{unit}"]) for unit in ("MiB", "ms"))
+        rows.append((stage, *rates, f"{plain(figures[key])} ({half})", plain(figures[f"{stage}/core_seconds_ratio"]), message))
     return rows
 
 

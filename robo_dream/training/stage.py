@@ -203,7 +203,7 @@ def run_stage(
     """
     config, processes = run.config, run.processes
     parameters = [p for part in trained for p in part.parameters()]
-    rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay)
+    rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay, run.processes)
     about = {"stage": stage.name, "config": _relevant(config, stage.name), "dataset": dataset_id, "init": init}
     path = run.folder / f"{stage.name}.state.safetensors"
     first = (load_state(path, module, list(rates), about) if run.resume else None) or 0

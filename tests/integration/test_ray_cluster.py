@@ -3,10 +3,12 @@
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,14 @@ def squaring(killed: Path | None) -> Callable[[int], int]:
     return square
 
 
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    """With this file's functions for the workers, who cannot import it."""
+    found = pytest.importorskip("ray")
+    found.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    return found
+
+
 def test_a_machine_without_ray_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
@@ -41,8 +51,7 @@ def test_a_machine_without_ray_is_told_how_to_get_it(monkeypatch: pytest.MonkeyP
         list(spread(HERE, partial(squaring, None), [1], workers=1))
 
 
-def test_pieces_of_a_worker_that_is_killed_are_done_by_others_and_errors_come_back(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+def test_pieces_of_a_worker_that_is_killed_are_done_by_others_and_errors_come_back(tmp_path: Path, ray: Any) -> None:
     found = list(spread(HERE, partial(squaring, tmp_path / "killed"), range(12), workers=2))
     assert (tmp_path / "killed").exists() and sorted(found) == [number**2 for number in range(12)]
     with pytest.raises(RoboDreamError, match="-1 is negative"):
@@ -51,8 +60,7 @@ def test_pieces_of_a_worker_that_is_killed_are_done_by_others_and_errors_come_ba
         list(spread(RayRunner(), partial(squaring, None), [1], workers=1))
 
 
-def test_pairs_on_a_cluster_end_as_they_do_here() -> None:
-    pytest.importorskip("ray")
+def test_pairs_on_a_cluster_end_as_they_do_here(ray: Any) -> None:
     here = EvaluateConfig(tasks=("reach",), methods=("random",), num_pairs=3, workers=1)
     jobs = list(Evaluation.of(here).jobs())
 
