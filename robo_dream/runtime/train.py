@@ -30,6 +30,7 @@ from robo_dream.schema import configuration
 from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
+from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
@@ -131,12 +132,14 @@ class TrainConfig:
         return settings_json(self.planning, own)
 
 
-def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes: Processes = ALONE) -> Path:
     """Trains as `config` says and gives the file that it leaves: the checkpoint, or the representation where only that is asked for.
 
-    Goes on where a training in the same folder was interrupted. `say` is told what happens, for people.
+    Goes on where a training in the same folder was interrupted. `say` is told what happens, for people. Of `processes` that share the
+    training, this is one; all see the same folders.
     """
     device_named(config.training.device, "training.device")
+    require_shares(processes, config.stage, config.training)
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
         if config.stage in (*ADDED, "redrawn", "labeller"):
@@ -145,7 +148,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
         return _train_redrawn(config, say, bars)
     if config.stage == "labeller":
         return _train_labeller(config, say, bars)
-    with bars("frames into the cache", {}, "episode") as bar:
+    with bars("frames into the cache", {}, "episode") as bar, processes.in_turn():
         data = open_training_data(
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
         )
@@ -154,33 +157,42 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
         return _with_part(config, data, say, bars)
     _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
-    with bars("looking", {}, "step") as bar:
+    with bars("looking", {}, "step") as bar, processes.in_turn():
         seen = looked_at(data, config.training, config.out, bar)
     if seen is not data:
         say(labels_in_words(data.play, seen.play))
     data = seen
-    for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
-        clear_leftovers(folder)
-    (config.out / "config.yaml").write_text(to_yaml(config))
+    if processes.is_first:
+        for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
+            clear_leftovers(folder)
+        (config.out / "config.yaml").write_text(to_yaml(config))
     if config.stage in ADDED:
-        return _with_more(config, data, say, bars)
-    if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
+        return _with_more(config, data, say, bars, processes)
+    is_begun = (config.out / f"{representation.STAGE}.state.safetensors").exists()
+    if config.stage != "dream" and not is_begun and processes.count == 1:  # what a step takes several, one does not know
         say(in_words(estimated(data.play, config.training)))
 
     training, steps = config.training, config.training.dream
     if config.stage != "dream":
         with bars("representation", {}, "step") as bar:
-            representation.train_representation(data.play, training, config.out, init=config.init, progress=bar, resume=config.resume)
+            representation.train_representation(
+                data.play, training, config.out, init=config.init, progress=bar, resume=config.resume, processes=processes
+            )
         if config.stage == "representation":
             return config.out / representation.MODEL_FILE
-    _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
-    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    with processes.in_turn():
+        _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
+        written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
     names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
-        model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
+        model = dream.train_dream(
+            data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume, processes=processes
+        )
 
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
+    if not processes.is_first:
+        return released  # the first one is left to write it
     settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
     metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
     sheet = draw_strips(model, data.play, config.out / STRIPS, config.strips, training.seed)
@@ -202,7 +214,7 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     return replace(config, training=replace(config.training, model=size))
 
 
-def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars, processes: Processes) -> Path:
     """The file with the checkpoint `config.init`, to which local goals or moves were added; its settings are as they were."""
     assert config.init is not None
     written, training = config.out / dream.MODEL_FILE, config.training
@@ -210,11 +222,20 @@ def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], Non
     with bars("frames into latents" if is_of_latents else name, added_steps(training), "step") as bar:
         if is_of_latents:
             model = dream.add_local_goals(
-                data.play, training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
+                data.play,
+                training,
+                config.out,
+                config.init,
+                demonstrations=data.demonstrations,
+                progress=bar,
+                resume=config.resume,
+                processes=processes,
             )
         else:
-            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
+            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume, processes=processes)
     released, info = config.release or written, checkpoint.read_info(written)
+    if not processes.is_first:
+        return released
     seconds = training_seconds(config.out / "metrics.jsonl")
     release(model, written, released, {**info.recipe, config.stage: _recipe(config, data.recipes, seconds)}, info.settings)
     say(f"Added {name} in {seconds / 60:.1f} minutes. A plan heeds them where {heeded} is given.")
