@@ -1,12 +1,13 @@
 """LeRobot's own, unmodified `lerobot-record` drives our emulated SO-101 by our policy: success beside `robo-dream run` on the same seeds.
 
-    /tmp/lerobot_env/bin/python benchmarks/lerobot_policy.py --trials 10 --out runs/lerobot_policy.jsonl --figures docs/results/lerobot_policy.json
+    /tmp/lerobot_env/bin/python benchmarks/lerobot_policy.py --out runs/lerobot_policy.jsonl --figures docs/results/lerobot_policy.json
 
-It runs in an environment of lerobot 0.4.4's own, which docs/guides/so101-lerobot.md makes. Each trial is one process of `lerobot-record`: its
-SO101Follower opens the emulator's servo bus, its ZMQ cameras show the physics, its plugin finder finds our policy, and its loop sends at 30
-frames a second what that says. Starts and goals are those of benchmarks/twins.py, seed by seed, and so is who judges: the physics. With
---way async the same by LeRobot's policy server and robot client. A row for each trial is appended to --out; started again, it goes on where
-it was. On a machine that others use, run it as root: it then takes the priority over them that a robot's computer has.
+It runs in an environment of lerobot 0.4.4's own, which docs/guides/so101-lerobot.md makes. Each trial is one process of `lerobot-record`:
+its SO101Follower opens the emulator's servo bus, its ZMQ cameras show the physics, its plugin finder finds our policy, and its loop sends
+at 30 frames a second what that says. Starts and goals are those of benchmarks/twins.py, seed by seed, and so is who judges: the physics.
+With --ways async the same by LeRobot's policy server and robot client. A row for each trial is appended to --out; started again, it goes
+on where it was. LeRobot asks its bus once and ends at the first reply that is late, as on a machine that others use the emulator's can be:
+such a trial is begun again, twice at most, and counted. Run it as root: it then goes before others' work.
 """
 
 import argparse
@@ -46,6 +47,7 @@ ROOT = Path(__file__).parents[1]
 TWIN = ROOT / "configs/hardware/so101_twin.yaml"
 SECONDS = 10  # of an episode in LeRobot; `run` has 80 control steps of 0.1 s, and thinks beside that
 CAMERA_FPS = 20
+TRIES = 3  # of a trial that lost a reply of the bus
 WAYS = ("record", "record_pictures", "async", "run")
 """`lerobot-record` told where the arm is at the goal, too, and by pictures alone; policy server and robot client; `robo-dream run`."""
 Row = dict[str, Any]
@@ -92,7 +94,15 @@ def lerobot_trial(way: str, task: str, seed: int, checkpoint: Path, out: Path) -
         stage.attempt.environment.set_state(stage.attempt.pair.start)
         write_snapshot(out / "goal.npz", seen)
         cameras = {
-            name: {"type": "zmq", "server_address": "127.0.0.1", "port": stage.port, "camera_name": name, "width": 96, "height": 96, "fps": 30}
+            name: {
+                "type": "zmq",
+                "server_address": "127.0.0.1",
+                "port": stage.port,
+                "camera_name": name,
+                "width": 96,
+                "height": 96,
+                "fps": 30,
+            }
             for name in seen.frames
         }
         robot = [
@@ -147,6 +157,15 @@ def lerobot_trial(way: str, task: str, seed: int, checkpoint: Path, out: Path) -
         row |= {"decision_ms": [] if run.result is None else [round(1e3 * one, 1) for one in run.result["decision_seconds"]]}
     said_text = (out / "said.txt").read_text()
     return row | {"slow_warnings": said_text.count("running slower"), "code": main.returncode}
+
+
+def tried(way: str, task: str, seed: int, checkpoint: Path, out: Path) -> Row:
+    """A trial whose bus was not late for LeRobot, the last one otherwise."""
+    for lost in range(TRIES):
+        row = lerobot_trial(way, task, seed, checkpoint, out) | {"lost_replies": lost}
+        if "There is no status packet" not in (out / "said.txt").read_text():
+            return row
+    return row | {"lost_replies": TRIES}
 
 
 def judged(stage: Stage, process: subprocess.Popen[str], moved: float = 0.004) -> Row:
@@ -210,6 +229,7 @@ def figures_of(rows: list[Row]) -> dict[str, float | int]:
             figures[f"{key}/pairs"] = len(some)
             figures |= {f"{key}/{kind}": round(100 * float(np.mean([row[kind] for row in some])), 1) for kind in ("moderate", "strict")}
             figures[f"{key}/nearest_cm_p50"] = round(float(np.median([row["nearest_cm"] for row in some])), 2)
+            figures[f"{key}/lost_replies"] = sum(row.get("lost_replies", 0) for row in some)
             figures[f"{key}/stopped"] = sum(row.get("end") == "SAFETY" for row in some)
             times = [one for row in some for one in row.get("decision_ms", ())]
             if times:
@@ -249,8 +269,9 @@ def _listens(port: int, seconds: float = 120.0) -> None:
 
 
 def _hurry() -> None:
+    """Before others' work, and behind the twin, which keeps real time."""
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.setpriority(os.PRIO_PROCESS, 0, -18)
 
 
 def main() -> None:
@@ -274,7 +295,7 @@ def main() -> None:
                 if way == "run":
                     row = run_trial(task, seed, args.checkpoint.resolve(), out)
                 else:
-                    row = lerobot_trial(way, task, seed, args.checkpoint.resolve(), out)
+                    row = tried(way, task, seed, args.checkpoint.resolve(), out)
                 append_line(args.out, json.dumps(row).encode() + b"\n")
                 print(json.dumps(row), flush=True)
                 rows.append(row)

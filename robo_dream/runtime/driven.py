@@ -5,6 +5,7 @@ the next control step, it waits until the other loop has looked again; the guard
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ Picture = UInt8[np.ndarray, "height width 3"]
 JOINTS = tuple(f"{name}.pos" for name in (*RANGES, "gripper"))
 """As LeRobot names what an SO-100 or SO-101 says and is told: degrees, and of the gripper 0 to 100."""
 ARM = "so101"  # the arm's model of which these are the joints
+_BEFORE = 2  # frames until the first motion: the goal is looked at, then a decision made
 _PATIENCE = 60.0  # s for a decision under way, when the episode is closed
 
 _log = logging.getLogger(__name__)
@@ -169,14 +171,14 @@ class DrivenEpisode:
         self.num_decisions = 0
 
     def command(self, joints: Mapping[str, float], images: Mapping[str, Picture]) -> dict[str, float]:
-        """What to send to the arm that says `joints` and is seen in `images`, by camera. Where the loop's turn has come, it plans meanwhile.
+        """What to send to the arm that says `joints` and is seen in `images`, by camera; may take as long as a decision.
 
         Once the episode is over, for want of safety too, the arm is braked and held. Raises what the loop raised.
         """
         self._require(joints, images)
         self._robot.seen = joints
-        self._seen = Look(self._clock(), self._seen.number + 1, joints, images)
         arm = self._arm or self._connected()
+        self._seen = Look(self._clock(), self._seen.number + 1, joints, images)  # after what takes long: it must not be old
         arm.tick()
         self._give_turn(arm)
         if self._error is not None:
@@ -211,15 +213,17 @@ class DrivenEpisode:
     def _require(self, joints: Mapping[str, float], images: Mapping[str, Picture]) -> None:
         missing = [name for name in JOINTS if name not in joints]
         if missing:
-            raise DataError(f"the robot says nothing of {', '.join(missing)}; it has {', '.join(sorted(joints))}: an SO-100 or SO-101 is driven")
+            raise DataError(
+                f"the robot says nothing of {', '.join(missing)}; it has {', '.join(sorted(joints))}: an SO-100 or SO-101 is driven"
+            )
         for name in self._mover.setup.cameras:
             if name not in images:
                 there = ", ".join(sorted(images)) or "none"
-                raise DataError(
-                    f"the checkpoint looks through {', '.join(self._mover.setup.cameras)}; the robot's cameras are {there}: name one {name!r}"
-                )
+                through = ", ".join(self._mover.setup.cameras)
+                raise DataError(f"the checkpoint looks through {through}; the robot's cameras are {there}: name one {name!r}")
 
     def _connected(self) -> TickedArm:
+        """Called once, when `_robot` has something to say."""
         config, setup = self._config, self._mover.setup
         self._world = world = Tabletop(config.world)
         joints = tuple(LeRobotJoint(name, low, high) for name, (low, high) in RANGES.items())
@@ -264,6 +268,7 @@ class DrivenEpisode:
         bench = Connected(arm, CartesianArm(arm, moves_of(config, mover.setup, world)), cameras, self, world, None, None)
         mover.require(bench)
         aimed = mover.aimed(bench)
+        self.sleep_until(-np.inf)  # the goal took its time; what is acted on is seen after that
         on = Bench(bench.arm, cameras, self)
         if self._record is None:
             return run_episode(on, aimed.policy, config.loop, Hooks(self._decided, None, self._ends))
@@ -324,14 +329,17 @@ def chunk(
     config: RunConfig, mover: Mover, fps: float, joints: Mapping[str, float], images: Mapping[str, Picture], most: int
 ) -> Iterator[dict[str, float]]:
     """The commands of one decision, `most` at most, for who sends them unseen: as an episode gives them to an arm that follows at once."""
-    frame = 0
-    episode = DrivenEpisode(config, mover, fps, clock=lambda: frame / fps)
+    seconds, steps = 0.0, math.ceil(most / (fps * mover.setup.control_dt) - 1e-6)
+    config = replace(config, loop=replace(config.loop, max_steps=steps))
+    episode = DrivenEpisode(config, mover, fps, clock=lambda: seconds)
     try:
-        command = episode.command(joints, images)  # of before the decision: where the arm is
-        for frame in range(1, most + 1):
+        command = joints
+        for frame in range(_BEFORE + most):
+            seconds = frame / fps
             command = episode.command(command, images)
+            if frame >= _BEFORE:
+                yield command
             if episode.num_decisions > 1:  # of what nobody has seen
                 return
-            yield command
     finally:
         episode.close()

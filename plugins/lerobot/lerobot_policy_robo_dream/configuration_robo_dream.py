@@ -11,6 +11,8 @@ from robo_dream.errors import ConfigError
 from robo_dream.runtime.run import RunConfig, require_policy
 
 DEFAULTS = "configs/hardware/so101.yaml"  # limits of a real SO-101, as `robo-dream run` has them
+# LeRobot's loop has no guard process beside it that reads the arm while the interpreter is busy; a state is as old as its turn takes.
+IN_ITS_LOOP = ("loop.limits.max_state_age=0.25", "loop.limits.max_frame_age=0.25")
 
 
 @PreTrainedConfig.register_subclass("robo_dream")
@@ -74,7 +76,9 @@ class RoboDreamConfig(PreTrainedConfig):
                 "--policy.goal='{front: front.png, side: side.png}', or --policy.goal_snapshot=goal.npz of `robo-dream goal capture`"
             )
         if self.checkpoint is None and self.planner_url is None:
-            raise ConfigError("policy.checkpoint is not given; give --policy.checkpoint=FILE of `robo-dream train`, or --policy.planner_url")
+            raise ConfigError(
+                "policy.checkpoint is not given; give --policy.checkpoint=FILE of `robo-dream train`, or --policy.planner_url"
+            )
         if self.goal:
             asked = ["goal.kind=pictures", *(f"goal.files.{name}={path}" for name, path in self.goal.items())]
         else:
@@ -85,6 +89,6 @@ class RoboDreamConfig(PreTrainedConfig):
         else:
             asked.append(f"checkpoint={self.checkpoint}")
         device = [f"device={self.device}"] if str(self.device).startswith("cuda") else []  # anything else it has plans on the processor
-        config = configuration.load(RunConfig, Path(self.run_config), [*asked, *device, *self.changes])
+        config = configuration.load(RunConfig, Path(self.run_config), [*IN_ITS_LOOP, *asked, *device, *self.changes])
         require_policy(config)
         return config

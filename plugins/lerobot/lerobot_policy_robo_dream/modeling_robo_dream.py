@@ -98,7 +98,7 @@ class RoboDreamPolicy(PreTrainedPolicy):
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Tensor]) -> Tensor:
-        """(1, frames, joints): the targets of one decision, for LeRobot's policy server. Nothing of one chunk is remembered for the next."""
+        """(1, frames, joints): the targets of one decision, for LeRobot's policy server. Nothing is remembered from chunk to chunk."""
         joints, images = self._seen(batch)
         commands = list(chunk(self._run, self._mover, self._fps, joints, images, self.config.chunk_frames))
         return self._told(commands).transpose(0, 1)
