@@ -19,7 +19,7 @@ from robo_dream.control.decision import Decider
 from robo_dream.imagination import Cost, Goal, Imagination, Plan, StepCosts
 from robo_dream.models.config import ModelConfig, ModelSpec
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.gradient import GradientConfig
