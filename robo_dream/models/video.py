@@ -53,8 +53,8 @@ class VideoFlow(nn.Module):
         self.register_buffer("usual", torch.full((self.size.steps,), torch.inf))
 
     def forward(
-        self, noisy: Float[Tensor, "row look channel"], time: Float[Tensor, " row"], prompt: VideoPrompt
-    ) -> Float[Tensor, "row look channel"]:
+        self, noisy: Float[Tensor, "row look number"], time: Float[Tensor, " row"], prompt: VideoPrompt
+    ) -> Float[Tensor, "row look number"]:
         """The path, in units of `scale`, that `noisy` is believed to come from; `time` is 0 where that is noise alone and 1 at its end."""
         goals = torch.where(prompt.led[:, None], self.there(prompt.goals), self.nowhere)
         waves = time[:, None] * (math.pi * 2.0 ** torch.linspace(0, 6, _TIMES, device=time.device, dtype=time.dtype))
@@ -65,7 +65,7 @@ class VideoFlow(nn.Module):
         return self.out(self.last(tokens[:, 2:])).float()
 
     def path(
-        self, noise: Float[Tensor, "row look channel"], prompt: VideoPrompt, num_steps: int, guidance: float
+        self, noise: Float[Tensor, "row look number"], prompt: VideoPrompt, num_steps: int, guidance: float
     ) -> Float[Tensor, "row look channel"]:
         """Latents of the looks of a video, the flow followed from `noise` in `num_steps` steps (Euler)."""
         moved, nowhere = noise, VideoPrompt(prompt.latents, prompt.goals, torch.zeros_like(prompt.led))
@@ -83,7 +83,11 @@ class VideoFlow(nn.Module):
         return (latents - here[:, None]) @ self.ways
 
     def loss(
-        self, latents: Float[Tensor, "row look channel"], prompt: VideoPrompt, noise: Float[Tensor, "row look channel"], time: Float[Tensor, " row"]
+        self,
+        latents: Float[Tensor, "row look channel"],
+        prompt: VideoPrompt,
+        noise: Float[Tensor, "row look number"],
+        time: Float[Tensor, " row"],
     ) -> Float[Tensor, ""]:
         """Mean square error of the velocity at `time` of the flow to the looks `latents` that came."""
         moved = self.moved(latents, prompt.latents) / self.scale
