@@ -17,7 +17,7 @@ Outcomes are kept in `--work`, and are made again only where settings, code or c
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,12 +115,9 @@ def held_out(args: argparse.Namespace) -> FrameCache:
     cache = load_cache(next(args.cache.glob("frames-*")))
     grasps = load(TrainConfig, RECIPE, []).training.grasps
     assert grasps is not None
-    told_frames = recorded_skills(cache, told(cache, grasps), grasps)
-    return replace(cache, skill=told_frames.skill, skills=told_frames.skills)
-
-
-def recorded_skills(cache: FrameCache, held: Sequence[object], grasps: object) -> FrameCache:
-    return recorded(replace(cache, images={name: cache.images[name][:0] for name in cache.cameras}), grasps, held)  # type: ignore[arg-type]
+    blind = replace(cache, images={name: cache.images[name][:0] for name in cache.cameras})  # its pictures are not hashed
+    seen = recorded(blind, grasps, told(cache, grasps))
+    return replace(cache, skill=seen.skill, skills=seen.skills)
 
 
 def errors(args: argparse.Namespace, note: Note) -> None:
@@ -168,18 +165,19 @@ def errors(args: argparse.Namespace, note: Note) -> None:
         "one": videos[0], "middle": middle, "open_loop": loop, "copied": here[:, None].expand_as(came),
     }  # fmt: skip
     for name, some in distance.items():
-        by_look = (some - came).square().mean(-1).sqrt().mean(0)
-        figures |= {f"latents/{name}_{(look + 1) * block * cache.control_dt:g}s": round(float(by_look[look]), 3) for look in range(size.steps)}
+        for look, value in enumerate((some - came).square().mean(-1).sqrt().mean(0)):
+            figures[f"latents/{name}_{(look + 1) * block * cache.control_dt:g}s"] = round(float(value), 3)
     wanted = model.normalise_actions(done[:, :block])
     variance = wanted.flatten(0, 1).var(0, correction=0)
     for name, some in (("one", videos[0]), ("middle", middle), ("seen", came)):
         read = model.normalise_actions(prior.actions(here, some)[:, :block])
         r2 = 1 - (read - wanted).flatten(0, 1).square().mean(0) / variance
-        figures |= {f"actions/{name}_r2_{number}": round(float(value), 3) for number, value in zip(model.action_spec.names, r2, strict=True)}
+        for number, value in zip(model.action_spec.names, r2, strict=True):
+            figures[f"actions/{name}_r2_{number}"] = round(float(value), 3)
     print(json.dumps(figures, indent=1))
     note(figures)
     chosen = np.flatnonzero(moved.numpy())[np.unique(pairs_apart(cache, start[moved.numpy()]), return_index=True)[1]][:DRAWN]
-    sheet = [strip(model, cache, start[one], looks[one], goals[one], videos[:3, one]) for one in chosen]
+    sheet = [strip(model, cache, int(start[one]), looks[one], int(goals[one]), videos[:3, one]) for one in chosen]
     print(write_png(args.strips, contact_sheet(sheet, 2)))
 
 

@@ -252,8 +252,8 @@ def require_video(size: VideoSize) -> VideoSize:
     is_known = size.steps <= MAX_VIDEO_STEPS and size.width <= MAX_VIDEO_WIDTH and size.layers <= MAX_VIDEO_LAYERS
     if not is_known or size.width % size.heads:
         raise ConfigError(
-            f"a video network of {shown(size.to_json())} is asked for; allowed are up to {MAX_VIDEO_STEPS} steps, {MAX_VIDEO_LAYERS} layers "
-            f"and a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads"
+            f"a video network of {shown(size.to_json())} is asked for; allowed are up to {MAX_VIDEO_STEPS} steps, {MAX_VIDEO_LAYERS} "
+            f"layers and a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads"
         )
     return size
 

@@ -21,7 +21,6 @@ from robo_dream.planning.scoring import Scored
 from robo_dream.planning.search import PlannerBase, Search
 from robo_dream.schema import configuration
 
-
 _SCORED = 8192  # videos scored at once
 
 
@@ -30,8 +29,8 @@ class VideoConfig:
     """`num_samples` videos. With choose=agreed those that begin alike are of one way, and of the way that most are of, the video in the
     middle is followed: one of them, never a mean of two ways round. With choose=best it is the one that ends best by the cost.
 
-    Two begin alike where what is done in their first `compared` looks leads apart by at most `apart`: of the way so far at each control step,
-    a step's mean, in half action ranges, root mean square over time and numbers. So do those that a third one begins as both of.
+    Two begin alike where what is done in their first `compared` looks leads apart by at most `apart`: of the way so far at each control
+    step, a step's mean, in half action ranges, root mean square over time and numbers. So do those that a third one begins as both of.
 
     With `check`, what the actions of a video are imagined to lead to is compared with it, look by look; 1 is as far apart as 19 of 20
     usually are at most (`VideoFlow.usual`), and a plan beyond `unsure_above` is `UNSURE`. Without, videos are believed.

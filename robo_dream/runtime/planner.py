@@ -266,9 +266,7 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     return proposers
 
 
-def _video_proposer(
-    planner: VideoConfig, model: WorldModel, proposals: ProposalConfig, futures: FuturesConfig | None
-) -> VideoProposer:
+def _video_proposer(planner: VideoConfig, model: WorldModel, proposals: ProposalConfig, futures: FuturesConfig | None) -> VideoProposer:
     if not (isinstance(model, LatentVideoModel) and model.video is not None):
         who = "this checkpoint has" if isinstance(model, LatentVideoModel) else f"{type(model).__name__} has"
         raise ConfigError(
@@ -282,7 +280,9 @@ def _video_proposer(
         )
     if futures is not None or proposals.moves is not None:
         given = "futures are" if futures is not None else "proposals.moves is"
-        raise ConfigError(f"planner.kind is video, whose videos differ by themselves and lead to the whole goal, and {given} set; set to null")
+        raise ConfigError(
+            f"planner.kind is video, whose videos differ by themselves and lead to the whole goal, and {given} set; set to null"
+        )
     return VideoProposer(model, VideoPrior(model, planner.flow_steps, planner.guidance), planner.temperature, planner.check)
 
 

@@ -98,7 +98,12 @@ def open_training_data(
 
 
 def open_recording(
-    datasets: Sequence[Path], cache: Path, training: TrainingConfig, workers: int, progress: Progress | None = None, with_cycles: bool = False
+    datasets: Sequence[Path],
+    cache: Path,
+    training: TrainingConfig,
+    workers: int,
+    progress: Progress | None = None,
+    with_cycles: bool = False,
 ) -> TrainingData:
     """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read.
 

@@ -61,7 +61,7 @@ class PointMassModel:
 
 @dataclass(frozen=True)
 class PointMassVideo:
-    """Videos of the point mass on its way to the goal as fast as it may, shaken a little by the noise; and what was done in them, exactly."""
+    """Videos of the point mass on its way to the goal as fast as it may, shaken a little by noise, and exactly what was done in them."""
 
     model: PointMassModel
     num_looks: int = 6
@@ -74,7 +74,9 @@ class PointMassVideo:
     ) -> Float[Tensor, "row look channel"]:
         bounds, looks = bounds_of(self.model.action_spec, latents), []
         for look in range(self.num_looks):
-            moves = bounds.clip((goals - latents)[:, :5] / self.model.action_block + self.shaken * noise[:, look, :5] / self.model.action_block)
+            moves = bounds.clip(
+                (goals - latents)[:, :5] / self.model.action_block + self.shaken * noise[:, look, :5] / self.model.action_block
+            )
             latents = torch.cat([latents[:, :5] + self.model.action_block * moves, latents[:, 5:]], -1)
             looks.append(latents)
         return torch.stack(looks, 1)

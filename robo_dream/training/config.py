@@ -238,7 +238,9 @@ class VideoStage:
     longest_goal: GoalSteps = 100  # control steps
     not_led: Fraction = 0.1  # fraction of the videos that are shown no goal
     latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # on what is shown, in units of the latent's own scale
-    calibration: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.1  # fraction of the episodes that tell how far actions lead from videos
+    calibration: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = (
+        0.1  # fraction of the episodes that tell how far actions lead from videos
+    )
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

@@ -31,6 +31,7 @@ STAGE = "video"
 MODEL_FILE = "model.safetensors"
 _MEASURED = 4096  # moments in which it is measured how far latents move
 _SMALLEST = 1e-3  # of a scale
+_NEVER_VARIES = 1e-9  # of a variance of actions, in half ranges
 _USUAL = 0.95  # share of held-out videos that are as near as that to what their actions are imagined to lead to
 _TIME_MEAN, _TIME_STD = -0.4, 1.0  # of the logit of the flow's time (Esser et al. 2024, arXiv 2403.03206)
 
@@ -183,25 +184,16 @@ def imagined_videos(model: LatentVideoModel, cache: Frames, pairs: VideoBatches,
     videos = torch.stack(some)
     off, held = ((values - looks).square().mean(-1).sqrt() for values in (videos, prompt.latents[:, None]))
     done = torch.from_numpy(blocks_after(normalised_actions(cache), start, 1, pairs.block)[:, 0]).to(looks)
-    told = {name: model.normalise_actions(prior.actions(prompt.latents, some)[:, : pairs.block]) for name, some in (("video", videos[0]), ("came", looks))}
-    variance = done.flatten(0, 1).var(0, correction=0)
+    read = {"video": videos[0], "came": looks}
+    told = {name: model.normalise_actions(prior.actions(prompt.latents, some)[:, : pairs.block]) for name, some in read.items()}
     return {
         "moments": num,
         "one": _rounded(off[0].mean(0)),
-        "nearest": _rounded(off.mean(-1).min(0).values.mean()[None])[0],
+        "nearest": _rounded(off.mean(-1).amin(0).mean()[None])[0],
         "copied": _rounded(held.mean(0)),
         "spread": _rounded((videos[0] - videos[1]).square().mean(-1).sqrt().mean(0)),
         "apart": _rounded(flow.usual),
-        **{
-            f"r2_{name}": {
-                number: round(float(value), 4)
-                for number, value, varies in zip(
-                    model.action_spec.names, 1 - (some - done).flatten(0, 1).square().mean(0) / variance.clamp(min=1e-12), variance > 1e-9, strict=True
-                )
-                if varies
-            }
-            for name, some in told.items()
-        },
+        **{f"r2_{name}": _r2(model.action_spec.names, some, done) for name, some in told.items()},
     }
 
 
@@ -211,8 +203,8 @@ def in_words(found: Mapping[str, object]) -> str:
     assert isinstance(one, list) and isinstance(copied, list) and isinstance(r2, dict)
     parts = ", ".join(f"{name} {value:.2f}" for name, value in r2.items())
     return (
-        f"Held out: the last look of a video is {one[-1]:.2f} off what came (root mean square of a channel), the present one {copied[-1]:.2f}; "
-        f"R2 of actions read off one video: {parts}."
+        f"Held out: the last look of a video is {one[-1]:.2f} off what came (root mean square of a channel), the present one "
+        f"{copied[-1]:.2f}; R2 of actions read off one video: {parts}."
     )
 
 
@@ -238,6 +230,12 @@ def _apart(prior: VideoPrior, latents: Float[Tensor, "row channel"], video: Floa
     """How far each look is from what the actions read off the video are imagined to lead to: root mean square over channels."""
     imagined = prior.model.imagine(Belief(latents), prior.actions(latents, video)[:, None]).latents[:, 0]
     return (imagined - video).square().mean(-1).sqrt()
+
+
+def _r2(names: Sequence[str], told: Float[Tensor, "row time action"], done: Float[Tensor, "row time action"]) -> dict[str, float]:
+    """Of each number of an action; what never varies is left out."""
+    variance, off = done.flatten(0, 1).var(0, correction=0), (told - done).flatten(0, 1).square().mean(0)
+    return {name: round(1 - float(off[i] / variance[i]), 4) for i, name in enumerate(names) if variance[i] > _NEVER_VARIES}
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -11,6 +11,7 @@ from small import small_model, small_spec
 from squares import SquareFrames, square_frames
 from torch import Tensor
 
+from robo_dream.control.decision import decision_of
 from robo_dream.errors import ConfigError, ContractError, DataError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
@@ -18,16 +19,15 @@ from robo_dream.models.config import ModelConfig, ModelSpec, VideoSize
 from robo_dream.models.policy_prior import VideoPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import LatentCost
+from robo_dream.planning.moves import MoveConfig
 from robo_dream.planning.video import VideoConfig, VideoPlanner, VideoProposer
 from robo_dream.runtime.planner import ProposalConfig, build_planner
-from robo_dream.planning.moves import MoveConfig
 from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig, VideoStage
 from robo_dream.training.dream import train_dream
 from robo_dream.training.representation import train_representation
 from robo_dream.training.stage import MetricsLog, TrainingRun
 from robo_dream.training.video import MODEL_FILE, STAGE, VideoBatches, learn_video, train_video
 from robo_dream.viewer.again import compared, question_of, recomputed
-from robo_dream.control.decision import decision_of
 
 CONFIG = TrainingConfig(
     model=ModelConfig(image_size=32, policy_input="latents"),
@@ -89,7 +89,9 @@ class Walked:
         moves = torch.cat([latents[:, None], video], 1)[..., :2].diff(dim=1) / 30
         return torch.nn.functional.pad(moves, (0, 3)).repeat_interleave(5, 1)
 
-    def apart(self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch look"]:
+    def apart(
+        self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]
+    ) -> Float[Tensor, "*batch look"]:
         return (imagined - video).square().mean(-1).sqrt()
 
 
@@ -148,7 +150,7 @@ def test_a_video_never_goes_beyond_its_goal(frames: SquareFrames) -> None:
 
 def test_one_training_episode_is_too_few(frames: SquareFrames, finished: Path, tmp_path: Path) -> None:
     alone = replace(frames, is_train=np.arange(8) == 0)
-    with pytest.raises(DataError, match="1 training episodes.*needs 2"):
+    with pytest.raises(DataError, match=r"1 training episodes.*needs 2"):
         train_video(alone, CONFIG, tmp_path, finished)
 
 
@@ -175,7 +177,7 @@ def test_who_has_learned_no_video_says_how_to_add_it(telling: Path) -> None:
     model = checkpoint.load(telling)
     with pytest.raises(ConfigError, match="horizon is 6 looks of a video, and this checkpoint tells 3"):
         build_planner(VideoConfig(), model)
-    with pytest.raises(ConfigError, match="proposals.moves is set; set to null"):
+    with pytest.raises(ConfigError, match=r"proposals\.moves is set; set to null"):
         build_planner(VideoConfig(horizon=3), model, proposals=ProposalConfig(moves=MoveConfig()))
 
 

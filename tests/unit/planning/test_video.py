@@ -89,7 +89,7 @@ def test_few_videos_are_the_first_of_many() -> None:
 
 
 def test_a_longer_video_than_was_learned_is_an_error_that_says_so() -> None:
-    with pytest.raises(ContractError, match="7 looks.*tells 6"):
+    with pytest.raises(ContractError, match=r"7 looks.*tells 6"):
         asked(replace(VideoConfig(), horizon=7))
     with pytest.raises(ConfigError, match="compared is 3 looks; a video has 2"):
         VideoConfig(horizon=2, compared=3)
