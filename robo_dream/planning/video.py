@@ -41,9 +41,9 @@ class VideoConfig:
     num_samples: Count = 16  # videos
     choose: Literal["agreed", "best"] = "agreed"
     compared: Horizon = 1  # looks; what comes later is imagined anew before it is done
-    apart: Annotated[float, Field(ge=0, le=10)] = 0.3
-    temperature: Annotated[float, Field(ge=0, le=10)] = 1.0  # of the noise that videos come from: lower, they are more alike
-    guidance: Annotated[float, Field(ge=0, le=100)] = 1.0  # above 1 the goal counts more than it did in what was learned
+    apart: Annotated[float, Field(ge=0, le=10)] = 0.15
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.5  # of the noise that videos come from: lower, they are more alike
+    guidance: Annotated[float, Field(ge=0, le=100)] = 1.5  # above 1 the goal counts more than it did in what was learned
     flow_steps: Annotated[int, Field(ge=1, le=1000)] = 8  # from noise to a video
     check: bool = False
     unsure_above: Disagreement = 1.0
