@@ -64,37 +64,48 @@ def methods_of(config: VideoConfig) -> Mapping[str, PlannerConfig]:
 
 
 def success(args: argparse.Namespace, note: "Note") -> None:
-    """Of every task and method, as `imagination_pays` counts it, and the share of attempts that ended in doubt."""
+    """Of every task and method, as `imagination_pays` counts it, and the share of attempts that ended in doubt.
+
+    Pair by pair, so that whenever it is stopped all methods have been tried on the same ones.
+    """
     extra = methods_of(args.video)
     named = ("policy_alone", "planner", *extra)
-    methods = tuple(name for name in named if name in ("policy_alone", *(args.methods or named)))
-    no_moves = dict.fromkeys(extra, Changes[PlanningConfig]({"futures": None}))
+    methods = tuple(name for name in named if name == "policy_alone" or name in (args.methods or named))
+    one_future = dict.fromkeys(extra, Changes[PlanningConfig]({"futures": None}))
     for task in args.tasks:
         evaluation = Evaluation.of(
             EvaluateConfig(
                 checkpoint=args.checkpoint, tasks=(task,), methods=methods, num_pairs=args.pairs, extra_planners=extra, workers=1,
-                manifests=args.manifests, by_method=no_moves,
+                manifests=args.manifests, by_method=one_future,
             )
         )  # fmt: skip
         evaluation.require()
         file = ResultFile(args.work / f"{task}.jsonl", evaluation.settings_of())
-        results: dict[str, list[Result]] = {name: [] for name in methods}
-        for job in evaluation.jobs():
-            if (done := file.results.get((job.task, job.method, job.pair))) is not None:
-                results[job.method].append(done)
-        for method in methods:
-            left = [job for job in evaluation.jobs() if job.method == method and (task, method, job.pair) not in file.results]
-            with Bars({}, f"{task} {method}", unit="pair") as bar:
-                for count, result in enumerate(attempts(evaluation.config, left), 1):
-                    file.add(result)
-                    results[method].append(result)
-                    bar(count, len(left))
-            every = [result for some in results.values() for result in some]
-            figures = figures_of(method, every, rollouts_a_decision(evaluation.planning_of(method, task).planner))
-            ended = [result.end for result in results[method]]
-            figures = {**figures, "unsure_percent": round(100 * float(np.mean(["unsure" in end.lower() for end in ended])), 2)}
-            print(task, method, {end: ended.count(end) for end in set(ended)}, figures, flush=True)
-            note({f"{task}/{method}/{name}": value for name, value in figures.items()})
+        jobs = sorted(evaluation.jobs(), key=lambda job: (job.pair, methods.index(job.method)))
+        results = {job: file.results[key] for job in jobs if (key := (task, job.method, job.pair)) in file.results}
+        left = [job for job in jobs if job not in results]
+        with Bars({}, task, unit="attempt") as bar:
+            for job, result in zip(left, attempts(evaluation.config, left), strict=True):
+                file.add(result)
+                results[job] = result
+                bar(len(results), len(jobs))
+                if job.method == methods[-1]:
+                    note(_success_of(evaluation, task, list(results.values())))
+        note(found := _success_of(evaluation, task, list(results.values())))
+        print(json.dumps(found, indent=1), flush=True)
+
+
+def _success_of(evaluation: Evaluation, task: str, results: Sequence[Result]) -> dict[str, float | int | str | None]:
+    """On the pairs that every method has attempted."""
+    methods = evaluation.config.methods
+    whole = set.intersection(*({one.pair for one in results if one.method == method} for method in methods))
+    both = [one for one in results if one.pair in whole]
+    found: dict[str, float | int | str | None] = {}
+    for method in methods:
+        figures = figures_of(method, both, rollouts_a_decision(evaluation.planning_of(method, task).planner))
+        unsure = np.mean(["unsure" in one.end.lower() for one in both if one.method == method])
+        found |= {f"{task}/{method}/{name}": value for name, value in {**figures, "unsure_percent": round(100 * float(unsure), 2)}.items()}
+    return found
 
 
 class Note:
