@@ -17,7 +17,7 @@ Outcomes are kept in `--work`, and are made again only where settings, code or c
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
