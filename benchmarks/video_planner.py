@@ -4,8 +4,8 @@
 
 The checkpoint is `configs/checkpoints/jaco_recorded_s.safetensors` after `stage=video` (docs/guides/video.md). **Success** is of the first
 pairs of the frozen manifests: `video_N` follows one of N videos, of the way that most of them are of (`choose=agreed`), `video_N_best` the
-one that ends best by the task's cost, `video_N_checked` is `video_N` whose plan the action-conditioned model must confirm (`check`): a
-decision that it does not confirm is UNSURE and ends the attempt, as anywhere. `policy_alone` and `planner` are as released, and so is the
+one that ends best by the task's cost, `video_N_checked` is `video_N` whose plan the action-conditioned model must confirm (`check`): where
+it does not, the arm holds. `policy_alone` and `planner` are as released, and so is the
 cost. **Errors** are of held-out episodes of the cache, whose true object positions only the judge reads: what the pose head reads of a
 video's looks against the truth; `one` video, the `nearest` of 16, the `middle` one (as `agreed` takes it, compared over the whole video),
 the action-conditioned model told the actions that were really done (`open_loop`), the present held (`copied`), and the pictures that really
@@ -15,6 +15,7 @@ Outcomes are kept in `--work`, and are made again only where settings, code or c
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ import torch
 from imagination_pays import figures_of, read_figures
 from jaxtyping import Float
 from results_file import write_figures
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robo_dream.config import Changes, load, parse
@@ -64,7 +66,7 @@ def methods_of(config: VideoConfig) -> Mapping[str, PlannerConfig]:
 
 
 def success(args: argparse.Namespace, note: "Note") -> None:
-    """Of every task and method, as `imagination_pays` counts it, and the share of attempts that ended in doubt.
+    """Of every task and method, as `imagination_pays` counts it.
 
     Pair by pair, so that whenever it is stopped all methods have been tried on the same ones.
     """
@@ -103,8 +105,7 @@ def _success_of(evaluation: Evaluation, task: str, results: Sequence[Result]) ->
     found: dict[str, float | int | str | None] = {}
     for method in methods:
         figures = figures_of(method, both, rollouts_a_decision(evaluation.planning_of(method, task).planner))
-        unsure = np.mean(["unsure" in one.end.lower() for one in both if one.method == method])
-        found |= {f"{task}/{method}/{name}": value for name, value in {**figures, "unsure_percent": round(100 * float(unsure), 2)}.items()}
+        found |= {f"{task}/{method}/{name}": value for name, value in figures.items()}
     return found
 
 
@@ -145,9 +146,8 @@ def errors(args: argparse.Namespace, note: Note) -> None:
     looks = np.minimum(start[:, None] + block * np.arange(1, size.steps + 1), goals[:, None])
     is_whole = looks[:, -1] - start == block * size.steps  # the goal is not before the last look
     start, goals, looks = start[is_whole], goals[is_whole], looks[is_whole]
-    with Bars({}, "pictures into latents", "frame") as bar:
-        frames = np.unique(np.concatenate([start, goals, looks.flatten()]))
-        latents = encode_frames(model, cache, frames, bar)
+    frames = np.unique(np.concatenate([start, goals, looks.flatten()]))
+    latents = latents_of(model, cache, frames, args)
     here, there, came = (latents[np.searchsorted(frames, some)] for some in (start, goals, looks))
     prior = VideoPrior(model, args.video.flow_steps, args.video.guidance)
     noise = torch.from_numpy(np.random.default_rng((0, 61)).standard_normal((MANY, len(start), size.steps, size.numbers), np.float32))
@@ -185,11 +185,32 @@ def errors(args: argparse.Namespace, note: Note) -> None:
         r2 = 1 - (read - wanted).flatten(0, 1).square().mean(0) / variance
         for number, value in zip(model.action_spec.names, r2, strict=True):
             figures[f"actions/{name}_r2_{number}"] = round(float(value), 3)
+    led_to = model.imagine(Belief(here), prior.actions(here, middle)[:, None]).latents[:, 0]
+    unsure = (prior.apart(middle, led_to) > args.video.unsure_above).any(-1)
+    figures["checks/unsure_percent"] = round(100 * float(unsure.float().mean()), 1)
+    for name, which in (("sure", ~unsure), ("unsure", unsure)):
+        figures[f"checks/{name}/windows"] = int(which.sum())
+        if which.any():
+            figures[f"checks/{name}/off_mm"] = round(float(off(middle)[which].mean()), 1)
     print(json.dumps(figures, indent=1))
     note(figures)
     chosen = np.flatnonzero(moved.numpy())[np.unique(pairs_apart(cache, start[moved.numpy()]), return_index=True)[1]][:DRAWN]
     sheet = [strip(model, cache, int(start[one]), looks[one], int(goals[one]), videos[:3, one]) for one in chosen]
     print(write_png(args.strips, contact_sheet(sheet, 2)))
+
+
+def latents_of(model: LatentVideoModel, cache: FrameCache, frames: np.ndarray, args: argparse.Namespace) -> Tensor:
+    """Kept in the folder of outcomes, for the same pictures, frames and checkpoint."""
+    file = args.work / "latents.safetensors"
+    asked = hashlib.sha256(frames.tobytes()).hexdigest()
+    about = f"{cache.dataset_id[:16]}-{checkpoint.sha256(args.checkpoint)[:16]}-{asked[:16]}"
+    if file.exists() and about in (kept := load_file(file)):
+        return kept[about]
+    with Bars({}, "pictures into latents", "frame") as bar:
+        latents = encode_frames(model, cache, frames, bar)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({about: latents}, file)
+    return latents
 
 
 def pairs_apart(cache: FrameCache, start: np.ndarray) -> np.ndarray:
