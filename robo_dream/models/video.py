@@ -41,7 +41,7 @@ class VideoFlow(nn.Module):
         self.noisy = nn.Linear(self.size.numbers, width)
         self.time = mlp(2 * _TIMES, width, width, 1)
         self.nowhere = nn.Parameter(torch.zeros(width))
-        self.places = nn.Parameter(0.02 * torch.randn(self.size.steps + 2, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(self.size.steps + 2, width))
         self.blocks = nn.ModuleList(_Block(width, self.size.heads) for _ in range(self.size.layers))
         self.last = nn.LayerNorm(width)
         self.out = nn.Linear(width, self.size.numbers)
@@ -58,7 +58,7 @@ class VideoFlow(nn.Module):
         """The path, in units of `scale`, that `noisy` is believed to come from; `time` is 0 where that is noise alone and 1 at its end."""
         goals = torch.where(prompt.led[:, None], self.there(prompt.goals), self.nowhere)
         waves = time[:, None] * (math.pi * 2.0 ** torch.linspace(0, 6, _TIMES, device=time.device, dtype=time.dtype))
-        tokens = torch.cat([self.here(prompt.latents)[:, None], goals[:, None], self.noisy(noisy)], 1) + self.places
+        tokens = torch.cat([self.here(prompt.latents)[:, None], goals[:, None], self.noisy(noisy)], 1) + self.positions
         tokens = tokens + self.time(torch.cat([waves.sin(), waves.cos()], -1))[:, None]
         for block in self.blocks:
             tokens = block(tokens)
