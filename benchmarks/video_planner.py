@@ -40,7 +40,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.policy_prior import VideoPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.kinds import PlannerConfig
-from robo_dream.planning.video import VideoConfig
+from robo_dream.planning.video import VideoPlannerConfig
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts
 from robo_dream.runtime.planner import PlanningConfig, rollouts_a_decision
 from robo_dream.runtime.progress import Bars
@@ -59,7 +59,7 @@ MOVED = 0.02  # m that the object goes in a window that counts as `moved`
 DRAWN = 4  # windows
 
 
-def methods_of(config: VideoConfig) -> Mapping[str, PlannerConfig]:
+def methods_of(config: VideoPlannerConfig) -> Mapping[str, PlannerConfig]:
     agreed = {f"video_{number}": replace(config, num_samples=number) for number in (1, 4, MANY)}
     most = agreed[f"video_{MANY}"]
     return {**agreed, f"video_{MANY}_best": replace(most, choose="best"), f"video_{MANY}_checked": replace(most, check=True)}
@@ -240,13 +240,13 @@ def main() -> None:
     parser.add_argument("--manifests", type=Path, default=None, help="other pairs than the frozen ones, such as for tuning")
     parser.add_argument("--windows", type=int, default=600)
     parser.add_argument("--episodes", type=int, default=90, help="held-out ones, for errors and strips")
-    parser.add_argument("--video", type=json.loads, default={}, help="what is changed of VideoConfig, as JSON")
+    parser.add_argument("--video", type=json.loads, default={}, help="what is changed of VideoPlannerConfig, as JSON")
     parser.add_argument("--parts", nargs="+", choices=("success", "errors"), default=["errors", "success"])
     parser.add_argument("--work", type=Path, default=Path("runs/video_planner"))
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--strips", type=Path, default=STRIPS)
     args = parser.parse_args()
-    args.video = parse(VideoConfig, {"kind": "video", **args.video}, "--video")
+    args.video = parse(VideoPlannerConfig, {"kind": "video", **args.video}, "--video")
     torch.set_num_threads(1)
     note = Note(args.out)
     for part in args.parts:

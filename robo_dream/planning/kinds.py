@@ -25,11 +25,11 @@ from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
-from robo_dream.planning.video import VideoConfig, VideoPlanner
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig
 
 PlannerConfig = Annotated[
     PolicyGuidedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | GradientConfig | HybridConfig | BestOfConfig
-    | VideoConfig | PolicyAloneConfig | RandomConfig | ZeroActionConfig,
+    | VideoPlannerConfig | PolicyAloneConfig | RandomConfig | ZeroActionConfig,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -42,7 +42,7 @@ PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
     "gradient": GradientConfig,
     "hybrid": HybridConfig,
     "best_of": BestOfConfig,
-    "video": VideoConfig,
+    "video": VideoPlannerConfig,
     "policy_alone": PolicyAloneConfig,
     "random": RandomConfig,
     "zero_action": ZeroActionConfig,
@@ -74,7 +74,7 @@ def planner_of(
             return HybridPlanner(model, cost, config, proposers, clock)
         case BestOfConfig():
             return BestOfPlanner(model, cost, config, proposers, clock)
-        case VideoConfig():
+        case VideoPlannerConfig():
             return VideoPlanner(model, cost, config, proposers, clock)
         case PolicyAloneConfig():
             return PolicyAlonePlanner(model, cost, config, proposers, clock)

@@ -25,7 +25,7 @@ _SCORED = 8192  # videos scored at once
 
 
 @configuration
-class VideoConfig:
+class VideoPlannerConfig:
     """`num_samples` videos. With choose=agreed those that begin alike are of one way, and of the way that most are of, the video in the
     middle is followed: one of them, never a mean of two ways round. With choose=best it is the one that ends best by the cost.
 
@@ -50,7 +50,9 @@ class VideoConfig:
 
     def __post_init__(self) -> None:
         if self.compared > self.horizon:
-            raise ConfigError(f"VideoConfig.compared is {self.compared} looks; a video has {self.horizon}: set it lower, or horizon higher")
+            raise ConfigError(
+                f"VideoPlannerConfig.compared is {self.compared} looks; a video has {self.horizon}: set it lower, or horizon higher"
+            )
 
 
 @runtime_checkable
@@ -118,8 +120,8 @@ class VideoProposer:
 
 
 @dataclass(frozen=True)
-class VideoPlanner(PlannerBase[VideoConfig]):
-    """Executes what is done in one of its proposer's videos: see `VideoConfig`. What was planned before changes nothing."""
+class VideoPlanner(PlannerBase[VideoPlannerConfig]):
+    """Executes what is done in one of its proposer's videos: see `VideoPlannerConfig`. What was planned before changes nothing."""
 
     name = "video"
     is_warm_started = False

@@ -28,7 +28,7 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, GoalPolicy, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.planning.scoring import FuturesConfig, FuturesCost, FuturesPlanner
-from robo_dream.planning.video import VideoConfig, VideoProposer
+from robo_dream.planning.video import VideoPlannerConfig, VideoProposer
 from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenLocalGoals, SeenPolicy
@@ -152,7 +152,7 @@ def build_planner(
             raise ConfigError(
                 f"the {planner.kind} planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
             )
-    elif isinstance(planner, VideoConfig):
+    elif isinstance(planner, VideoPlannerConfig):
         proposers = [_video_proposer(planner, model, proposals, futures)]
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
@@ -241,7 +241,7 @@ def rollouts_a_decision(planner: PlannerConfig, futures: FuturesConfig | None = 
     match planner:
         case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0
-        case PredictiveConfig() | BestOfConfig() | VideoConfig():
+        case PredictiveConfig() | BestOfConfig() | VideoPlannerConfig():
             return planner.num_samples
         case HybridConfig():
             return planner.num_samples + planner.num_refined * planner.num_iterations
@@ -266,7 +266,9 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     return proposers
 
 
-def _video_proposer(planner: VideoConfig, model: WorldModel, proposals: ProposalConfig, futures: FuturesConfig | None) -> VideoProposer:
+def _video_proposer(
+    planner: VideoPlannerConfig, model: WorldModel, proposals: ProposalConfig, futures: FuturesConfig | None
+) -> VideoProposer:
     if not (isinstance(model, LatentVideoModel) and model.video is not None):
         who = "this checkpoint has" if isinstance(model, LatentVideoModel) else f"{type(model).__name__} has"
         raise ConfigError(

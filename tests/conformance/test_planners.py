@@ -21,7 +21,7 @@ from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import PolicyProposer
-from robo_dream.planning.video import VideoConfig, VideoPlanner, VideoProposer
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig, VideoProposer
 from robo_dream.testing.planner_suite import PlannerSuite
 from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, PointMassVideo
 from robo_dream.testing.search_planner_suite import SearchPlannerSuite
@@ -130,13 +130,15 @@ class TestBestOf(PlannerSuite):
 class TestVideo(PlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         assert isinstance(model, PointMassModel)
-        return VideoPlanner(model, cost, VideoConfig(), (VideoProposer(model, PointMassVideo(model)),), clock)
+        return VideoPlanner(model, cost, VideoPlannerConfig(), (VideoProposer(model, PointMassVideo(model)),), clock)
 
 
 class TestVideoChecked(PlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         assert isinstance(model, PointMassModel)
-        return VideoPlanner(model, cost, VideoConfig(choose="best"), (VideoProposer(model, PointMassVideo(model), check=True),), clock)
+        return VideoPlanner(
+            model, cost, VideoPlannerConfig(choose="best"), (VideoProposer(model, PointMassVideo(model), check=True),), clock
+        )
 
 
 class TestDirectMostLikely(PlannerSuite):

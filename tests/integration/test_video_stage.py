@@ -13,7 +13,7 @@ from robo_dream.imagination import Belief, Goal, PlanStatus
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.video import VideoConfig
+from robo_dream.planning.video import VideoPlannerConfig
 from robo_dream.runtime.planner import build_planner
 from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.train import TrainConfig, train
@@ -60,7 +60,7 @@ def test_a_finished_checkpoint_learns_video_and_plans_with_it(recordings: Path, 
     assert info.settings.planning == {"default": {}} and "r2_video" in info.metrics["video"] and "video" in info.recipe
     assert any("planner.kind=video plans with it" in text for text in said)
     latents = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
-    plan = build_planner(VideoConfig(horizon=3, num_samples=4), after).plan(Belief(latents[:1]), Goal(latents[1:]), [0])
+    plan = build_planner(VideoPlannerConfig(horizon=3, num_samples=4), after).plan(Belief(latents[:1]), Goal(latents[1:]), [0])
     assert plan.status == (PlanStatus.OK,) and plan.actions.shape == (1, 3 * BLOCK, after.action_spec.size)
 
 

@@ -31,7 +31,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.scoring import FuturesConfig, RiskConfig
-from robo_dream.planning.video import VideoConfig
+from robo_dream.planning.video import VideoPlannerConfig
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.host_waits import HostWait, host_waits
@@ -113,7 +113,7 @@ def test_neither_memory_nor_several_futures_nor_local_goals_wait() -> None:
 
 def test_videos_that_are_checked_do_not_wait() -> None:
     model = on_meta(dataclasses.replace(small_spec(), video=VideoSize(steps=2, numbers=8, width=16, layers=1))).eval().requires_grad_(False)
-    config = VideoConfig(horizon=2, num_samples=4, guidance=1.5, check=True)
+    config = VideoPlannerConfig(horizon=2, num_samples=4, guidance=1.5, check=True)
     assert in_files(waits_of_decisions(model, PlanningConfig(config, POSES))) == [READ_OUT, READ_OUT]
 
 

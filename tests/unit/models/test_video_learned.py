@@ -20,7 +20,7 @@ from robo_dream.models.policy_prior import VideoPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.moves import MoveConfig
-from robo_dream.planning.video import VideoConfig, VideoPlanner, VideoProposer
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig, VideoProposer
 from robo_dream.runtime.planner import ProposalConfig, build_planner
 from robo_dream.training.config import DreamConfig, PolicyConfig, RepresentationConfig, TrainingConfig, VideoStage
 from robo_dream.training.dream import train_dream
@@ -110,7 +110,7 @@ def test_both_ways_are_imagined_and_the_planner_takes_one_of_them(tmp_path: Path
     assert left > 0.2 and right > 0.2 and left + right > 0.85, (left, right)
     assert (videos[:, 3, 0] - latents[AMBIGUOUS + 20, 0]).abs().mean() < 0.2
     walked = Walked(prior, prior.num_looks, prior.num_numbers)
-    planner = VideoPlanner(model, LatentCost(), VideoConfig(num_samples=16, compared=4, apart=0.08), (VideoProposer(model, walked),))
+    planner = VideoPlanner(model, LatentCost(), VideoPlannerConfig(num_samples=16, compared=4, apart=0.08), (VideoProposer(model, walked),))
     for seed in range(5):
         plan = planner.plan(Belief(here), Goal(there), [seed])
         assert abs(float(plan.latents[0, 3, 1])) > 0.4, "a mean of both ways goes straight on"
@@ -156,7 +156,7 @@ def test_one_training_episode_is_too_few(frames: SquareFrames, finished: Path, t
 
 def test_a_plan_by_video_is_made_again_to_the_bit_from_its_record(telling: Path) -> None:
     model = checkpoint.load(telling)
-    config = VideoConfig(horizon=3, num_samples=8, check=True)
+    config = VideoPlannerConfig(horizon=3, num_samples=8, check=True)
     latents = torch.randn(2, model.spec.config.latent, generator=torch.Generator().manual_seed(0))
     belief, goal = Belief(latents[:1]), Goal(latents[1:])
     plan = build_planner(config, model).plan(belief, goal, [11])
@@ -171,14 +171,14 @@ def test_a_plan_by_video_is_made_again_to_the_bit_from_its_record(telling: Path)
 
 def test_who_has_learned_no_video_says_how_to_add_it(telling: Path) -> None:
     with pytest.raises(ConfigError, match="stage=video init=CHECKPOINT"):
-        build_planner(VideoConfig(), small_model(policy_input="latents"))
+        build_planner(VideoPlannerConfig(), small_model(policy_input="latents"))
     with pytest.raises(ContractError, match="stage=video init=CHECKPOINT"):
         VideoPrior(small_model())
     model = checkpoint.load(telling)
     with pytest.raises(ConfigError, match="horizon is 6 looks of a video, and this checkpoint tells 3"):
-        build_planner(VideoConfig(), model)
+        build_planner(VideoPlannerConfig(), model)
     with pytest.raises(ConfigError, match=r"proposals\.moves is set; set to null"):
-        build_planner(VideoConfig(horizon=3), model, proposals=ProposalConfig(moves=MoveConfig()))
+        build_planner(VideoPlannerConfig(horizon=3), model, proposals=ProposalConfig(moves=MoveConfig()))
 
 
 @pytest.mark.parametrize("video", [3, {"steps": 2}, {**VideoSize().to_json(), "steps": 0}, {**VideoSize().to_json(), "width": 130}])

@@ -11,7 +11,7 @@ from torch import Tensor
 from robo_dream.errors import ConfigError, ContractError
 from robo_dream.imagination import Belief, Goal, Plan, PlanStatus
 from robo_dream.planning.costs import LatentCost
-from robo_dream.planning.video import VideoConfig, VideoPlanner, VideoProposer
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig, VideoProposer
 from robo_dream.testing.point_mass import PointMassModel, PointMassVideo, point_action_spec
 
 MODEL = PointMassModel(point_action_spec())
@@ -34,7 +34,7 @@ class TwoWays(PointMassVideo):
         return super().apart(video * (1 + self.short_by), imagined)
 
 
-def asked(config: VideoConfig, seed: int = 3, video: PointMassVideo | None = None, check: bool = False) -> Plan:
+def asked(config: VideoPlannerConfig, seed: int = 3, video: PointMassVideo | None = None, check: bool = False) -> Plan:
     proposer = VideoProposer(MODEL, TwoWays(MODEL, shaken=0.002) if video is None else video, check=check)
     belief = Belief(torch.zeros(1, 8))
     goal = Goal(torch.tensor([[0.2, 0, 0, 0, 0, 0, 0, 0]]))
@@ -43,7 +43,7 @@ def asked(config: VideoConfig, seed: int = 3, video: PointMassVideo | None = Non
 
 @pytest.mark.parametrize("seed", range(8))
 def test_follows_one_video_of_the_way_that_most_take_and_never_a_mean_of_two(seed: int) -> None:
-    plan = asked(VideoConfig(num_samples=16), seed)
+    plan = asked(VideoPlannerConfig(num_samples=16), seed)
     ways = plan.trace.candidates[0, :, 0, 1] > 0
     most = bool(ways.float().mean() > 0.5)
     assert 0 < ways.float().mean() < 1, "both ways are imagined"
@@ -56,7 +56,7 @@ def test_follows_one_video_of_the_way_that_most_take_and_never_a_mean_of_two(see
 
 
 def test_the_video_in_the_middle_of_its_way_is_followed() -> None:
-    plan = asked(VideoConfig(num_samples=16))
+    plan = asked(VideoPlannerConfig(num_samples=16))
     modes = plan.trace.modes
     assert modes is not None
     followed = plan.trace.candidates[0, modes[0] == 0][:, :5].flatten(1)
@@ -66,30 +66,30 @@ def test_the_video_in_the_middle_of_its_way_is_followed() -> None:
 
 
 def test_a_wide_reach_takes_both_ways_for_one() -> None:
-    modes = asked(VideoConfig(num_samples=16, apart=5.0)).trace.modes
+    modes = asked(VideoPlannerConfig(num_samples=16, apart=5.0)).trace.modes
     assert modes is not None and (modes == 0).all()
 
 
 def test_best_follows_the_video_that_ends_best_instead() -> None:
-    plan = asked(VideoConfig(num_samples=16, choose="best"))
+    plan = asked(VideoPlannerConfig(num_samples=16, choose="best"))
     assert plan.total == plan.trace.totals.min() and plan.trace.modes is None
 
 
 def test_videos_that_their_own_actions_do_not_lead_to_make_it_unsure() -> None:
     fits, off = TwoWays(MODEL, shaken=0.002), TwoWays(MODEL, shaken=0.002, short_by=0.5)
-    assert asked(VideoConfig(), video=fits, check=True).status == (PlanStatus.OK,)
-    assert asked(VideoConfig(), video=off, check=True).status == (PlanStatus.UNSURE,)
-    assert asked(VideoConfig(), video=off, check=False).status == (PlanStatus.OK,), "who does not check believes videos"
-    assert asked(VideoConfig(unsure_above=math.inf), video=off, check=True).status == (PlanStatus.OK,)
+    assert asked(VideoPlannerConfig(), video=fits, check=True).status == (PlanStatus.OK,)
+    assert asked(VideoPlannerConfig(), video=off, check=True).status == (PlanStatus.UNSURE,)
+    assert asked(VideoPlannerConfig(), video=off, check=False).status == (PlanStatus.OK,), "who does not check believes videos"
+    assert asked(VideoPlannerConfig(unsure_above=math.inf), video=off, check=True).status == (PlanStatus.OK,)
 
 
 def test_few_videos_are_the_first_of_many() -> None:
-    few, many = asked(VideoConfig(num_samples=4)), asked(VideoConfig(num_samples=16))
+    few, many = asked(VideoPlannerConfig(num_samples=4)), asked(VideoPlannerConfig(num_samples=16))
     assert torch.equal(few.trace.latents, many.trace.latents[:, :4])
 
 
 def test_a_longer_video_than_was_learned_is_an_error_that_says_so() -> None:
     with pytest.raises(ContractError, match=r"7 looks.*tells 6"):
-        asked(replace(VideoConfig(), horizon=7))
+        asked(replace(VideoPlannerConfig(), horizon=7))
     with pytest.raises(ConfigError, match="compared is 3 looks; a video has 2"):
-        VideoConfig(horizon=2, compared=3)
+        VideoPlannerConfig(horizon=2, compared=3)
