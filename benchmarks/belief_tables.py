@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from table_cells import TABLETOP, Figures, Row, decision_times, facts, plain, plain_rates, results
+from table_cells import Figures, Row, facts, plain, results
 
 _LIMITED = (
     "pictures/unexplained", "latents/dimensions", "latents/std", "latents/mean", "proprio/std", "proprio/mean", "proprio/clamped",
@@ -10,15 +10,6 @@ _LIMITED = (
     "cost/spread", "cost/rank", "uncertainty/spearman",
 )  # fmt: skip
 
-_VIDEO_METHODS = {
-    "policy_alone": "policy alone", "planner": "policy-guided search, as released", "video_1": "1 video", "video_4": "4 videos, agreed",
-    "video_16": "16 videos, agreed", "video_16_best": "16 videos, best", "video_16_checked": "16 videos, agreed, checked",
-}  # fmt: skip
-_VIDEO_ERRORS = {
-    "seen": "the pictures that came", "open_loop": "the action-conditioned model, told the true actions",
-    "middle": "the middle one of 16 videos",
-    "one": "one video", "nearest": "the nearest of 16 videos", "copied": "the present, held",
-}  # fmt: skip
 _ACTION_NAMES = ("x", "y", "z", "yaw", "gripper")
 
 _FAULTS = {  # in words, the finding, and one of its figures
@@ -52,29 +43,6 @@ def labels_saved() -> list[Row]:
     for share in _shares(figures):
         told = (f"{figures[f'{share}/{name}/r2']:.2f}" for name in _ACTION_NAMES)
         rows.append((f"{figures[f'{share}/episodes']} ({share.split('_')[0]} %)", *told))
-    return rows
-
-
-def video_success() -> list[Row]:
-    """Success of planners that imagine videos, beside the policy alone and the search as released."""
-    figures = results("video_planner")
-    tasks = [task for task in TABLETOP if f"{task}/policy_alone/pairs" in figures]
-    rows: list[Row] = [("method", *(f"{task}, moderate / strict %" for task in tasks), "decision p50 / p95, ms")]
-    for method, words in _VIDEO_METHODS.items():
-        keys = [f"{task}/{method}" for task in tasks]
-        if any(f"{key}/pairs" in figures for key in keys):
-            cells = (f"{plain_rates(figures, key)} of {figures[f'{key}/pairs']}" if f"{key}/pairs" in figures else "" for key in keys)
-            times = next(decision_times(figures, key) for key in keys if f"{key}/pairs" in figures)
-            rows.append((words, *cells, times))
-    return rows
-
-
-def video_errors() -> list[Row]:
-    """How far the object is off in videos, where it moves."""
-    figures, at = results("video_planner"), ("0.5", "1", "2", "3")
-    rows: list[Row] = [("what is shown", *(f"{seconds} s ahead" for seconds in at))]
-    for name, words in _VIDEO_ERRORS.items():
-        rows.append((words, *(plain(figures[f"errors/moved/{name}_{seconds}s_mm"]) for seconds in at)))
     return rows
 
 
@@ -385,8 +353,6 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "delays": delays,
     "labels-saved": labels_saved,
     "labels-calibration": labels_calibration,
-    "video-success": video_success,
-    "video-errors": video_errors,
     "split-futures": split_futures,
     "split-futures-planners": split_futures_planners,
     "changed-physics": changed_physics,
