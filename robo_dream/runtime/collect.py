@@ -213,8 +213,8 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        is_game = isinstance(config.world, GameConfig)
-        with (build_game if is_game else build_environment)(config.world) as world, DatasetWriter(root, spec) as writer:
+        world = build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world)
+        with world, DatasetWriter(root, spec) as writer:
             for episode, is_train in _episodes(world, config, spec, seeds):
                 writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
                 channel.send(episode.seed)
