@@ -66,7 +66,7 @@ def bounds_of(spec: ActionSpec, latent: Float[Tensor, "batch channel"]) -> Bound
     Raises `ContractError` for a game's choices: between left and right there is nothing to search among.
     """
     if spec.kind == "choice":
-        raise ContractError(f"actions are a choice of {spec.names}, and planners search among numbers; learn a game with robo-dream dream-train")
+        raise ContractError(f"actions are a choice of {spec.names}, and planners search among numbers; use robo-dream dream-train")
     dtype = torch.promote_types(latent.dtype, torch.float32)
     return Bounds(
         uploaded(torch.as_tensor(spec.low).to(dtype), latent.device), uploaded(torch.as_tensor(spec.high).to(dtype), latent.device)
