@@ -135,7 +135,7 @@ def test_a_command_is_one_that_can_be_given(where: str, line: str, caplog: pytes
 def _takes(arguments: list[str], caplog: pytest.LogCaptureFixture) -> None:
     """The verb takes these arguments, and its configuration loads by today's names; files that a run leaves need not be there."""
     args = main.parse(arguments)
-    module = importlib.import_module(f"robo_dream.cli.{args.verb}")
+    module = importlib.import_module(main.module_of(args.verb))
     if not hasattr(args, "config"):
         return
     path = args.config
