@@ -30,6 +30,7 @@ from robo_dream.schema import configuration
 from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
+from robo_dream.training.priority import read_chances
 from robo_dream.training.recorded import CYCLES
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
@@ -61,6 +62,7 @@ class TrainConfig:
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
     goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
+    chances: Path | None = None  # with stage=dream: an .npy with a number for each frame, how likely a window of the dynamics begins there
     regime: Regime = "recorded"  # nothing is learned from but pictures, joints and actions; privileged: poses and names of scripts too
 
     def __post_init__(self) -> None:
@@ -100,6 +102,8 @@ class TrainConfig:
                 f"stage is redrawn, in which the encoder of a finished checkpoint learns other looks, and {missing} is not given; name "
                 "init=CHECKPOINT, redrawn='[FOLDER]' with the episodes of datasets in other looks, and 'training.redrawn={}'"
             )
+        if self.chances is not None and self.stage != "dream":
+            raise ConfigError(f"chances is given with stage {self.stage}, which does not draw by them; set stage to dream, or leave it out")
         if self.redrawn and self.stage != "redrawn":
             raise ConfigError(f"redrawn is given with stage {self.stage}, which does not look at it; set stage to redrawn, or leave it out")
         if self.stage == "labeller" and (self.init is None or self.training.labeller is None):
@@ -178,7 +182,10 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
     names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
-        model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
+        model = dream.train_dream(
+            data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume,
+            chances=None if config.chances is None else read_chances(config.chances, data.play),
+        )  # fmt: skip
 
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
