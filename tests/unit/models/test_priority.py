@@ -50,7 +50,7 @@ def test_surprise_draws_the_episode_more_often_on_which_the_model_errs(frames: S
     latents = torch.zeros(len(errors), CONFIG.model.latent)
     drawn = np.random.default_rng(0).choice(len(errors), 4000, p=surprise)
     assert abs(np.mean((drawn // LENGTH) == ODD) - of_odd(surprise)) < 0.03
-    assert DreamBatches(frames, CONFIG, latents, surprise).chances is not None
+    assert DreamBatches(frames, CONFIG, latents, chances=surprise).chances is not None
 
 
 def test_curious_replay_prefers_what_was_seldom_drawn_and_comes_back_to_surprise(frames: SquareFrames) -> None:
@@ -70,7 +70,7 @@ def test_without_weights_the_batches_are_those_of_before_to_the_bit(frames: Squa
     np.testing.assert_array_equal(first, before)
     only = np.zeros(4 * LENGTH)
     only[index[5]] = 2.0
-    assert (DreamBatches(frames, CONFIG, latents, only)(3).latents[:, 0, 0].numpy() == index[5]).all()
+    assert (DreamBatches(frames, CONFIG, latents, chances=only)(3).latents[:, 0, 0].numpy() == index[5]).all()
 
 
 @pytest.mark.parametrize(
