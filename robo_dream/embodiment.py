@@ -178,6 +178,7 @@ class ArmState:
     target_yaw: float
     target_gripper: float
     joint_target: Float[np.ndarray, " joint"] | None = None  # rad; None when the arm cannot tell
+    motor_temperatures: Float[np.ndarray, " motor"] | None = None  # degrees Celsius, from base to gripper; None when the arm cannot tell
 
     @classmethod
     def of_joints(
@@ -187,11 +188,13 @@ class ArmState:
         vel: Float[np.ndarray, " joint"],
         gripper: float,
         target: Float[np.ndarray, " joint_and_gripper"] | None = None,
+        motor_temperatures: Float[np.ndarray, " motor"] | None = None,
     ) -> "ArmState":
         """Of an arm that knows its joints and not where its tool is: that is NaN, until `control.cartesian.with_tool` works it out."""
         unknown, closure = np.full(3, np.nan), gripper if target is None else float(target[-1])
         joint_target = None if target is None else target[:-1].copy()
-        return cls(time, pos, vel, unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure, joint_target)
+        where = (unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure)
+        return cls(time, pos, vel, *where, joint_target, motor_temperatures)
 
     @classmethod
     def unknown(cls, time: float, num_joints: int) -> "ArmState":

@@ -28,6 +28,7 @@ VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
     Verb("dream-train", "learn to play a game inside a dream of it, then play the real one"),
+    Verb("improve", "act and learn in turn, from what surprised the model"),
     Verb("label", "tell the actions of video that has none, in a copy of its dataset"),
     Verb("inspect", "say whether a model is fit to plan with, and why"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),

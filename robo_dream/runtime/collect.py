@@ -1,10 +1,14 @@
-"""Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does."""
+"""Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does.
 
+An arm on a bench, or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
+"""
+
+import logging
 import multiprocessing as mp
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -22,6 +26,8 @@ from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, encode
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
 from robo_dream.renamed import with_new_blocks
+from robo_dream.runtime.arm_world import ArmWorld
+from robo_dream.runtime.collect_arm import ArmPlayConfig, arm_episodes, arm_stage, cut_short
 from robo_dream.runtime.environment import GameConfig, WorldConfig, build_environment, build_game, name_of
 from robo_dream.schema import Seed, Unit, configuration
 from sim.environment import Environment, Game
@@ -32,6 +38,8 @@ from sim.tabletop.redrawn import RedrawnConfig, redrawn_episode, require_looks_a
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import World
 
+_log = logging.getLogger(__name__)
+
 
 @configuration
 class CollectConfig:
@@ -39,7 +47,8 @@ class CollectConfig:
 
     Games are played at random, for `script.num_steps` at most; their datasets have rewards.
 
-    With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides.
+    With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides. With `arm` an arm on
+    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file.
     """
 
     out: Path = Path("datasets/jaco")
@@ -52,8 +61,11 @@ class CollectConfig:
     play: PlayConfig = field(default_factory=PlayConfig)
     script: ScriptConfig = field(default_factory=ScriptConfig)
     redrawn: RedrawnConfig | None = None
+    arm: ArmPlayConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.redrawn is not None and self.arm is not None:
+            raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
         if self.redrawn is not None:
             if not isinstance(self.world, SceneConfig):
                 raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
@@ -66,6 +78,8 @@ class CollectConfig:
 
     @property
     def played(self) -> Play:
+        if self.arm is not None:
+            return self.arm.script
         return self.play if isinstance(self.world, SceneConfig) else self.script
 
 
@@ -78,6 +92,8 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
         return _redrawn_spec(config, config.redrawn)
     if isinstance(config.world, GameConfig):
         return _game_spec(config, config.world)
+    if config.arm is not None:
+        return _arm_spec(config, config.arm)
     with build_environment(config.world) as environment:
         config.played.require(environment)
         return DatasetSpec(
@@ -95,6 +111,18 @@ def _game_spec(config: CollectConfig, world: GameConfig) -> DatasetSpec:
             game.action_spec, game.cameras, proprio_names=(), skills=(RANDOM,), robot_type=name_of(world), storage=config.storage,
             seed=config.seed, test_fraction=config.test_fraction, recipe=_recipe(config, game.about), has_rewards=True,
         )  # fmt: skip
+
+
+def _arm_spec(config: CollectConfig, arm: ArmPlayConfig) -> DatasetSpec:
+    """Nothing is connected for it."""
+    stage = arm_stage(arm)
+    action_spec, cameras, num_objects = stage.seen()
+    stored = {name: dump(config)[name] for name in ("seed", "storage", "test_fraction")}
+    return DatasetSpec(
+        action_spec, cameras, num_objects=num_objects, skills=(*ArmWorld.scripts, RANDOM), robot_type=stage.run.world.arm,
+        storage=config.storage, picture_every=arm.script.picture_every, seed=config.seed, test_fraction=config.test_fraction,
+        recipe={"command": "robo-dream collect", **stored, **stage.recipe(), "about": dict(ArmWorld.about)},
+    )  # fmt: skip
 
 
 def _redrawn_spec(config: CollectConfig, redrawn: RedrawnConfig) -> DatasetSpec:
@@ -172,8 +200,18 @@ def shards(out: Path) -> list[Path]:
     return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
 
 
-def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[int]:
-    """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails."""
+def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say: Callable[[str], None] = _log.info) -> Iterator[int]:
+    """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails.
+
+    On an arm, `say` is told what happens, for people; see `arm_episodes` for what it raises.
+    """
+    if config.arm is not None:
+        committed = set(range(config.seed, config.seed + config.num_episodes)) - set(seeds)
+        cut_short(config.out, committed, say)
+        episodes = arm_episodes(arm_stage(config.arm), config.out, seeds, say) if seeds else iter(())
+        split = spec.split_rule.is_train
+        yield from _committed(shard_root(config.out, 0), spec, ((episode, split(episode.seed - config.seed)) for episode in episodes))
+        return
     context = mp.get_context("spawn")  # a forked GL context is broken
     crew: dict[connection.Connection, BaseProcess] = {}
     try:
@@ -213,16 +251,22 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        world = build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world)
-        with world, DatasetWriter(root, spec) as writer:
-            for episode, is_train in _episodes(world, config, spec, seeds):
-                writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
-                channel.send(episode.seed)
+        with build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world) as world:
+            for seed in _committed(root, spec, _episodes(world, config, spec, seeds)):
+                channel.send(seed)
         channel.send(None)
     except RoboDreamError as error:
         channel.send(str(error))
     except BrokenPipeError:  # the parent is gone
         return
+
+
+def _committed(root: Path, spec: DatasetSpec, episodes: Iterable[tuple[Episode, bool]]) -> Iterator[int]:
+    """Writes the dataset in `root`, and gives the seed of every episode that is there for good."""
+    with DatasetWriter(root, spec) as writer:
+        for episode, is_train in episodes:
+            writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
+            yield episode.seed
 
 
 def _episodes(

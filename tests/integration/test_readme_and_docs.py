@@ -139,7 +139,7 @@ def _takes(arguments: list[str], caplog: pytest.LogCaptureFixture) -> None:
     if not hasattr(args, "config"):
         return
     path = args.config
-    if path is None and getattr(args, "twin", None):
+    if path is None and args.verb == "run" and args.twin:
         path = Path("configs/hardware") / f"{args.twin}_twin.yaml"
     with caplog.at_level(logging.DEBUG):
         config.load(module.CONFIG, None if path is None else ROOT / path, args.overrides)
