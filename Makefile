@@ -1,5 +1,5 @@
 # make demo: set up and watch the arm plan.  make test: set up and test.  make check: style, types, imports.  make docs: the pages, in site/.
-# make gpu-check: what a GPU makes of planning and training, without network.
+# make gpu-check: what a GPU makes of planning and training, without network.  make test-lerobot: the policy, inside LeRobot.
 # make tables: the tables of README and docs from docs/results.  make setup: only set up; make setup-all: with every extra that a test uses.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest
 export MUJOCO_GL ?= egl
 export LP_NUM_THREADS ?= 0
 
-.PHONY: demo setup setup-all test check docs tables gpu-check clean system system-dev
+.PHONY: demo setup setup-all test test-lerobot check docs tables gpu-check clean system system-dev
 
 demo: $(VENV)/.runtime
 	@$(BIN)/robo-dream plan --config configs/plan/demo.yaml
@@ -39,6 +39,11 @@ test: $(VENV)/.dev
 	$(PYTEST) -m "realtime and not slow and not gpu" $(TEST_ARGS) tests/unit/safety || guard=$$?; \
 	if [ $$guard -ne 0 ] && [ $$guard -ne 5 ]; then alone=$$guard; fi; \
 	if [ $$several -eq 5 ]; then exit $$alone; elif [ $$several -ne 0 ] || [ $$alone -eq 5 ]; then exit $$several; else exit $$alone; fi
+
+# By hand, with the interpreter of an environment that has lerobot 0.4.4, which docs/guides/so101-lerobot.md makes.
+LEROBOT_PYTHON ?= /tmp/lerobot_env/bin/python
+test-lerobot:
+	@$(LEROBOT_PYTHON) -m pytest -c /dev/null --rootdir . -p no:cacheprovider plugins/lerobot/tests $(TEST_ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

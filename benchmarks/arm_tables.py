@@ -16,6 +16,22 @@ def serve() -> list[Row]:
     return rows
 
 
+def lerobot_policy() -> list[Row]:
+    figures = results("lerobot_policy")
+    rows: list[Row] = [("task", "by", "trials", "moderate / strict %", "nearest, median, cm", "decision p50 / p95, ms")]
+    for task in ("reach", "push"):
+        for way, label in {
+            "record": "`lerobot-record`, goal a snapshot",
+            "record_pictures": "`lerobot-record`, goal pictures alone",
+            "async": "LeRobot's policy server and client",
+            "run": "`robo-dream run`",
+        }.items():
+            if f"{(key := f'{task}/{way}')}/pairs" in figures:
+                told = plain(figures[f"{key}/pairs"]), both_rates(figures, key), plain(figures[f"{key}/nearest_cm_p50"])
+                rows.append((task, label, *told, decision_times(figures, key) or "not recorded"))
+    return rows
+
+
 def latency() -> list[Row]:
     figures, rows = results("latency"), [("decision", "rollouts", "p50 / p95 / p99, ms", "GFLOP", "GB moved", "of the fp32 matrix rate")]
     for name, label in {
@@ -94,6 +110,7 @@ def kills() -> list[Row]:
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "latency": latency,
     "serve": serve,
+    "lerobot_policy": lerobot_policy,
     "latency-growth": lambda: facts(
         "latency",
         "how time grows (float32, not compiled)",

@@ -22,6 +22,7 @@ example:
   robo-dream train --config configs/train/ogbench_scene.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
   robo-dream train --config configs/train/jaco_s.yaml stage=local_goals init=configs/checkpoints/jaco_s.safetensors training.local_goals={}
   robo-dream train --config configs/train/jaco_s.yaml stage=labeller init=configs/checkpoints/jaco_s.safetensors training.labeller={}
+  robo-dream train --config configs/train/jaco_s.yaml stage=video init=configs/checkpoints/jaco_s.safetensors training.video={}
 
 Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from robo_dream.calibration.file import load, problems
 from robo_dream.control.cartesian import CartesianArm, CartesianMoves, JointMoves, Moves, with_tool
-from robo_dream.embodiment import ActionSpec, ArmState, Camera, RobotArm, WallClock
+from robo_dream.embodiment import ActionSpec, ArmState, Camera, Clock, RobotArm, WallClock
 from robo_dream.errors import ArmError, CheckpointError, ConfigError, SafetyStopError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.recording.events import SafetyEvent
@@ -76,12 +76,12 @@ class StillArm:
 
 @dataclass(frozen=True)
 class Connected:
-    """`joints` takes joint targets (from the guard's process), `arm` tool moves. `view` and `attempt` are a twin's."""
+    """`joints` takes joint targets (from the guard), `arm` moves. `view` and `attempt` are a twin's."""
 
-    joints: GuardProcess | StillArm
+    joints: RobotArm
     arm: CartesianArm
     cameras: Sequence[Camera]
-    clock: WallClock
+    clock: Clock
     world: Tabletop  # the arm's model; of a twin, how it was when last looked at
     view: TwinView | None
     attempt: Attempt | None
@@ -161,24 +161,31 @@ def connected(
         stack.enter_context(ended_by_signals())
         stack.enter_context(joints)
         _check_arm(joints, world, config)
-        if setup.joint_moves is not None and setup.joint_moves.names != joints.action_spec.names:
-            raise CheckpointError(
-                f"the checkpoint moves the joints {', '.join(setup.joint_moves.names)}; "
-                f"this arm has {', '.join(joints.action_spec.names)}: train one for this arm"
-            )
+        require_same_joints(setup, joints)
         if isinstance(joints, GuardProcess):
             for line in joints.promise_lines:
                 say(line)
         if not (dry or attempt is not None):
             go_to_start(joints, config.start, np.asarray(config.start.joints or world.scene.arm.home))
-        limits = world.moves.limits
-        limits = replace(limits, joint_speed=joint_speeds(config.arm, limits.joint_speed, config.loop.limits))
-        if setup.joint_moves is None:
-            moves: Moves = CartesianMoves(world.kinematics, limits, setup.control_dt)
-        else:
-            moves = JointMoves(world.kinematics, limits, setup.joint_moves)
-        arm = CartesianArm(joints, moves)
-        yield Connected(joints, arm, cameras, WallClock(), world, view, attempt)
+        yield Connected(joints, CartesianArm(joints, moves_of(config, setup, world)), cameras, WallClock(), world, view, attempt)
+
+
+def require_same_joints(setup: CameraSetup, joints: RobotArm) -> None:
+    """Raises `CheckpointError` for a model that moves joints of another arm."""
+    if setup.joint_moves is not None and setup.joint_moves.names != joints.action_spec.names:
+        raise CheckpointError(
+            f"the checkpoint moves the joints {', '.join(setup.joint_moves.names)}; "
+            f"this arm has {', '.join(joints.action_spec.names)}: train one for this arm"
+        )
+
+
+def moves_of(config: RunConfig, setup: CameraSetup, world: Tabletop) -> Moves:
+    """What makes joint targets of the model's actions, within the limits of the arm's model in `world`."""
+    limits = world.moves.limits
+    limits = replace(limits, joint_speed=joint_speeds(config.arm, limits.joint_speed, config.loop.limits))
+    if setup.joint_moves is None:
+        return CartesianMoves(world.kinematics, limits, setup.control_dt)
+    return JointMoves(world.kinematics, limits, setup.joint_moves)
 
 
 def calibrated_poses(config: RunConfig, cameras: Sequence[str], at: datetime | None = None) -> Mapping[str, np.ndarray]:

@@ -72,6 +72,7 @@ class SnapshotGoal:
 
     kind: Literal["snapshot"] = "snapshot"
     file: Path = Path("goal.npz")
+    task: str | None = None  # whose settings of the checkpoint decide; None: those that it has for any goal
 
 
 @configuration
@@ -86,6 +87,7 @@ class PicturesGoal:
     tool_pos: tuple[float, float, float] | None = None  # m; of the arm in the pictures
     tool_yaw: Annotated[float, Field(ge=-7, le=7), Unit("rad")] = 0.0
     gripper: Fraction = 0.0  # closure
+    task: str | None = None  # as of a snapshot
 
 
 @configuration
@@ -148,7 +150,7 @@ class RunConfig:
     @property
     def task(self) -> str:
         """By what the checkpoint's settings are looked up: the goal's task, or its kind where it names none."""
-        return self.goal.task if isinstance(self.goal, PairGoal | DrawnGoal) else self.goal.kind
+        return self.goal.kind if isinstance(self.goal, PoseGoal) else self.goal.task or self.goal.kind
 
 
 def require_policy(config: RunConfig) -> None:

@@ -5,19 +5,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from robo_dream.config import dump
 from robo_dream.control.episode import Bench, EpisodeEnd, EpisodeResult, Hooks
 from robo_dream.control.loop import run_episode
-from robo_dream.embodiment import ArmState
+from robo_dream.embodiment import ArmState, RobotArm
 from robo_dream.errors import ArmError
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
-from robo_dream.runtime.connect import Connected, Events, StillArm, connected
-from robo_dream.runtime.mover import Mover
+from robo_dream.runtime.connect import Connected, Events, connected
+from robo_dream.runtime.mover import Aimed, Mover
 from robo_dream.runtime.run import DrawnGoal, PairGoal, RemotePlanner, RunConfig
 from robo_dream.safety.ending import why
 from robo_dream.safety.guard_process import SAID_NEXT, GuardProcess
@@ -29,12 +30,12 @@ from sim.attempt import Attempt
 
 def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int:
     """Exit code 0 when the run ended as it should, 1 when a safety check ended it. `say` is told what happens, for people."""
-    with _mover(config, say) as mover:
+    with mover_of(config, say) as mover:
         return _run(config, mover, dry, say)
 
 
 @contextmanager
-def _mover(config: RunConfig, say: Callable[[str], None]) -> Iterator[Mover]:
+def mover_of(config: RunConfig, say: Callable[[str], None]) -> Iterator[Mover]:
     """Who chooses the moves. What is imagined elsewhere, or by nobody, takes no torch."""
     if isinstance(config.planner, RemotePlanner):
         from robo_dream.runtime.remote import remote_mover
@@ -75,16 +76,7 @@ def _episode(
     config: RunConfig, mover: Mover, bench: Connected, events: Events, folder: Path, dry: bool, say: Callable[[str], None]
 ) -> tuple[EpisodeResult, Attempt | None]:
     aimed = mover.aimed(bench)
-    about = {
-        "task": config.task,
-        "seed": config.seed,
-        "goal": _goal_words(config, dry),
-        "config": dump(config) | dict(aimed.model_config),
-        "moves": dump(bench.arm.limits),
-        "action_spec": bench.arm.action_spec.to_json(),
-        "loop": dump(config.loop),
-        **aimed.made_by,
-    }
+    about = about_of(config, aimed, bench, _goal_words(config, dry))
     attempt = bench.attempt  # judges by how the twin was when it was last looked at
     with RunWriter(folder / "record", about, aimed.goal) as writer:
         events.record_by(writer.on_event)
@@ -118,7 +110,21 @@ def _episode(
     return episode, attempt
 
 
-def _said_of(joints: GuardProcess | StillArm, reasons: tuple[str, ...]) -> tuple[str, ...]:
+def about_of(config: RunConfig, aimed: Aimed, bench: Connected, goal: str) -> dict[str, Any]:
+    """What run.json says; `goal` is in words."""
+    return {
+        "task": config.task,
+        "seed": config.seed,
+        "goal": goal,
+        "config": dump(config) | dict(aimed.model_config),
+        "moves": dump(bench.arm.limits),
+        "action_spec": bench.arm.action_spec.to_json(),
+        "loop": dump(config.loop),
+        **aimed.made_by,
+    }
+
+
+def _said_of(joints: RobotArm, reasons: tuple[str, ...]) -> tuple[str, ...]:
     """`reasons`, and where the guard is no more, how it ended and what was done about the arm."""
     lost = joints.reasons if isinstance(joints, GuardProcess) and not joints.is_alive else ()
     said = [reason for reason in reasons if not (lost and reason.endswith(SAID_NEXT))]  # it is said by now

@@ -12,11 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
-from robo_dream.data.cache import FrameCache
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
@@ -24,19 +22,16 @@ from robo_dream.models.checkpoint import CheckpointInfo, GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
+from robo_dream.runtime.strips import STRIPS, draw_strips
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
-from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words
+from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words, training_seconds
 from robo_dream.schema import configuration
-from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation
+from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
-from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
-STRIPS = "strips"  # the folder of pictures of held-out windows
-HORIZON = 10  # imagined steps of a strip
-BRIDGE = 6  # action blocks of a drawn bridge
+_OF_RECORDINGS = {"labeller": "actions", "video": "how video goes on"}  # stages that need no label, and what they teach
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
@@ -50,7 +45,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller"] = (
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video"] = (
         "all"  # from local_goals on: added to `init`
     )
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
@@ -103,11 +98,11 @@ class TrainConfig:
             )
         if self.redrawn and self.stage != "redrawn":
             raise ConfigError(f"redrawn is given with stage {self.stage}, which does not look at it; set stage to redrawn, or leave it out")
-        if self.stage == "labeller" and (self.init is None or self.training.labeller is None):
-            missing = "init" if self.init is None else "training.labeller"
+        if self.stage in _OF_RECORDINGS and (self.init is None or getattr(self.training, self.stage) is None):
+            missing = "init" if self.init is None else f"training.{self.stage}"
             raise ConfigError(
-                f"stage is labeller, which teaches a finished checkpoint to tell actions, and {missing} is null; give init=CHECKPOINT "
-                f"'training.labeller={{}}'"
+                f"stage is {self.stage}, which teaches a finished checkpoint to tell {_OF_RECORDINGS[self.stage]}, and {missing} is null; "
+                f"give init=CHECKPOINT 'training.{self.stage}={{}}'"
             )
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
@@ -142,12 +137,12 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes
     require_shares(processes, config.stage, config.training)
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
-        if config.stage in (*ADDED, "redrawn", "labeller"):
+        if config.stage in (*ADDED, *_OF_RECORDINGS, "redrawn"):
             config = _of_finished(config, info)
     if config.stage == "redrawn":
         return _train_redrawn(config, say, bars)
-    if config.stage == "labeller":
-        return _train_labeller(config, say, bars)
+    if config.stage in _OF_RECORDINGS:
+        return _train_on_recordings(config, say, bars)
     with bars("frames into the cache", {}, "episode") as bar, processes.in_turn():
         data = open_training_data(
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
@@ -209,7 +204,7 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     if info.settings.regime not in (None, config.regime):
         raise ConfigError(f"regime is {config.regime}, and {config.init} learned in the {info.settings.regime} one; set regime to that")
     size = info.spec.config
-    if config.stage == "labeller":  # memory and futures stay as they are in the checkpoint: here they would be asked for
+    if config.stage in _OF_RECORDINGS:  # memory and futures stay as they are in the checkpoint: here they would be asked for
         size = replace(size, memory=0, outcomes=0)
     return replace(config, training=replace(config.training, model=size))
 
@@ -297,12 +292,16 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     return released
 
 
-def _train_labeller(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
-    """The checkpoint `init` that tells actions of video too; nothing else of it changes. Pictures and actions are all that is read."""
-    training, stage = config.training, config.training.labeller
+def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+    """The checkpoint `init` that tells actions of video, or how video goes on, too; nothing else of it changes.
+
+    Pictures, joints and actions are all that is read.
+    """
+    training, name, is_video = config.training, config.stage, config.stage == "video"
+    stage = training.video if is_video else training.labeller
     assert config.init is not None and stage is not None
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_recording(config.datasets, config.cache, training, config.workers, bar)
+        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=is_video)
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:
@@ -310,13 +309,17 @@ def _train_labeller(config: TrainConfig, say: Callable[[str], None], bars: Bars)
     (config.out / "config.yaml").write_text(to_yaml(config))
     written = config.out / labeller.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    with bars("frames into latents", {stage.steps: "labeller"}, "step") as bar:
-        model = labeller.train_labeller(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
+    learn = video.train_video if is_video else labeller.train_labeller
+    with bars("frames into latents", {stage.steps: name}, "step") as bar:
+        model = learn(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, info, seconds = config.release or written, checkpoint.read_info(written), training_seconds(config.out / "metrics.jsonl")
-    metrics = release(model, written, released, {**info.recipe, "labeller": _recipe(config, data.recipes, seconds)}, info.settings)
-    if labeller.STAGE in metrics:
-        say(labeller.in_words(metrics[labeller.STAGE]))
-    say(f"Trained in {seconds / 60:.1f} minutes. `robo-dream label VIDEO --checkpoint {released} --out COPY` tells the actions of video.")
+    metrics = release(model, written, released, {**info.recipe, name: _recipe(config, data.recipes, seconds)}, info.settings)
+    if name in metrics:
+        say((video if is_video else labeller).in_words(metrics[name]))
+    then = "planning.planner.kind=video plans with it." if is_video else (
+        f"`robo-dream label VIDEO --checkpoint {released} --out COPY` tells the actions of video."
+    )  # fmt: skip
+    say(f"Trained in {seconds / 60:.1f} minutes. {then}")
     return released
 
 
@@ -379,41 +382,6 @@ def write_described(
     about |= settings.to_json()
     path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
     return path
-
-
-def draw_strips(model: LatentVideoModel, cache: FrameCache, folder: Path, num_windows: int, seed: int) -> Path | None:
-    """One picture for each of `num_windows` held-out windows and a sheet of all of them, whose path is given; None when there are none.
-
-    Beside it lies bridges.png: the same windows as the straight line through latent space shows them, from their first frame to one
-    some steps on.
-    """
-    lengths = np.diff(cache.episode_starts)[~cache.is_train]
-    horizon = min(HORIZON, (int(lengths.max(initial=0)) - 1) // model.action_block)
-    if not num_windows or horizon < 1:
-        return None
-    drawn, bridges = [], []
-    for window in held_out_windows(cache, model.action_block, num_windows, horizon, seed):
-        pictures, bridge = strips(model, cache, int(window), horizon), bridge_strips(model, cache, int(window), min(BRIDGE, horizon))
-        apart = f"{model.action_block * cache.control_dt:.1f} s apart; {' above '.join(pictures)}"
-        drawn.append((f"frame {window}: real above imagined, {apart}", stacked(list(pictures.values()), 4)))
-        bridges.append((f"frame {window}: real above the bridge, {apart}", stacked(list(bridge.values()), 4)))
-        write_png(folder / f"frame-{window:06d}.png", contact_sheet(drawn[-1:], 2))
-    if not drawn:
-        return None
-    write_png(folder / "bridges.png", contact_sheet(bridges))
-    return write_png(folder / "sheet.png", contact_sheet(drawn))
-
-
-def training_seconds(log: Path) -> float:
-    """Seconds spent on training steps, interruptions left out, from the rates in the metrics log."""
-    seconds, last = 0.0, ("", 0)
-    for line in log.read_text().splitlines():
-        entry = json.loads(line)
-        if rate := entry.get("steps_per_second"):
-            before = last[1] if last[0] == entry["stage"] and last[1] < entry["step"] else 0
-            seconds += (entry["step"] - before) / rate
-            last = (entry["stage"], entry["step"])
-    return seconds
 
 
 def figures(metrics: Mapping[str, Any]) -> Iterator[str]:

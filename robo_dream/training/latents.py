@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.frames import Frames, Split, frame_index, pictures
+from robo_dream.training.frames import Frames, frame_index, pictures, splits_of
 from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.stage import OnProgress
 from robo_dream.upload import uploaded
@@ -57,7 +57,7 @@ def encode_frames(
     """
     if frames is None and cache.picture_every > 1:
         num_frames = int(cache.episode_starts[-1])
-        fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in _splits(cache)]))
+        fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in splits_of(cache)]))
         latents = torch.full((num_frames, model.spec.config.latent), torch.nan, device=model.device)
         latents[uploaded(fresh, model.device)] = encode_frames(model, cache, fresh, progress, processes)
         return latents
@@ -86,13 +86,6 @@ def encode_video(
         if progress is not None:
             progress(done, len(frames))
     return torch.cat(parts)
-
-
-def _splits(cache: Frames) -> list[Split]:
-    """Those that have an episode."""
-    is_train = np.asarray(cache.is_train, bool)
-    splits: list[tuple[Split, bool]] = [("train", bool(is_train.any())), ("test", not is_train.all())]
-    return [name for name, has_some in splits if has_some]
 
 
 def _inputs(model: LatentVideoModel, cache: Frames, frames: np.ndarray) -> tuple[list[Tensor], Tensor]:

@@ -32,6 +32,7 @@ from robo_dream.training.config import (
     RedrawnStage,
     RepresentationConfig,
     TrainingConfig,
+    VideoStage,
 )
 from robo_dream.training.optimiser import optimisers
 from robo_dream.training.processes import ALONE, Processes
@@ -177,7 +178,8 @@ def stage_of(
     | MemoryConfig
     | FuturesStage
     | RedrawnStage
-    | LabellerStage,
+    | LabellerStage
+    | VideoStage,
 ) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)

@@ -18,7 +18,7 @@ PACKAGES = ("robo_dream", "sim", "hardware")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LAYOUT = {
     "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "Makefile", "mkdocs.yml",
-    "robo_dream", "sim", "hardware", "configs", "docs", "tests", "benchmarks", ".ci",
+    "robo_dream", "sim", "hardware", "plugins", "configs", "docs", "tests", "benchmarks", ".ci",
 }  # fmt: skip
 BESIDE = {".gitignore", ".github", ".pre-commit-config.yaml"}  # what tools and hosts want at the top
 MAX_LINES = 450
