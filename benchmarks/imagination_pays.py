@@ -38,8 +38,7 @@ from robo_dream.evaluation.intervals import paired_difference
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.models.checkpoint import CheckpointInfo, sha256
-from robo_dream.planning.baselines import PolicyAloneConfig
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig, PolicyAloneConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.kinds import PlannerConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig

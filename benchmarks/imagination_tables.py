@@ -21,6 +21,18 @@ _IMAGINING = {
 }
 
 
+_VIDEO_TASKS = {"push": "push", "reach": "reach", "lift": "lift", "tuning-push": "push, for tuning"}
+_VIDEO_METHODS = {
+    "policy_alone": "policy alone", "planner": "policy-guided search, as released", "video_1": "1 video", "video_4": "4 videos, agreed",
+    "video_16": "16 videos, agreed", "video_16_best": "16 videos, best", "video_16_checked": "16 videos, agreed, checked",
+}  # fmt: skip
+_VIDEO_ERRORS = {
+    "seen": "the pictures that came", "open_loop": "the action-conditioned model, told the true actions",
+    "middle": "the middle one of 16 videos",
+    "one": "one video", "nearest": "the nearest of 16 videos", "copied": "the present, held",
+}  # fmt: skip
+
+
 def imagination() -> list[Row]:
     """What each use of imagination reaches, and what it adds to the policy alone on the same pairs; the recorded regime first."""
     figures = results("imagination_pays")
@@ -171,9 +183,31 @@ def far_goals() -> list[Row]:
     return rows
 
 
+def video_success() -> list[Row]:
+    """Success of planners that imagine videos, beside the policy alone and, where it was run, the search as released."""
+    figures = results("video_planner")
+    rows: list[Row] = [("pairs", "method", "moderate %", "strict %", "decision p50 / p95, ms")]
+    for task, method in ((task, method) for task in _VIDEO_TASKS for method in _VIDEO_METHODS):
+        if f"{(key := f'{task}/{method}')}/pairs" in figures:
+            pairs, rates = f"{_VIDEO_TASKS[task]}, {figures[f'{key}/pairs']}", (rate(figures, key, kind) for kind in ("moderate", "strict"))
+            rows.append((pairs, _VIDEO_METHODS[method], *rates, decision_times(figures, key)))
+    return rows
+
+
+def video_errors() -> list[Row]:
+    """How far the object is off in videos, where it moves."""
+    figures, at = results("video_planner"), ("0.5", "1", "2", "3")
+    rows: list[Row] = [("what is shown", *(f"{seconds} s ahead" for seconds in at))]
+    for name, words in _VIDEO_ERRORS.items():
+        rows.append((words, *(plain(figures[f"errors/moved/{name}_{seconds}s_mm"]) for seconds in at)))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "imagination": imagination,
     "imagination-peaks": imagination_peaks,
+    "video-success": video_success,
+    "video-errors": video_errors,
     "picture-goals": picture_goals,
     "least-gain": least_gain,
     "local-goals": local_goals,

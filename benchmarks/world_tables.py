@@ -87,6 +87,18 @@ def _training_cost() -> Iterator[Row]:
     yield "dm_control reacher", f"{control[f'{key}/episodes']} episodes", collect, str(control[f"{key}/training_minutes"])
 
 
+def ddp() -> list[Row]:
+    figures = results("ddp")
+    rows: list[Row] = [("stage", "steps/s, one", "steps/s, two", "ratio (middle half)", "ratio of core time", "gradients, MiB / ms")]
+    for stage in ("representation", "dream", "policy"):
+        key = "speedup_2" if stage == "representation" else f"{stage}/speedup_2"
+        half = " to ".join(plain(figures[f"{stage}/speedup_2_p{percent}"]) for percent in (25, 75))
+        rates = (plain(figures[f"{stage}/steps_per_second_{who}"]) for who in ("one", "two"))
+        message = " / ".join(plain(figures[f"{stage}/message_{unit}"]) for unit in ("MiB", "ms"))
+        rows.append((stage, *rates, f"{plain(figures[key])} ({half})", plain(figures[f"{stage}/core_seconds_ratio"]), message))
+    return rows
+
+
 def double_moves() -> list[Row]:
     """Policies of cube-double by how they learned: far goals on other pairs than the frozen ones, and near ones."""
     figures = results("recorded")
@@ -248,6 +260,7 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
         ("checkpoint", "data", "collecting, minutes", "training, minutes"),
         *_training_cost(),
     ],
+    "ddp": ddp,
     "metaworld-expert": lambda: success("metaworld", "reach-expert"),
     "metaworld-near": lambda: success("metaworld", "reach-near"),
     "metaworld-gains": lambda: gains("metaworld", {"reach-expert": "expert's last frame", "reach-near": "25 steps away"}),

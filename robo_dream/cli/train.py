@@ -1,10 +1,12 @@
 """`robo-dream train`: from datasets to a checkpoint that plans, in two stages, resumable at any moment."""
 
 import argparse
+from contextlib import nullcontext
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.train import TrainConfig, train
+from robo_dream.training.processes import joined
 
 _DESCRIPTION = """\
 Trains the world model on collected episodes: first the representation (what the cameras show, as a latent), then the dream (how the
@@ -20,6 +22,7 @@ example:
   robo-dream train --config configs/train/ogbench_scene.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
   robo-dream train --config configs/train/jaco_s.yaml stage=local_goals init=configs/checkpoints/jaco_s.safetensors training.local_goals={}
   robo-dream train --config configs/train/jaco_s.yaml stage=labeller init=configs/checkpoints/jaco_s.safetensors training.labeller={}
+  robo-dream train --config configs/train/jaco_s.yaml stage=video init=configs/checkpoints/jaco_s.safetensors training.video={}
 
 Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
 
@@ -34,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = load_config(TrainConfig, args)
-    left = train(config, lambda text: print(text, flush=True), lambda name, names, unit: Bars(names, name, unit))
+    with joined(config.training.device) as processes:
+        if not processes.is_first:  # it would say the same
+            train(config, lambda text: None, lambda name, names, unit: nullcontext(lambda done, total: None), processes)
+            return 0
+        left = train(config, lambda text: print(text, flush=True), lambda name, names, unit: Bars(names, name, unit), processes)
     go_on = f": go on with stage=dream init={left}" if config.stage == "representation" else ""
     print(f"Checkpoint: {left}{go_on}")
     return 0

@@ -110,6 +110,23 @@ class LabelWindow:
         return asdict(self)
 
 
+MAX_VIDEO_STEPS, MAX_VIDEO_WIDTH, MAX_VIDEO_LAYERS = 64, 4096, 64
+
+
+@dataclass(frozen=True)
+class VideoSize:
+    """Of the network that tells how the video goes on (`VideoFlow`)."""
+
+    steps: int = 6  # looks of a video, an action block apart
+    numbers: int = 64  # principal directions in which latents are told to move
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+
+    def to_json(self) -> dict[str, int]:
+        return asdict(self)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything needed to rebuild and use a model, weights aside."""
@@ -123,6 +140,7 @@ class ModelSpec:
     local_goals: tuple[int, ...] = ()  # control steps ahead for which it tells local goals; none: it has learned none
     waypoints: int = 0  # known ones of each thing, where it has learned what can be moved (`Affordances`); 0: it has not
     label_window: LabelWindow | None = None  # of the looks that tell actions, where it has learned to (`ActionLabeller`); None: it has not
+    video: VideoSize | None = None  # where it has learned how video goes on (`VideoFlow`); None: it has not
 
     @property
     def num_objects(self) -> int:
@@ -153,6 +171,7 @@ class ModelSpec:
             **({"local_goals": list(self.local_goals)} if self.local_goals else {}),
             **({"waypoints": self.waypoints} if self.waypoints else {}),
             **({} if self.label_window is None else {"label_window": self.label_window.to_json()}),
+            **({} if self.video is None else {"video": self.video.to_json()}),
         }
 
     @classmethod
@@ -169,6 +188,7 @@ class ModelSpec:
             _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
             require_local_goals(data.get("local_goals", ()), config.get("action_block", ModelConfig.action_block)),
             _require_waypoints(data.get("waypoints", 0)), _require_label_window(data.get("label_window")),
+            _require_video(data.get("video")),
         )  # fmt: skip
         named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
         if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
@@ -216,6 +236,26 @@ def _require_label_window(data: Any) -> LabelWindow | None:
             f"and every from 1 to 100 control steps"
         )
     return window
+
+
+def _require_video(data: Any) -> VideoSize | None:
+    if data is None:
+        return None
+    names = {field.name for field in fields(VideoSize)}
+    if not isinstance(data, Mapping) or set(data) != names or any(type(value) is not int or value < 1 for value in data.values()):
+        raise ConfigError(f"the model's video is {shown(data)}; expected whole numbers from 1 named {', '.join(sorted(names))}")
+    return require_video(VideoSize(**data))
+
+
+def require_video(size: VideoSize) -> VideoSize:
+    """`size` as it is. Raises `ConfigError` for one that no network can have."""
+    is_known = size.steps <= MAX_VIDEO_STEPS and size.width <= MAX_VIDEO_WIDTH and size.layers <= MAX_VIDEO_LAYERS
+    if not is_known or size.width % size.heads:
+        raise ConfigError(
+            f"a video network of {shown(size.to_json())} is asked for; allowed are up to {MAX_VIDEO_STEPS} steps, {MAX_VIDEO_LAYERS} "
+            f"layers and a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads"
+        )
+    return size
 
 
 def _normaliser(data: Mapping[str, Any], name: str) -> Normaliser:

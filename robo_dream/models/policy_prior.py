@@ -11,6 +11,7 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Imagination, LocalGoal, ScenePose, WorldModel
 from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS, TOOL_YAW, PoseHead, objects
 from robo_dream.models.policy import ActionMixture, LocalGoals
+from robo_dream.models.video import VideoFlow, VideoPrompt
 from robo_dream.models.world_model import LatentVideoModel
 
 GripperGoal = Literal["as_shown", "above_object"]
@@ -146,6 +147,62 @@ class LocalPrior:
     def _learned(self) -> LocalGoals:
         assert self.model.local_goals is not None
         return self.model.local_goals
+
+
+@dataclass(frozen=True)
+class VideoPrior:
+    """Videos that `model` imagines, and what was done in them, read off neighbouring latents by its `InverseDynamics`.
+
+    That one reads whole latents, in which proprioception tells of turns and of the gripper; an `ActionLabeller` reads latents of pictures
+    alone, and a video is told in whole ones. Raises `ContractError` for a model that has learned none.
+    """
+
+    model: LatentVideoModel
+    flow_steps: int = 8
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.model.video is None:
+            raise ContractError("this checkpoint has learned no video; add it with stage=video init=CHECKPOINT 'training.video={}'")
+
+    @property
+    def num_looks(self) -> int:
+        """Of a video, each an action block after the one before."""
+        return self._flow.size.steps
+
+    @property
+    def num_numbers(self) -> int:
+        """How many random numbers a look takes."""
+        return self._flow.size.numbers
+
+    @torch.no_grad()
+    def imagined(
+        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], noise: Float[Tensor, "row look number"]
+    ) -> Float[Tensor, "row look channel"]:
+        """How the video goes on from `latents` towards `goals`; standard normal `noise` says which of several."""
+        (found,) = self.model.run(self._path, latents, goals, noise)
+        return found
+
+    @torch.no_grad()
+    def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"]) -> Float[Tensor, "row time action"]:
+        """What leads from look to look, in physical units and within the limits."""
+        before = torch.cat([latents[:, None], video[:, :-1]], 1)
+        return self.model.block_actions(self.model.inverse_dynamics(before, video)).flatten(1, 2)
+
+    def apart(
+        self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]
+    ) -> Float[Tensor, "*batch look"]:
+        """How far the looks of a video are from what its actions are imagined to lead to: 1 is as far as 19 of 20 usually are at most."""
+        return (imagined - video).square().mean(-1).sqrt() / self._flow.usual[: video.shape[-2]]
+
+    def _path(self, latents: Tensor, goals: Tensor, noise: Tensor) -> tuple[Tensor]:
+        led = torch.ones_like(latents[:, 0], dtype=torch.bool)
+        return (self._flow.path(noise, VideoPrompt(latents, goals, led), self.flow_steps, self.guidance),)
+
+    @property
+    def _flow(self) -> VideoFlow:
+        assert self.model.video is not None
+        return self.model.video
 
 
 def gripper_above(head: PoseHead, here: Float[Tensor, "*batch pose"], goals: Float[Tensor, "*batch pose"]) -> Float[Tensor, "*batch pose"]:

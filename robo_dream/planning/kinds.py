@@ -9,6 +9,8 @@ from pydantic import Field
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.planning.baselines import (
+    BestOfConfig,
+    BestOfPlanner,
     PolicyAloneConfig,
     PolicyAlonePlanner,
     RandomConfig,
@@ -16,7 +18,6 @@ from robo_dream.planning.baselines import (
     ZeroActionConfig,
     ZeroActionPlanner,
 )
-from robo_dream.planning.best_of import BestOfConfig, BestOfPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
@@ -24,10 +25,11 @@ from robo_dream.planning.icem import IcemConfig, IcemPlanner
 from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig
 
 PlannerConfig = Annotated[
     PolicyGuidedConfig | CemConfig | IcemConfig | MppiConfig | PredictiveConfig | GradientConfig | HybridConfig | BestOfConfig
-    | PolicyAloneConfig | RandomConfig | ZeroActionConfig,
+    | VideoPlannerConfig | PolicyAloneConfig | RandomConfig | ZeroActionConfig,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -40,6 +42,7 @@ PLANNER_CONFIGS: Mapping[str, type[PlannerConfig]] = {
     "gradient": GradientConfig,
     "hybrid": HybridConfig,
     "best_of": BestOfConfig,
+    "video": VideoPlannerConfig,
     "policy_alone": PolicyAloneConfig,
     "random": RandomConfig,
     "zero_action": ZeroActionConfig,
@@ -71,6 +74,8 @@ def planner_of(
             return HybridPlanner(model, cost, config, proposers, clock)
         case BestOfConfig():
             return BestOfPlanner(model, cost, config, proposers, clock)
+        case VideoPlannerConfig():
+            return VideoPlanner(model, cost, config, proposers, clock)
         case PolicyAloneConfig():
             return PolicyAlonePlanner(model, cost, config, proposers, clock)
         case RandomConfig():

@@ -34,7 +34,7 @@ from robo_dream.viewer.questions import Choices, OnStage, Preset, Told, ToldPlan
 
 _MAX_RUNS = 40
 _MAX_BYTES = 512 << 20  # of what one search imagines and draws
-_UNASKED = ("policy_guided", "zero_action", "random")  # the default, and what needs no imagination
+_UNASKED = ("policy_guided", "zero_action", "random", "video")  # the default, what needs no imagination, and what few checkpoints learned
 _SMALLER = {"cem": ("planner.num_samples=100", "planner.num_iterations=5"), "mppi": ("planner.num_samples=128",)}  # seconds, not a minute
 
 

@@ -284,6 +284,7 @@ EXTRAS = (
     Extra("franka", ("franky-control",), "Franka arms; experimental, never run with one"),
     Extra("rerun", ("rerun-sdk",), "recorded runs as Rerun recordings"),
     Extra("serve", ("websockets", "msgpack"), "planning over a network, on either side"),
+    Extra("ray", ("ray",), "evaluation on a cluster"),
     Extra("page-tests", ("playwright",), "tests of the replay page in a real browser"),
 )
 _LEROBOT = (

@@ -4,9 +4,9 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -48,6 +48,7 @@ from robo_dream.runtime.made_with import code_sha256
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
+from robo_dream.runtime.ray_cluster import LocalRunner, RayRunner, Runner, spread
 from robo_dream.schema import Seed, configuration, did_you_mean
 from sim.environment import Environment, task_named
 from sim.physics.drawn import DrawnDynamics
@@ -80,6 +81,7 @@ class EvaluateConfig:
     oracle_pairs: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     seed: Seed = 0
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # processes, one thread each; they change no outcome
+    runner: Runner = field(default_factory=LocalRunner)  # where these are; kind=ray: on a cluster, with the same outcomes
     compiled: bool = False  # as in plan; it changes rounding and decision times
     precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
@@ -309,6 +311,9 @@ def attempts(config: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
     """The result of each job, as they come."""
     if not jobs:
         return
+    if isinstance(config.runner, RayRunner):
+        yield from spread(config.runner, partial(_started, config), jobs, config.workers)
+        return
     if config.workers == 1:
         _start(config)
         yield from map(_attempt, jobs)
@@ -324,6 +329,12 @@ _STATE: list[Worker] = []  # one a process: what `_start` made
 def _start(config: EvaluateConfig) -> None:
     torch.set_num_threads(1 if config.workers > 1 else torch.get_num_threads())
     _STATE[:] = [Worker(config)]
+
+
+def _started(config: EvaluateConfig) -> Callable[[Job], Result]:
+    """What a worker of a cluster makes attempts with."""
+    torch.set_num_threads(1)
+    return Worker(config).attempt
 
 
 def _attempt(job: Job) -> Result:

@@ -11,11 +11,10 @@ from robo_dream.config import Changes, dump, parse, typed_again
 from robo_dream.errors import ConfigError
 from robo_dream.imagination import Cost, Planner, Proposer, WorldModel
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.policy_prior import Bridge, GripperGoal, LocalPrior, PolicyPrior
+from robo_dream.models.policy_prior import Bridge, GripperGoal, LocalPrior, PolicyPrior, VideoPrior
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning import kinds
-from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig, PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, WeightedSum, build_cost
 from robo_dream.planning.goals import AimedPlanner
@@ -29,6 +28,7 @@ from robo_dream.planning.policy_guided import PolicyGuidedConfig
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.proposals import BridgeProposer, GoalPolicy, PolicyProposer, RepeatedPolicyProposer
 from robo_dream.planning.scoring import FuturesConfig, FuturesCost, FuturesPlanner
+from robo_dream.planning.video import VideoPlannerConfig, VideoProposer
 from robo_dream.schema import Unit, configuration, did_you_mean
 from robo_dream.yaml_text import Key
 from sim.physics.drawn import DrawnDynamics, SeenCost, SeenLocalGoals, SeenPolicy
@@ -152,6 +152,8 @@ def build_planner(
             raise ConfigError(
                 f"the {planner.kind} planner executes a policy's proposal: set proposals.policy=true (or bridge), use a learned model"
             )
+    elif isinstance(planner, VideoPlannerConfig):
+        proposers = [_video_proposer(planner, model, proposals, futures)]
     elif isinstance(planner, ZeroActionConfig | RandomConfig):
         proposers = []
     if futures is None:
@@ -239,7 +241,7 @@ def rollouts_a_decision(planner: PlannerConfig, futures: FuturesConfig | None = 
     match planner:
         case PolicyAloneConfig() | ZeroActionConfig() | RandomConfig():
             return 0
-        case PredictiveConfig() | BestOfConfig():
+        case PredictiveConfig() | BestOfConfig() | VideoPlannerConfig():
             return planner.num_samples
         case HybridConfig():
             return planner.num_samples + planner.num_refined * planner.num_iterations
@@ -262,6 +264,28 @@ def _proposers(model: WorldModel, teacher: LatentVideoModel, config: ProposalCon
     if config.bridge and isinstance(model, LatentVideoModel):  # nobody else's latents are points of its bridges
         proposers.append(BridgeProposer(model, Bridge(model)))
     return proposers
+
+
+def _video_proposer(
+    planner: VideoPlannerConfig, model: WorldModel, proposals: ProposalConfig, futures: FuturesConfig | None
+) -> VideoProposer:
+    if not (isinstance(model, LatentVideoModel) and model.video is not None):
+        who = "this checkpoint has" if isinstance(model, LatentVideoModel) else f"{type(model).__name__} has"
+        raise ConfigError(
+            f"planner.kind is video, and {who} not learned how video goes on; take another planner, or add it with "
+            "`robo-dream train stage=video init=CHECKPOINT training.video={}`"
+        )
+    if planner.horizon > (looks := model.video.size.steps):
+        raise ConfigError(
+            f"planner.horizon is {planner.horizon} looks of a video, and this checkpoint tells {looks}; set it to at most that, or add "
+            f"video again with training.video.looks={planner.horizon}"
+        )
+    if futures is not None or proposals.moves is not None:
+        given = "futures are" if futures is not None else "proposals.moves is"
+        raise ConfigError(
+            f"planner.kind is video, whose videos differ by themselves and lead to the whole goal, and {given} set; set to null"
+        )
+    return VideoProposer(model, VideoPrior(model, planner.flow_steps, planner.guidance), planner.temperature, planner.check)
 
 
 def _policy_proposer(model: WorldModel, policy: GoalPolicy, config: ProposalConfig) -> PolicyProposer:

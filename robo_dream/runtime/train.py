@@ -27,15 +27,18 @@ from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
 from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words
 from robo_dream.schema import configuration
-from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation
+from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
+from robo_dream.training.priority import read_chances
+from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
 STRIPS = "strips"  # the folder of pictures of held-out windows
 HORIZON = 10  # imagined steps of a strip
 BRIDGE = 6  # action blocks of a drawn bridge
+_OF_RECORDINGS = {"labeller": "actions", "video": "how video goes on"}  # stages that need no label, and what they teach
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
@@ -49,7 +52,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller"] = (
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video"] = (
         "all"  # from local_goals on: added to `init`
     )
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
@@ -61,6 +64,7 @@ class TrainConfig:
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
     goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
+    chances: Path | None = None  # with stage=dream: an .npy with a number for each frame, how likely a window of the dynamics begins there
     regime: Regime = "recorded"  # nothing is learned from but pictures, joints and actions; privileged: poses and names of scripts too
 
     def __post_init__(self) -> None:
@@ -100,13 +104,15 @@ class TrainConfig:
                 f"stage is redrawn, in which the encoder of a finished checkpoint learns other looks, and {missing} is not given; name "
                 "init=CHECKPOINT, redrawn='[FOLDER]' with the episodes of datasets in other looks, and 'training.redrawn={}'"
             )
+        if self.chances is not None and self.stage != "dream":
+            raise ConfigError(f"chances is given with stage {self.stage}, which does not draw by them; set stage to dream, or leave it out")
         if self.redrawn and self.stage != "redrawn":
             raise ConfigError(f"redrawn is given with stage {self.stage}, which does not look at it; set stage to redrawn, or leave it out")
-        if self.stage == "labeller" and (self.init is None or self.training.labeller is None):
-            missing = "init" if self.init is None else "training.labeller"
+        if self.stage in _OF_RECORDINGS and (self.init is None or getattr(self.training, self.stage) is None):
+            missing = "init" if self.init is None else f"training.{self.stage}"
             raise ConfigError(
-                f"stage is labeller, which teaches a finished checkpoint to tell actions, and {missing} is null; give init=CHECKPOINT "
-                f"'training.labeller={{}}'"
+                f"stage is {self.stage}, which teaches a finished checkpoint to tell {_OF_RECORDINGS[self.stage]}, and {missing} is null; "
+                f"give init=CHECKPOINT 'training.{self.stage}={{}}'"
             )
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
@@ -131,21 +137,23 @@ class TrainConfig:
         return settings_json(self.planning, own)
 
 
-def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes: Processes = ALONE) -> Path:
     """Trains as `config` says and gives the file that it leaves: the checkpoint, or the representation where only that is asked for.
 
-    Goes on where a training in the same folder was interrupted. `say` is told what happens, for people.
+    Goes on where a training in the same folder was interrupted. `say` is told what happens, for people. Of `processes` that share the
+    training, this is one; all see the same folders.
     """
     device_named(config.training.device, "training.device")
+    require_shares(processes, config.stage, config.training)
     if config.init is not None:
         info = checkpoint.read_info(config.init)  # a checkpoint at all?
-        if config.stage in (*ADDED, "redrawn", "labeller"):
+        if config.stage in (*ADDED, *_OF_RECORDINGS, "redrawn"):
             config = _of_finished(config, info)
     if config.stage == "redrawn":
         return _train_redrawn(config, say, bars)
-    if config.stage == "labeller":
-        return _train_labeller(config, say, bars)
-    with bars("frames into the cache", {}, "episode") as bar:
+    if config.stage in _OF_RECORDINGS:
+        return _train_on_recordings(config, say, bars)
+    with bars("frames into the cache", {}, "episode") as bar, processes.in_turn():
         data = open_training_data(
             config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
         )
@@ -154,33 +162,43 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
         return _with_part(config, data, say, bars)
     _require_tasks_of(_world_of(data.recipes), config.by_task)
     config.out.mkdir(parents=True, exist_ok=True)
-    with bars("looking", {}, "step") as bar:
+    with bars("looking", {}, "step") as bar, processes.in_turn():
         seen = looked_at(data, config.training, config.out, bar)
     if seen is not data:
         say(labels_in_words(data.play, seen.play))
     data = seen
-    for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
-        clear_leftovers(folder)
-    (config.out / "config.yaml").write_text(to_yaml(config))
+    if processes.is_first:
+        for folder in {config.out, config.out / STRIPS, (config.release or config.out / dream.MODEL_FILE).parent}:
+            clear_leftovers(folder)
+        (config.out / "config.yaml").write_text(to_yaml(config))
     if config.stage in ADDED:
-        return _with_more(config, data, say, bars)
-    if config.stage != "dream" and not (config.out / f"{representation.STAGE}.state.safetensors").exists():
+        return _with_more(config, data, say, bars, processes)
+    is_begun = (config.out / f"{representation.STAGE}.state.safetensors").exists()
+    if config.stage != "dream" and not is_begun and processes.count == 1:  # what a step takes several, one does not know
         say(in_words(estimated(data.play, config.training)))
 
     training, steps = config.training, config.training.dream
     if config.stage != "dream":
         with bars("representation", {}, "step") as bar:
-            representation.train_representation(data.play, training, config.out, init=config.init, progress=bar, resume=config.resume)
+            representation.train_representation(
+                data.play, training, config.out, init=config.init, progress=bar, resume=config.resume, processes=processes
+            )
         if config.stage == "representation":
             return config.out / representation.MODEL_FILE
-    _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
     written = config.out / dream.MODEL_FILE
-    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    with processes.in_turn():
+        _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
+        written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
     names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
-        model = dream.train_dream(data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume)
+        model = dream.train_dream(
+            data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume, processes=processes,
+            chances=None if config.chances is None else read_chances(config.chances, data.play),
+        )  # fmt: skip
 
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
+    if not processes.is_first:
+        return released  # the first one is left to write it
     settings = checkpoint.Settings(config.settings_json, _world_of(data.recipes), config.goal, config.regime)
     metrics = release(model, written, released, _recipe(config, data.recipes, seconds), settings)
     sheet = draw_strips(model, data.play, config.out / STRIPS, config.strips, training.seed)
@@ -197,12 +215,12 @@ def _of_finished(config: TrainConfig, info: CheckpointInfo) -> TrainConfig:
     if info.settings.regime not in (None, config.regime):
         raise ConfigError(f"regime is {config.regime}, and {config.init} learned in the {info.settings.regime} one; set regime to that")
     size = info.spec.config
-    if config.stage == "labeller":  # memory and futures stay as they are in the checkpoint: here they would be asked for
+    if config.stage in _OF_RECORDINGS:  # memory and futures stay as they are in the checkpoint: here they would be asked for
         size = replace(size, memory=0, outcomes=0)
     return replace(config, training=replace(config.training, model=size))
 
 
-def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars, processes: Processes) -> Path:
     """The file with the checkpoint `config.init`, to which local goals or moves were added; its settings are as they were."""
     assert config.init is not None
     written, training = config.out / dream.MODEL_FILE, config.training
@@ -210,11 +228,20 @@ def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], Non
     with bars("frames into latents" if is_of_latents else name, added_steps(training), "step") as bar:
         if is_of_latents:
             model = dream.add_local_goals(
-                data.play, training, config.out, config.init, demonstrations=data.demonstrations, progress=bar, resume=config.resume
+                data.play,
+                training,
+                config.out,
+                config.init,
+                demonstrations=data.demonstrations,
+                progress=bar,
+                resume=config.resume,
+                processes=processes,
             )
         else:
-            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
+            model = moves.add_moves(data.play, training, config.out, config.init, progress=bar, resume=config.resume, processes=processes)
     released, info = config.release or written, checkpoint.read_info(written)
+    if not processes.is_first:
+        return released
     seconds = training_seconds(config.out / "metrics.jsonl")
     release(model, written, released, {**info.recipe, config.stage: _recipe(config, data.recipes, seconds)}, info.settings)
     say(f"Added {name} in {seconds / 60:.1f} minutes. A plan heeds them where {heeded} is given.")
@@ -276,12 +303,16 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     return released
 
 
-def _train_labeller(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
-    """The checkpoint `init` that tells actions of video too; nothing else of it changes. Pictures and actions are all that is read."""
-    training, stage = config.training, config.training.labeller
+def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
+    """The checkpoint `init` that tells actions of video, or how video goes on, too; nothing else of it changes.
+
+    Pictures, joints and actions are all that is read.
+    """
+    training, name, is_video = config.training, config.stage, config.stage == "video"
+    stage = training.video if is_video else training.labeller
     assert config.init is not None and stage is not None
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_recording(config.datasets, config.cache, training, config.workers, bar)
+        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=is_video)
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:
@@ -289,13 +320,17 @@ def _train_labeller(config: TrainConfig, say: Callable[[str], None], bars: Bars)
     (config.out / "config.yaml").write_text(to_yaml(config))
     written = config.out / labeller.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    with bars("frames into latents", {stage.steps: "labeller"}, "step") as bar:
-        model = labeller.train_labeller(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
+    learn = video.train_video if is_video else labeller.train_labeller
+    with bars("frames into latents", {stage.steps: name}, "step") as bar:
+        model = learn(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, info, seconds = config.release or written, checkpoint.read_info(written), training_seconds(config.out / "metrics.jsonl")
-    metrics = release(model, written, released, {**info.recipe, "labeller": _recipe(config, data.recipes, seconds)}, info.settings)
-    if labeller.STAGE in metrics:
-        say(labeller.in_words(metrics[labeller.STAGE]))
-    say(f"Trained in {seconds / 60:.1f} minutes. `robo-dream label VIDEO --checkpoint {released} --out COPY` tells the actions of video.")
+    metrics = release(model, written, released, {**info.recipe, name: _recipe(config, data.recipes, seconds)}, info.settings)
+    if name in metrics:
+        say((video if is_video else labeller).in_words(metrics[name]))
+    then = "planning.planner.kind=video plans with it." if is_video else (
+        f"`robo-dream label VIDEO --checkpoint {released} --out COPY` tells the actions of video."
+    )  # fmt: skip
+    say(f"Trained in {seconds / 60:.1f} minutes. {then}")
     return released
 
 

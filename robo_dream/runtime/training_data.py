@@ -98,14 +98,23 @@ def open_training_data(
 
 
 def open_recording(
-    datasets: Sequence[Path], cache: Path, training: TrainingConfig, workers: int, progress: Progress | None = None
+    datasets: Sequence[Path],
+    cache: Path,
+    training: TrainingConfig,
+    workers: int,
+    progress: Progress | None = None,
+    with_cycles: bool = False,
 ) -> TrainingData:
-    """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read."""
+    """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read.
+
+    `with_cycles`: and what was under way, where things are picked up, as joints tell it (`training.grasps`).
+    """
     source = _opened(datasets, training)
     if not source.spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, and nothing else is learned from here; name a dataset with cameras")
-    play = build_cache(source, cache, progress, workers)
-    return TrainingData(recorded(play, None, (), training.num_objects), None, {"data": _made(source)})
+    play, grasps = build_cache(source, cache, progress, workers), training.grasps if with_cycles else None
+    held = () if grasps is None else tuple(told(play, grasps))
+    return TrainingData(recorded(play, grasps, held, training.num_objects), None, {"data": _made(source)}, held)
 
 
 def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:
@@ -117,7 +126,10 @@ def _require_learnable(play: FrameCache, shown: FrameCache | None, training: Tra
 
 def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
     if all((folder / layout.SPEC).exists() for folder in dataset_folders(datasets)):
-        return open_dataset(datasets, action_spec=action_spec, pictures=pictures)
+        opened = open_dataset(datasets, action_spec=action_spec, pictures=pictures)
+        if opened.spec.action_spec.kind == "choice":
+            raise DataError(f"{datasets[0]} is of a game, with a choice of {opened.spec.action_spec.names}; use robo-dream dream-train")
+        return opened
     from robo_dream.runtime.recordings import open_training  # a machine that only trains may have no MuJoCo
 
     return open_training(datasets, training.model.image_size, action_spec, pictures)

@@ -60,6 +60,38 @@ class PointMassModel:
 
 
 @dataclass(frozen=True)
+class PointMassVideo:
+    """Videos of the point mass on its way to the goal as fast as it may, shaken a little by noise, and exactly what was done in them."""
+
+    model: PointMassModel
+    num_looks: int = 6
+    num_numbers: int = 8
+    shaken: float = 0.01  # m, and so on
+    usual: float = 0.01  # of `apart`
+
+    def imagined(
+        self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], noise: Float[Tensor, "row look number"]
+    ) -> Float[Tensor, "row look channel"]:
+        bounds, looks = bounds_of(self.model.action_spec, latents), []
+        for look in range(self.num_looks):
+            moves = bounds.clip(
+                (goals - latents)[:, :5] / self.model.action_block + self.shaken * noise[:, look, :5] / self.model.action_block
+            )
+            latents = torch.cat([latents[:, :5] + self.model.action_block * moves, latents[:, 5:]], -1)
+            looks.append(latents)
+        return torch.stack(looks, 1)
+
+    def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"]) -> Float[Tensor, "row time action"]:
+        moves = torch.cat([latents[:, None], video], 1)[..., :5].diff(dim=1) / self.model.action_block
+        return moves.repeat_interleave(self.model.action_block, 1)
+
+    def apart(
+        self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]
+    ) -> Float[Tensor, "*batch look"]:
+        return (imagined - video).square().mean(-1).sqrt() / self.usual
+
+
+@dataclass(frozen=True)
 class FailingModel:
     """`inner`, but NaN for every candidate whose first action is above `fails_above` in its first number."""
 

@@ -12,6 +12,7 @@ from robo_dream.models.policy import InverseDynamics
 from robo_dream.models.policy_prior import on_the_way
 from robo_dream.training.frames import blocks_after
 from robo_dream.training.losses import weighted_mean
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.pseudo_actions import weights_after
 from robo_dream.upload import uploaded
 
@@ -35,13 +36,15 @@ def bridge_targets(
     block: int,
     device: torch.device | str,
     weights: Float32[np.ndarray, " frame"] | None = None,
+    among: Processes = ALONE,
 ) -> BridgeTargets:
     """A random block of `block` control steps on each way; `actions` are normalised, `goals` at least a block after `starts`.
 
     It may begin at any control step, so goals need not be a whole number of blocks away. `weights` are those of `action_weights`.
     """
+    begins, mine = rng.integers(goals - starts - block + 1), among.rows(len(starts))
+    begins, starts, goals = begins[mine], starts[mine], goals[mine]
     steps = goals - starts
-    begins = rng.integers(steps - block + 1)
     blocks = blocks_after(actions, starts + begins, 1, block).reshape(len(starts), -1)
     columns: Sequence[np.ndarray] = (begins / steps, (begins + block) / steps, steps, blocks)
     targets = BridgeTargets(*(uploaded(np.asarray(column, np.float32), device) for column in columns))
@@ -50,15 +53,23 @@ def bridge_targets(
 
 
 def bridge_loss(
-    inverse: InverseDynamics, starts: Float[Tensor, "batch channel"], goals: Float[Tensor, "batch channel"], targets: BridgeTargets
+    inverse: InverseDynamics,
+    starts: Float[Tensor, "batch channel"],
+    goals: Float[Tensor, "batch channel"],
+    targets: BridgeTargets,
+    among: Processes = ALONE,
 ) -> Float[Tensor, ""]:
     """Squared error of the actions read off pairs of interpolated points (RWM, arXiv 2609.29171)."""
     read = inverse(on_the_way(starts, goals, targets.begins), on_the_way(starts, goals, targets.ends))
-    return weighted_mean((read.float() - targets.blocks).square(), targets.weights)
+    return weighted_mean((read.float() - targets.blocks).square(), targets.weights, among)
 
 
 def bridge_consistency(
-    latents: Float[Tensor, "batch frame channel"], goals: Float[Tensor, "batch channel"], steps: Float[Tensor, " batch"], block: int
+    latents: Float[Tensor, "batch frame channel"],
+    goals: Float[Tensor, "batch channel"],
+    steps: Float[Tensor, " batch"],
+    block: int,
+    among: Processes = ALONE,
 ) -> Float[Tensor, ""]:
     """Squared distance of frames `block` control steps apart from where a bridge from the first of them has its points.
 
@@ -69,4 +80,4 @@ def bridge_consistency(
     is_before = (fractions < 1).to(latents.dtype)
     points = on_the_way(latents[:, :1].expand_as(latents[:, 1:]), goals[:, None].expand_as(latents[:, 1:]), fractions)
     errors = (latents[:, 1:] - points).float().square().mean(-1)
-    return (errors * is_before).sum() / is_before.sum().clamp(min=1.0)
+    return (errors * is_before).sum() / among.mean(is_before.sum()).clamp(min=1.0 / among.count)

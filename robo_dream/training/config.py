@@ -7,7 +7,16 @@ from pydantic import Field
 
 from robo_dream.data.camera_effects import CameraEffectRanges
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import MAX_LABEL_WINDOW, MAX_WAYPOINTS, ModelConfig, Precision, require_local_goals
+from robo_dream.models.config import (
+    MAX_LABEL_WINDOW,
+    MAX_VIDEO_LAYERS,
+    MAX_VIDEO_STEPS,
+    MAX_VIDEO_WIDTH,
+    MAX_WAYPOINTS,
+    ModelConfig,
+    Precision,
+    require_local_goals,
+)
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
 from robo_dream.training.looking import LookConfig
@@ -210,6 +219,35 @@ class LabellerStage:
 
 
 @configuration
+class VideoStage:
+    """After all else: how the video goes on from here towards a goal, without any action (`VideoFlow`)."""
+
+    steps: Steps = 3000
+    batch: Batch = 256
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.02  # Muon's, for matrices; 0: AdamW learns them too
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-2
+    looks: Annotated[int, Field(ge=1, le=MAX_VIDEO_STEPS)] = 6  # of a video, an action block apart
+    numbers: Annotated[int, Field(ge=1, le=8192)] = 64  # principal directions in which latents are told to move
+    width: Annotated[int, Field(ge=1, le=MAX_VIDEO_WIDTH)] = 128
+    layers: Annotated[int, Field(ge=1, le=MAX_VIDEO_LAYERS)] = 4
+    heads: Annotated[int, Field(ge=1, le=256)] = 4  # of attention; width is a multiple of them
+    carried: Fraction = 0.8  # of the moments in which joints tell that a thing was being carried, whose goals are the end of that
+    at_end: Fraction = 0.4  # fraction of the goals at the very end of what was under way
+    longest_goal: GoalSteps = 100  # control steps
+    not_led: Fraction = 0.1  # fraction of the videos that are shown no goal
+    latent_noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # on what is shown, in units of the latent's own scale
+    calibration: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = (
+        0.1  # fraction of the episodes that tell how far actions lead from videos
+    )
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError(f"width is {self.width} and heads {self.heads}; width must be a multiple of heads")
+
+
+@configuration
 class PseudoActions:
     """How far actions that a checkpoint told (`robo-dream label`) are learned from; where none are, this is nothing.
 
@@ -233,6 +271,7 @@ class TrainingConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     redrawn: RedrawnStage | None = None  # null: nothing is learned from episodes that were shown again
     labeller: LabellerStage | None = None  # null: what was done in video without actions is not learned
+    video: VideoStage | None = None  # null: how video goes on is not learned
     pseudo_actions: PseudoActions = field(default_factory=PseudoActions)  # how far labels of `robo-dream label` are believed
     futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
@@ -280,7 +319,7 @@ class TrainingConfig:
             del data["memory"], data["model"]["memory"]
         if not self.model.outcomes:
             del data["futures"], data["model"]["outcomes"]
-        for name in ("slides", "switches", "local_goals", "moves", "redrawn", "labeller"):
+        for name in ("slides", "switches", "local_goals", "moves", "redrawn", "labeller", "video"):
             if data[name] is None:
                 del data[name]
         if self.pseudo_actions == PseudoActions():

@@ -31,11 +31,13 @@ from robo_dream.training.frames import (
 )
 from robo_dream.training.latents import encode_frames, mean_images
 from robo_dream.training.local_goals import learn_local_goals
-from robo_dream.training.losses import as_told, ensemble_loss, expectile_loss, pixel_loss, pose_loss, weighted_mean
+from robo_dream.training.losses import as_told, ensemble_loss, expectile_loss, likelihood_loss, pixel_loss, pose_loss, weighted_mean
 from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.moves import learn_moves
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
+from robo_dream.training.priority import sha256_of, window_chances
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
 from robo_dream.training.stage import MOVES, MetricsLog, OnProgress, Stage, TrainingRun, run_stage, stage_of
@@ -60,14 +62,24 @@ class DreamBatch:
     bridge_goals: Float[Tensor, "batch channel"]  # some way after `latents[:, 0]`
     bridge: BridgeTargets
     weights: Float[Tensor, "batch horizon"] | None = None  # of each block, where some are pseudo-actions
+    among: Processes = ALONE  # who have the other rows of the whole batch
 
 
 class DreamBatches:
     """The batch of any step, gathered from latents of the whole cache."""
 
-    def __init__(self, cache: Frames, config: TrainingConfig, latents: Float[Tensor, "frame channel"]) -> None:
-        self.config, self.latents, block = config, latents, config.model.action_block
+    def __init__(
+        self,
+        cache: Frames,
+        config: TrainingConfig,
+        latents: Float[Tensor, "frame channel"],
+        among: Processes = ALONE,
+        chances: Float[np.ndarray, " frame"] | None = None,
+    ) -> None:
+        """`chances` says how likely a window of the dynamics begins at each frame, in any unit; None: at each as likely as at another."""
+        self.config, self.latents, self.among, block = config, latents, among, config.model.action_block
         self.index = frame_index(cache, config.dream.unroll * block + 1)
+        self.chances = None if chances is None else window_chances(chances, self.index.starts)
         self.short = frame_index(cache, block + 1)
         self.actions = normalised_actions(cache)
         self.weights = action_weights(cache, config.pseudo_actions)
@@ -90,20 +102,22 @@ class DreamBatches:
     def __call__(self, step: int) -> DreamBatch:
         stage, block = self.config.dream, self.config.model.action_block
         rng = np.random.default_rng((self.config.seed, 2, step))
-        first = rng.choice(self.index.starts, stage.batch)
-        latents, blocks = self.windows(first)
+        first = rng.choice(self.index.starts, stage.batch, p=self.chances)
         pose_step = int(rng.integers(stage.unroll))
-        posed = np.concatenate([first, first + block * (pose_step + 1)])
         here, aims, steps = self._distances(rng)
         shortest, every = max(block, stage.shortest_goal), self.index.every
         ahead = goal_frames(rng, first, self.index.last[first], shortest, stage.longest_goal, every)
+        bridge = bridge_targets(rng, self.actions, first, ahead, block, self.latents.device, self.weights, self.among)
+        mine = self.among.rows(stage.batch)
+        first, ahead, here, aims, steps = (whole[mine] for whole in (first, ahead, here, aims, steps))
+        latents, blocks = self.windows(first)
+        posed = np.concatenate([first, first + block * (pose_step + 1)])
         weights = weights_after(self.weights, first, stage.unroll, block)
         return DreamBatch(
             latents, blocks, self._tensor(bootstrap_weights(first, self.config.model.num_heads, stage.bootstrap, self.config.seed)),
             self._at(here), self._at(here + block), self._at(aims), self._tensor(steps),
             pose_step, self._tensor(self.poses[posed]),
-            self._at(ahead), bridge_targets(rng, self.actions, first, ahead, block, self.latents.device, self.weights),
-            None if weights is None else self._tensor(weights),
+            self._at(ahead), bridge, None if weights is None else self._tensor(weights), self.among,
         )  # fmt: skip
 
     def _distances(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,16 +154,18 @@ def train_dream(
     demonstrations: Frames | None = None,
     progress: OnProgress | None = None,
     resume: bool = True,
+    processes: Processes = ALONE,
+    chances: Float[np.ndarray, " frame"] | None = None,
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
     Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The policy imitates `demonstrations`,
     of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts up to six times: frames encoded,
-    steps of the dream, of the policy, of the decoder, of local goals, of moves.
+    steps of the dream, of the policy, of the decoder, of local goals, of moves. For `chances` see `DreamBatches`.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
-    latents = encode_frames(model, cache, progress=progress)
-    batches = DreamBatches(cache, config, latents)
+    latents = encode_frames(model, cache, progress=progress, processes=processes)
+    batches = DreamBatches(cache, config, latents, processes, chances)
     stage, parts = config.dream, nn.ModuleDict({"model": model, "target": copy.deepcopy(model.temporal_distance)})
     target = parts["target"].requires_grad_(False)
     assert isinstance(target, TemporalDistance)
@@ -164,11 +180,12 @@ def train_dream(
     def decoder_losses(step: int) -> Mapping[str, Tensor]:
         return _decoder_losses(model, cache, batches, config, variances, step)
 
-    with MetricsLog(run_dir, config.tensorboard) as log:
-        run = TrainingRun(config, run_dir, log, progress, resume)
+    with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
+        run = TrainingRun(config, run_dir, log, progress, resume, processes)
         learned = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
-        run_stage(run, stage_of(STAGE, stage), parts, learned, losses, cache.dataset_id, after_step=follow)
-        pairs, pairs_id = policy_batches(model, cache, demonstrations, latents, config), (demonstrations or cache).dataset_id
+        drawn_from = cache.dataset_id if chances is None else f"{cache.dataset_id} weighed {sha256_of(chances)}"
+        run_stage(run, stage_of(STAGE, stage), parts, learned, losses, drawn_from, after_step=follow)
+        pairs, pairs_id = policy_batches(model, cache, demonstrations, latents, config, processes), (demonstrations or cache).dataset_id
         run_stage(
             run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)), pairs_id
         )
@@ -182,10 +199,12 @@ def train_dream(
         if config.moves is not None:
             model, found[MOVES] = learn_moves(run, model, cache, config.moves)
         model = model.eval().requires_grad_(False)
-        metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
-        metrics |= found
-        log.write("held_out", stage.steps, metrics)
-    checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, metrics)
+        if processes.is_first:
+            metrics = held_out_metrics(model, cache, config.evaluation_windows, config.seed) if not np.all(cache.is_train) else {}
+            metrics |= found
+            log.write("held_out", stage.steps, metrics)
+            checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, metrics)
+    processes.wait()
     return checkpoint.load(run_dir / MODEL_FILE, config.device)  # what was released, float16 rounding included
 
 
@@ -198,6 +217,7 @@ def add_local_goals(
     demonstrations: Frames | None = None,
     progress: OnProgress | None = None,
     resume: bool = True,
+    processes: Processes = ALONE,
 ) -> LatentVideoModel:
     """The finished checkpoint `init` with local goals, also written to `run_dir`/model.safetensors; all else of it is as it was.
 
@@ -205,18 +225,25 @@ def add_local_goals(
     """
     assert config.local_goals is not None, "say how local goals are learned"
     info, model = checkpoint.read_info(init), checkpoint.load(init, config.device)
-    latents = encode_frames(model, cache, progress=progress)
-    pairs = policy_batches(model, cache, demonstrations, latents, config)
-    with MetricsLog(run_dir, config.tensorboard) as log:
-        run = TrainingRun(config, run_dir, log, progress, resume)
+    latents = encode_frames(model, cache, progress=progress, processes=processes)
+    pairs = policy_batches(model, cache, demonstrations, latents, config, processes)
+    with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
+        run = TrainingRun(config, run_dir, log, progress, resume, processes)
         found = learn_local_goals(run, model, pairs, config.local_goals, (demonstrations or cache).dataset_id, checkpoint.sha256(init))
-    checkpoint.save(found, run_dir / MODEL_FILE, info.recipe, info.dataset_id, info.metrics, settings=info.settings)
+    if processes.is_first:
+        checkpoint.save(found, run_dir / MODEL_FILE, info.recipe, info.dataset_id, info.metrics, settings=info.settings)
+    processes.wait()
     return checkpoint.load(run_dir / MODEL_FILE, config.device)
 
 
 @torch.no_grad()
 def policy_batches(
-    model: LatentVideoModel, cache: Frames, demonstrations: Frames | None, latents: Float[Tensor, "frame channel"], config: TrainingConfig
+    model: LatentVideoModel,
+    cache: Frames,
+    demonstrations: Frames | None,
+    latents: Float[Tensor, "frame channel"],
+    config: TrainingConfig,
+    among: Processes = ALONE,
 ) -> PolicyBatches:
     """Of what is imitated: `demonstrations`, seen with the encoder's errors if that is asked for, or what was seen of `cache`.
 
@@ -224,7 +251,7 @@ def policy_batches(
     are such frames, and who never saw one does not know the way out. Until the next picture the last one tells of these things.
     """
     if demonstrations is None:
-        return PolicyBatches(cache, config, _all_seen(model, latents))
+        return PolicyBatches(cache, config, _all_seen(model, latents), among=among)
     erring = config.policy.perception_noise > 0
     errors = perception_noise(model, cache, latents, demonstrated_poses(model, cache)) if erring else None
     poses, is_seen = demonstrated_poses(model, demonstrations), None
@@ -237,7 +264,7 @@ def policy_batches(
         beside = torch.zeros_like(looked[:, poses.shape[1] :])  # latents, where the policy sees these too
         is_seen = torch.cat([is_seen, torch.ones_like(beside, dtype=torch.bool)], -1)
         poses = torch.where(is_seen, looked, torch.cat([poses, beside], -1))
-    return PolicyBatches(demonstrations, config, poses, errors, is_seen)
+    return PolicyBatches(demonstrations, config, poses, errors, is_seen, among)
 
 
 def _all_seen(model: LatentVideoModel, latents: Float[Tensor, "frame channel"]) -> Float[Tensor, "frame number"]:
@@ -252,7 +279,7 @@ def demonstrated_poses(model: LatentVideoModel, demonstrations: Frames) -> Float
 
 def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: DreamBatch, config: TrainingConfig) -> dict[str, Tensor]:
     """Every weighted loss of one batch of latents."""
-    stage, block, discount = config.dream, config.model.action_block, config.model.discount
+    stage, block, discount, among = config.dream, config.model.action_block, config.model.discount, batch.among
     imagined, heads = model.dynamics.unroll(batch.latents[:, 0], batch.blocks)
     following = batch.latents[:, 1:]
     with torch.no_grad():
@@ -262,13 +289,13 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
     neighbours = model.inverse_dynamics(batch.latents[:, 0], batch.latents[:, 1])
     poses = torch.cat([batch.latents[:, 0], imagined[:, batch.pose_step].detach()])
     return {
-        "dynamics": ensemble_loss(heads, following, as_told(batch.bootstrap, batch.weights)),
+        "dynamics": ensemble_loss(heads, following, as_told(batch.bootstrap, batch.weights, among)),
         "inverse_dynamics": weighted_mean(
-            (neighbours.float() - batch.blocks[:, 0]).square(), None if batch.weights is None else batch.weights[:, :1]
+            (neighbours.float() - batch.blocks[:, 0]).square(), None if batch.weights is None else batch.weights[:, :1], among
         ),
-        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, batch.latents[:, 0], batch.bridge_goals, batch.bridge),
+        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, batch.latents[:, 0], batch.bridge_goals, batch.bridge, among),
         "distance": 10.0 * expectile_loss(reached, desired, stage.expectile),
-        "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses)),
+        "pose": stage.pose * pose_loss(model.pose_head.normal(poses), model.pose_head.normalise(batch.poses), among),
         "_first_step": (imagined[:, 0].float() - following[:, 0]).square().mean().detach(),
         "_last_step": (imagined[:, -1].float() - following[:, -1]).square().mean().detach(),
         "_copy_last": (following[:, -1] - batch.latents[:, 0]).square().mean().detach(),
@@ -278,7 +305,7 @@ def dream_losses(model: LatentVideoModel, target: TemporalDistance, batch: Dream
 def policy_losses(model: LatentVideoModel, batch: InverseBatch) -> dict[str, Tensor]:
     """Nats for each number of the action block."""
     density = model.policy(batch.seen, batch.goals).log_density(batch.blocks)
-    return {"goal_policy": -(density * batch.weights).sum() / (batch.weights.sum().clamp(min=1.0) * batch.blocks.shape[-1])}
+    return {"goal_policy": likelihood_loss(density, batch.weights, batch.blocks.shape[-1], batch.among)}
 
 
 def _decoder_losses(
@@ -287,15 +314,18 @@ def _decoder_losses(
     """Pictures of real latents and of latents imagined some steps ahead, half and half."""
     rng = np.random.default_rng((config.seed, 4, step))
     first = rng.choice(batches.index.starts, config.dream.decoder_batch)
+    ahead, mine = int(rng.integers(config.dream.unroll)) + 1, batches.among.rows(len(first))
+    half = min(max(len(first) // 2 - mine.start, 0), mine.stop - mine.start)
+    first = first[mine]
     latents, blocks = batches.windows(first)
-    ahead = int(rng.integers(config.dream.unroll)) + 1
     with torch.no_grad():
         imagined, _ = model.dynamics.unroll(latents[:, 0], blocks[:, :ahead])
-        half = len(first) // 2
         shown = torch.cat([latents[:half, ahead], imagined[half:, -1].float()])
     frames = first + ahead * config.model.action_block
     losses = []
     for name, view, picture, variance in zip(model.cameras, model.decoder.views, model.decoder(shown), variances, strict=True):
         pixels = to_float(uploaded(pictures(cache.images[name], frames), model.device))
-        losses.append(pixel_loss(picture, pixels, view.get_buffer("mean_image"), variance, config.representation.pixel_focus))
+        losses.append(
+            pixel_loss(picture, pixels, view.get_buffer("mean_image"), variance, config.representation.pixel_focus, batches.among)
+        )
     return {"pictures": torch.stack(losses).mean()}

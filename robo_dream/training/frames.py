@@ -100,6 +100,13 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
     return FrameIndex(starts, frames[inside], last - (last - begin) % every, every)
 
 
+def splits_of(cache: Frames) -> list[Split]:
+    """Those that have an episode."""
+    is_train = np.asarray(cache.is_train, bool)
+    splits: list[tuple[Split, bool]] = [("train", bool(is_train.any())), ("test", not is_train.all())]
+    return [name for name, has_some in splits if has_some]
+
+
 def true_episodes(cache: Frames, split: Split = "train") -> list[int]:
     """The episodes of `split` in which no action was told by a checkpoint."""
     chosen = np.asarray(cache.is_train, bool) == (split == "train")

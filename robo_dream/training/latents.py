@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robo_dream.models.encoder import to_float
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.training.frames import Frames, Split, frame_index, pictures
+from robo_dream.training.frames import Frames, frame_index, pictures, splits_of
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.stage import OnProgress
 from robo_dream.upload import uploaded
 
@@ -44,23 +45,32 @@ def measure_scale(model: LatentVideoModel, cache: Frames, seed: int) -> None:
 
 @torch.no_grad()
 def encode_frames(
-    model: LatentVideoModel, cache: Frames, frames: np.ndarray | None = None, progress: OnProgress | None = None
+    model: LatentVideoModel,
+    cache: Frames,
+    frames: np.ndarray | None = None,
+    progress: OnProgress | None = None,
+    processes: Processes = ALONE,
 ) -> Float[Tensor, "frame channel"]:
-    """Latents of the given frames (default: all of the cache, NaN where there is no new picture), on the model's device."""
+    """Latents of the given frames (default: all of the cache, NaN where there is no new picture), on the model's device.
+
+    Each of `processes` encodes a part of them, and tells the others.
+    """
     if frames is None and cache.picture_every > 1:
         num_frames = int(cache.episode_starts[-1])
-        fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in _splits(cache)]))
+        fresh = np.sort(np.concatenate([frame_index(cache, 1, split).frames for split in splits_of(cache)]))
         latents = torch.full((num_frames, model.spec.config.latent), torch.nan, device=model.device)
-        latents[uploaded(fresh, model.device)] = encode_frames(model, cache, fresh, progress)
+        latents[uploaded(fresh, model.device)] = encode_frames(model, cache, fresh, progress, processes)
         return latents
     frames = np.arange(int(cache.episode_starts[-1])) if frames is None else frames
     parts, done = [], 0
-    for some in np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS))):
-        parts.append(model.encoder.evaluated(*_inputs(model, cache, some)))
+    for number, some in enumerate(np.array_split(frames, max(1, -(-len(frames) // ENCODE_ROWS)))):
+        is_mine = number % processes.count == processes.rank
+        latents = model.encoder.evaluated(*_inputs(model, cache, some)) if is_mine else None
+        parts.append(torch.zeros(len(some), model.spec.config.latent, device=model.device) if latents is None else latents)
         done += len(some)
         if progress is not None:
             progress(done, len(frames))
-    return torch.cat(parts)
+    return processes.total(torch.cat(parts))
 
 
 @torch.no_grad()
@@ -76,13 +86,6 @@ def encode_video(
         if progress is not None:
             progress(done, len(frames))
     return torch.cat(parts)
-
-
-def _splits(cache: Frames) -> list[Split]:
-    """Those that have an episode."""
-    is_train = np.asarray(cache.is_train, bool)
-    splits: list[tuple[Split, bool]] = [("train", bool(is_train.any())), ("test", not is_train.all())]
-    return [name for name, has_some in splits if has_some]
 
 
 def _inputs(model: LatentVideoModel, cache: Frames, frames: np.ndarray) -> tuple[list[Tensor], Tensor]:

@@ -11,7 +11,9 @@ from torch import Tensor
 from robo_dream.models.policy import LocalGoals
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import LocalGoalStage
+from robo_dream.training.losses import likelihood_loss
 from robo_dream.training.policy import PolicyBatches
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.stage import LOCAL_GOALS, TrainingRun, run_stage, stage_of
 
 
@@ -23,6 +25,7 @@ class LocalBatch:
     goals: Float[Tensor, "batch number"]
     moved: Float[Tensor, "batch moved"]
     weights: Float[Tensor, " batch"]
+    among: Processes = ALONE  # who have the other rows of the whole batch
 
 
 class LocalGoalBatches:
@@ -42,13 +45,16 @@ class LocalGoalBatches:
         soon = np.minimum(start[:, None] + self.ahead, goals[:, None])
         moved = (self.pairs.at(soon) - self.pairs.at(start)[:, None]).flatten(1)
         is_told = moved.isfinite().all(-1)
-        return LocalBatch(pair.seen, pair.goals, moved.nan_to_num(), pair.weights * is_told)
+        mine = self.pairs.among.rows(len(start))
+        return LocalBatch(
+            pair.seen[mine], pair.goals[mine], moved[mine].nan_to_num(), (pair.weights * is_told)[mine], self.pairs.among
+        )  # fmt: skip
 
 
 def local_goal_losses(learned: LocalGoals, batch: LocalBatch) -> dict[str, Tensor]:
     """Nats for each number that is told."""
     density = learned(batch.seen, batch.goals).log_density(batch.moved)
-    return {LOCAL_GOALS: -(density * batch.weights).sum() / (batch.weights.sum().clamp(min=1.0) * batch.moved.shape[-1])}
+    return {LOCAL_GOALS: likelihood_loss(density, batch.weights, batch.moved.shape[-1], batch.among)}
 
 
 def learn_local_goals(

@@ -57,6 +57,7 @@ class LookConfig:
     left_std: Metres = 0.004  # and opening ones
     held_std: tuple[Metres, Metres] = (0.012, 0.012)  # of how far off the middle of the hand it is held, in the hand's x and y
     untold: Metres | None = None  # from the hand, beyond which it is where it is seen in frames of which joints tell nothing; null: nowhere
+    steady: Metres | None = None  # by which it may be seen elsewhere shortly before and after, or it may be held; null: however far
 
 
 class Looker(nn.Module):
@@ -143,7 +144,7 @@ def looked(
         believed = replace(config, seen_std=_seen_std(mended, seen, recording.is_train, config))
         mended = [settled(one, proprio[episode], seen.get(episode, {}), believed) for episode, one in enumerate(held)]
         if number + 1 == config.rounds and config.untold is not None and believed.seen_std < _OF_AWAY * config.untold:
-            mended = seen_alone(mended, looker, recording, proprio, config.untold, lambda done: tell(done, trained))
+            mended = seen_alone(mended, looker, recording, proprio, config.untold, config.steady, lambda done: tell(done, trained))
     return mended
 
 
@@ -153,12 +154,14 @@ def seen_alone(
     recording: Any,
     proprio: Sequence[Float[np.ndarray, "frame proprio"]],
     away: float,
+    steady: float | None,
     tell: Callable[[int], None],
 ) -> list[Held]:
     """`held` with level positions as they are seen where joints tell none and the hand is `away` metres from there, and farther.
 
     It lies on the table there, as what was set down does; how it is turned stays unknown (NaN). Frames without a picture of their own are
-    as they were.
+    as they were. Of several things, a hand may hold the one that nobody knows it to hold, and hide it: what is then seen in its stead
+    wanders by more than `steady` metres.
     """
     heights = [rest.pose[2] for one in held for rest in one.rests]
     table, every = float(np.median(heights)) if heights else np.nan, recording.picture_every
@@ -169,8 +172,13 @@ def seen_alone(
             seen = np.pad(_positions(looker, recording, first + frames), ((0, 0), (0, 1)), constant_values=table)
             is_away = np.linalg.norm(moved[frames, TOOL_POS] - seen, axis=-1) > away
             looked_at, frames, seen, pose = len(frames), frames[is_away], seen[is_away], one.pose.copy()
-            for frame in frames:  # where the hand is away a thing stays, so neighbours see it at the same spot
-                pose[frame, :3] = np.median(seen[np.abs(frames - frame) <= _NEIGHBOURS * every], axis=0)
+            beside = np.abs(frames[:, None] - frames) <= _NEIGHBOURS * every
+            spots = np.array([np.median(seen[near], axis=0) for near in beside]).reshape(-1, 3)  # a thing stays where the hand is away
+            if steady is not None:
+                apart = np.linalg.norm(spots[:, None] - spots, axis=-1)
+                stays = np.where(beside, apart, 0.0).max(-1, initial=0.0) <= steady
+                frames, spots = frames[stays], spots[stays]
+            pose[frames, :3] = spots
             one, done = replace(one, pose=pose), done + looked_at
             tell(done // _AT_ONCE)
         found.append(one)

@@ -16,6 +16,7 @@ from robo_dream.models.heads import TOOL_POS, Affordances
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import MoveStage, TrainingConfig
 from robo_dream.training.frames import Frames, Split
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.stage import MOVES, MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 
 MODEL_FILE = "model.safetensors"
@@ -91,14 +92,17 @@ def hands_of(moves: RecordedMoves) -> Float[np.ndarray, "thing 3"]:
     return np.stack([np.median(one, 0) if len(one) else np.zeros(3) for one in away]).astype(np.float32)
 
 
-def move_losses(affordances: Affordances, moves: RecordedMoves, stage: MoveStage, rng: np.random.Generator) -> dict[str, Tensor]:
+def move_losses(
+    affordances: Affordances, moves: RecordedMoves, stage: MoveStage, rng: np.random.Generator, among: Processes = ALONE
+) -> dict[str, Tensor]:
     """Nats a move, told from the same move among things as they stood at another one; 1.39 is guessing."""
     row, other = rng.integers(len(moves.which), size=(2, stage.batch))
     which = moves.which[row]
     elsewhere = moves.things[other].copy()
     elsewhere[np.arange(stage.batch), which] = moves.things[row, which]
     device = affordances.waypoints.device
-    noise = stage.noise * rng.normal(size=(2, *elsewhere.shape)).astype(np.float32)
+    noise, mine = stage.noise * rng.normal(size=(2, *elsewhere.shape)).astype(np.float32), among.rows(stage.batch)
+    row, which, elsewhere, noise = row[mine], which[mine], elsewhere[mine], noise[:, mine]
     things = torch.from_numpy(np.concatenate([moves.things[row] + noise[0], elsewhere + noise[1]])).to(device)
     logits = affordances(things, torch.from_numpy(which).to(device).repeat(2), torch.from_numpy(moves.to[row]).to(device).repeat(2, 1))
     seen, shuffled = logits.chunk(2)
@@ -126,7 +130,7 @@ def learn_moves(
     learned.requires_grad_(True)
 
     def losses(step: int) -> Mapping[str, Tensor]:
-        return move_losses(learned, moves, stage, np.random.default_rng((config.seed, 30, step)))
+        return move_losses(learned, moves, stage, np.random.default_rng((config.seed, 30, step)), run.processes)
 
     run_stage(run, stage_of(MOVES, stage), learned, [learned], losses, cache.dataset_id, init=init)
     found = {"recorded": float(len(moves.which))}
@@ -138,16 +142,25 @@ def learn_moves(
 
 
 def add_moves(
-    cache: Frames, config: TrainingConfig, run_dir: Path, init: Path, *, progress: OnProgress | None = None, resume: bool = True
+    cache: Frames,
+    config: TrainingConfig,
+    run_dir: Path,
+    init: Path,
+    *,
+    progress: OnProgress | None = None,
+    resume: bool = True,
+    processes: Processes = ALONE,
 ) -> LatentVideoModel:
     """The finished checkpoint `init` with moves learned, also written to `run_dir`/model.safetensors; all else is as it was."""
     assert config.moves is not None, "say how moves are learned"
     info, model = checkpoint.read_info(init), checkpoint.load(init, config.device)
-    with MetricsLog(run_dir, config.tensorboard) as log:
-        run = TrainingRun(config, run_dir, log, progress, resume)
+    with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
+        run = TrainingRun(config, run_dir, log, progress, resume, processes)
         model, found = learn_moves(run, model, cache, config.moves, checkpoint.sha256(init))
         log.write("held_out", config.moves.steps, {MOVES: found})
     model = model.requires_grad_(False)
     metrics = {**info.metrics, MOVES: found}
-    checkpoint.save(model, run_dir / MODEL_FILE, info.recipe, info.dataset_id, metrics, settings=info.settings)
+    if processes.is_first:
+        checkpoint.save(model, run_dir / MODEL_FILE, info.recipe, info.dataset_id, metrics, settings=info.settings)
+    processes.wait()
     return checkpoint.load(run_dir / MODEL_FILE, config.device)

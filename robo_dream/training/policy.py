@@ -23,6 +23,7 @@ from robo_dream.training.frames import (
     skill_ends,
 )
 from robo_dream.training.perception import PerceptionErrors
+from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.upload import uploaded
 
@@ -35,6 +36,12 @@ class InverseBatch:
     goals: Float[Tensor, "batch number"]
     blocks: Float[Tensor, "batch block"]  # normalised, from `seen` on
     weights: Float[Tensor, " batch"]  # 0 where nothing was done far from the goal, and where poses are not known; see `action_weights`
+    among: Processes = ALONE  # who have the other rows of the whole batch
+
+    def share(self, among: Processes) -> "InverseBatch":
+        """The rows of this process, of a whole batch."""
+        mine = among.rows(len(self.seen))
+        return InverseBatch(self.seen[mine], self.goals[mine], self.blocks[mine], self.weights[mine], among)
 
 
 def imitated_frames(cache: Frames, config: TrainingConfig) -> Int[np.ndarray, " start"]:
@@ -79,12 +86,14 @@ class PolicyBatches:
         seen: Float[Tensor, "frame number"],
         errors: PerceptionErrors | None = None,
         is_seen: Bool[Tensor, "frame number"] | None = None,
+        among: Processes = ALONE,
     ) -> None:
         """`seen` are true poses where `errors` are given, with which `config.policy.perception_noise` of the pairs are seen.
 
         But for numbers of `is_seen`, which err by themselves.
         """
         self.config, self.seen, self.errors, block = config, seen, errors, config.model.action_block
+        self.among = among
         self.is_seen = torch.zeros_like(seen, dtype=torch.bool) if is_seen is None else is_seen
         self.starts = imitated_frames(cache, config)
         self.index, self.ends = frame_index(cache, block + 1), skill_ends(cache)
@@ -94,7 +103,7 @@ class PolicyBatches:
     def __call__(self, step: int) -> InverseBatch:
         rng = np.random.default_rng((self.config.seed, 6, step))
         start, goals = self.pairs(rng, self.config.policy.batch)
-        return self.batch(rng, start, goals)
+        return self.batch(rng, start, goals).share(self.among)
 
     def pairs(self, rng: np.random.Generator, num: int) -> tuple[Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]]:
         """Frames at which something is imitated, and what was meant by it: later ones."""

@@ -27,6 +27,7 @@ from robo_dream.training.frames import (
 )
 from robo_dream.training.latents import mean_images, measure_scale
 from robo_dream.training.losses import as_told, covariance_loss, ensemble_loss, pixel_loss, pose_loss, weighted_mean
+from robo_dream.training.processes import ALONE, Processes, SharedBatchNorm
 from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 from robo_dream.upload import uploaded
@@ -48,6 +49,7 @@ class Batch:
     bridge: BridgeTargets  # from the start to the goal
     seen: list[UInt8[Tensor, "batch frame height width 3"]] | None = None  # `views` through worse cameras: what the encoder is shown
     weights: Float[Tensor, "batch horizon"] | None = None  # of each block, where some are pseudo-actions
+    among: Processes = ALONE  # who have the other rows of the whole batch
 
 
 def train_representation(
@@ -58,6 +60,7 @@ def train_representation(
     init: Path | None = None,
     progress: OnProgress | None = None,
     resume: bool = True,
+    processes: Processes = ALONE,
 ) -> LatentVideoModel:
     """The model with a trained encoder and decoder, also written to `run_dir`/representation.safetensors.
 
@@ -70,26 +73,30 @@ def train_representation(
     means, variances = mean_images(cache)
     for view, mean in zip(model.decoder.views, means, strict=True):
         view.get_buffer("mean_image").copy_(torch.from_numpy(mean))
+    if processes.count > 1:
+        model.encoder.scale = SharedBatchNorm(model.encoder.scale, processes)
     model = model.to(torch_device).train()
-    batches = Batches(cache, config)
+    batches = Batches(cache, config, processes)
 
     def losses(step: int) -> Mapping[str, Tensor]:
         return representation_losses(model, batches(step), config, variances, np.random.default_rng((config.seed, 10, step)))
 
-    with MetricsLog(run_dir, config.tensorboard) as log:
-        run = TrainingRun(config, run_dir, log, progress, resume)
+    with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
+        run = TrainingRun(config, run_dir, log, progress, resume, processes)
         began = checkpoint.sha256(init) if init is not None else None
         run_stage(run, stage_of(STAGE, stage), model, [model], losses, cache.dataset_id, init=began)
     measure_scale(model, cache, config.seed)
-    checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, half=False)
+    if processes.is_first:
+        checkpoint.save(model, run_dir / MODEL_FILE, config.to_json(), cache.dataset_id, half=False)
+    processes.wait()
     return model.eval()
 
 
 class Batches:
     """The batch of any step, as a function of the step alone."""
 
-    def __init__(self, cache: Frames, config: TrainingConfig) -> None:
-        self.cache, self.config = cache, config
+    def __init__(self, cache: Frames, config: TrainingConfig, among: Processes = ALONE) -> None:
+        self.cache, self.config, self.among = cache, config, among
         self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
         self.poses = pose_labels(cache, config.model.object_symmetry)
         self.actions = normalised_actions(cache)
@@ -103,11 +110,19 @@ class Batches:
         frames = np.concatenate([first[:, None] + block * np.arange(stage.unroll + 1), goals[:, None]], 1)
         shifts = rng.integers(-stage.shift, stage.shift + 1, (len(self.cache.cameras), len(first), 1, 2)) if stage.shift else None
         jitter = rng.uniform(-1, 1, (len(self.cache.cameras), len(first), 2)) * stage.color_jitter + (1.0, 0.0)
-        device = self.config.device
+        device, mine = self.config.device, self.among.rows(len(first))
+        bridge = bridge_targets(rng, self.actions, first, goals, block, device, self.weights, self.among)
+        shown = slice(None) if stage.camera_effects.is_on else mine  # what noise a picture has depends on those before it
         views = [
-            torch.from_numpy(pictures(self.cache.images[name], frames, None if shifts is None else shifts[i].repeat(frames.shape[1], 1)))
+            torch.from_numpy(
+                pictures(self.cache.images[name], frames[shown], None if shifts is None else shifts[i, shown].repeat(frames.shape[1], 1))
+            )
             for i, name in enumerate(self.cache.cameras)
         ]
+        seen = self._seen(views, step)
+        if stage.camera_effects.is_on:
+            views = [view[mine] for view in views]
+        first, frames, jitter = first[mine], frames[mine], jitter[:, mine]
         poses, weights = self.poses[frames], weights_after(self.weights, first, stage.unroll, block)
         return Batch(
             [uploaded(view, device) for view in views],
@@ -116,9 +131,10 @@ class Batches:
             uploaded(poses, device),
             uploaded(bootstrap_weights(first, self.config.model.num_heads, dream.bootstrap, self.config.seed), device),
             uploaded(jitter.astype(np.float32), device),
-            bridge_targets(rng, self.actions, first, goals, block, device, self.weights),
-            self._seen(views, step),
+            bridge,
+            None if seen is None else [uploaded(view[mine], device) for view in seen],
             None if weights is None else uploaded(weights, device),
+            self.among,
         )
 
     def _seen(self, views: list[Tensor], step: int) -> list[Tensor] | None:
@@ -132,14 +148,14 @@ class Batches:
             drawn = [effects.draw(rng) for _ in range(len(view))]
             pairs = zip(drawn, view.numpy(), strict=True)
             worse.append(torch.from_numpy(np.stack([[one.on(picture, rng) for picture in window] for one, window in pairs])))
-        return [uploaded(view, self.config.device) for view in worse]
+        return worse
 
 
 def representation_losses(
     model: LatentVideoModel, batch: Batch, config: TrainingConfig, variances: list[float], rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Every weighted loss of one batch."""
-    stage, horizon = config.representation, config.representation.unroll
+    stage, horizon, among = config.representation, config.representation.unroll, batch.among
     clean = [to_float(view) for view in batch.views]  # (B, F, 3, H, W)
     entering = clean if batch.seen is None else [to_float(view) for view in batch.seen]
     jittered = [
@@ -158,35 +174,35 @@ def representation_losses(
     num_real = len(shown) * len(latents)
     for view, picture, pixels, variance in zip(model.decoder.views, drawn, clean, variances, strict=True):
         mean = view.get_buffer("mean_image")
-        real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus))
-        dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus))
+        real.append(pixel_loss(picture[:num_real], pixels[:, shown].flatten(0, 1), mean, variance, stage.pixel_focus, among))
+        dreamt.append(pixel_loss(picture[num_real:], pixels[:, ahead + 1], mean, variance, stage.pixel_focus, among))
 
     weights = batch.weights
     density = model.policy(model.seen(latents[:, 0]), model.seen(latents[:, -1])).log_density(blocks[:, 0])
     losses = {
         "reconstruction": stage.reconstruction * torch.stack(real).mean(),
         "prediction": stage.prediction * torch.stack(dreamt).mean(),
-        "latent": stage.latent * ensemble_loss(heads, following, as_told(batch.bootstrap, weights)),
+        "latent": stage.latent * ensemble_loss(heads, following, as_told(batch.bootstrap, weights, among)),
         "inverse_dynamics": stage.inverse_dynamics
         * weighted_mean(
-            (model.inverse_dynamics(here, following).float() - blocks).square(), None if weights is None else weights[..., None]
+            (model.inverse_dynamics(here, following).float() - blocks).square(), None if weights is None else weights[..., None], among
         ),
-        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, latents[:, 0], latents[:, -1], batch.bridge),
-        "goal_policy": stage.goal_policy * -weighted_mean(density, None if weights is None else weights[:, 0]) / blocks.shape[-1],
-        "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1)),
+        "bridge": stage.bridge * bridge_loss(model.inverse_dynamics, latents[:, 0], latents[:, -1], batch.bridge, among),
+        "goal_policy": stage.goal_policy * -weighted_mean(density, None if weights is None else weights[:, 0], among) / blocks.shape[-1],
+        "covariance": stage.covariance * covariance_loss(latents.flatten(0, 1), among),
         "_copy_latent": (following - latents[:, :1]).square().mean().detach(),
     }
     if stage.bridge_consistency > 0:
-        apart = bridge_consistency(latents[:, : horizon + 1], latents[:, -1], batch.bridge.steps, model.action_block)
+        apart = bridge_consistency(latents[:, : horizon + 1], latents[:, -1], batch.bridge.steps, model.action_block, among)
         losses["bridge_consistency"] = stage.bridge_consistency * apart
     if stage.pose > 0:
         desired = model.pose_head.normalise(batch.poses)
-        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), desired.flatten(0, 1))
+        told = pose_loss(model.pose_head.normal(latents.flatten(0, 1)), desired.flatten(0, 1), among)
         losses["pose"] = stage.pose * told
     if by_eye is not None:
         losses["picture_goals"] = (by_eye - latents[:, -1].detach()).square().mean()
         if stage.pose > 0:
-            told = pose_loss(model.pose_head.normal(by_eye), desired[:, -1])
+            told = pose_loss(model.pose_head.normal(by_eye), desired[:, -1], among)
             losses["picture_goals"] = losses["picture_goals"] + stage.pose * told
     return losses
 

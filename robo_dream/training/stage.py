@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,21 +32,23 @@ from robo_dream.training.config import (
     RedrawnStage,
     RepresentationConfig,
     TrainingConfig,
+    VideoStage,
 )
 from robo_dream.training.optimiser import optimisers
+from robo_dream.training.processes import ALONE, Processes
 
 
 class MetricsLog:
-    """Appends one JSON object a line; use it as a context manager."""
+    """Appends one JSON object a line; use it as a context manager. Where it is not `kept`, by all but one process, it goes nowhere."""
 
-    def __init__(self, run_dir: Path, tensorboard: bool = False) -> None:
-        self.run_dir = run_dir
-        self.tensorboard = tensorboard
+    def __init__(self, run_dir: Path, tensorboard: bool = False, kept: bool = True) -> None:
+        self.run_dir, self.kept = run_dir, kept
+        self.tensorboard = tensorboard and kept
 
     def __enter__(self) -> "MetricsLog":
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._writer = _tensorboard(self.run_dir) if self.tensorboard else None
-        self._file = open(self.run_dir / "metrics.jsonl", "a", encoding="utf-8")
+        self._file = open(self.run_dir / "metrics.jsonl" if self.kept else os.devnull, "a", encoding="utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -150,6 +153,7 @@ class TrainingRun:
     log: MetricsLog
     progress: OnProgress | None = None
     resume: bool = True
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ def stage_of(
     | MemoryConfig
     | FuturesStage
     | RedrawnStage
-    | LabellerStage,
+    | LabellerStage
+    | VideoStage,
 ) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
@@ -195,14 +200,16 @@ def run_stage(
 
     `module` is saved and restored as a whole; only `trained` parts learn. Batches must depend on the step alone, so that a
     resumed stage continues exactly. `init` names the weights that `module` has now: a stage begun from others is not continued.
+    Where `run.processes` share batches, `losses` are of this one's rows, and the first one alone writes.
     Raises `RoboDreamError` at the first loss that is not finite.
     """
-    config = run.config
+    config, processes = run.config, run.processes
     parameters = [p for part in trained for p in part.parameters()]
-    rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay)
+    rates = optimisers(parameters, stage.learning_rate, stage.muon_lr, stage.weight_decay, run.processes)
     about = {"stage": stage.name, "config": _relevant(config, stage.name), "dataset": dataset_id, "init": init}
     path = run.folder / f"{stage.name}.state.safetensors"
     first = (load_state(path, module, list(rates), about) if run.resume else None) or 0
+    processes.require_same(first, f"the step that {path} has reached")
     saved_at, logged_at, logged_step = time.monotonic(), time.monotonic(), first
     kind = torch.device(config.device).type
     for step in range(first, stage.steps):
@@ -211,7 +218,7 @@ def run_stage(
                 group["lr"] = highest * _rate(step, stage)
         with torch.autocast(kind, torch.bfloat16) if config.autocast else contextlib.nullcontext():
             parts = losses(step)
-        norm = learn(parameters, list(rates), parts)
+        norm = learn(parameters, list(rates), parts, processes)
         if step % 10 == 0 and not math.isfinite(norm.item()):
             values = {name: value.item() for name, value in parts.items()}
             raise RoboDreamError(
@@ -221,22 +228,28 @@ def run_stage(
         after_step()
         done, now = step + 1, time.monotonic()
         if done % config.log_steps == 0 or done == stage.steps:
-            values = {name.lstrip("_"): round(value.item(), 6) for name, value in parts.items()}
+            values = {name.lstrip("_"): round(processes.mean(value.detach()).item(), 6) for name, value in parts.items()}
             rate = (done - logged_step) / max(now - logged_at, 1e-9)
             run.log.write(stage.name, done, {**values, "gradient": round(norm.item(), 4), "steps_per_second": round(rate, 3)})
             logged_at, logged_step = now, done
-        if now - saved_at > config.save_seconds or done == stage.steps:
+        if processes.is_first and (now - saved_at > config.save_seconds or done == stage.steps):
             save_state(path, module, list(rates), {**about, "step": done})
             saved_at = time.monotonic()
         if run.progress is not None:
             run.progress(done, stage.steps)
 
 
-def learn(parameters: Sequence[Tensor], rates: Sequence[torch.optim.Optimizer], parts: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-    """One step down the sum of the losses `parts`; gives the norm of their gradient, not clipped. Nothing is read from the device."""
+def learn(
+    parameters: Sequence[Tensor], rates: Sequence[torch.optim.Optimizer], parts: Mapping[str, Tensor], processes: Processes = ALONE
+) -> Float[Tensor, ""]:
+    """One step down the sum of the losses `parts`; gives the norm of their gradient, not clipped. Nothing is read from the device.
+
+    Where `processes` share a batch, it is a step down the mean of their losses.
+    """
     for parameter in parameters:
         parameter.grad = None
     torch.stack([value for name, value in parts.items() if not name.startswith("_")]).sum().backward()
+    processes.average_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
     for optimiser in rates:
         optimiser.step()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from robo_dream.imagination import Cost, Planner, WorldModel
 from robo_dream.planning.baselines import (
+    BestOfConfig,
+    BestOfPlanner,
     PolicyAloneConfig,
     PolicyAlonePlanner,
     RandomConfig,
@@ -11,7 +13,6 @@ from robo_dream.planning.baselines import (
     ZeroActionConfig,
     ZeroActionPlanner,
 )
-from robo_dream.planning.best_of import BestOfConfig, BestOfPlanner
 from robo_dream.planning.cem import CemConfig, CemPlanner
 from robo_dream.planning.gradient import GradientConfig, GradientPlanner
 from robo_dream.planning.hybrid import HybridConfig, HybridPlanner
@@ -20,8 +21,9 @@ from robo_dream.planning.mppi import MppiConfig, MppiPlanner
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig, PredictivePlanner
 from robo_dream.planning.proposals import PolicyProposer
+from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig, VideoProposer
 from robo_dream.testing.planner_suite import PlannerSuite
-from robo_dream.testing.point_mass import PointMassInverse
+from robo_dream.testing.point_mass import PointMassInverse, PointMassModel, PointMassVideo
 from robo_dream.testing.search_planner_suite import SearchPlannerSuite
 
 Clock = Callable[[], float]
@@ -123,6 +125,20 @@ class TestHybrid(SearchPlannerSuite):
 class TestBestOf(PlannerSuite):
     def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
         return BestOfPlanner(model, cost, BestOfConfig(num_samples=16), (inverse_proposer(model),), clock)
+
+
+class TestVideo(PlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        assert isinstance(model, PointMassModel)
+        return VideoPlanner(model, cost, VideoPlannerConfig(), (VideoProposer(model, PointMassVideo(model)),), clock)
+
+
+class TestVideoChecked(PlannerSuite):
+    def make(self, model: WorldModel, cost: Cost, clock: Clock) -> Planner:
+        assert isinstance(model, PointMassModel)
+        return VideoPlanner(
+            model, cost, VideoPlannerConfig(choose="best"), (VideoProposer(model, PointMassVideo(model), check=True),), clock
+        )
 
 
 class TestDirectMostLikely(PlannerSuite):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.imagination import Belief, Goal
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.icem import IcemConfig

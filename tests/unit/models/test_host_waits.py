@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from robo_dream.control.decision import Decider
 from robo_dream.imagination import Cost, Goal, Imagination, Plan, StepCosts
-from robo_dream.models.config import ModelConfig, ModelSpec
+from robo_dream.models.config import ModelConfig, ModelSpec, VideoSize
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.gradient import GradientConfig
@@ -31,6 +31,7 @@ from robo_dream.planning.mppi import MppiConfig
 from robo_dream.planning.policy_guided import PolicyGuidedConfig, PolicyGuidedPlanner
 from robo_dream.planning.predictive import PredictiveConfig
 from robo_dream.planning.scoring import FuturesConfig, RiskConfig
+from robo_dream.planning.video import VideoPlannerConfig
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, build_planner
 from robo_dream.safety.limits import SafetyLimits
 from robo_dream.testing.host_waits import HostWait, host_waits
@@ -108,6 +109,12 @@ def test_neither_memory_nor_several_futures_nor_local_goals_wait() -> None:
         first = model.believe([[observation(0)]])
         model.update(first, torch.zeros(1, 3, 5), [observation(1)])  # as the loop has them
     assert found == []
+
+
+def test_videos_that_are_checked_do_not_wait() -> None:
+    model = on_meta(dataclasses.replace(small_spec(), video=VideoSize(steps=2, numbers=8, width=16, layers=1))).eval().requires_grad_(False)
+    config = VideoPlannerConfig(horizon=2, num_samples=4, guidance=1.5, check=True)
+    assert in_files(waits_of_decisions(model, PlanningConfig(config, POSES))) == [READ_OUT, READ_OUT]
 
 
 def test_the_loop_asks_nothing_of_the_device_before_the_plan_is_made() -> None:

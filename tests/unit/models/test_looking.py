@@ -108,6 +108,20 @@ def test_where_joints_tell_nothing_and_the_hand_is_away_pictures_tell_where_it_l
     assert np.array_equal(before[was_told], after[was_told])
 
 
+def test_what_is_seen_to_wander_is_not_told_by_pictures_alone(grasped) -> None:
+    some, held = grasped
+    config, fewer = LookConfig(rounds=1, steps=300, batch=64, keypoints=6, untold=0.1), [without(one, 0) for one in held]
+    wandering, lies = some[0].pose.copy(), held[0].rests[0].frames
+    wandering[lies, :2] += np.linspace(-0.15, 0.15, len(lies))[:, None]
+    shown = seen([replace(some[0], pose=wandering), *some[1:]])
+    anyhow, steady = (looked(fewer, shown, replace(config, steady=within), 0) for within in (None, 0.01))
+    is_told = [
+        [np.isfinite(one.pose[own.rests[0].frames, 0]).mean() for one, own in zip(all_, held, strict=True)] for all_ in (anyhow, steady)
+    ]
+    assert is_told[0][0] > 0.2 and is_told[1][0] < 0.1 * is_told[0][0]
+    assert np.mean(is_told[1][1:]) > 0.7 * np.mean(is_told[0][1:]) > 0.2
+
+
 def test_who_sees_nothing_in_the_pictures_does_not_tell_alone_either(grasped) -> None:
     some, held = grasped
     mended = looked(held, seen(some, is_dark=True), LookConfig(rounds=1, steps=20, batch=32, untold=0.1), 0)

@@ -9,8 +9,7 @@ from small_runs import Recipe, record_run
 
 from robo_dream.control.loop import LoopConfig
 from robo_dream.errors import DataError
-from robo_dream.planning.baselines import PolicyAloneConfig
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig, PolicyAloneConfig
 from robo_dream.planning.candidates import bounds_of
 from robo_dream.planning.cem import CemConfig
 from robo_dream.planning.costs import CostConfig, PoseCostConfig

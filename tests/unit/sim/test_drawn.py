@@ -15,7 +15,7 @@ from robo_dream.errors import ContractError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.imagination import Belief, Goal, WorldModel
 from robo_dream.models.world_model import LatentVideoModel
-from robo_dream.planning.best_of import BestOfConfig
+from robo_dream.planning.baselines import BestOfConfig
 from robo_dream.planning.costs import CostConfig
 from robo_dream.planning.goals import AimedPlanner
 from robo_dream.planning.local_goals import LocalGoalConfig

@@ -1,0 +1,126 @@
+"""Evaluation on a Ray cluster of two nodes: `python benchmarks/ray_cluster.py` (as root, minutes; writes docs/results/ray.json; Linux).
+
+Each node runs in a network namespace of its own, as on a machine of its own, with one core to give. `robo-dream evaluate` of reaching by
+the policy alone runs there, and all processes of the second node are killed while it does. Every pair must be in its results once, with
+the outcome that this machine finds by itself. `overhead_ms` is what a piece of work that does nothing costs,
+`outcomes_differing` must be 0.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ddp import SPACES, namespaces
+from results_file import write_figures
+
+from robo_dream.evaluation.results import Result, read_results
+from robo_dream.runtime.ray_cluster import RayRunner, spread
+
+ROOT = Path(__file__).parents[1]
+HEAD, OTHER = "10.77.0.1", "10.77.0.2"
+ADDRESS = f"{HEAD}:6379"
+
+
+def ray(space: str, *words: str) -> subprocess.Popen[bytes]:
+    command = ["ip", "netns", "exec", space, str(Path(sys.executable).parent / "ray"), *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def pids(space: str) -> list[int]:
+    return [int(word) for word in subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True).stdout.split()]
+
+
+def ended(space: str) -> None:
+    """Kills whatever runs there."""
+    for pid in pids(space):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    size = ("--num-cpus=1", "--block", "--disable-usage-stats", "--object-store-memory=80000000")
+    with namespaces():
+        try:
+            ray(SPACES[0], "start", "--head", f"--node-ip-address={HEAD}", "--port=6379", "--include-dashboard=false", *size)
+            time.sleep(15)
+            ray(SPACES[1], "start", f"--address={ADDRESS}", f"--node-ip-address={OTHER}", *size)
+            time.sleep(15)
+            yield
+        finally:
+            for space in SPACES:
+                ended(space)
+
+
+def evaluating(out: Path, pairs: int, *words: str, space: str | None = None) -> subprocess.Popen[bytes]:
+    inside = [] if space is None else ["ip", "netns", "exec", space]
+    what = ["tasks=[reach]", "methods=[policy_alone]", f"num_pairs={pairs}", f"out={out}", *words]
+    command = [*inside, sys.executable, "-m", "robo_dream.cli.main", "evaluate", "--config", "configs/evaluate/jaco.yaml", *what]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def waited(run: subprocess.Popen[bytes]) -> None:
+    _, said = run.communicate(timeout=900)
+    if run.returncode:
+        raise RuntimeError(f"evaluate ended with {run.returncode}: {said.decode()[-2000:]}")
+
+
+def outcomes(out: Path) -> list[Result]:
+    return sorted((replace(one, decision_seconds=()) for one in read_results(out / "results.jsonl")), key=lambda one: one.pair)
+
+
+def nothing() -> Callable[[int], int]:
+    return abs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--pieces", type=int, default=500)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/ray.json"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        here, there = Path(folder) / "here", Path(folder) / "there"
+        waited(evaluating(here, args.pairs, "workers=1"))
+        with cluster():
+            run = evaluating(there, args.pairs, "workers=2", f"runner={{kind: ray, address: '{ADDRESS}'}}", space=SPACES[0])
+            lines, done = there / "results.jsonl", 0
+            while run.poll() is None and done < args.pairs // 3:
+                time.sleep(0.05)
+                done = lines.read_bytes().count(b"\n") if lines.exists() else 0
+            num_killed = len(pids(SPACES[1]))
+            ended(SPACES[1])
+            waited(run)
+        one, other = outcomes(here), outcomes(there)
+    answers = spread(RayRunner(address="local"), nothing, range(args.pieces), 1)
+    next(answers)
+    began = time.perf_counter()
+    arrived = len(list(answers))
+    figures: dict[str, float | int | str | None] = {
+        "pairs": args.pairs, "pairs_done_when_killed": done, "processes_killed": num_killed,
+        "pairs_twice_or_missing": len({*range(args.pairs)} ^ {result.pair for result in other}) + len(other) - len({r.pair for r in other}),
+        "outcomes_differing": sum(left != right for left, right in zip(one, other, strict=False)),
+        "overhead_ms": round(1e3 * (time.perf_counter() - began) / arrived, 2), "load": round(os.getloadavg()[0], 1),
+    }  # fmt: skip
+    print(json.dumps(figures, indent=1))
+    write_figures(args.out, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
