@@ -209,7 +209,7 @@ def calibrated_poses(config: RunConfig, cameras: Sequence[str], at: datetime | N
     return {name: known.cameras[name].matrix for name in cameras if known.cameras[name].mount == "world"}
 
 
-def go_to_start(arm: RobotArm, start: StartPose, pose: Float[np.ndarray, " joint"], clock: WallClock | None = None) -> None:
+def go_to_start(arm: RobotArm, start: StartPose, pose: Float[np.ndarray, " joint"], clock: Clock | None = None) -> None:
     """Verifies that the joints are at `pose`, or goes there, at `start.speed`. Raises `SafetyStopError` when they are not."""
     clock = clock or WallClock()
     if start.kind == "as_is":
