@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lerobot_policy_robo_dream.configuration_robo_dream import DEFAULTS, RoboDreamConfig
 from robo_dream.errors import CheckpointError, ConfigError
-from robo_dream.runtime.driven import JOINTS, DrivenEpisode, Picture, chunk
+from robo_dream.runtime.driven import JOINTS, DrivenEpisode, Picture, chunk, require_drivable
 from robo_dream.runtime.session import mover_of
 
 _CHECKPOINT = "model.safetensors"  # in a policy's folder
@@ -48,6 +48,7 @@ class RoboDreamPolicy(PreTrainedPolicy):
         self._state_names, self._action_names = _names(dataset_meta, OBS_STATE), _names(dataset_meta, ACTION)
         self._held = ExitStack()
         self._mover = self._held.enter_context(mover_of(self._run, _log.info))
+        require_drivable(self._run, self._mover, self._fps)
         if dataset_meta is not None:
             self._require_cameras()
         self._episode: DrivenEpisode | None = None
