@@ -9,6 +9,7 @@ the outcome that this machine finds by itself. `overhead_ms` is what a piece of 
 import argparse
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # that all nodes and the driver show each other
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ddp import SPACES, namespaces

@@ -12,7 +12,8 @@ from pydantic import Field
 from robo_dream.errors import MissingExtraError, RoboDreamError, one_line
 from robo_dream.schema import configuration
 
-Piece, Result = TypeVar("Piece"), TypeVar("Result")
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 _PASSED_ON = ("MUJOCO_GL", "LP_NUM_THREADS", "PYTHONPATH")  # of this process to its workers
 _MOST_LOST = 20  # workers in a row without a result between them: then it is the work that ends them
 _BESIDE = 1  # further pieces a worker has in hand, so that it never waits for the way here and back

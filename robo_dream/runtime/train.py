@@ -12,11 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
-from robo_dream.data.cache import FrameCache
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
@@ -24,20 +22,16 @@ from robo_dream.models.checkpoint import CheckpointInfo, GoalSeen, Regime
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.model import device_named
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, planning_keys, require_known_tasks, settings_json
+from robo_dream.runtime.strips import STRIPS, draw_strips
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
-from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words
+from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words, training_seconds
 from robo_dream.schema import configuration
 from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video
 from robo_dream.training.config import TrainingConfig
-from robo_dream.training.open_loop import bridge_strips, held_out_windows, strips
 from robo_dream.training.priority import read_chances
 from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
-from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 
-STRIPS = "strips"  # the folder of pictures of held-out windows
-HORIZON = 10  # imagined steps of a strip
-BRIDGE = 6  # action blocks of a drawn bridge
 _OF_RECORDINGS = {"labeller": "actions", "video": "how video goes on"}  # stages that need no label, and what they teach
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
@@ -393,41 +387,6 @@ def write_described(
     about |= settings.to_json()
     path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
     return path
-
-
-def draw_strips(model: LatentVideoModel, cache: FrameCache, folder: Path, num_windows: int, seed: int) -> Path | None:
-    """One picture for each of `num_windows` held-out windows and a sheet of all of them, whose path is given; None when there are none.
-
-    Beside it lies bridges.png: the same windows as the straight line through latent space shows them, from their first frame to one
-    some steps on.
-    """
-    lengths = np.diff(cache.episode_starts)[~cache.is_train]
-    horizon = min(HORIZON, (int(lengths.max(initial=0)) - 1) // model.action_block)
-    if not num_windows or horizon < 1:
-        return None
-    drawn, bridges = [], []
-    for window in held_out_windows(cache, model.action_block, num_windows, horizon, seed):
-        pictures, bridge = strips(model, cache, int(window), horizon), bridge_strips(model, cache, int(window), min(BRIDGE, horizon))
-        apart = f"{model.action_block * cache.control_dt:.1f} s apart; {' above '.join(pictures)}"
-        drawn.append((f"frame {window}: real above imagined, {apart}", stacked(list(pictures.values()), 4)))
-        bridges.append((f"frame {window}: real above the bridge, {apart}", stacked(list(bridge.values()), 4)))
-        write_png(folder / f"frame-{window:06d}.png", contact_sheet(drawn[-1:], 2))
-    if not drawn:
-        return None
-    write_png(folder / "bridges.png", contact_sheet(bridges))
-    return write_png(folder / "sheet.png", contact_sheet(drawn))
-
-
-def training_seconds(log: Path) -> float:
-    """Seconds spent on training steps, interruptions left out, from the rates in the metrics log."""
-    seconds, last = 0.0, ("", 0)
-    for line in log.read_text().splitlines():
-        entry = json.loads(line)
-        if rate := entry.get("steps_per_second"):
-            before = last[1] if last[0] == entry["stage"] and last[1] < entry["step"] else 0
-            seconds += (entry["step"] - before) / rate
-            last = (entry["stage"], entry["step"])
-    return seconds
 
 
 def figures(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
-"""What a training will cost on this machine, by what its first steps take."""
+"""What a training will cost on this machine, by what its first steps take; and what it cost."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,6 +44,18 @@ def in_words(seconds: Mapping[str, float]) -> str:
     longest = max(seconds, key=lambda name: seconds[name])
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     return f"About {_minutes(sum(seconds.values()))} on this machine: {parts}. To shorten it, lower {keys[longest]} first."
+
+
+def training_seconds(log: Path) -> float:
+    """Seconds spent on training steps, interruptions left out, from the rates in the metrics log."""
+    seconds, last = 0.0, ("", 0)
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        if rate := entry.get("steps_per_second"):
+            before = last[1] if last[0] == entry["stage"] and last[1] < entry["step"] else 0
+            seconds += (entry["step"] - before) / rate
+            last = (entry["stage"], entry["step"])
+    return seconds
 
 
 class _Stopwatch:

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from robo_dream.errors import ConfigError, RoboDreamError, one_line
 from robo_dream.training.config import TrainingConfig
@@ -150,9 +152,9 @@ def joined(device: str) -> Iterator[Processes]:
         raise ConfigError(f"training.device is {device} on {count} processes, each of which takes a GPU of its own; set it to cuda")
     if is_cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    store, rank, _ = next(dist.rendezvous("env://", timeout=_PATIENCE))
+    store, rank, _ = next(rendezvous("env://", timeout=_PATIENCE))
     # torchrun keeps its store when it starts workers again: without a place of their own they would call at the addresses of the dead
-    store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     processes = Processes(rank, count)
     dist.init_process_group("nccl" if is_cuda else "gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     try:

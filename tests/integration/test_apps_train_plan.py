@@ -12,7 +12,8 @@ import pytest
 from robo_dream.models import checkpoint
 from robo_dream.recording.record import read_run
 from robo_dream.runtime.progress import Bars
-from robo_dream.runtime.train import figures, training_seconds
+from robo_dream.runtime.train import figures
+from robo_dream.runtime.training_time import training_seconds
 
 ROOT = Path(__file__).parents[2]
 COLLECT = ("--config=configs/collect/jaco_tiny.yaml", "num_episodes=4", "play.num_steps=45", "workers=1", "test_fraction=0.5")
