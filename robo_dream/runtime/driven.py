@@ -23,7 +23,7 @@ from robo_dream.control.cartesian import CartesianArm
 from robo_dream.control.episode import Bench, EpisodeEnd, EpisodeResult, Hooks
 from robo_dream.control.loop import run_episode
 from robo_dream.embodiment import ActionSpec, ArmState, Frame, Intrinsics, RobotArm
-from robo_dream.errors import CheckpointError, ConfigError, ContractError, DataError, SafetyStopError
+from robo_dream.errors import ConfigError, ContractError, DataError, SafetyStopError
 from robo_dream.recording.decision import Decision
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.recording.writer import RunWriter
@@ -142,18 +142,13 @@ class TickedArm:
 
 
 def require_drivable(config: RunConfig, mover: Mover, fps: float) -> None:
-    """Raises `ConfigError` or `CheckpointError` for an arm, a checkpoint or a rate with which no other loop is driven."""
+    """Raises `ConfigError` for an arm or a rate with which no other loop is driven."""
     if config.world.arm != ARM:
         raise ConfigError(f"world.arm is {config.world.arm!r}; LeRobot's names of joints are known of {ARM!r} (an SO-100 or SO-101)")
     if fps * mover.setup.control_dt < 1 - 1e-6:
         raise ConfigError(
             f"the other loop runs at {fps:g} frames a second, and a control step of the checkpoint lasts {mover.setup.control_dt:g} s; "
             f"run it at {1 / mover.setup.control_dt:g} or more (lerobot-record --dataset.fps=30)"
-        )
-    if mover.setup.joint_moves is None:
-        raise CheckpointError(
-            f"the checkpoint moves a tool, and not the joints {', '.join(RANGES)}, which are known of an SO-100 or SO-101; give one that "
-            "was trained for it, such as on LeRobot's recordings of it"
         )
 
 

@@ -131,7 +131,7 @@ def test_what_cannot_be_run_is_one_sentence_before_the_robot_is_connected(goal: 
 
 
 def test_what_the_first_frame_shows_to_be_wrong_is_one_sentence(goal: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="moves a tool, and not the joints shoulder_pan"):
+    with pytest.raises(CheckpointError, match="trained with the arm 'jaco'"):
         make_policy(configured(goal=goal, checkpoint=OTHER_ARM), ds_meta=meta())
     Path(goal["side"]).write_bytes(b"no picture")
     with pytest.raises(DataError, match="the goal picture of camera 'side' cannot be read"):

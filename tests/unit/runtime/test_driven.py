@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +157,6 @@ def test_what_cannot_be_driven_is_one_sentence() -> None:
         DrivenEpisode(config(), mover(still), 9)
     with pytest.raises(ConfigError, match="LeRobot's names of joints are known of 'so101'"):
         DrivenEpisode(config(arm="jaco"), mover(still), FPS)
-    tool = replace(mover(still), setup=CameraSetup(("front", "side"), 24, 0.1))
-    with pytest.raises(CheckpointError, match="moves a tool, and not the joints"):
-        DrivenEpisode(config(), tool, FPS)
     with driven(still) as (episode, _):
         with pytest.raises(DataError, match="the robot's cameras are front, top: name one 'side'"):
             episode.command(HOME, {"front": PICTURES["front"], "top": PICTURES["side"]})
