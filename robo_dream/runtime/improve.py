@@ -216,10 +216,10 @@ def _weigh(config: ImproveConfig, shown: TrainConfig, before: Path, folder: Path
     weighed = weigh(errors, visits, config.priority)
     write_chances(folder / CHANCES, weighed.chances)
     write_chances(folder / VISITS, visits + steps.batch * steps.steps * weighed.chances)
-    num_new = _num_new_frames(folder)
+    num_new, steps_new = _num_new(folder)
     old, new = errors[: len(errors) - num_new], errors[len(errors) - num_new :]
     return {
-        "environment_steps": num_new, "episodes": config.episodes,
+        "environment_steps": steps_new, "episodes": config.episodes,
         "error_old": float(np.nanmean(old)), "error_new": float(np.nanmean(new)) if np.isfinite(new).any() else None,
         "chance_new": float(weighed.chances[len(errors) - num_new :].sum()),
         "share_new": float(np.isfinite(new).sum() / np.isfinite(errors).sum()),
@@ -235,9 +235,10 @@ def _visits(num_frames: int, rounds: Sequence[Round]) -> np.ndarray:
     return visits
 
 
-def _num_new_frames(folder: Path) -> int:
-    """Of the datasets that `folder` holds; they come last."""
-    return sum(open_dataset(folder / name).num_frames for name in (RECORDED, ACTED) if (folder / name).exists())
+def _num_new(folder: Path) -> tuple[int, int]:
+    """Frames and control steps of the datasets that `folder` holds; they come last."""
+    new = [open_dataset(folder / name) for name in (RECORDED, ACTED) if (folder / name).exists()]
+    return sum(data.num_frames for data in new), sum(data.num_frames - data.num_episodes for data in new)
 
 
 def _evaluation(config: ImproveConfig, path: Path) -> EvaluateConfig:

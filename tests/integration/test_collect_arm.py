@@ -55,7 +55,7 @@ def hardware(folder: Path, bus: FeetechBus, seconds: float) -> str:
     file.write_text(
         f"arm: {{kind: so101, port: {bus.port}}}\nworld: {{arm: so101}}\n"
         f"cameras: [{{kind: folder, name: front, path: {pictures}, lost_after: 3600}}]\n"
-        f"loop: {{limits: {PATIENT}}}\n"
+        f"start: {{kind: home, speed: 1.0}}\nloop: {{limits: {PATIENT}}}\n"
     )
     return f"arm.hardware={file}"
 

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(folder: Path, *more: str) -> ImproveConfig:
     own = [f"out={folder}/run", "train=configs/train/crossing.yaml", f"manifests={folder}/manifests", "tasks=[cross]"]
     data = [f"changes.datasets=[{folder}/data]", f"changes.cache={folder}/cache"]
-    few = ["rounds=2", "patience=9", "episodes=2", "num_pairs=2", "loop.max_steps=10"]
+    few = ["rounds=2", "patience=9", "episodes=2", "num_pairs=2"]
     return load(ImproveConfig, None, [*own, *data, *CHANGES, *few, *more])
 
 
