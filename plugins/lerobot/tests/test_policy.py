@@ -107,7 +107,8 @@ def test_a_folder_is_a_policy_of_its_own_and_gives_chunks(goal: dict[str, str], 
     assert (made[0, 1:] - made[0, :-1])[:, :5].abs().max() < 8, "it goes in small steps"
 
 
-def test_the_policy_server_learns_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_policy_server_learns_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # LeRobot's server makes a folder of logs where it is imported
     from lerobot_policy_robo_dream import policy_server
 
     served: list[bool] = []
