@@ -141,6 +141,17 @@ class TickedArm:
             self._on_event(event)
 
 
+def require_drivable(config: RunConfig, mover: Mover, fps: float) -> None:
+    """Raises `ConfigError` for an arm or a rate with which no other loop is driven."""
+    if config.world.arm != ARM:
+        raise ConfigError(f"world.arm is {config.world.arm!r}; LeRobot's names of joints are known of {ARM!r} (an SO-100 or SO-101)")
+    if fps * mover.setup.control_dt < 1 - 1e-6:
+        raise ConfigError(
+            f"the other loop runs at {fps:g} frames a second, and a control step of the checkpoint lasts {mover.setup.control_dt:g} s; "
+            f"run it at {1 / mover.setup.control_dt:g} or more (lerobot-record --dataset.fps=30)"
+        )
+
+
 class DrivenEpisode:
     """One episode of `mover`, from the first `command` to `close`. The other loop runs at `fps`, about.
 
@@ -150,13 +161,7 @@ class DrivenEpisode:
     def __init__(
         self, config: RunConfig, mover: Mover, fps: float, record: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if config.world.arm != ARM:
-            raise ConfigError(f"world.arm is {config.world.arm!r}; LeRobot's names of joints are known of {ARM!r} (an SO-100 or SO-101)")
-        if fps * mover.setup.control_dt < 1 - 1e-6:
-            raise ConfigError(
-                f"the other loop runs at {fps:g} frames a second, and a control step of the checkpoint lasts {mover.setup.control_dt:g} s; "
-                f"run it at {1 / mover.setup.control_dt:g} or more (lerobot-record --dataset.fps=30)"
-            )
+        require_drivable(config, mover, fps)
         self._config, self._mover, self._fps, self._record, self._clock = config, mover, fps, record, clock
         self._robot, self._seen = ToldRobot(), LoopFrame(clock(), 0, {}, {})
         self._turn = threading.Condition()  # guards the four below: either the loop works, or it waits and the other loop does

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lerobot_policy_robo_dream.configuration_robo_dream import DEFAULTS, RoboDreamConfig
 from robo_dream.errors import CheckpointError, ConfigError
-from robo_dream.runtime.driven import JOINTS, DrivenEpisode, Picture, chunk
+from robo_dream.models import checkpoint
+from robo_dream.runtime.driven import ARM, JOINTS, DrivenEpisode, Picture, chunk, require_drivable
 from robo_dream.runtime.session import mover_of
 
 _CHECKPOINT = "model.safetensors"  # in a policy's folder
@@ -48,6 +49,9 @@ class RoboDreamPolicy(PreTrainedPolicy):
         self._state_names, self._action_names = _names(dataset_meta, OBS_STATE), _names(dataset_meta, ACTION)
         self._held = ExitStack()
         self._mover = self._held.enter_context(mover_of(self._run, _log.info))
+        require_drivable(self._run, self._mover, self._fps)
+        if config.planner_url is None:
+            _require_arm(Path(str(self._run.checkpoint)))
         if dataset_meta is not None:
             self._require_cameras()
         self._episode: DrivenEpisode | None = None
@@ -142,6 +146,13 @@ def write_folder(config: RoboDreamConfig, folder: Path) -> None:
         run_config=DEFAULTS if config.run_config == DEFAULTS else kept(config.run_config, "run.yaml"),
     )
     PreTrainedConfig._save_pretrained(inside, folder)
+
+
+def _require_arm(path: Path) -> None:
+    """Raises `CheckpointError` for a checkpoint that was trained with another arm; one of LeRobot's recordings names its joints itself."""
+    arm = checkpoint.read_info(path).settings.world.get("arm", ARM)
+    if arm != ARM:
+        raise CheckpointError(f"{path} was trained with the arm {arm!r}; LeRobot's is an SO-100 or SO-101: give a checkpoint for {ARM!r}")
 
 
 def _names(meta: LeRobotDatasetMetadata | None, key: str) -> tuple[str, ...]:
