@@ -13,8 +13,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt $(PIP_ARGS)
 # What the tests of other people's worlds, of the replay page, of exports and of MJX need beside the development tools; metaworld and openpi-client,
-# which declare an older MuJoCo and NumPy, stand apart.
-TESTED_EXTRAS := dev,docs,gym,ogbench,metaworld,pusht,mjx,rerun,serve,ray,page-tests
+# which declare an older MuJoCo and NumPy, stand apart, and vizdoom, whose pygame-ce would overwrite Push-T's pygame.
+TESTED_EXTRAS := dev,docs,gym,ogbench,metaworld,pusht,cma,mjx,rerun,serve,ray,page-tests
 TEST_ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
@@ -84,7 +84,7 @@ $(VENV)/.docs: $(VENV)/.runtime
 $(VENV)/.all: $(VENV)/.dev
 	@echo "Installing the extras that tests use into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[$(TESTED_EXTRAS)]'
-	@$(PIP_INSTALL) --no-deps metaworld openpi-client
+	@$(PIP_INSTALL) --no-deps metaworld openpi-client vizdoom
 	@touch $@ $(VENV)/.docs
 
 # Debian's packages, only those that are missing; nothing here on another system. The last is pyrealsense2's.

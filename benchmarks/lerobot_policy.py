@@ -230,6 +230,7 @@ def figures_of(rows: list[Row]) -> dict[str, float | int]:
             figures |= {f"{key}/{kind}": round(100 * float(np.mean([row[kind] for row in some])), 1) for kind in ("moderate", "strict")}
             figures[f"{key}/nearest_cm_p50"] = round(float(np.median([row["nearest_cm"] for row in some])), 2)
             figures[f"{key}/lost_replies"] = sum(row.get("lost_replies", 0) for row in some)
+            figures[f"{key}/cut_short"] = sum(row.get("lost_replies", 0) == TRIES for row in some)  # counted as they ended
             figures[f"{key}/stopped"] = sum(row.get("end") == "SAFETY" for row in some)
             times = [one for row in some for one in row.get("decision_ms", ())]
             if times:

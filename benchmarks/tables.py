@@ -19,12 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import arm_tables
 import belief_tables
+import game_tables
 import house_tables
 import imagination_tables
 import world_tables
 from table_cells import ROOT, Row, plain, results
 
-_PARTS = (world_tables, imagination_tables, belief_tables, arm_tables, house_tables)
+_PARTS = (world_tables, imagination_tables, belief_tables, arm_tables, house_tables, game_tables)
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {name: rows for part in _PARTS for name, rows in part.TABLES.items()}
 _TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _FIGURE = re.compile(r"(<!-- figure: ([\w-]+) (\S+) -->)(.*?)(<!-- end -->)", re.DOTALL)

@@ -116,7 +116,7 @@ def configuration_page() -> str:
     ]
     sections: dict[type, str] = {}
     for verb in main.VERBS:
-        config = getattr(importlib.import_module(f"robo_dream.cli.{verb.name}"), "CONFIG", None)
+        config = getattr(importlib.import_module(f"robo_dream.cli.{verb.name.replace('-', '_')}"), "CONFIG", None)
         if config is not None:
             parts += [f"## {verb.name}", *_block(config)]
             for inner in _reached(config):

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from robo_dream.errors import ContractError
 
-ActionKind = Literal["tool_move", "joint_move", "joint_target", "command"]
+ActionKind = Literal["tool_move", "joint_move", "joint_target", "command", "choice"]
 
 TOOL_MOVE_NAMES = ("x", "y", "z", "yaw", "gripper")
 PROPRIO_NAMES = (
@@ -32,6 +32,7 @@ class ActionSpec:
     `joint_move` is relative, too: radians by which the commanded target of each joint moves, and the change of the gripper's closure.
     `joint_target` is absolute: radians for each joint, then the gripper's closure.
     `command` is whatever else a world that others wrote takes, such as torques; zeros ask for nothing.
+    `choice` is one of `names`, in the order of a dial: a 1 at the one that is chosen, 0 elsewhere.
     """
 
     kind: ActionKind
@@ -71,6 +72,15 @@ class ActionSpec:
         most = np.asarray(most, np.float32)
         return cls("joint_move", (*joints, "gripper"), ("rad",) * len(joints) + ("1",), -most, most, control_dt)
 
+    @classmethod
+    def choices(cls, names: Sequence[str], control_dt: float) -> "ActionSpec":
+        """Of a game, where one of `names` is chosen in a control step."""
+        return cls("choice", tuple(names), ("1",) * len(names), np.zeros(len(names)), np.ones(len(names)), control_dt)
+
+    def chosen(self, index: int) -> Float[np.ndarray, " action"]:
+        """The action that chooses `names[index]`; of a kind `choice` alone."""
+        return np.eye(self.size, dtype=np.float32)[index]
+
     @property
     def proprio_names(self) -> tuple[str, ...]:
         """What an arm with such actions tells of itself: where it moves joints, also where those are; see `ArmState.proprio_for`."""
@@ -102,6 +112,8 @@ class ActionSpec:
         for i, name in enumerate(self.names):
             if not self.low[i] - tolerance[i] <= action[i] <= self.high[i] + tolerance[i]:
                 raise ContractError(f"action {name} is {action[i]:.4g} {self.units[i]}; allowed {self.low[i]:.4g} to {self.high[i]:.4g}")
+        if self.kind == "choice" and sorted(action) != [0.0] * (self.size - 1) + [1.0]:
+            raise ContractError(f"action {action} chooses no single one of {self.names}; give a 1 at one of them and 0 elsewhere")
         return self.clip(action)
 
     def to_json(self) -> dict[str, Any]:
@@ -166,6 +178,7 @@ class ArmState:
     target_yaw: float
     target_gripper: float
     joint_target: Float[np.ndarray, " joint"] | None = None  # rad; None when the arm cannot tell
+    motor_temperatures: Float[np.ndarray, " motor"] | None = None  # degrees Celsius, from base to gripper; None when the arm cannot tell
 
     @classmethod
     def of_joints(
@@ -175,11 +188,13 @@ class ArmState:
         vel: Float[np.ndarray, " joint"],
         gripper: float,
         target: Float[np.ndarray, " joint_and_gripper"] | None = None,
+        motor_temperatures: Float[np.ndarray, " motor"] | None = None,
     ) -> "ArmState":
         """Of an arm that knows its joints and not where its tool is: that is NaN, until `control.cartesian.with_tool` works it out."""
         unknown, closure = np.full(3, np.nan), gripper if target is None else float(target[-1])
         joint_target = None if target is None else target[:-1].copy()
-        return cls(time, pos, vel, unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure, joint_target)
+        where = (unknown, np.full(4, np.nan), np.nan, gripper, unknown, np.nan, closure)
+        return cls(time, pos, vel, *where, joint_target, motor_temperatures)
 
     @classmethod
     def unknown(cls, time: float, num_joints: int) -> "ArmState":

@@ -52,11 +52,8 @@ class EnvironmentTask:
 
 
 @runtime_checkable
-class Simulation(Protocol):
-    """A world with cameras that can be put back into any state it was in.
-
-    `state` decides the whole future: after `set_state(state)` the same actions give the same states and pictures, bit for bit.
-    """
+class Playable(Protocol):
+    """A world with cameras that is acted in, be it by an arm or not."""
 
     @property
     def action_spec(self) -> ActionSpec: ...
@@ -68,6 +65,61 @@ class Simulation(Protocol):
     def time(self) -> float:
         """Seconds of the world's own clock."""
         ...
+
+    def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step of a game brought: its reward, and whether the game is over."""
+
+    reward: float
+    terminated: bool
+
+
+@runtime_checkable
+class Game(Playable, Protocol):
+    """A world without arm, objects and goals, played for reward until it is over.
+
+    It cannot be put back into a state, so nothing is planned in it by trying. See `sim/adapters/vizdoom.py`.
+    """
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What a dataset's recipe should say: package and version, and what was changed in the picture."""
+        ...
+
+    @property
+    def ticks_per_step(self) -> int:
+        """Ticks of the game's own clock in a control step: what its players count."""
+        ...
+
+    @property
+    def longest_steps(self) -> int:
+        """Control steps after which whoever plays breaks off, which is no end of the game's own."""
+        ...
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begins a game; `rng` is all that decides which."""
+        ...
+
+    def play(self, action: Float[np.ndarray, " action"]) -> Outcome:
+        """One control step. Raises `ContractError` for an action that the spec does not allow, and after the game is over."""
+        ...
+
+
+@runtime_checkable
+class Simulation(Playable, Protocol):
+    """A world with an arm that can be put back into any state it was in.
+
+    `state` decides the whole future: after `set_state(state)` the same actions give the same states and pictures, bit for bit.
+    """
 
     @property
     def state(self) -> Float[np.ndarray, " state"]: ...
@@ -82,17 +134,9 @@ class Simulation(Protocol):
         """What joints say. Where the world has no such thing, zeros."""
         ...
 
-    def image(self, camera: str) -> UInt8[np.ndarray, "height width 3"]: ...
-
     def ground_truth(self) -> GroundTruth:
         """What is true, for labels and scores. Planners never see it."""
         ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Any: ...
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
 @runtime_checkable
@@ -138,7 +182,7 @@ class Guarded(Protocol):
         ...
 
 
-def frame(world: Simulation, camera: str) -> Frame:
+def frame(world: Playable, camera: str) -> Frame:
     """A picture of this very moment."""
     return Frame(world.time, world.image(camera), round(world.time / world.action_spec.control_dt))
 

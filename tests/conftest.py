@@ -26,7 +26,7 @@ torch.set_num_threads(1)  # tests are small; threads only fight with each other
 REAL_TIME = (  # they keep real time with emulated arms and cameras, and a starved machine makes any of them late
     "conformance/test_cameras.py", "conformance/test_hardware_arms.py", "conformance/test_hardware_ur_xarm.py", "integration/arms/",
     "integration/test_calibrate.py", "integration/test_lerobot_recording.py", "integration/test_line_arm.py",
-    "integration/test_run_twin.py", "integration/test_run_twins.py", "integration/test_serve_twin.py",
+    "integration/test_collect_arm.py", "integration/test_run_twin.py", "integration/test_run_twins.py", "integration/test_serve_twin.py",
     "unit/cameras/", "unit/emulators/", "unit/control/test_asynchronous.py", "unit/hardware/",
     "unit/safety/test_guard_thread.py", "unit/safety/test_guard_rate.py", "unit/safety/test_stops.py", "unit/safety/test_drill.py",
 )  # fmt: skip

@@ -15,7 +15,7 @@ from robo_dream.schema import configuration
 
 MODEL_NUMBER = 777  # STS3215
 _MODEL, _LIMITS, _GAINS, _MODE = 3, 9, 21, 33  # registers of Feetech's STS memory table
-_TORQUE, _ACCELERATION, _GOAL, _POSITION, _SPEED, _STATUS = 40, 41, 42, 56, 58, 65
+_TORQUE, _ACCELERATION, _GOAL, _POSITION, _SPEED, _TEMPERATURE, _STATUS = 40, 41, 42, 56, 58, 63, 65
 _BLOCK = _STATUS - _TORQUE + 1  # bytes
 _ALARMS = ("a wrong voltage", "a failed angle sensor", "overheating", "overcurrent", "a wrong angle", "overload")
 
@@ -44,7 +44,7 @@ class FeetechArm(ServoArm):
 
 
 class FeetechLine(SdkLine):
-    """STS3215 servos on a bus. One sync read brings torque, goal, position, speed and status of every servo."""
+    """STS3215 servos on a bus. One sync read brings torque, goal, position, speed, temperature and status of every servo."""
 
     def __init__(self, config: FeetechConfig, clock: Callable[[], float]) -> None:
         super().__init__(config, clock, "scservo_sdk", 0, "feetech-servo-sdk", "so101", Packet(id=2, error=4, data=5))
@@ -60,6 +60,7 @@ class FeetechLine(SdkLine):
             goal=np.array([_number(answer.data, _GOAL) for answer in answers]),
             has_torque=np.array([answer.data[0] == 1 for answer in answers]),
             alarm=tuple(_alarm(answer.error | answer.data[_STATUS - _TORQUE]) for answer in answers),
+            temperature=np.array([answer.data[_TEMPERATURE - _TORQUE] for answer in answers], np.float64),
         )
 
     def write(self, goal: Int[np.ndarray, " servo"]) -> None:

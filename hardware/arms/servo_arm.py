@@ -123,6 +123,7 @@ class BusReading:
     goal: Int[np.ndarray, " servo"]
     has_torque: np.ndarray  # bool (servo,)
     alarm: tuple[str, ...]  # of each servo, empty when all is well
+    temperature: Float[np.ndarray, " servo"]  # degrees Celsius
 
 
 class BusError(Exception):
@@ -198,7 +199,8 @@ class ServoArm(StoppedOnLeaving):
         reading, goal = self._read()
         self._check(reading, goal)
         pos, target = self._values(reading.pos), self._values(reading.goal if goal is None else goal)
-        return ArmState.of_joints(reading.time, pos[:-1], (reading.speed / self._scale)[:-1], float(pos[-1]), target)
+        vel = (reading.speed / self._scale)[:-1]
+        return ArmState.of_joints(reading.time, pos[:-1], vel, float(pos[-1]), target, reading.temperature)
 
     def send(self, action: Float[np.ndarray, " action"]) -> Float[np.ndarray, " action"]:
         """Starts towards `action`, clipped to the limits; returns what is on the wire. Raises `ContractError`, `ArmError`."""

@@ -1,7 +1,7 @@
 """The command line `robo-dream`: finds the verb, sets up logging, and turns errors into one line.
 
-A verb is a module `robo_dream/cli/<name>.py` with `add_arguments(parser)` and `run(args) -> int`, and `CONFIG`, the dataclass that its
-files in `configs/<name>/` describe, where it has any. Only the module of the verb that was asked for is imported.
+A verb is a module `robo_dream/cli/<name>.py` (see `module_of`) with `add_arguments(parser)`, `run(args) -> int`, and `CONFIG`, the
+dataclass that its files in `configs/<name>/` describe, where it has any. Only the module of the verb that was asked for is imported.
 """
 
 import argparse
@@ -27,6 +27,8 @@ class Verb:
 VERBS = (
     Verb("collect", "play in simulation and keep the episodes as a dataset"),
     Verb("train", "learn a world model from a dataset"),
+    Verb("dream-train", "learn to play a game inside a dream of it, then play the real one"),
+    Verb("improve", "act and learn in turn, from what surprised the model"),
     Verb("label", "tell the actions of video that has none, in a copy of its dataset"),
     Verb("inspect", "say whether a model is fit to plan with, and why"),
     Verb("plan", "watch the arm imagine, choose and act, and keep the pictures"),
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     _set_up_logging(args.debug)
     try:
-        return importlib.import_module(f"robo_dream.cli.{args.verb}").run(args)
+        return importlib.import_module(module_of(args.verb)).run(args)
     except RoboDreamError as error:
         if args.debug:
             raise
@@ -89,6 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"robo-dream {args.verb}: interrupted", file=sys.stderr)
         return 130
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb, by its name; `dream-train` is in dream_train.py."""
+    return f"robo_dream.cli.{verb.replace('-', '_')}"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -129,7 +136,7 @@ def _parsers(asked: str | None) -> tuple[argparse.ArgumentParser, argparse.Argum
         )
         if verb.name == asked:
             verb_parser = added
-            importlib.import_module(f"robo_dream.cli.{verb.name}").add_arguments(verb_parser)
+            importlib.import_module(module_of(verb.name)).add_arguments(verb_parser)
     return parser, verb_parser
 
 

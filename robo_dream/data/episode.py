@@ -15,7 +15,8 @@ from robo_dream.errors import ContractError
 class Episode:
     """T actions and T+1 observations; action t takes observation t to t+1.
 
-    On disk it has T+1 rows; the last row's action is zero (nothing was done there) and its `next.done` is true.
+    On disk it has T+1 rows; the last row's action is zero (nothing was done there) and its `next.done` is true. In a dataset with rewards
+    the row before says by `next.done` whether the last action ended the episode, as it does in LeRobot's own, or whether it was broken off.
     Pictures that are not new (`DatasetSpec.picture_every`) repeat the last one.
     `object_pose` is x, y, z (metres) and a wxyz quaternion of every object, one after the other, NaN where unknown. `times` are
     monotonic seconds of the source.
@@ -34,6 +35,8 @@ class Episode:
     behavior: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     action_std: Float32[np.ndarray, "step action"] | None = None  # of a copy with pseudo-actions: how unsure each is; 0 of true ones
+    rewards: Float32[np.ndarray, " step"] | None = None  # of each action, where the world gives any
+    terminated: bool = False  # whether the last action ended it; else it was broken off
 
     @property
     def num_frames(self) -> int:
@@ -59,6 +62,11 @@ class Episode:
             "times": (self.times, (frames,), np.float64),
             "skill": (self.skill, (frames,), np.int64),
         }
+        if (self.rewards is None) == spec.has_rewards:
+            has, takes = ("no rewards", "some") if self.rewards is None else ("rewards", "none")
+            raise ContractError(f"episode has {has}, and the dataset takes {takes}; set has_rewards of its spec accordingly")
+        if self.rewards is not None:
+            shapes["rewards"] = (self.rewards, (frames - 1,), np.float32)
         for camera in spec.cameras:
             shapes[f"images[{camera.name!r}]"] = (self.images[camera.name], (frames, camera.height, camera.width, 3), np.uint8)
         for name, (array, shape, dtype) in shapes.items():
@@ -78,6 +86,8 @@ class Episode:
         for name in ("proprio", "actions", "times"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ContractError(f"episode {name} holds values that are not finite; record numbers or drop the episode")
+        if self.rewards is not None and not np.isfinite(self.rewards).all():
+            raise ContractError("episode rewards holds values that are not finite; record numbers or drop the episode")
         if not (np.diff(self.times) > 0).all():
             raise ContractError("episode times do not increase; give monotonic seconds, one for each observation")
         if self.skill.min() < 0 or self.skill.max() >= len(spec.skills):

@@ -97,6 +97,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
+REWARD, DONE = "next.reward", "next.done"  # as LeRobot names them
 LABEL_STD, IS_PSEUDO = "label.std", "label.is_pseudo"  # of a copy with pseudo-actions; LeRobot takes whatever begins with action for one
 
 
@@ -125,7 +126,8 @@ def lerobot_features(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
                 "video.codec": "h264", "video.pix_fmt": "yuv420p", "video.is_depth_map": False, "has_audio": False,
             }  # fmt: skip
         features[f"observation.images.{camera.name}"] = feature
-    features["observation.state"] = _feature("float32", len(spec.proprio_names), list(spec.proprio_names))
+    if spec.proprio_names:
+        features["observation.state"] = _feature("float32", len(spec.proprio_names), list(spec.proprio_names))
     features["action"] = _feature("float32", spec.action_spec.size, list(spec.action_spec.names))
     prefixes = ["", *(f"object_{number}_" for number in range(2, spec.num_objects + 1))]
     names = [f"{prefix}{name}" for prefix in prefixes for name in POSE_NAMES]
@@ -134,7 +136,9 @@ def lerobot_features(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
         features["observation.sim_state"] = _feature("float64", spec.sim_state_size)
     features["source_time"] = _feature("float64", 1)
     features["skill"] = _feature("int64", 1)
-    features["next.done"] = _feature("bool", 1)
+    if spec.has_rewards:
+        features[REWARD] = _feature("float32", 1)
+    features[DONE] = _feature("bool", 1)
     features["timestamp"] = _feature("float32", 1)
     features |= {key: _feature("int64", 1) for key in INDEX_COLUMNS[1:]}
     return features
@@ -149,8 +153,12 @@ def episode_arrays(episode: Episode) -> dict[str, np.ndarray]:
         "observation.sim_state": episode.sim_state,
         "source_time": episode.times,
         "skill": episode.skill,
-        "next.done": np.arange(episode.num_frames) == episode.num_frames - 1,
     }
+    done = np.arange(episode.num_frames) == episode.num_frames - 1
+    if episode.rewards is not None:
+        arrays[REWARD] = np.append(episode.rewards, np.float32(0.0))
+        done[-2] = episode.terminated
+    arrays[DONE] = done
     return {key: array for key, array in arrays.items() if array.size}
 
 

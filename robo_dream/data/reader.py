@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
-from robo_dream.data.features import LABEL_STD, camera_key, camera_names, column, decode_mp4, pictures
+from robo_dream.data.features import DONE, LABEL_STD, REWARD, camera_key, camera_names, column, decode_mp4, pictures
 from robo_dream.data.joints import JointReading, Joints
 from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.embodiment import ActionSpec
@@ -231,7 +231,8 @@ class Dataset:
         known = pose_size == size
         pose = column(table, "observation.environment_state", size, np.float32) if known else np.full((frames, size), np.nan, np.float32)
         state = column(table, "observation.sim_state", spec.sim_state_size, np.float64) if spec.sim_state_size else np.zeros((frames, 0))
-        proprio = _finite(table, "observation.state", len(spec.proprio_names))
+        known = len(spec.proprio_names)
+        proprio = _finite(table, "observation.state", known) if known else np.zeros((frames, 0), np.float32)
         actions = _finite(table, "action", spec.action_spec.size, last=False)
         return Episode(
             images={camera.name: self._images(table, row, camera) for camera in spec.cameras},
@@ -246,6 +247,8 @@ class Dataset:
             behavior=row.get("robo_dream/behavior", ""),
             info=_object(row.get("robo_dream/info", "{}"), "robo_dream/info"),
             action_std=_finite(table, LABEL_STD, spec.action_spec.size, last=False) if self.has_pseudo_actions else None,
+            rewards=_finite(table, REWARD, 1, last=False).reshape(-1) if spec.has_rewards else None,
+            terminated=spec.has_rewards and bool(column(table, DONE, 1, np.bool_)[-2]),
         )
 
     def _video_of(self, table: pa.Table, row: Mapping[str, Any], cameras: tuple[str, ...]) -> Video:

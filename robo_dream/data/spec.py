@@ -89,6 +89,7 @@ class DatasetSpec:
     `storage` "image" keeps each picture as a lossless PNG inside the parquet file, "video" as H.264 (lossy) beside it.
     `picture_every` n: cameras slower than control, with a new picture at an episode's first observation and at every n-th after it;
     the others repeat it.
+    With `has_rewards` each action has a reward, and the episode says whether it ended or was broken off.
     `skills` names the values of `Episode.skill`. `seed` and `test_fraction` fix which episodes are held out (split.py).
     `recipe` is any JSON that says how the data was made.
     """
@@ -105,6 +106,7 @@ class DatasetSpec:
     seed: int = 0
     test_fraction: float = 0.1
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    has_rewards: bool = False
 
     def __post_init__(self) -> None:
         names = self.camera_names
@@ -148,6 +150,7 @@ class DatasetSpec:
             "robot_type": self.robot_type,
             "storage": self.storage,
             **({} if self.picture_every == 1 else {"picture_every": self.picture_every}),  # fingerprints of older datasets stay
+            **({"has_rewards": True} if self.has_rewards else {}),
             "seed": self.seed,
             "split_rule": self.split_rule.to_json(),
             "recipe": dict(self.recipe),
@@ -168,6 +171,7 @@ class DatasetSpec:
             seed=int(data["seed"]),
             test_fraction=float(data["split_rule"]["test_fraction"]),
             recipe=data["recipe"],
+            has_rewards=bool(data.get("has_rewards", False)),
         )
 
     def differences(self, other: "DatasetSpec") -> list[str]:
@@ -177,6 +181,6 @@ class DatasetSpec:
         theirs = {camera.name: (camera.height, camera.width) for camera in other.cameras}
         if mine != theirs:
             found.append(f"cameras (height, width): {mine} against {theirs}")
-        keys = ("proprio_names", "sim_state_size", "num_objects", "skills", "storage", "picture_every")
+        keys = ("proprio_names", "sim_state_size", "num_objects", "skills", "storage", "picture_every", "has_rewards")
         pairs = [(key, getattr(self, key), getattr(other, key)) for key in keys]
         return found + [f"{key}: {mine} against {theirs}" for key, mine, theirs in pairs if mine != theirs]

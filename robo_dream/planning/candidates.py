@@ -61,7 +61,12 @@ class Bounds:
 
 
 def bounds_of(spec: ActionSpec, latent: Float[Tensor, "batch channel"]) -> Bounds:
-    """Limits of `spec` on the device of `latent`, in float32 (float64 when `latent` is)."""
+    """Limits of `spec` on the device of `latent`, in float32 (float64 when `latent` is).
+
+    Raises `ContractError` for a game's choices: between left and right there is nothing to search among.
+    """
+    if spec.kind == "choice":
+        raise ContractError(f"actions are a choice of {spec.names}, and planners search among numbers; use robo-dream dream-train")
     dtype = torch.promote_types(latent.dtype, torch.float32)
     return Bounds(
         uploaded(torch.as_tensor(spec.low).to(dtype), latent.device), uploaded(torch.as_tensor(spec.high).to(dtype), latent.device)

@@ -1,10 +1,14 @@
-"""Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does."""
+"""Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does.
 
+An arm on a bench, or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
+"""
+
+import logging
 import multiprocessing as mp
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
@@ -22,21 +26,29 @@ from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, encode
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
 from robo_dream.renamed import with_new_blocks
-from robo_dream.runtime.environment import WorldConfig, build_environment, name_of
+from robo_dream.runtime.arm_world import ArmWorld
+from robo_dream.runtime.collect_arm import ArmPlayConfig, arm_episodes, arm_stage, cut_short
+from robo_dream.runtime.environment import GameConfig, WorldConfig, build_environment, build_game, name_of
 from robo_dream.schema import Seed, Unit, configuration
-from sim.environment import Environment
-from sim.scripts import Play, ScriptConfig, scripted_episode
+from sim.environment import Environment, Game
+from sim.games import random_game
+from sim.scripts import RANDOM, Play, ScriptConfig, scripted_episode
 from sim.tabletop.behaviours.play import PlayConfig
 from sim.tabletop.redrawn import RedrawnConfig, redrawn_episode, require_looks_alone, require_redrawable
 from sim.tabletop.scene import SceneConfig
 from sim.tabletop.world import World
+
+_log = logging.getLogger(__name__)
 
 
 @configuration
 class CollectConfig:
     """What is collected and where to. `workers` changes no episode. The tabletop is played as `play` says, any other world as `script`.
 
-    With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides.
+    Games are played at random, for `script.num_steps` at most; their datasets have rewards.
+
+    With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides. With `arm` an arm on
+    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file.
     """
 
     out: Path = Path("datasets/jaco")
@@ -45,19 +57,29 @@ class CollectConfig:
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2
     storage: Storage = "image"
     test_fraction: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.1  # of the episodes are held out
-    world: WorldConfig = field(default_factory=SceneConfig)
+    world: WorldConfig | GameConfig = field(default_factory=SceneConfig)
     play: PlayConfig = field(default_factory=PlayConfig)
     script: ScriptConfig = field(default_factory=ScriptConfig)
     redrawn: RedrawnConfig | None = None
+    arm: ArmPlayConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.redrawn is not None and self.arm is not None:
+            raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
         if self.redrawn is not None:
             if not isinstance(self.world, SceneConfig):
                 raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
             require_looks_alone(self.world)
+        if isinstance(self.world, GameConfig) and (set(self.script.mix) != {RANDOM} or self.script.picture_every != 1):
+            raise ConfigError(
+                f"script.mix is {dict(self.script.mix)} and script.picture_every {self.script.picture_every}; a game is played at random, "
+                "and every picture is kept: leave both out"
+            )
 
     @property
     def played(self) -> Play:
+        if self.arm is not None:
+            return self.arm.script
         return self.play if isinstance(self.world, SceneConfig) else self.script
 
 
@@ -68,14 +90,39 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
     """
     if config.redrawn is not None:
         return _redrawn_spec(config, config.redrawn)
+    if isinstance(config.world, GameConfig):
+        return _game_spec(config, config.world)
+    if config.arm is not None:
+        return _arm_spec(config, config.arm)
     with build_environment(config.world) as environment:
         config.played.require(environment)
         return DatasetSpec(
             environment.action_spec, environment.cameras, sim_state_size=len(environment.state),
             num_objects=len(environment.ground_truth().object_poses), skills=config.played.skills(environment),
             robot_type=name_of(config.world), storage=config.storage, seed=config.seed, test_fraction=config.test_fraction,
-            picture_every=config.played.picture_every if environment.cameras else 1, recipe=_recipe(config, environment),
+            picture_every=config.played.picture_every if environment.cameras else 1, recipe=_recipe(config, environment.about),
         )  # fmt: skip
+
+
+def _game_spec(config: CollectConfig, world: GameConfig) -> DatasetSpec:
+    """Of a game: there is no arm that could tell of itself."""
+    with build_game(world) as game:
+        return DatasetSpec(
+            game.action_spec, game.cameras, proprio_names=(), skills=(RANDOM,), robot_type=name_of(world), storage=config.storage,
+            seed=config.seed, test_fraction=config.test_fraction, recipe=_recipe(config, game.about), has_rewards=True,
+        )  # fmt: skip
+
+
+def _arm_spec(config: CollectConfig, arm: ArmPlayConfig) -> DatasetSpec:
+    """Nothing is connected for it."""
+    stage = arm_stage(arm)
+    action_spec, cameras, num_objects = stage.seen()
+    stored = {name: dump(config)[name] for name in ("seed", "storage", "test_fraction")}
+    return DatasetSpec(
+        action_spec, cameras, num_objects=num_objects, skills=(*ArmWorld.scripts, RANDOM), robot_type=stage.run.world.arm,
+        storage=config.storage, picture_every=arm.script.picture_every, seed=config.seed, test_fraction=config.test_fraction,
+        recipe={"command": "robo-dream collect", **stored, **stage.recipe(), "about": dict(ArmWorld.about)},
+    )  # fmt: skip
 
 
 def _redrawn_spec(config: CollectConfig, redrawn: RedrawnConfig) -> DatasetSpec:
@@ -111,14 +158,14 @@ def _places(source: Datasets) -> dict[int, tuple[Dataset, int]]:
     return {int(row["robo_dream/seed"]): (part, place) for part in source.parts for place, row in enumerate(part.rows)}
 
 
-def _recipe(config: CollectConfig, environment: Environment) -> dict[str, Any]:
+def _recipe(config: CollectConfig, about: Mapping[str, Any]) -> dict[str, Any]:
     """All that decides what the episodes are; not where they go, how many there are, or who plays them."""
     settings = dump(config)
     if isinstance(config.world, SceneConfig) and config.world.randomization is None:
         del settings["world"]["randomization"]  # as recipes were before anything could be; datasets of then can go on
     how = "play" if config.played is config.play else "script"
     stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", how, "world")}
-    return {"command": "robo-dream collect", **stored, "about": dict(environment.about)}
+    return {"command": "robo-dream collect", **stored, "about": dict(about)}
 
 
 def committed_seeds(out: Path, spec: DatasetSpec) -> set[int]:
@@ -153,8 +200,18 @@ def shards(out: Path) -> list[Path]:
     return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
 
 
-def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[int]:
-    """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails."""
+def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say: Callable[[str], None] = _log.info) -> Iterator[int]:
+    """Plays every seed and yields it once its episode is committed. Raises `RoboDreamError` when a worker fails.
+
+    On an arm, `say` is told what happens, for people; see `arm_episodes` for what it raises.
+    """
+    if config.arm is not None:
+        committed = set(range(config.seed, config.seed + config.num_episodes)) - set(seeds)
+        cut_short(config.out, committed, say)
+        episodes = arm_episodes(arm_stage(config.arm), config.out, seeds, say) if seeds else iter(())
+        split = spec.split_rule.is_train
+        yield from _committed(shard_root(config.out, 0), spec, ((episode, split(episode.seed - config.seed)) for episode in episodes))
+        return
     context = mp.get_context("spawn")  # a forked GL context is broken
     crew: dict[connection.Connection, BaseProcess] = {}
     try:
@@ -194,10 +251,9 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with build_environment(config.world) as environment, DatasetWriter(root, spec) as writer:
-            for episode, is_train in _episodes(environment, config, spec, seeds):
-                writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
-                channel.send(episode.seed)
+        with build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world) as world:
+            for seed in _committed(root, spec, _episodes(world, config, spec, seeds)):
+                channel.send(seed)
         channel.send(None)
     except RoboDreamError as error:
         channel.send(str(error))
@@ -205,12 +261,26 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
         return
 
 
-def _episodes(environment: Environment, config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[tuple[Episode, bool]]:
+def _committed(root: Path, spec: DatasetSpec, episodes: Iterable[tuple[Episode, bool]]) -> Iterator[int]:
+    """Writes the dataset in `root`, and gives the seed of every episode that is there for good."""
+    with DatasetWriter(root, spec) as writer:
+        for episode, is_train in episodes:
+            writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
+            yield episode.seed
+
+
+def _episodes(
+    environment: Environment | Game, config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]
+) -> Iterator[tuple[Episode, bool]]:
     """The episode of each seed, and whether it is learned from."""
     if config.redrawn is None:
         for seed in seeds:
+            if isinstance(environment, Game):
+                episode = random_game(environment, seed, min(config.script.num_steps, environment.longest_steps))
+            else:
+                episode = scripted_episode(environment, seed, config.played)
             # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
-            yield scripted_episode(environment, seed, config.played), spec.split_rule.is_train(seed - config.seed)
+            yield episode, spec.split_rule.is_train(seed - config.seed)
         return
     assert isinstance(environment, World)
     places = _places(open_dataset(config.redrawn.dataset))

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Look:
+class LoopFrame:
     """What the other loop saw, and when it handed that over (monotonic seconds); `number` counts its frames."""
 
     time: float
@@ -158,7 +158,7 @@ class DrivenEpisode:
                 f"run it at {1 / mover.setup.control_dt:g} or more (lerobot-record --dataset.fps=30)"
             )
         self._config, self._mover, self._fps, self._record, self._clock = config, mover, fps, record, clock
-        self._robot, self._seen = ToldRobot(), Look(clock(), 0, {}, {})
+        self._robot, self._seen = ToldRobot(), LoopFrame(clock(), 0, {}, {})
         self._turn = threading.Condition()  # guards the four below: either the loop works, or it waits and the other loop does
         self._due: float | None = None  # until when the loop waits; None: it works
         self._is_ending = self._is_over = False
@@ -178,7 +178,7 @@ class DrivenEpisode:
         self._require(joints, images)
         self._robot.seen = joints
         arm = self._arm or self._connected()
-        self._seen = Look(self._clock(), self._seen.number + 1, joints, images)  # after what takes long: it must not be old
+        self._seen = LoopFrame(self._clock(), self._seen.number + 1, joints, images)  # after what takes long: it must not be old
         arm.tick()
         self._give_turn(arm)
         if self._error is not None:
@@ -305,7 +305,7 @@ class DrivenEpisode:
 class SeenCamera:
     """A `Camera` that shows what the other loop saw last."""
 
-    def __init__(self, name: str, seen: Callable[[], Look]) -> None:
+    def __init__(self, name: str, seen: Callable[[], LoopFrame]) -> None:
         self.name, self._seen = name, seen
         self.world_from_camera = np.full((4, 4), np.nan)
 

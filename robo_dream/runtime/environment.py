@@ -17,8 +17,9 @@ from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.adapters.pusht import PushT, PushTConfig
+from sim.adapters.vizdoom import Vizdoom, VizdoomConfig
 from sim.crossing import Crossing, CrossingConfig
-from sim.environment import Environment, Simulation, task_named
+from sim.environment import Environment, Game, Simulation, task_named
 from sim.physics.drawn import DrawnDynamics
 from sim.physics.oracle import OracleDynamics, PhysicsOracle, StillDynamics
 from sim.tabletop.environment import Tabletop
@@ -26,6 +27,7 @@ from sim.tabletop.scene import SceneConfig
 from sim.tabletop.tasks.catalogue import TASKS
 
 WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig | CrossingConfig
+GameConfig = VizdoomConfig
 MANIFESTS = Path("configs/manifests")
 
 
@@ -56,6 +58,11 @@ def build_environment(config: WorldConfig | None = None) -> Environment:
             return PushT(config)
         case CrossingConfig():
             return Crossing(config)
+
+
+def build_game(config: GameConfig) -> Game:
+    """The game of `config`; close it when done. Raises `MissingExtraError` where a package that it needs is not installed."""
+    return Vizdoom(config)
 
 
 def world_of(info: CheckpointInfo | None, path: Path) -> WorldConfig:
@@ -95,7 +102,7 @@ def tasks_in(world: WorldConfig) -> tuple[str, ...]:
             return ("cross",)
 
 
-def name_of(world: WorldConfig) -> str:
+def name_of(world: WorldConfig | GameConfig) -> str:
     """In words: the arm of a tabletop, else package and environment."""
     return world.arm if isinstance(world, SceneConfig) else f"{world.kind} {world.env}"
 

@@ -28,6 +28,7 @@ from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_w
 from robo_dream.schema import configuration
 from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video
 from robo_dream.training.config import TrainingConfig
+from robo_dream.training.priority import read_chances
 from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
 
@@ -57,6 +58,7 @@ class TrainConfig:
     planning: PlanningConfig = field(default_factory=PlanningConfig)  # what the checkpoint carries to be planned with
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and what is changed of it for these tasks
     goal: GoalSeen = "picture_and_arm"  # what the model will be shown of a goal; a picture alone needs training.model.picture_goals
+    chances: Path | None = None  # with stage=dream: an .npy with a number for each frame, how likely a window of the dynamics begins there
     regime: Regime = "recorded"  # nothing is learned from but pictures, joints and actions; privileged: poses and names of scripts too
 
     def __post_init__(self) -> None:
@@ -96,6 +98,8 @@ class TrainConfig:
                 f"stage is redrawn, in which the encoder of a finished checkpoint learns other looks, and {missing} is not given; name "
                 "init=CHECKPOINT, redrawn='[FOLDER]' with the episodes of datasets in other looks, and 'training.redrawn={}'"
             )
+        if self.chances is not None and self.stage != "dream":
+            raise ConfigError(f"chances is given with stage {self.stage}, which does not draw by them; set stage to dream, or leave it out")
         if self.redrawn and self.stage != "redrawn":
             raise ConfigError(f"redrawn is given with stage {self.stage}, which does not look at it; set stage to redrawn, or leave it out")
         if self.stage in _OF_RECORDINGS and (self.init is None or getattr(self.training, self.stage) is None):
@@ -182,8 +186,9 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes
     names = {steps.steps: "dream", training.policy.steps: "policy", steps.decoder_steps: "decoder", **added_steps(training)}
     with bars("frames into latents", names, "step") as bar:
         model = dream.train_dream(
-            data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume, processes=processes
-        )
+            data.play, training, config.out, demonstrations=data.demonstrations, progress=bar, resume=config.resume, processes=processes,
+            chances=None if config.chances is None else read_chances(config.chances, data.play),
+        )  # fmt: skip
 
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
     if not processes.is_first:

@@ -126,7 +126,10 @@ def _require_learnable(play: FrameCache, shown: FrameCache | None, training: Tra
 
 def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
     if all((folder / layout.SPEC).exists() for folder in dataset_folders(datasets)):
-        return open_dataset(datasets, action_spec=action_spec, pictures=pictures)
+        opened = open_dataset(datasets, action_spec=action_spec, pictures=pictures)
+        if opened.spec.action_spec.kind == "choice":
+            raise DataError(f"{datasets[0]} is of a game, with a choice of {opened.spec.action_spec.names}; use robo-dream dream-train")
+        return opened
     from robo_dream.runtime.recordings import open_training  # a machine that only trains may have no MuJoCo
 
     return open_training(datasets, training.model.image_size, action_spec, pictures)

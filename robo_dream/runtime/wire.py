@@ -25,7 +25,7 @@ MAX_PARTS = 10_000  # lists and maps of one message; a byte of it can be a list,
 MAX_ITEMS = 10_000  # of one list or map
 MAX_TEXT = 100_000  # bytes
 _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
-_ARM = tuple(part.name for part in fields(ArmState))
+_ARM = tuple(part.name for part in fields(ArmState) if part.name != "motor_temperatures")  # which no planner reads
 _TOLD = ("joint_pos", "tool_pos", "tool_yaw", "gripper")  # what an arm must say of itself
 
 

@@ -36,6 +36,7 @@ from robo_dream.training.metrics import held_out_metrics
 from robo_dream.training.moves import learn_moves
 from robo_dream.training.perception import perception_noise
 from robo_dream.training.policy import InverseBatch, PolicyBatches
+from robo_dream.training.priority import sha256_of, window_chances
 from robo_dream.training.processes import ALONE, Processes
 from robo_dream.training.pseudo_actions import action_weights, weights_after
 from robo_dream.training.representation import MODEL_FILE as REPRESENTATION_FILE
@@ -67,9 +68,18 @@ class DreamBatch:
 class DreamBatches:
     """The batch of any step, gathered from latents of the whole cache."""
 
-    def __init__(self, cache: Frames, config: TrainingConfig, latents: Float[Tensor, "frame channel"], among: Processes = ALONE) -> None:
+    def __init__(
+        self,
+        cache: Frames,
+        config: TrainingConfig,
+        latents: Float[Tensor, "frame channel"],
+        among: Processes = ALONE,
+        chances: Float[np.ndarray, " frame"] | None = None,
+    ) -> None:
+        """`chances` says how likely a window of the dynamics begins at each frame, in any unit; None: at each as likely as at another."""
         self.config, self.latents, self.among, block = config, latents, among, config.model.action_block
         self.index = frame_index(cache, config.dream.unroll * block + 1)
+        self.chances = None if chances is None else window_chances(chances, self.index.starts)
         self.short = frame_index(cache, block + 1)
         self.actions = normalised_actions(cache)
         self.weights = action_weights(cache, config.pseudo_actions)
@@ -92,7 +102,7 @@ class DreamBatches:
     def __call__(self, step: int) -> DreamBatch:
         stage, block = self.config.dream, self.config.model.action_block
         rng = np.random.default_rng((self.config.seed, 2, step))
-        first = rng.choice(self.index.starts, stage.batch)
+        first = rng.choice(self.index.starts, stage.batch, p=self.chances)
         pose_step = int(rng.integers(stage.unroll))
         here, aims, steps = self._distances(rng)
         shortest, every = max(block, stage.shortest_goal), self.index.every
@@ -145,16 +155,17 @@ def train_dream(
     progress: OnProgress | None = None,
     resume: bool = True,
     processes: Processes = ALONE,
+    chances: Float[np.ndarray, " frame"] | None = None,
 ) -> LatentVideoModel:
     """The finished model, also written with held-out metrics to `run_dir`/model.safetensors (matrices as float16).
 
     Begins from `run_dir`/representation.safetensors, whose encoder stays as it is. The policy imitates `demonstrations`,
     of which it sees the recorded poses, or else `cache`, seen as `model.seen` says. `progress` counts up to six times: frames encoded,
-    steps of the dream, of the policy, of the decoder, of local goals, of moves.
+    steps of the dream, of the policy, of the decoder, of local goals, of moves. For `chances` see `DreamBatches`.
     """
     model = checkpoint.load(run_dir / REPRESENTATION_FILE, config.device).requires_grad_(True)
     latents = encode_frames(model, cache, progress=progress, processes=processes)
-    batches = DreamBatches(cache, config, latents, processes)
+    batches = DreamBatches(cache, config, latents, processes, chances)
     stage, parts = config.dream, nn.ModuleDict({"model": model, "target": copy.deepcopy(model.temporal_distance)})
     target = parts["target"].requires_grad_(False)
     assert isinstance(target, TemporalDistance)
@@ -172,7 +183,8 @@ def train_dream(
     with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
         run = TrainingRun(config, run_dir, log, progress, resume, processes)
         learned = [model.dynamics, model.inverse_dynamics, model.temporal_distance, model.pose_head]
-        run_stage(run, stage_of(STAGE, stage), parts, learned, losses, cache.dataset_id, after_step=follow)
+        drawn_from = cache.dataset_id if chances is None else f"{cache.dataset_id} weighed {sha256_of(chances)}"
+        run_stage(run, stage_of(STAGE, stage), parts, learned, losses, drawn_from, after_step=follow)
         pairs, pairs_id = policy_batches(model, cache, demonstrations, latents, config, processes), (demonstrations or cache).dataset_id
         run_stage(
             run, stage_of(POLICY_STAGE, config.policy), model, [model.policy], lambda step: policy_losses(model, pairs(step)), pairs_id

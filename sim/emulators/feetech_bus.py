@@ -53,6 +53,7 @@ class FeetechBus(ServoBus):
         self._kept = [bytes(memory) for memory in self.memory]  # what is left after a loss of power
         self._waiting: list[tuple[int, bytes] | None] = [None] * len(mounts)  # registered writes
         self._alarms = [0] * len(mounts)
+        self.temperatures = [_TEMPERATURE] * len(mounts)  # degrees Celsius; nothing here heats a motor but who writes this
         reading = plant.joints()
         for joint in range(len(mounts)):
             self._refresh(joint, reading)
@@ -158,7 +159,7 @@ class FeetechBus(ServoBus):
         memory[_PRESENT : _PRESENT + 2] = present.to_bytes(2, "little")
         memory[_PRESENT + 2 : _PRESENT + 4] = _magnitude(round(np.clip(speed, -32000, 32000)), 15)
         memory[_PRESENT + 4 : _PRESENT + 6] = _magnitude(load, 10)
-        memory[62], memory[63] = _VOLTAGE, _TEMPERATURE
+        memory[62], memory[63] = _VOLTAGE, self.temperatures[joint]
         memory[_STATUS] = self._alarms[joint]
         memory[_MOVING] = int(abs(speed) > 2)
         memory[_CURRENT : _CURRENT + 2] = _magnitude(abs(load) // 3, 15)

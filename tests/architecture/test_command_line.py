@@ -35,7 +35,7 @@ def make_targets() -> set[str]:
 @pytest.mark.parametrize("command", readme_commands("robo-dream"))
 def test_a_command_of_the_readme_is_one_that_the_program_takes(command: str) -> None:
     args = main.parse(shlex.split(command, comments=True)[1:])
-    module = importlib.import_module(f"robo_dream.cli.{args.verb}")
+    module = importlib.import_module(main.module_of(args.verb))
     if getattr(args, "config", None):
         config.load(module.CONFIG, ROOT / args.config, args.overrides)
 

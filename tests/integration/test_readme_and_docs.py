@@ -135,11 +135,11 @@ def test_a_command_is_one_that_can_be_given(where: str, line: str, caplog: pytes
 def _takes(arguments: list[str], caplog: pytest.LogCaptureFixture) -> None:
     """The verb takes these arguments, and its configuration loads by today's names; files that a run leaves need not be there."""
     args = main.parse(arguments)
-    module = importlib.import_module(f"robo_dream.cli.{args.verb}")
+    module = importlib.import_module(main.module_of(args.verb))
     if not hasattr(args, "config"):
         return
     path = args.config
-    if path is None and getattr(args, "twin", None):
+    if path is None and args.verb == "run" and args.twin:
         path = Path("configs/hardware") / f"{args.twin}_twin.yaml"
     with caplog.at_level(logging.DEBUG):
         config.load(module.CONFIG, None if path is None else ROOT / path, args.overrides)

@@ -1,12 +1,15 @@
 """Skills as generators of tool moves: each `yield` is one control step, after which the world has moved on."""
 
 from collections.abc import Generator, Iterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from robo_dream.control.cartesian import downward_yaw
+from robo_dream.control.cartesian import CartesianMoves, downward_yaw
+from robo_dream.control.kinematics import Kinematics
 from robo_dream.embodiment import BOX, upright_turn
+from sim.tabletop.scene import Scene
 from sim.tabletop.world import World
 
 Moves = Iterator[Float[np.ndarray, " action"]]
@@ -16,6 +19,28 @@ PUSH_Z = 0.03  # or half of a lower object
 GRASP_Z = 0.028  # likewise, a little below its middle
 _GAP = 0.006  # m beside the object, where a jaw that does not move goes down
 OPEN, CLOSED = 0.0, 1.0
+
+
+@runtime_checkable
+class Body(Protocol):
+    """An arm, as far as skills need it that heed no object: a `World`'s, or one on a bench."""
+
+    @property
+    def scene(self) -> Scene: ...
+
+    @property
+    def kinematics(self) -> Kinematics: ...
+
+    @property
+    def moves(self) -> CartesianMoves: ...
+
+    @property
+    def joint_target(self) -> Float[np.ndarray, " joint_and_gripper"]:
+        """Where it was last told to be."""
+        ...
+
+    @property
+    def measured(self) -> Float[np.ndarray, " joint_and_gripper"]: ...
 
 
 def push_z(world: World) -> float:
@@ -41,7 +66,7 @@ def around(world: World, spot: Float[np.ndarray, "2"], yaw: float) -> Float[np.n
     return spot - held_beside(world, yaw, _GAP)
 
 
-def toward(world: World, pos: np.ndarray, yaw: float, grip: float) -> Float[np.ndarray, " action"]:
+def toward(world: Body, pos: np.ndarray, yaw: float, grip: float) -> Float[np.ndarray, " action"]:
     """The tool move that brings the commanded tool to a pose, shortened to the limits without bending its path."""
     at = world.kinematics.forward(world.joint_target[:-1])
     turn = (yaw - downward_yaw(at.quat) + np.pi) % (2 * np.pi) - np.pi
@@ -52,7 +77,7 @@ def toward(world: World, pos: np.ndarray, yaw: float, grip: float) -> Float[np.n
 
 
 def go(
-    world: World,
+    world: Body,
     pos: np.ndarray,
     yaw: float,
     grip: float,
@@ -68,14 +93,14 @@ def go(
         yield toward(world, pos, yaw, grip)
 
 
-def squeeze(world: World, grip: float, num_steps: int) -> Moves:
+def squeeze(world: Body, grip: float, num_steps: int) -> Moves:
     """Holds the commanded pose while the hand opens or closes."""
     at = world.kinematics.forward(world.joint_target[:-1])
     for _ in range(num_steps):
         yield toward(world, at.pos, downward_yaw(at.quat), grip)
 
 
-def reach(world: World, rng: np.random.Generator) -> Moves:
+def reach(world: Body, rng: np.random.Generator) -> Moves:
     """Goes to a random pose of the workspace and stays a moment."""
     limits = world.scene.arm.limits
     pos = rng.uniform(limits.workspace_low, limits.workspace_high)
@@ -179,7 +204,7 @@ def stray(world: World, rng: np.random.Generator) -> Moves:
         yield from go(world, within, float(rng.uniform(-0.7, 0.7)), float(rng.choice([OPEN, CLOSED, CLOSED])), max_steps=12)
 
 
-def rise(world: World) -> Moves:
+def rise(world: Body) -> Moves:
     """Lifts a low hand straight up, so that its way to the side sweeps nothing off the table."""
     at = world.kinematics.forward(world.joint_target[:-1])
     if at.pos[2] < TRAVEL_Z - 0.02:
@@ -200,7 +225,7 @@ def grasp(world: World, rng: np.random.Generator, miss: float) -> Moves:
     yield from squeeze(world, CLOSED, int(rng.integers(0, 3)))
 
 
-def close(world: World) -> Moves:
+def close(world: Body) -> Moves:
     """Closes the hand until the fingers stand."""
     yield from squeeze(world, CLOSED, 4)
     for _ in range(14):
@@ -210,7 +235,7 @@ def close(world: World) -> Moves:
             break
 
 
-def let_go(world: World, rng: np.random.Generator) -> Moves:
+def let_go(world: Body, rng: np.random.Generator) -> Moves:
     yield from squeeze(world, OPEN, int(rng.integers(4, 7)))
     at = world.kinematics.forward(world.joint_target[:-1])
     height = min(TRAVEL_Z + rng.uniform(0, 0.08), world.scene.arm.limits.workspace_high[2])

@@ -1,0 +1,53 @@
+"""Episodes of games: played at random, each choice for some steps, until the game is over or broken off."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from robo_dream.data.episode import Episode
+from robo_dream.embodiment import ActionSpec
+from sim.environment import Game
+
+HELD = 3  # control steps that a random choice is held at most: one alone hardly moves the player
+
+
+def random_choices(spec: ActionSpec, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
+    """Without end: one of the choices, for 1 to `HELD` control steps."""
+    while True:
+        action = spec.chosen(int(rng.integers(spec.size)))
+        for _ in range(int(rng.integers(1, HELD + 1))):
+            yield action
+
+
+def random_game(game: Game, seed: int, most_steps: int) -> Episode:
+    """One game of at most `most_steps` control steps; the same seed gives the same."""
+    rng = np.random.default_rng(seed)
+    game.reset(rng)
+    images, times = {camera.name: [game.image(camera.name)] for camera in game.cameras}, [game.time]
+    actions, rewards, terminated = [], [], False
+    for action in random_choices(game.action_spec, rng):
+        outcome = game.play(action)
+        for name, seen in images.items():
+            seen.append(game.image(name))
+        times.append(game.time)
+        actions.append(action)
+        rewards.append(outcome.reward)
+        terminated = outcome.terminated
+        if terminated or len(actions) == most_steps:
+            break
+    frames = len(times)
+    return Episode(
+        images={name: np.stack(seen) for name, seen in images.items()},
+        proprio=np.zeros((frames, 0), np.float32),
+        actions=np.stack(actions).astype(np.float32),
+        object_pose=np.full((frames, 7), np.nan, np.float32),
+        sim_state=np.zeros((frames, 0)),
+        times=np.array(times),
+        skill=np.zeros(frames, np.int64),
+        task="stay alive",
+        seed=seed,
+        behavior="random",
+        rewards=np.array(rewards, np.float32),
+        terminated=terminated,
+    )
