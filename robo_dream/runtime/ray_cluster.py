@@ -75,7 +75,8 @@ def spread(runner: RayRunner, start: Callable[[], Callable[[Piece], Result]], pi
         for depth in range(1, 2 + _BESIDE):
             for number in sorted(ready):
                 if left and sum(whose == number for whose, _ in running.values()) < depth:
-                    running[actors[number].do.remote(left[0])] = number, left.popleft()
+                    piece = left.popleft()
+                    running[actors[number].do.remote(piece)] = number, piece
 
     try:
         for _ in range(min(workers, len(left))):
