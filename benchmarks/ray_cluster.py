@@ -23,6 +23,7 @@ from pathlib import Path
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # that all nodes and the driver show each other
+os.environ.update(RAY_worker_niceness="0")  # Ray gives its workers 15, and other programs here would take all
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ddp import SPACES, namespaces

@@ -62,38 +62,45 @@ def spread(runner: RayRunner, start: Callable[[], Callable[[Piece], Result]], pi
     ray = _ray()
     _join(ray, runner)
     actor, folder = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Actor), os.getcwd()
-    left, running, lost = deque(pieces), dict[Any, tuple[Any, Piece | None]](), 0  # running: whose answer, and of which piece
+    left, lost = deque(pieces), 0
+    actors: list[Any] = []
+    ready: set[int] = set()  # numbers of those that have begun and live
+    running: dict[Any, tuple[int, Piece | None]] = {}  # whose answer, and of which piece
 
     def begin() -> None:
-        worker = actor.remote()
-        running[worker.begin.remote(start, folder)] = worker, None
+        actors.append(actor.remote())
+        running[actors[-1].begin.remote(start, folder)] = len(actors) - 1, None
 
-    def give(worker: Any, most: int) -> None:
-        for _ in range(min(most, len(left))):
-            piece = left.popleft()
-            running[worker.do.remote(piece)] = worker, piece
+    def hand_out() -> None:
+        for depth in range(1, 2 + _BESIDE):
+            for number in sorted(ready):
+                if left and sum(whose == number for whose, _ in running.values()) < depth:
+                    piece = left.popleft()
+                    running[actors[number].do.remote(piece)] = number, piece
 
     try:
         for _ in range(min(workers, len(left))):
             begin()
-        while running:
+        while left or any(piece is not None for _, piece in running.values()):
             (answer,), _ = ray.wait(list(running), num_returns=1)
-            worker, piece = running.pop(answer)
+            number, piece = running.pop(answer)
             try:
                 result = ray.get(answer)
             except ray.exceptions.RayTaskError as error:  # what the work itself raised
                 raise (error.cause or error) from None
             except ray.exceptions.RayActorError as error:
-                mine = [one for one, (whose, _) in running.items() if whose is worker]
+                mine = [one for one, (whose, _) in running.items() if whose == number]
                 left.extendleft(some for some in (piece, *(running.pop(one)[1] for one in mine)) if some is not None)
+                ready.discard(number)
                 if (lost := lost + 1) > _MOST_LOST:
                     raise RoboDreamError(
                         f"{lost} workers of the cluster were lost in a row, the last with: {one_line(error, 300)}"
                     ) from error
-                if left:
-                    begin()
+                begin()  # where there is a core for it; meanwhile those that live go on
+                hand_out()
                 continue
-            give(worker, 1 + _BESIDE if piece is None else 1)
+            ready.add(number)
+            hand_out()
             if piece is not None:
                 lost = 0
                 yield result
