@@ -20,7 +20,7 @@ MODELS = {  # model number: name, of those with 4,096 ticks a turn and one contr
     1100: "XH540-W270", 1110: "XH540-W150",
 }  # fmt: skip
 _MODEL, _MODE, _LIMITS, _TORQUE, _HARDWARE_ERROR, _WATCHDOG = 0, 11, 48, 64, 70, 98
-_PROFILE_VELOCITY, _GOAL, _VELOCITY, _POSITION, _TEMPERATURE = 112, 116, 128, 132, 146
+_PROFILE_VELOCITY, _GOAL, _VELOCITY, _POSITION = 112, 116, 128, 132
 _POSITION_MODE = 3
 _VELOCITY_UNIT = 0.229 * TICKS / 60  # ticks a second
 _WATCHDOG_UNIT = 0.02  # s
@@ -53,7 +53,7 @@ class DynamixelArm(ServoArm):
 
 
 class DynamixelLine(SdkLine):
-    """X servos on a bus. Two sync reads bring torque and hardware errors, then goal, speed, position and temperature."""
+    """X servos on a bus. Two sync reads bring torque and hardware errors, then goal, speed and position."""
 
     _receive_options = (False,)  # no fast replies
 
@@ -64,7 +64,7 @@ class DynamixelLine(SdkLine):
     def read(self) -> BusReading:
         ends = self._clock() + self._config.reply_timeout
         health = self._read_all(_TORQUE, _HARDWARE_ERROR - _TORQUE + 1, ends)
-        motion = self._read_all(_GOAL, _TEMPERATURE - _GOAL + 1, ends)
+        motion = self._read_all(_GOAL, _POSITION - _GOAL + 4, ends)
         return BusReading(
             time=self._clock(),
             pos=np.array([_number(answer.data, _POSITION) for answer in motion]),
@@ -72,7 +72,6 @@ class DynamixelLine(SdkLine):
             goal=np.array([_number(answer.data, _GOAL) for answer in motion]),
             has_torque=np.array([answer.data[0] == 1 for answer in health]),
             alarm=tuple(_alarm(answer.data[_HARDWARE_ERROR - _TORQUE]) for answer in health),
-            temperature=np.array([answer.data[_TEMPERATURE - _GOAL] for answer in motion], np.float64),
         )
 
     def write(self, goal: Int[np.ndarray, " servo"]) -> None:

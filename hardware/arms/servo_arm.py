@@ -123,7 +123,7 @@ class BusReading:
     goal: Int[np.ndarray, " servo"]
     has_torque: np.ndarray  # bool (servo,)
     alarm: tuple[str, ...]  # of each servo, empty when all is well
-    temperature: Float[np.ndarray, " servo"]  # degrees Celsius
+    temperature: Float[np.ndarray, " servo"] | None = None  # degrees Celsius; None where asking would take longer than there is
 
 
 class BusError(Exception):

@@ -271,6 +271,8 @@ EXTRAS = (
     Extra("ogbench", ("ogbench", "fast-simplification"), "OGBench's worlds, and its UR5e with Robotiq gripper"),
     Extra("metaworld", ("gymnasium", "imageio", "packaging", "scipy", "fast-simplification"), "Meta-World's Sawyer worlds", ("metaworld",)),
     Extra("pusht", ("gym-pusht",), "Push-T"),
+    Extra("vizdoom", ("vizdoom",), "Doom, to be learned in a dream"),
+    Extra("cma", ("cma",), "controllers learned in a dream"),
     Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
     Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),
     Extra("decimate", ("fast-simplification",), "fewer triangles, faster pictures of detailed arms"),

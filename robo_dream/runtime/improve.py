@@ -16,6 +16,7 @@ from robo_dream.data.cache import open_dataset
 from robo_dream.data.layout import json_bytes
 from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
+from robo_dream.evaluation.manifest import write_manifest
 from robo_dream.files import replace_file
 from robo_dream.models import checkpoint
 from robo_dream.models.config import Precision
@@ -33,9 +34,10 @@ from robo_dream.runtime.training_data import open_training_data
 from robo_dream.schema import Seed, configuration
 from robo_dream.training.priority import PriorityConfig, weigh, window_errors, write_chances
 from robo_dream.viewer.episodes import action_spec_of, dataset_spec, write_dataset
-from sim.pairs import drawn_pair
+from sim.pairs import build_manifest, drawn_pair
 
-FIGURES, ACTED, RECORDED, TRAINED, RECORDS = "figures.json", "acted", "recorded", "train", "records"
+FIGURES, ACTED, RECORDED, TRAINED, RECORDS, TUNING = "figures.json", "acted", "recorded", "train", "records", "tuning"
+FIRST_TUNING = 3_000_000  # of the tuning pairs' seeds: those of pairs that are reported begin at 1,000,000
 CHANCES, VISITS = "chances.npy", "visits.npy"
 METHOD = "planner"
 Say = Callable[[str], None]
@@ -60,7 +62,7 @@ class ImproveConfig:
     patience: Annotated[int, Field(ge=1, le=1000)] = 2
     episodes: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     tasks: tuple[str, ...] = ("push",)
-    manifests: Path | None = None  # the folder of tuning pairs; without, the world's own, which are those that are reported
+    manifests: Path | None = None  # the folder of tuning pairs; null: they are drawn once, in `out`/tuning
     num_pairs: Annotated[int, Field(ge=1, le=100_000)] = 50
     priority: PriorityConfig = field(default_factory=PriorityConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -248,9 +250,24 @@ def _evaluation(config: ImproveConfig, path: Path) -> EvaluateConfig:
     )  # fmt: skip
 
 
+def _tuned_on(config: ImproveConfig, path: Path, bars: Bars) -> ImproveConfig:
+    """`config` with tuning pairs of the world of the checkpoint in `path`, drawn where no folder of them is named."""
+    if config.manifests is not None:
+        return config
+    folder = config.out / TUNING
+    missing = [task for task in config.tasks if not (folder / f"{task}.safetensors").exists()]
+    if missing:
+        with build_environment(Evaluation.of(_evaluation(config, path)).world) as environment:
+            for task in missing:
+                with bars(f"{task}: tuning pairs", {}, "pair") as bar:
+                    drawn = build_manifest(environment, task, config.num_pairs, bar, FIRST_TUNING + config.seed)
+                write_manifest(folder / f"{task}.safetensors", drawn)
+    return replace(config, manifests=folder)
+
+
 def _figures(config: ImproveConfig, number: int, path: Path, bars: Bars) -> dict[str, Any]:
     """Success on the tuning pairs."""
-    asked = _evaluation(config, path)
+    asked = _evaluation(_tuned_on(config, path, bars), path)
     jobs = list(Evaluation.of(asked).jobs())
     found: dict[str, list[bool]] = {task: [] for task in config.tasks}
     with bars(f"round {number}: tuning pairs", {}, "pair") as bar:

@@ -13,12 +13,11 @@ import torch
 
 from robo_dream.config import load
 from robo_dream.data.cache import open_dataset
-from robo_dream.evaluation.manifest import write_manifest
+from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models import checkpoint
 from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec, seeds_of
-from robo_dream.runtime.environment import build_environment
 from robo_dream.runtime.improve import ImproveConfig, Round, has_stopped, improve
-from sim.pairs import build_manifest
+from sim.pairs import FIRST_SEED
 
 SMALL = "{image_size: 32, latent_dim: 32}"
 CHANGES = (
@@ -36,20 +35,18 @@ class KilledError(Exception):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With data/ of random play and manifests/ of two pairs."""
+    """With data/ of random play."""
     folder = tmp_path_factory.mktemp("improve")
     small = ("world.picture.size=32", "script.num_steps=20", "script.mix={random: 1.0}", "script.picture_every=5")
     made = load(
         CollectConfig, "configs/collect/crossing.yaml", [f"out={folder}/data", "num_episodes=6", "workers=1", "test_fraction=0.34", *small]
     )
     list(collect(made, dataset_spec(made), seeds_of(made)))
-    with build_environment(made.world) as environment:
-        write_manifest(folder / "manifests/cross.safetensors", build_manifest(environment, "cross", 2))
     return folder
 
 
 def config(folder: Path, *more: str) -> ImproveConfig:
-    own = [f"out={folder}/run", "train=configs/train/crossing.yaml", f"manifests={folder}/manifests", "tasks=[cross]"]
+    own = [f"out={folder}/run", "train=configs/train/crossing.yaml", "tasks=[cross]"]
     data = [f"changes.datasets=[{folder}/data]", f"changes.cache={folder}/cache"]
     few = ["rounds=2", "patience=9", "episodes=2", "num_pairs=2"]
     return load(ImproveConfig, None, [*own, *data, *CHANGES, *few, *more])
@@ -77,6 +74,8 @@ def result(rounds: list[Round]) -> list[dict[str, object]]:
 
 def test_two_rounds_that_are_killed_all_the_time_are_those_of_an_undisturbed_run_to_the_bit(folder: Path) -> None:
     undisturbed = result(improve(config(folder), lambda text: None, counting(lambda name, done: None)))
+    drawn = read_manifest(folder / "run/tuning/cross.safetensors")
+    assert len(drawn) == 2 and (drawn.episodes > FIRST_SEED + 1_000_000).all()  # far from the seeds of pairs that are reported
     shutil.rmtree(folder / "run")
     seen: set[tuple[str, int]] = set()
 
