@@ -125,20 +125,23 @@ class RecurrentModel(nn.Module):
 
 @dataclass(frozen=True)
 class RecurrentInfo:
-    """What a checkpoint says of itself; `world` is the configuration of the game that was recorded."""
+    """What a checkpoint says of itself: `world` is the configuration of the game that was recorded, `recipe` how it was trained."""
 
     config: RecurrentConfig
     action_spec: ActionSpec
     world: Mapping[str, Any] = field(default_factory=dict)
     dataset_id: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save(model: RecurrentModel, path: Path, world: Mapping[str, Any], dataset_id: str, metrics: Mapping[str, Any]) -> Path:
+def save(
+    model: RecurrentModel, path: Path, world: Mapping[str, Any], dataset_id: str, metrics: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> Path:
     """Writes the checkpoint, whole or not at all."""
     header = {
         "format": FORMAT, "version": VERSION, "config": asdict(model.config), "action_spec": model.action_spec.to_json(),
-        "world": dict(world), "dataset_id": dataset_id, "metrics": dict(metrics),
+        "world": dict(world), "dataset_id": dataset_id, "metrics": dict(metrics), "recipe": dict(recipe),
     }  # fmt: skip
     write_weights(path, {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, header)
     return path
@@ -150,7 +153,7 @@ def load(path: Path, device: str = "cpu") -> tuple[RecurrentModel, RecurrentInfo
     try:
         info = RecurrentInfo(
             RecurrentConfig(**header["config"]), ActionSpec.from_json(header["action_spec"]), header["world"], header["dataset_id"],
-            header["metrics"],
+            header["metrics"], header["recipe"],
         )  # fmt: skip
         model = RecurrentModel(info.config, info.action_spec)
         model.load_state_dict(weights)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -250,5 +251,5 @@ def _kept(folder: Path, out: Path) -> Path:
     """The record of an episode that was cut short, put aside."""
     beside = out / CUT_SHORT
     beside.mkdir(exist_ok=True)
-    number = len(list(beside.glob(f"{folder.name}-*")))
-    return folder.rename(beside / f"{folder.name}-{number}") / "record"
+    free = next(path for number in count() if not (path := beside / f"{folder.name}-{number}").exists())
+    return folder.rename(free) / "record"

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from robo_dream.config import parse, to_yaml
+from robo_dream.config import dump, parse, to_yaml
 from robo_dream.data.cache import open_dataset
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import replace_file
@@ -56,6 +56,20 @@ class DreamTrainConfig:
         if self.play is not None and self.init is None:
             raise ConfigError(f"play is {self.play}, but not which model it belongs to; give init, the model.safetensors beside it")
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the model, but for the data."""
+        whole = dump(self)
+        return {name: whole[name] for name in ("seed", "model", "vision", "memory")}
+
+    def require_recipe(self, made: Mapping[str, Any]) -> None:
+        """Raises `ConfigError` unless the model that is there was trained as this says."""
+        if odd := [name for name, value in self.recipe.items() if made.get(name) != value]:
+            raise ConfigError(
+                f"{self.out / MODEL} was trained with another {', '.join(odd)}; continue with the same, give another out, or take it as "
+                f"it is with init={self.out / MODEL}"
+            )
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -95,6 +109,8 @@ def dream_train(config: DreamTrainConfig, say: Callable[[str], None]) -> Scores:
     if config.init is None and not path.is_file():
         train_model(config, say)
     model, info = recurrent.load(path, config.device)
+    if config.init is None:
+        config.require_recipe(info.recipe)
     made_with = sha256(path)
     with build_game(game_of(info.world, f"{path}")) as game, Bars({}, "controller", unit="generation") as bars:
         if config.play is not None:
@@ -132,7 +148,7 @@ def train_model(config: DreamTrainConfig, say: Callable[[str], None]) -> None:
         log.write("held_out", config.memory.steps, metrics)
     firsts = games.starts[:-1][games.is_train]
     model.starts.copy_(seen.means[torch.from_numpy(np.resize(firsts, NUM_STARTS))])
-    recurrent.save(model, config.out / MODEL, data.spec.recipe["world"], games.dataset_id, metrics)
+    recurrent.save(model, config.out / MODEL, data.spec.recipe["world"], games.dataset_id, metrics, config.recipe)
     say(f"Held out: termination costs {metrics['over_nats']:.4f} nats a step, {metrics['over_nats_of_the_rate']:.4f} by its rate alone.")
 
 

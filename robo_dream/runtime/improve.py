@@ -18,6 +18,7 @@ from robo_dream.embodiment import Observation
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import write_manifest
 from robo_dream.files import replace_file
+from robo_dream.foreign import parse_object, read_bytes
 from robo_dream.models import checkpoint
 from robo_dream.models.config import Precision
 from robo_dream.recording.decision import Decision
@@ -37,6 +38,7 @@ from robo_dream.viewer.episodes import action_spec_of, dataset_spec, write_datas
 from sim.pairs import build_manifest, drawn_pair
 
 FIGURES, ACTED, RECORDED, TRAINED, RECORDS, TUNING = "figures.json", "acted", "recorded", "train", "records", "tuning"
+ASKED = "asked.json"  # what decides the rounds
 FIRST_TUNING = 3_000_000  # of the tuning pairs' seeds: those of pairs that are reported begin at 1,000,000
 CHANCES, VISITS = "chances.npy", "visits.npy"
 METHOD = "planner"
@@ -95,8 +97,12 @@ class Round:
 
 
 def improve(config: ImproveConfig, say: Say, bars: Bars) -> list[Round]:
-    """All rounds, the first one round 0. Goes on where it was interrupted; a round that is done is not done again."""
+    """All rounds, the first one round 0. Goes on where it was interrupted; a round that is done is not done again.
+
+    Raises `ConfigError` where `config.out` holds rounds of another configuration.
+    """
     base = config.changes.of(load(TrainConfig, config.train))
+    _require_same(config, base)
     rounds: list[Round] = []
     for number in range(config.rounds + 1):
         folder = config.out / f"round-{number:02d}"
@@ -109,6 +115,19 @@ def improve(config: ImproveConfig, say: Say, bars: Bars) -> list[Round]:
             say(f"success has not risen for {config.patience} rounds; the best is {best(rounds).checkpoint}")
             break
     return rounds
+
+
+def _require_same(config: ImproveConfig, base: TrainConfig) -> None:
+    """Keeps what decides the rounds beside them, and raises `ConfigError` where they were made by something else."""
+    asked = json.loads(json_bytes({**dump(config), "train": dump(base)}))
+    for name in ("out", "changes", "rounds", "patience", "workers"):  # change no round; `changes` are in `train`
+        del asked[name]
+    path = config.out / ASKED
+    if not path.exists():
+        replace_file(path, json_bytes(asked))
+    known = parse_object(read_bytes(path), str(path))
+    if odd := sorted(name for name in asked if known.get(name) != asked[name]):
+        raise ConfigError(f"rounds in {config.out} were made with another {', '.join(odd)}; continue with the same, or give another out")
 
 
 def best(rounds: Sequence[Round]) -> Round:

@@ -65,15 +65,24 @@ class RepresentationConfig:
 
 
 @configuration
-class DreamConfig:
+class Schedule:
+    """How long a stage learns, from how much at once, and how fast."""
+
+    steps: Steps = 3000
+    batch: Batch = 384
+    learning_rate: LearningRate = 1e-3
+    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
+    warmup: Fraction = 0.03
+    weight_decay: Weight = 1e-3
+
+
+@configuration
+class DreamConfig(Schedule):
     """Stage 2: dynamics, distance and pose head on frozen latents, and the decoder on imagined ones."""
 
     steps: Steps = 4000
     batch: Batch = 512
     unroll: Unroll = 8  # imagined steps on its own predictions
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
     weight_decay: Weight = 1e-2
     bootstrap: Annotated[float, Field(gt=0, le=1), Unit("1")] = 0.5  # fraction of the windows that a head is weighted on
     shortest_goal: GoalSteps = 5  # control steps
@@ -97,15 +106,10 @@ class DreamConfig:
 
 
 @configuration
-class PolicyConfig:
+class PolicyConfig(Schedule):
     """Within stage 2: the policy on what it sees of frozen latents."""
 
     steps: Steps = 6000
-    batch: Batch = 384
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
-    weight_decay: Weight = 1e-3
     skills: tuple[str, ...] = ()  # whose actions are imitated; none named: all
     within_skill: Fraction = 0.9  # fraction of the goals that the skill under way reaches; the others are of the whole episode
     at_end: Fraction = 0.4  # fraction of the goals at the very end of the skill (or of the episode)
@@ -122,28 +126,20 @@ class PolicyConfig:
 
 
 @configuration
-class LocalGoalStage:
+class LocalGoalStage(Schedule):
     """After all else: where things will be shortly on the way to a goal (`LocalGoals`), told from the policy's own pairs."""
 
     steps: Steps = 6000
-    batch: Batch = 384
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
-    weight_decay: Weight = 1e-3
     ahead: tuple[int, ...] = (5, 10)  # control steps; LeWM++ found 10 better than 15
 
 
 @configuration
-class MemoryConfig:
+class MemoryConfig(Schedule):
     """Stage 3: what is remembered, on a finished model of which nothing else changes."""
 
     steps: Steps = 1000
     batch: Batch = 96
     learning_rate: LearningRate = 2.5e-3
-    muon_lr: MuonRate = 0.0
-    warmup: Fraction = 0.03
-    weight_decay: Weight = 1e-3
     window: Annotated[float, Field(gt=0, le=600), Unit("s")] = 5.0  # from the first look to the last
     usual_gaps: Fraction = 0.6  # fraction of the looks that are an action block apart; the others are up to two
     ahead: Unroll = 3  # blocks imagined after the last look
@@ -156,28 +152,21 @@ class MemoryConfig:
 
 
 @configuration
-class RedrawnStage:
+class RedrawnStage(Schedule):
     """Stage 3 of another kind: other looks, learned by the encoder of a finished model from episodes that were shown again."""
 
     steps: Steps = 2000
     batch: Batch = 128
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0
-    warmup: Fraction = 0.03
-    weight_decay: Weight = 1e-3
     usual: Fraction = 0.2  # fraction of each batch that is shown as usual, so that it is not forgotten
     pose: Weight = 2.0  # of what is read of poses, beside latents
 
 
 @configuration
-class FuturesStage:
+class FuturesStage(Schedule):
     """After all else: which outcomes an imagined step may have, and how likely each is; nothing else of a finished model changes."""
 
     steps: Steps = 1500
     batch: Batch = 256
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0
-    warmup: Fraction = 0.03
     weight_decay: Weight = 1e-2
     unroll: Unroll = 4  # imagined steps, each on the outcome that came true before
     odds_noise: Annotated[float, Field(ge=0, le=10)] = 0.1  # on what tells odds, or it learns tosses by heart
@@ -185,28 +174,21 @@ class FuturesStage:
 
 
 @configuration
-class MoveStage:
+class MoveStage(Schedule):
     """After all else: what can be moved as things stand (`Affordances`), told from what was moved."""
 
     steps: Steps = 1500
     batch: Batch = 512
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
     weight_decay: Weight = 0.1
     noise: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.005  # of where things stand, as poses are read with errors
     waypoints: Annotated[int, Field(ge=1, le=MAX_WAYPOINTS)] = 4  # of each thing, where it can be brought on the way to a goal
 
 
 @configuration
-class LabellerStage:
+class LabellerStage(Schedule):
     """After all else: what was done between neighbouring looks, and how sure that is (`ActionLabeller`), for video without actions."""
 
-    steps: Steps = 3000
     batch: Batch = 512
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.0  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
     weight_decay: Weight = 1e-2
     before: Annotated[int, Field(ge=0, lt=MAX_LABEL_WINDOW - 1)] = 1  # looks before the one after which it was done
     after: Annotated[int, Field(ge=1, lt=MAX_LABEL_WINDOW)] = 1  # and after it
@@ -219,14 +201,11 @@ class LabellerStage:
 
 
 @configuration
-class VideoStage:
+class VideoStage(Schedule):
     """After all else: how the video goes on from here towards a goal, without any action (`VideoFlow`)."""
 
-    steps: Steps = 3000
     batch: Batch = 256
-    learning_rate: LearningRate = 1e-3
-    muon_lr: MuonRate = 0.02  # Muon's, for matrices; 0: AdamW learns them too
-    warmup: Fraction = 0.03
+    muon_lr: MuonRate = 0.02
     weight_decay: Weight = 1e-2
     looks: Annotated[int, Field(ge=1, le=MAX_VIDEO_STEPS)] = 6  # of a video, an action block apart
     numbers: Annotated[int, Field(ge=1, le=8192)] = 64  # principal directions in which latents are told to move

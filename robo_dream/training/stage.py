@@ -21,19 +21,7 @@ from torch import Tensor, nn
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError, RoboDreamError
 from robo_dream.files import replacing
 from robo_dream.foreign import BUDGET, parse_object, require_budget
-from robo_dream.training.config import (
-    DreamConfig,
-    FuturesStage,
-    LabellerStage,
-    LocalGoalStage,
-    MemoryConfig,
-    MoveStage,
-    PolicyConfig,
-    RedrawnStage,
-    RepresentationConfig,
-    TrainingConfig,
-    VideoStage,
-)
+from robo_dream.training.config import RepresentationConfig, Schedule, TrainingConfig
 from robo_dream.training.optimiser import optimisers
 from robo_dream.training.processes import ALONE, Processes
 
@@ -168,19 +156,7 @@ class Stage:
     weight_decay: float
 
 
-def stage_of(
-    name: str,
-    config: RepresentationConfig
-    | DreamConfig
-    | PolicyConfig
-    | LocalGoalStage
-    | MoveStage
-    | MemoryConfig
-    | FuturesStage
-    | RedrawnStage
-    | LabellerStage
-    | VideoStage,
-) -> Stage:
+def stage_of(name: str, config: RepresentationConfig | Schedule) -> Stage:
     """The stage `name`, as long and as fast as `config` says."""
     return Stage(name, config.steps, config.learning_rate, config.muon_lr, config.warmup, config.weight_decay)
 

@@ -13,6 +13,7 @@ import torch
 
 from robo_dream.config import load
 from robo_dream.data.cache import open_dataset
+from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import read_manifest
 from robo_dream.models import checkpoint
 from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec, seeds_of
@@ -99,6 +100,14 @@ def test_two_rounds_that_are_killed_all_the_time_are_those_of_an_undisturbed_run
     last = json.loads((rounds[2].folder / "figures.json").read_text())
     assert last["environment_steps"] > 0 and last["priority"] == "surprise" and set(last["success"]) == {"cross"}
     assert not (rounds[2].folder / "records").exists() and rounds[1].checkpoint.exists()
+
+
+def test_rounds_of_another_configuration_are_not_taken_for_its_own(folder: Path) -> None:
+    nobody = counting(lambda name, done: None)
+    for more in (["priority.kind=uniform"], ["changes.training.dream.steps=4"]):
+        with pytest.raises(ConfigError, match=f"rounds in {folder}/run were made with another (priority|train); continue with the same"):
+            improve(config(folder, *more), lambda text: None, nobody)
+    assert len(improve(config(folder, "workers=2", "patience=8"), lambda text: None, nobody)) == 3  # nothing is done again
 
 
 def test_it_ends_when_success_has_not_risen() -> None:

@@ -19,6 +19,7 @@ from robo_dream.models import recurrent
 from robo_dream.models.checkpoint import load as load_world_model
 from robo_dream.models.recurrent import RecurrentConfig, RecurrentModel
 from robo_dream.planning.candidates import bounds_of
+from robo_dream.runtime.dream_train import DreamTrainConfig
 from robo_dream.runtime.plan import PlanConfig
 from robo_dream.runtime.training_data import open_recording
 from robo_dream.training import controller
@@ -176,7 +177,7 @@ def test_a_killed_search_goes_on_to_the_same_bits(learned: RecurrentModel, tmp_p
 
 
 def test_a_model_comes_back_from_its_file_and_is_no_model_to_plan_with(learned: RecurrentModel, tmp_path: Path) -> None:
-    path = recurrent.save(learned, tmp_path / "model.safetensors", {"kind": "vizdoom"}, "an id", {"nats": 1.0})
+    path = recurrent.save(learned, tmp_path / "model.safetensors", {"kind": "vizdoom"}, "an id", {"nats": 1.0}, {"seed": 0})
     back, info = recurrent.load(path)
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in learned.state_dict().items())
     assert info.world == {"kind": "vizdoom"} and info.action_spec.differences(SPEC) == []
@@ -185,6 +186,13 @@ def test_a_model_comes_back_from_its_file_and_is_no_model_to_plan_with(learned: 
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="damaged"):
         recurrent.load(path)
+
+
+def test_a_model_of_another_recipe_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    asked = config.load(DreamTrainConfig, None, [f"out={tmp_path}", "memory.steps=7"])
+    asked.require_recipe(json.loads(json.dumps(asked.recipe)))
+    with pytest.raises(ConfigError, match="trained with another memory; continue with the same"):
+        replace(asked, memory=MemoryStage(steps=8)).require_recipe(asked.recipe)
 
 
 def test_temperature_evens_odds_and_widens_the_spread(learned: RecurrentModel) -> None:
