@@ -1,9 +1,9 @@
 """Evaluation on a Ray cluster of two nodes: `python benchmarks/ray_cluster.py` (as root, minutes; writes docs/results/ray.json; Linux).
 
 Each node runs in a network namespace of its own, as on a machine of its own, with one core to give. `robo-dream evaluate` of reaching by
-the policy alone runs there, and all processes of the second node are killed while it does. Every pair must be in its results once, with
-the outcome that this machine finds by itself. `overhead_ms` is what a piece of work that does nothing costs,
-`outcomes_differing` must be 0.
+the policy alone runs there, and all processes of the second node are killed while its worker (`workers_killed_in_a_pair`) is at a pair.
+Every pair must be in its results once, with the outcome that this machine finds by itself: `pairs_twice_or_missing` and
+`outcomes_differing` must be 0. `overhead_ms` is what a piece of work that does nothing costs there, with both nodes at work.
 """
 
 import argparse
@@ -22,7 +22,8 @@ from pathlib import Path
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))  # that all nodes and the driver show each other
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # that all nodes and the drivers show each other
 os.environ.update(RAY_worker_niceness="0")  # Ray gives its workers 15, and other programs here would take all
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -44,6 +45,17 @@ def ray(space: str, *words: str) -> subprocess.Popen[bytes]:
 
 def pids(space: str) -> list[int]:
     return [int(word) for word in subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True).stdout.split()]
+
+
+def num_in_a_pair(space: str) -> int:
+    """Workers there that are at a piece of work, as Ray titles them."""
+    titles = []
+    for pid in pids(space):
+        try:
+            titles.append((Path("/proc") / str(pid) / "cmdline").read_bytes())
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
+    return sum(title.startswith(b"ray::_Actor.do") for title in titles)
 
 
 def ended(space: str) -> None:
@@ -91,34 +103,46 @@ def nothing() -> Callable[[int], int]:
     return abs
 
 
+def overhead(pieces: int) -> float:
+    """Seconds a piece of work that does nothing, by two workers of the cluster; of a driver in the head's namespace."""
+    answers = spread(RayRunner(address=ADDRESS), nothing, range(pieces), 2)
+    for _ in range(pieces // 5):  # until both have begun
+        next(answers)
+    began, arrived = time.perf_counter(), len(list(answers))
+    return (time.perf_counter() - began) / arrived
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--pieces", type=int, default=500)
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--pieces", type=int, default=1000)
+    parser.add_argument("--overhead-only", action="store_true", help="of a cluster that runs; prints seconds a piece")
     parser.add_argument("--out", type=Path, default=Path("docs/results/ray.json"))
     args = parser.parse_args()
+    if args.overhead_only:
+        print(overhead(args.pieces))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         here, there = Path(folder) / "here", Path(folder) / "there"
         waited(evaluating(here, args.pairs, "workers=1"))
         with cluster():
+            alone = ["ip", "netns", "exec", SPACES[0], sys.executable, __file__, "--overhead-only", f"--pieces={args.pieces}"]
+            seconds = float(subprocess.run(alone, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()[-1])
             run = evaluating(there, args.pairs, "workers=2", f"runner={{kind: ray, address: '{ADDRESS}'}}", space=SPACES[0])
             lines, done = there / "results.jsonl", 0
-            while run.poll() is None and done < args.pairs // 3:
+            while run.poll() is None and (done < args.pairs // 3 or not num_in_a_pair(SPACES[1])):
                 time.sleep(0.05)
                 done = lines.read_bytes().count(b"\n") if lines.exists() else 0
-            num_killed = len(pids(SPACES[1]))
+            num_killed, num_at_work = len(pids(SPACES[1])), num_in_a_pair(SPACES[1])
             ended(SPACES[1])
             waited(run)
         one, other = outcomes(here), outcomes(there)
-    answers = spread(RayRunner(address="local"), nothing, range(args.pieces), 1)
-    next(answers)
-    began = time.perf_counter()
-    arrived = len(list(answers))
     figures: dict[str, float | int | str | None] = {
         "pairs": args.pairs, "pairs_done_when_killed": done, "processes_killed": num_killed,
+        "workers_killed_in_a_pair": num_at_work,
         "pairs_twice_or_missing": len({*range(args.pairs)} ^ {result.pair for result in other}) + len(other) - len({r.pair for r in other}),
         "outcomes_differing": sum(left != right for left, right in zip(one, other, strict=False)),
-        "overhead_ms": round(1e3 * (time.perf_counter() - began) / arrived, 2), "load": round(os.getloadavg()[0], 1),
+        "overhead_ms": round(1e3 * seconds, 2), "load": round(os.getloadavg()[0], 1),
     }  # fmt: skip
     print(json.dumps(figures, indent=1))
     write_figures(args.out, figures)
