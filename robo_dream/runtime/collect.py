@@ -1,6 +1,6 @@
 """Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does.
 
-On a Ray cluster workers only play: this process writes what they send, so that an episode is there once, whoever is lost. An arm on a bench,
+On a Ray cluster workers only play: this process writes what they send, so each episode is there once, whoever is lost. An arm on a bench,
 or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
 """
 
@@ -154,15 +154,15 @@ def seeds_of(config: CollectConfig) -> list[int]:
     """By their seeds, the episodes that `config` asks for. Raises `DataError` where there are fewer to show again."""
     if config.redrawn is None:
         return list(range(config.seed, config.seed + config.num_episodes))
-    seeds = list(_places(open_dataset(config.redrawn.dataset)))
+    seeds = list(_rows(open_dataset(config.redrawn.dataset)))
     if len(seeds) < config.num_episodes:
         raise DataError(f"{config.redrawn.dataset} has {len(seeds)} episodes with seeds of their own; set num_episodes to at most that")
     return seeds[: config.num_episodes]
 
 
-def _places(source: Datasets) -> dict[int, tuple[Dataset, int]]:
+def _rows(source: Datasets) -> dict[int, tuple[Dataset, int]]:
     """By an episode's seed, where it is."""
-    return {int(row["robo_dream/seed"]): (part, place) for part in source.parts for place, row in enumerate(part.rows)}
+    return {int(row["robo_dream/seed"]): (part, number) for part in source.parts for number, row in enumerate(part.rows)}
 
 
 def _recipe(config: CollectConfig, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,12 +302,12 @@ def _player(environment: Environment | Game, config: CollectConfig, spec: Datase
     if config.redrawn is None:
         return lambda seed: _encoded(_played(environment, config, seed), config, spec)
     assert isinstance(environment, World)
-    world, redrawn, places = environment, config.redrawn, _places(open_dataset(config.redrawn.dataset))
+    world, redrawn, rows = environment, config.redrawn, _rows(open_dataset(config.redrawn.dataset))
 
     def shown_again(seed: int) -> EncodedEpisode:
-        part, place = places[seed]
-        episode = redrawn_episode(world, part.episode(place), redrawn, config.seed)
-        return replace(encode(episode, spec), is_train=part.is_train(place))
+        part, row = rows[seed]
+        episode = redrawn_episode(world, part.episode(row), redrawn, config.seed)
+        return replace(encode(episode, spec), is_train=part.is_train(row))
 
     return shown_again
 

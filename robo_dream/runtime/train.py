@@ -368,7 +368,7 @@ def _world_of(recipes: Mapping[str, Any]) -> Mapping[str, Any]:
 def release(
     model: LatentVideoModel, written: Path, released: Path, recipe: Mapping[str, Any], settings: checkpoint.Settings
 ) -> Mapping[str, Any]:
-    """Writes the finished checkpoint `written` again with its whole `recipe` and `settings`, to both places; gives its held-out metrics.
+    """Writes the finished checkpoint `written` again with its whole `recipe` and `settings`, at both paths; gives its held-out metrics.
 
     Beside each lies a JSON file of the same name with all this and its hash, for people.
     """
