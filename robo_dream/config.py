@@ -197,7 +197,8 @@ def _value(hint: Any, data: Any, key: Key, document: _Document, default: Any) ->
         return items if origin is list else tuple(items)
     if classes and origin in (dict, Mapping) and isinstance(data, Mapping):
         return {name: _value(parts[1], value, (*key, name), document, None) for name, value in data.items()}
-    if classes and origin in (Union, types.UnionType):
+    is_block = isinstance(data, Mapping) or all(part is type(None) or blocks(part) for part in parts)
+    if classes and origin in (Union, types.UnionType) and is_block:
         return _block(_chosen(classes, data, key, document, default), data, key, document, default)
     try:
         return adapter(hint).validate_json(json.dumps(data))

@@ -9,6 +9,7 @@ from robo_dream.models import checkpoint
 from robo_dream.runtime.environment import build_environment, name_of, require_same_world
 from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.plan import PlanConfig, completed, plan_episode, planning_of
+from robo_dream.runtime.run import TextGoal
 
 _DESCRIPTION = """\
 Takes a start and a goal for each task, shows the arm a picture of the goal, and lets it plan: it imagines many short futures, does the
@@ -22,6 +23,7 @@ example:
   robo-dream plan task=push seed=3
   robo-dream plan checkpoint=configs/checkpoints/ogbench_cube_single_s.safetensors task=cube
   robo-dream plan task=push planning.planner.num_samples=512
+  robo-dream plan checkpoint=runs/train/ogbench_words/model.safetensors task=five_tasks goal.text="put the red cube left of the blue one"
 
 Each run leaves a new folder in `out`, with video.mp4 (goal, reality and imagination side by side), decisions.png, and record/, from
 which every decision can be looked at again (see docs)."""
@@ -50,5 +52,6 @@ def run(args: argparse.Namespace) -> int:
             planned = plan_episode(environment, model, task, planning[task], config, folder / f"{task}-{config.seed}")
             num_done += planned.moderate
             print(f"\n{planned.sentence}")
-    print(f"\n{num_done} of {len(planning)} reached their goal, in {time.monotonic() - start:.0f} s. Videos, pictures, records: {folder}")
+    reached = "" if isinstance(config.goal, TextGoal) else f"{num_done} of {len(planning)} reached their goal, "
+    print(f"\n{reached}in {time.monotonic() - start:.0f} s. Videos, pictures, records: {folder}")
     return 0

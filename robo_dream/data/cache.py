@@ -72,6 +72,11 @@ class Datasets:
         return sum(part.num_frames for part in self.parts)
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """What each episode was recorded for, in its own words."""
+        return tuple(task for part in self.parts for task in part.episode_tasks)
+
+    @property
     def has_pseudo_actions(self) -> bool:
         return any(part.has_pseudo_actions for part in self.parts)
 

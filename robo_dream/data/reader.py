@@ -98,6 +98,10 @@ class Dataset:
         return 1 if self.reading is None else self.reading.every(self.info["fps"], self.root)
 
     @property
+    def episode_tasks(self) -> tuple[str, ...]:
+        return tuple(_first_text(row["tasks"], "tasks") for row in self.rows)
+
+    @property
     def num_episodes(self) -> int:
         return len(self.rows)
 

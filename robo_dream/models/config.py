@@ -127,6 +127,22 @@ class VideoSize:
         return asdict(self)
 
 
+MAX_WORDS_WIDTH, MAX_WORDS_MODES, MAX_TEXTS, MAX_TEXT = 1024, 32, 20_000, 400
+
+
+@dataclass(frozen=True)
+class WordsSize:
+    """Of the reader of instructions (`GoalWords`): what things are called, in the model's order, and the texts that it learned from."""
+
+    things: tuple[str, ...]
+    texts: tuple[str, ...]
+    width: int = 48
+    modes: int = 4
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything needed to rebuild and use a model, weights aside."""
@@ -141,6 +157,7 @@ class ModelSpec:
     waypoints: int = 0  # known ones of each thing, where it has learned what can be moved (`Affordances`); 0: it has not
     label_window: LabelWindow | None = None  # of the looks that tell actions, where it has learned to (`ActionLabeller`); None: it has not
     video: VideoSize | None = None  # where it has learned how video goes on (`VideoFlow`); None: it has not
+    words: WordsSize | None = None  # where it has learned goals in words (`GoalWords`); None: it has not
 
     @property
     def num_objects(self) -> int:
@@ -172,6 +189,7 @@ class ModelSpec:
             **({"waypoints": self.waypoints} if self.waypoints else {}),
             **({} if self.label_window is None else {"label_window": self.label_window.to_json()}),
             **({} if self.video is None else {"video": self.video.to_json()}),
+            **({} if self.words is None else {"words": self.words.to_json()}),
         }
 
     @classmethod
@@ -188,8 +206,10 @@ class ModelSpec:
             _normaliser(data["proprio"], "proprio"), _normaliser(data["pose"], "pose"), tuple(data["proprio_names"]),
             require_local_goals(data.get("local_goals", ()), config.get("action_block", ModelConfig.action_block)),
             _require_waypoints(data.get("waypoints", 0)), _require_label_window(data.get("label_window")),
-            _require_video(data.get("video")),
+            _require_video(data.get("video")), _require_words(data.get("words")),
         )  # fmt: skip
+        if spec.words is not None and len(spec.words.things) != spec.num_objects:
+            raise ConfigError(f"the model's words name {len(spec.words.things)} things, and it tells poses of {spec.num_objects}")
         named = all(isinstance(name, str) for name in (*spec.cameras, *spec.proprio_names))
         if not named or not 1 <= len(set(spec.cameras)) == len(spec.cameras) <= BUDGET.cameras:
             raise ConfigError(f"the model has the cameras {shown(data['cameras'])}; expected names of 1 to {BUDGET.cameras}")
@@ -254,6 +274,33 @@ def require_video(size: VideoSize) -> VideoSize:
         raise ConfigError(
             f"a video network of {shown(size.to_json())} is asked for; allowed are up to {MAX_VIDEO_STEPS} steps, {MAX_VIDEO_LAYERS} "
             f"layers and a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads"
+        )
+    return size
+
+
+def _require_words(data: Any) -> WordsSize | None:
+    if data is None:
+        return None
+    names = {field.name for field in fields(WordsSize)}
+    if not isinstance(data, Mapping) or set(data) != names:
+        raise ConfigError(f"the model's words are {shown(data)}; expected {', '.join(sorted(names))}")
+    return require_words(WordsSize(_texts(data["things"]), _texts(data["texts"]), data["width"], data["modes"]))
+
+
+def _texts(data: Any) -> tuple[str, ...]:
+    if not isinstance(data, list | tuple) or len(data) > MAX_TEXTS or not all(isinstance(one, str) and 0 < len(one) <= MAX_TEXT for one in data):
+        raise ConfigError(f"the model's words name {shown(data)}; expected up to {MAX_TEXTS} texts of up to {MAX_TEXT} letters")
+    return tuple(data)
+
+
+def require_words(size: WordsSize) -> WordsSize:
+    """`size` as it is. Raises `ConfigError` for one that no network can have."""
+    numbers = ((size.width, MAX_WORDS_WIDTH), (size.modes, MAX_WORDS_MODES))
+    if not size.things or not size.texts or any(type(number) is not int or not 0 < number <= most for number, most in numbers):
+        raise ConfigError(
+            f"a reader of words of width {shown(size.width)} and {shown(size.modes)} modes, of {len(size.things)} things and "
+            f"{len(size.texts)} texts, is asked for; allowed are a width up to {MAX_WORDS_WIDTH}, up to {MAX_WORDS_MODES} modes, and at "
+            f"least one thing and one text"
         )
     return size
 

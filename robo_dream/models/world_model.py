@@ -21,6 +21,7 @@ from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, sce
 from robo_dream.models.memory import MAX_LATE, Memory, times_of
 from robo_dream.models.policy import ActionLabeller, GoalConditionedPolicy, InverseDynamics, LocalGoals
 from robo_dream.models.video import VideoFlow
+from robo_dream.models.words import GoalWords
 from robo_dream.upload import uploaded
 
 IMAGINE_ROWS = 16384  # rows imagined at once; 16384 rows of size S take about 250 MB
@@ -55,6 +56,7 @@ class LatentVideoModel(nn.Module):
             self.outcomes = Outcomes(spec) if spec.config.outcomes else None
             self.labeller = ActionLabeller(spec) if spec.label_window is not None else None
             self.video = VideoFlow(spec) if spec.video is not None else None
+            self.words = GoalWords(spec) if spec.words is not None else None
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         low, high = torch.from_numpy(spec.action_spec.low), torch.from_numpy(spec.action_spec.high)
         self.action_middle: Tensor

@@ -97,14 +97,18 @@ def carry_out(
     with_truth: bool,
     recorder: Recorder | None = None,
     check: PerceptionCheck | None = None,
+    is_judged: bool = True,
 ) -> EpisodeResult:
     """The loop, until the goal was held, the steps are used, or something is not safe. `with_truth` labels what is seen with the truth.
+
+    Where it `is_judged` is the attempt's goal pursued; else it ends by nothing that the attempt says.
 
     Where there is a `check`, it looks at what every decision is made from.
     """
     bench = Bench(devices.arm, devices.cameras, devices.clock, prepared.truth if with_truth else None)
     is_done = prepared.attempt.is_done
-    hooks = Hooks(is_done=is_done) if recorder is None else Hooks(recorder.on_decision, recorder.on_step, is_done)
+    end = is_done if is_judged else None
+    hooks = Hooks(is_done=end) if recorder is None else Hooks(recorder.on_decision, recorder.on_step, end)
     episode = run_episode(bench, PlannerPolicy(model, planner, goal, seed, check=check), prepared.loop, hooks)
     is_done(episode.last)
     return episode

@@ -14,14 +14,14 @@ from robo_dream.errors import ConfigError, ContractError, DataError
 from robo_dream.recording.archive import part, read_archive, write_archive
 from robo_dream.runtime.cameras import crop_image
 from robo_dream.runtime.connect import CameraSetup, Connected
-from robo_dream.runtime.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal
+from robo_dream.runtime.run import AnyGoal, DrawnGoal, PairGoal, PicturesGoal, PoseGoal, SnapshotGoal, TextGoal
 from robo_dream.viewer.pictures import write_png
 
 Pictures = Mapping[str, UInt8[np.ndarray, "height width 3"]]
 
 
-def goal_seen(config: AnyGoal, setup: CameraSetup, bench: Connected) -> Observation | PoseGoal:
-    """What the goal looks like to the cameras of `setup`; a pose is not seen."""
+def goal_seen(config: AnyGoal, setup: CameraSetup, bench: Connected) -> Observation | PoseGoal | TextGoal:
+    """What the goal looks like to the cameras of `setup`; a pose is not seen, nor is what is asked for in words."""
     match config:
         case PairGoal() | DrawnGoal():
             assert bench.attempt is not None
@@ -30,7 +30,7 @@ def goal_seen(config: AnyGoal, setup: CameraSetup, bench: Connected) -> Observat
             seen = read_snapshot(config.file)
         case PicturesGoal():
             seen = _from_files(config, setup, bench)
-        case PoseGoal():
+        case PoseGoal() | TextGoal():
             return config
     for name, image in zip(setup.cameras, seen.images(setup.cameras), strict=True):
         if image.shape != (setup.size, setup.size, 3):
@@ -40,9 +40,9 @@ def goal_seen(config: AnyGoal, setup: CameraSetup, bench: Connected) -> Observat
     return seen
 
 
-def pictures_of(seen: Observation | PoseGoal, cameras: tuple[str, ...]) -> Pictures:
-    """The pictures that show a goal; none of a pose."""
-    return {} if isinstance(seen, PoseGoal) else dict(zip(cameras, seen.images(cameras), strict=True))
+def pictures_of(seen: Observation | PoseGoal | TextGoal, cameras: tuple[str, ...]) -> Pictures:
+    """The pictures that show a goal; none of a pose or of words."""
+    return {} if isinstance(seen, PoseGoal | TextGoal) else dict(zip(cameras, seen.images(cameras), strict=True))
 
 
 def write_snapshot(path: Path, observation: Observation) -> list[Path]:

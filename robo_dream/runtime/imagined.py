@@ -22,7 +22,8 @@ from robo_dream.runtime.mover import Aimed, Mover
 from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing
 from robo_dream.runtime.planner import build_planner, planning_for, require_known_tasks
-from robo_dream.runtime.run import GOALS_WITHOUT_TASK, AnyGoal, PoseGoal, RunConfig
+from robo_dream.runtime.run import GOALS_WITHOUT_TASK, AnyGoal, PoseGoal, RunConfig, TextGoal
+from robo_dream.runtime.words import goal_in_words, require_moves
 from sim.tabletop.tasks.catalogue import TASKS
 
 
@@ -33,6 +34,8 @@ def imagining_mover(config: RunConfig, say: Callable[[str], None]) -> Mover:
     assert path is not None  # see `require_policy`
     model = load_checkpoint_model(path, config.device, config.compiled, config.precision)
     planning = planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
+    if isinstance(config.goal, TextGoal):
+        require_moves(planning, model)
     require_fit(path, model, planning, config.refuse_unfit, say)
     check = check_of(path, checkpoint.read_info(path), model, config.loop.limits)
 
@@ -60,11 +63,13 @@ def model_cameras(model: LatentVideoModel) -> CameraSetup:
 
 
 def goal_of(config: AnyGoal, model: LatentVideoModel, bench: Connected) -> tuple[Goal, Pictures]:
-    """The goal, and the pictures that show it (none for a pose)."""
+    """The goal, and the pictures that show it (none for a pose, or for words)."""
     seen = goal_seen(config, model_cameras(model), bench)
-    if isinstance(seen, PoseGoal):
+    if isinstance(seen, PoseGoal | TextGoal):
         with torch.no_grad():
             latent = model.believe([[Bench(bench.arm, bench.cameras, bench.clock).observe()]]).latent
+        if isinstance(seen, TextGoal):
+            return goal_in_words(model, seen.text, latent), {}
         tool = None if seen.tool_pos is None else torch.tensor([seen.tool_pos], device=model.device)
         things = None
         if seen.object_pos is not None:  # of the first object; the others stay

@@ -26,7 +26,7 @@ def drawing(model: LatentVideoModel) -> Draw:
 
 
 def write_pictures(
-    folder: Path, run: RunRecord, draw: Draw, config: VideoConfig, distances: Sequence[float], verdict: str
+    folder: Path, run: RunRecord, draw: Draw, config: VideoConfig, distances: Sequence[float] | None, verdict: str
 ) -> tuple[str, str]:
     """video.mp4 and decisions.png of `run`; where each of them is, or why it is not: the episode counts all the same."""
 

@@ -13,6 +13,7 @@ from robo_dream.control.episode import EpisodeResult, LoopConfig
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.evaluation.manifest import Pair, read_manifest
 from robo_dream.files import packaged
+from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
 from robo_dream.models.compiled import Precision
@@ -25,9 +26,11 @@ from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing, write_pictures
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
+from robo_dream.runtime.run import TextGoal
+from robo_dream.runtime.words import goal_in_words, require_moves
 from robo_dream.schema import Device, Seed, configuration
 from robo_dream.viewer.video import VideoConfig
-from sim.environment import Environment, task_named
+from sim.environment import Environment, observation_of, task_named
 from sim.pairs import drawn_pair
 from sim.tabletop.environment import Tabletop
 
@@ -41,7 +44,8 @@ class PlanConfig:
     task: str | tuple[str, ...] | None = None  # one name or several; without, those that the world has frozen pairs of
     goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely
     manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
-    goal: GoalShown | None = None  # what is shown of a goal: the arm's own word too, or not; without, as the checkpoint learned it
+    # what is shown of a goal: the arm's own word too, or not; without, as the checkpoint learned it. Or what is asked for: goal.text=...
+    goal: GoalShown | TextGoal | None = None
     seed: Seed = 3  # which pair, or what is drawn; and of every search
     device: Device = "cpu"
     compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
@@ -74,7 +78,7 @@ def completed(config: PlanConfig, info: CheckpointInfo) -> PlanConfig:
     """`config` with what it leaves to the checkpoint: world, manifests, tasks, what is shown of goals."""
     world = config.world or world_of(info, config.checkpoint)
     manifests = config.manifests or manifests_of(world)
-    shown = goal_shown(config.goal, info, config.checkpoint)
+    shown = config.goal if isinstance(config.goal, TextGoal) else goal_shown(config.goal, info, config.checkpoint)
     return replace(config, world=world, manifests=manifests, task=config.task or usual_tasks(world, manifests), goal=shown)
 
 
@@ -94,25 +98,43 @@ def plan_episode(
 
     `config` is a `completed` one.
     """
-    prepared = prepare(environment, _pair(environment, task, config), config.loop)
-    attempt, goal = prepared.attempt, goal_of(prepared, model, config.goal or "picture_and_arm")
+    text, pair = config.goal.text if isinstance(config.goal, TextGoal) else None, _pair(environment, task, config)
+    prepared = prepare(environment, pair if text is None else replace(pair, budget=config.loop.max_steps), config.loop)
+    attempt, goal, pictures = prepared.attempt, *_goal(prepared, model, planning, config)
     planner = build_planner(planning.planner, model, planning.cost, planning.proposals, futures=planning.futures)
     check = check_of(config.checkpoint, checkpoint.read_info(config.checkpoint), model, config.loop.limits)
-    pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
     with RunWriter(folder / "record", _about(prepared, model, planning, config), goal_record(goal, pictures)) as writer:
         devices = simulated_devices(prepared, model, writer)
-        episode = carry_out(prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer, check=check)
+        episode = carry_out(
+            prepared, devices, model, planner, goal, config.seed, with_truth=True, recorder=writer, check=check, is_judged=text is None
+        )
         progress = attempt.progress
-        result = {
-            "moderate": attempt.is_reached, "strict": attempt.is_held, "moderate_step": progress.moderate_step,
-            "strict_step": progress.strict_step, "end": episode.end.value, "reasons": list(episode.reasons),
-            "distances": attempt.distances, "decision_seconds": list(episode.decision_seconds),
+        result: dict[str, Any] = {
+            "end": episode.end.value, "reasons": list(episode.reasons), "decision_seconds": list(episode.decision_seconds),
         }  # fmt: skip
+        if text is None:
+            result |= {
+                "moderate": attempt.is_reached, "strict": attempt.is_held, "moderate_step": progress.moderate_step,
+                "strict_step": progress.strict_step, "distances": attempt.distances,
+            }  # fmt: skip
         writer.finish(episode.last, result)
 
     verdict = "success, held" if attempt.is_held else "success" if attempt.is_reached else "not reached"
-    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, attempt.distances, verdict)
-    return Planned(attempt.is_reached, attempt.is_held, _sentence(prepared, episode, video, sheet))
+    judged = (attempt.distances, verdict) if text is None else (None, "")
+    video, sheet = write_pictures(folder, read_run(writer.root), drawing(model), config.video, *judged)
+    return Planned(attempt.is_reached, attempt.is_held, _sentence(prepared, episode, text, video, sheet))
+
+
+def _goal(
+    prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig, config: PlanConfig
+) -> tuple[Goal, dict[str, np.ndarray]]:
+    """The goal, and the pictures that it is shown in; in words there are none."""
+    if isinstance(config.goal, TextGoal):
+        require_moves(planning, model)
+        seen = replace(observation_of(prepared.attempt.environment), truth={})
+        return goal_in_words(model, config.goal.text, model.believe([[seen]]).latent), {}
+    pictures = {name: prepared.goal_observation.frames[name].image for name in model.cameras}
+    return goal_of(prepared, model, config.goal or "picture_and_arm"), pictures
 
 
 def _pair(environment: Environment, task: str, config: PlanConfig) -> Pair:
@@ -134,7 +156,7 @@ def _about(prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig
     return {
         "task": task,
         "seed": config.seed,
-        "goal": f"{task}, as in the goal pictures",
+        "goal": repr(config.goal.text) if isinstance(config.goal, TextGoal) else f"{task}, as in the goal pictures",
         "config": dump(config),
         "planning": dump(planning),  # of this task
         **moves,
@@ -147,7 +169,7 @@ def _about(prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig
     }
 
 
-def _sentence(prepared: Prepared, episode: EpisodeResult, video: str, sheet: str) -> str:
+def _sentence(prepared: Prepared, episode: EpisodeResult, text: str | None, video: str, sheet: str) -> str:
     attempt, seconds = prepared.attempt, np.asarray(episode.decision_seconds) * 1e3
     progress, distances = attempt.progress, attempt.distances
     moderate = "no" if progress.moderate_step is None else f"yes, at step {progress.moderate_step}"
@@ -158,8 +180,8 @@ def _sentence(prepared: Prepared, episode: EpisodeResult, video: str, sheet: str
     lines = [
         f"{attempt.pair.task}: success {moderate}; held to the strict standard {strict}",
         f"  {100 * distances[0]:.1f} cm from the goal, then {100 * distances[-1]:.1f} cm after {len(episode.sent)} steps ({episode.end})",
-        f"  {timing}",
-        f"  video    {video}",
-        f"  pictures {sheet}",
     ]
+    if text is not None:
+        lines = [f"{attempt.pair.task}: {text!r}, {len(episode.sent)} steps ({episode.end}); nobody judged whether it came true"]
+    lines += [f"  {timing}", f"  video    {video}", f"  pictures {sheet}"]
     return "\n".join([*lines, *(f"  stopped: {reason}" for reason in episode.reasons)])

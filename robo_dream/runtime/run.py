@@ -103,8 +103,17 @@ class PoseGoal:
             raise ConfigError("goal.kind is pose, but neither goal.tool_pos nor goal.object_pos is given; give one or both")
 
 
-AnyGoal = PairGoal | DrawnGoal | SnapshotGoal | PicturesGoal | PoseGoal
-GOALS_WITHOUT_TASK = ("snapshot", "pictures", "pose")  # named in `by_task` by their kind
+@configuration
+class TextGoal:
+    """What is asked for in words, such as "put the red cube left of the blue one", of a checkpoint with `stage=words`."""
+
+    kind: Literal["text"] = "text"
+    text: Annotated[str, Field(min_length=1, max_length=400)] = "put the red cube left of the blue one"
+    task: str | None = None  # as of a snapshot; `plan` has its own
+
+
+AnyGoal = PairGoal | DrawnGoal | SnapshotGoal | PicturesGoal | PoseGoal | TextGoal
+GOALS_WITHOUT_TASK = ("snapshot", "pictures", "pose", "text")  # named in `by_task` by their kind
 Policy = Literal["imagination", "oracle"]
 """Who chooses the moves: a checkpoint that imagines from the pictures, or a script that is told a twin's true poses."""
 

@@ -19,7 +19,7 @@ from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.arms import lets_go
 from robo_dream.runtime.connect import Connected, Events, connected
 from robo_dream.runtime.mover import Aimed, Mover
-from robo_dream.runtime.run import DrawnGoal, PairGoal, RemotePlanner, RunConfig
+from robo_dream.runtime.run import DrawnGoal, PairGoal, RemotePlanner, RunConfig, TextGoal
 from robo_dream.safety.ending import why
 from robo_dream.safety.guard_process import SAID_NEXT, GuardProcess
 from robo_dream.safety.limits import rest_reasons
@@ -141,7 +141,8 @@ def _torque_reasons(config: RunConfig, state: ArmState) -> tuple[str, ...]:
 def _goal_words(config: RunConfig, dry: bool) -> str:
     goal = config.goal
     task = f"{goal.task} as " if isinstance(goal, PairGoal | DrawnGoal) else ""
-    return f"{task}{goal.kind}{' on a twin' if config.twin else ''}{', dry run' if dry else ''}"
+    kind = repr(goal.text) if isinstance(goal, TextGoal) else goal.kind
+    return f"{task}{kind}{' on a twin' if config.twin else ''}{', dry run' if dry else ''}"
 
 
 def _nothing(latents: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,13 +26,18 @@ from robo_dream.runtime.strips import STRIPS, draw_strips
 from robo_dream.runtime.training_data import Progress, TrainingData, labels_in_words, looked_at, open_recording, open_training_data
 from robo_dream.runtime.training_time import ADDED, added_steps, estimated, in_words, training_seconds
 from robo_dream.schema import configuration
-from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video
+from robo_dream.training import dream, futures, labeller, memory, moves, redrawn, representation, video, words
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.priority import read_chances
 from robo_dream.training.processes import ALONE, Processes, require_shares
 from robo_dream.training.recorded import CYCLES
 
-_OF_RECORDINGS = {"labeller": "actions", "video": "how video goes on"}  # stages that need no label, and what they teach
+_OF_RECORDINGS = {"labeller": "actions", "video": "how video goes on", "words": "goals in words"}  # need no label, and what they teach
+_THEN = {
+    "labeller": "`robo-dream label VIDEO --checkpoint {0} --out COPY` tells the actions of video.",
+    "video": "planning.planner.kind=video plans with it.",
+    "words": "`robo-dream plan checkpoint={0} task=... goal.text='...'` plans towards what is asked for.",
+}
 Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 """Makes a bar for a name, names by their total, and a unit."""
 
@@ -46,7 +51,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video"] = (
+    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video", "words"] = (
         "all"  # from local_goals on: added to `init`
     )
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
@@ -298,15 +303,15 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
 
 
 def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: Bars) -> Path:
-    """The checkpoint `init` that tells actions of video, or how video goes on, too; nothing else of it changes.
+    """The checkpoint `init` that tells actions of video, how video goes on, or goals in words, too; nothing else of it changes.
 
     Pictures, joints and actions are all that is read.
     """
-    training, name, is_video = config.training, config.stage, config.stage == "video"
-    stage = training.video if is_video else training.labeller
+    training, name = config.training, config.stage
+    stage, taught = getattr(training, name), {"labeller": labeller, "video": video, "words": words}[name]
     assert config.init is not None and stage is not None
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=is_video)
+        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=name == "video")
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:
@@ -314,17 +319,14 @@ def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: 
     (config.out / "config.yaml").write_text(to_yaml(config))
     written = config.out / labeller.MODEL_FILE
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
-    learn = video.train_video if is_video else labeller.train_labeller
+    given = (data.play, data.tasks) if name == "words" else (data.play,)
     with bars("frames into latents", {stage.steps: name}, "step") as bar:
-        model = learn(data.play, training, config.out, config.init, progress=bar, resume=config.resume)
+        model = getattr(taught, f"train_{name}")(*given, training, config.out, config.init, progress=bar, resume=config.resume)
     released, info, seconds = config.release or written, checkpoint.read_info(written), training_seconds(config.out / "metrics.jsonl")
     metrics = release(model, written, released, {**info.recipe, name: _recipe(config, data.recipes, seconds)}, info.settings)
     if name in metrics:
-        say((video if is_video else labeller).in_words(metrics[name]))
-    then = "planning.planner.kind=video plans with it." if is_video else (
-        f"`robo-dream label VIDEO --checkpoint {released} --out COPY` tells the actions of video."
-    )  # fmt: skip
-    say(f"Trained in {seconds / 60:.1f} minutes. {then}")
+        say(taught.in_words(metrics[name]))
+    say(f"Trained in {seconds / 60:.1f} minutes. {_THEN[name].format(released)}")
     return released
 
 

@@ -42,6 +42,7 @@ class TrainingData:
     demonstrations: FrameCache | None
     recipes: Mapping[str, Any]
     held: tuple[Held, ...] = ()  # what joints tell of each episode of `play`, in the recorded regime
+    tasks: tuple[str, ...] = ()  # of each episode of a recording, in its own words
 
     def described(self) -> str:
         """How much there is, in a sentence each."""
@@ -114,7 +115,7 @@ def open_recording(
         raise DataError(f"{datasets[0]} has no pictures, and nothing else is learned from here; name a dataset with cameras")
     play, grasps = build_cache(source, cache, progress, workers), training.grasps if with_cycles else None
     held = () if grasps is None else tuple(told(play, grasps))
-    return TrainingData(recorded(play, grasps, held, training.num_objects), None, {"data": _made(source)}, held)
+    return TrainingData(recorded(play, grasps, held, training.num_objects), None, {"data": _made(source)}, held, source.tasks)
 
 
 def _require_learnable(play: FrameCache, shown: FrameCache | None, training: TrainingConfig) -> None:

@@ -13,12 +13,15 @@ from robo_dream.models.config import (
     MAX_VIDEO_STEPS,
     MAX_VIDEO_WIDTH,
     MAX_WAYPOINTS,
+    MAX_WORDS_MODES,
+    MAX_WORDS_WIDTH,
     ModelConfig,
     Precision,
     require_local_goals,
 )
 from robo_dream.schema import Device, Fraction, Seed, Unit, configuration
 from robo_dream.training.grasps import GraspConfig
+from robo_dream.training.instructions import InstructionConfig
 from robo_dream.training.looking import LookConfig
 from robo_dream.training.screens import ScreenConfig
 from robo_dream.training.slides import SlideConfig
@@ -227,6 +230,25 @@ class VideoStage(Schedule):
 
 
 @configuration
+class WordsStage(Schedule):
+    """After all else: goals in words (`GoalWords`), told from what was moved in recordings while everything else lay still."""
+
+    steps: Steps = 800
+    batch: Batch = 128
+    learning_rate: LearningRate = 5e-3
+    weight_decay: Weight = 1e-2
+    things: tuple[str, ...] = ()  # what they are called, such as "red cube", in the model's order
+    texts: Literal["templates", "tasks"] = "templates"  # made in hindsight of what came true, or the recordings' own task texts
+    says: InstructionConfig = field(default_factory=InstructionConfig)  # what counts as what is said, with templates
+    unsaid: tuple[str, ...] = ()  # such as "red cube: left_of": never said, so that it can be measured how these are understood
+    width: Annotated[int, Field(ge=1, le=MAX_WORDS_WIDTH)] = 48
+    modes: Annotated[int, Field(ge=1, le=MAX_WORDS_MODES)] = 4  # Gaussians of where a thing is to lie
+    noise: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.005  # of where things are believed to be
+    from_elsewhere: Fraction = 0.8  # fraction of what was brought somewhere of another thing that is shown as coming from anywhere
+    open_below: Fraction = 0.25  # closure of the gripper, below which it holds nothing
+
+
+@configuration
 class PseudoActions:
     """How far actions that a checkpoint told (`robo-dream label`) are learned from; where none are, this is nothing.
 
@@ -251,6 +273,7 @@ class TrainingConfig:
     redrawn: RedrawnStage | None = None  # null: nothing is learned from episodes that were shown again
     labeller: LabellerStage | None = None  # null: what was done in video without actions is not learned
     video: VideoStage | None = None  # null: how video goes on is not learned
+    words: WordsStage | None = None  # null: goals in words are not learned
     pseudo_actions: PseudoActions = field(default_factory=PseudoActions)  # how far labels of `robo-dream label` are believed
     futures: FuturesStage = field(default_factory=FuturesStage)
     grasps: GraspConfig | None = field(default_factory=GraspConfig)  # how joints tell where a thing is (regime=recorded); null: they do not
@@ -298,7 +321,7 @@ class TrainingConfig:
             del data["memory"], data["model"]["memory"]
         if not self.model.outcomes:
             del data["futures"], data["model"]["outcomes"]
-        for name in ("slides", "switches", "local_goals", "moves", "redrawn", "labeller", "video"):
+        for name in ("slides", "switches", "local_goals", "moves", "redrawn", "labeller", "video", "words"):
             if data[name] is None:
                 del data[name]
         if self.pseudo_actions == PseudoActions():

@@ -1,0 +1,117 @@
+"""Goals in words: of a text and of where things are believed to be, which thing should lie where."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from robo_dream.models.config import ModelSpec
+from robo_dream.models.heads import OBJECT_POS, objects
+from robo_dream.models.layers import mlp
+from robo_dream.models.text import NUM_TEXT, TextEncoder, Tokens
+
+_TYPICAL = 12.0  # length of the vector of a word that says something
+_SHARP, _NAMED = 20.0, 0.4  # of the cosine above which a token names a thing
+_STD_MIN, _STD_MAX = -1.2, 1.0  # logarithms, in decimetres: a Gaussian narrower than 3 cm would keep what it has not yet found from the others
+_DECIMETRE = 0.1  # m
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Of each thing: whether it is to be moved, and where to, as a mixture of Gaussians in metres."""
+
+    moved: Float[Tensor, "row thing"]  # logit
+    logits: Float[Tensor, "row thing mode"]
+    means: Float[Tensor, "row thing mode 3"]
+    log_stds: Float[Tensor, "row thing mode 3"]  # in decimetres
+
+    def likeliest(self) -> Float[Tensor, "row thing 3"]:
+        """The mean of the heaviest Gaussian of what is to be moved; NaN for what stays."""
+        heaviest = self.logits.argmax(-1)[..., None, None].expand(*self.logits.shape[:2], 1, 3)
+        return torch.where(self.moved[..., None] > 0, self.means.gather(2, heaviest).squeeze(2), torch.nan)
+
+    def loss(self, ends: Float[Tensor, "row thing 3"], is_moved: Bool[Tensor, "row thing"]) -> dict[str, Tensor]:
+        """Nats: of what is moved, and of where that ends (mixture density network, Bishop 1994)."""
+        stds = self.log_stds.exp()
+        off = (ends[:, :, None] - self.means) / (_DECIMETRE * stds)
+        each = -0.5 * off.square().sum(-1) - self.log_stds.sum(-1) - 1.5 * math.log(2 * math.pi)
+        nats = -torch.logsumexp(self.logits.log_softmax(-1) + each, -1)
+        moved = nn.functional.binary_cross_entropy_with_logits(self.moved, is_moved.to(self.moved))
+        return {"moved": moved, "where": (nats * is_moved).sum() / is_moved.sum().clamp(min=1)}
+
+
+class GoalWords(nn.Module):
+    """A reader of instructions, the same for every thing.
+
+    What it reads for a thing is the text with that thing's name replaced by "this" and the others' by "that" (as far as the words' vectors
+    say so), so what a verb means for one thing it means for any: no pair of colour and verb need have been heard. Where a thing is to lie
+    is told from where it is and from where what else is named is.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        assert spec.words is not None
+        self.size, width, modes = spec.words, spec.words.width, spec.words.modes
+        self.word = nn.Linear(NUM_TEXT, width, bias=False)
+        self.this, self.that = (nn.Parameter(0.1 * torch.randn(width)) for _ in range(2))
+        self.read = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.body = mlp(2 * width + 9, 2 * width, 1 + 7 * modes)
+        with torch.no_grad():  # Gaussians begin apart
+            self.body[-1].bias[1 + modes :].unflatten(0, (modes, 6))[:, :2].normal_()
+        self.names: Tensor
+        self.register_buffer("names", torch.zeros(len(self.size.things), NUM_TEXT))  # unit vectors of what tells each thing from the others
+        self.strangest: Tensor
+        self.register_buffer("strangest", torch.tensor(torch.inf))  # beyond which a word is not known: see `strangeness`
+        self.middle: Tensor
+        self.register_buffer("middle", objects(torch.tensor(spec.pose.mean))[..., OBJECT_POS].mean(0), persistent=False)
+
+    def name_things(self, encoder: TextEncoder) -> None:
+        """Sets by which words each thing is told: those of its name that are not the others'."""
+        tokens = encoder.tokens(self.size.things)
+        means = tokens.vectors.sum(1) / tokens.there.sum(1, keepdim=True)
+        apart = means - means.mean(0) if len(means) > 1 else means
+        self.names.copy_(nn.functional.normalize(apart, dim=-1))
+
+    def named(self, tokens: Tokens) -> Float[Tensor, "row token thing"]:
+        """From 0 to 1, how far each token names each thing."""
+        cosines = nn.functional.normalize(tokens.vectors, dim=-1) @ self.names.T
+        return torch.sigmoid(_SHARP * (cosines - _NAMED)) * tokens.there[..., None]
+
+    def forward(self, tokens: Tokens, here: Float[Tensor, "row thing 3"]) -> Placement:
+        named, (rows, things) = self.named(tokens), here.shape[:2]
+        others = 1 - torch.eye(things, device=here.device)
+        this = named.transpose(1, 2)  # (row, thing, token)
+        that = (named[:, :, None] * others).amax(-1).transpose(1, 2)
+        plain = (1 - this - that).clamp(min=0)[..., None] * (self.word(tokens.vectors / _TYPICAL))[:, None]
+        read = plain + this[..., None] * self.this + that[..., None] * self.that
+        lengths = tokens.there.sum(1).repeat_interleave(things).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(read.flatten(0, 1), lengths, batch_first=True, enforce_sorted=False)
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.read(packed)[0], batch_first=True, padding_value=-torch.inf)
+        said = states.amax(1).unflatten(0, (rows, things))
+        mentioned = named.amax(1)[:, None] * others + 1e-3 * others  # (row, thing, other)
+        weights = mentioned / mentioned.sum(-1, keepdim=True).clamp(min=1e-6)
+        there = weights @ here if things > 1 else here
+        import os
+        scene = float(os.environ.get("SC", "1")) * torch.cat([here - self.middle, there - self.middle, here - there], -1) / _DECIMETRE
+        numbers = self.body(torch.cat([said, scene], -1))
+        moved, logits, parts = numbers.split([1, self.size.modes, 6 * self.size.modes], -1)
+        offset, log_stds = parts.unflatten(-1, (self.size.modes, 6)).split(3, -1)
+        bases = torch.stack([here, there], 2)[:, :, torch.arange(self.size.modes) % 2]  # every second Gaussian is about what else is named
+        return Placement(moved.squeeze(-1), logits, bases + _DECIMETRE * offset, log_stds.clamp(_STD_MIN, _STD_MAX))
+
+
+def strangeness(encoder: TextEncoder, texts: Sequence[str], known: Sequence[str]) -> Float[Tensor, " text"]:
+    """Of each text, how much its strangest word says that no `known` text says: length of its vector times 1 - the nearest cosine."""
+    asked, heard = encoder.tokens(texts), encoder.tokens(known)
+    vocabulary = nn.functional.normalize(torch.unique(heard.vectors[heard.there], dim=0), dim=-1)
+    nearest = (nn.functional.normalize(asked.vectors, dim=-1) @ vocabulary.T).amax(-1)
+    return (asked.vectors.norm(dim=-1) * (1 - nearest).clamp(min=0) * asked.there).amax(-1)
+
+
+def nearest_texts(encoder: TextEncoder, text: str, known: Sequence[str], count: int) -> tuple[str, ...]:
+    """The `known` ones most like `text`, the nearest first."""
+    alike = encoder.whole(known) @ encoder.whole([text])[0]
+    return tuple(known[int(number)] for number in alike.topk(min(count, len(known))).indices)
