@@ -105,6 +105,11 @@ def lie(now: Float[np.ndarray, "thing 3"]) -> bool:
     return bool(low.any()) and all(low[i] or np.linalg.norm(now[i, :2] - now[1 - i, :2]) < 0.04 and now[i, 2] < 0.07 for i in (0, 1))
 
 
+def are_apart(now: Float[np.ndarray, "thing 3"]) -> bool:
+    """Whether cubes of 4 cm can lie so: 5 mm are left for errors."""
+    return float(np.linalg.norm(now[0] - now[1])) > 0.035
+
+
 def true_of(sentence: Sentence, now: Float[np.ndarray, "thing 3"], asked: Asked | None = None) -> bool:
     asked = asked or sentence.asked
     return holds(JUDGE, asked.relation, asked.thing, asked.other, sentence.before, now)
@@ -185,7 +190,8 @@ def head(environment: Environment, model: LatentVideoModel, order: Sequence[int]
             value = np.nan
             if goal is not None and goal.object_pos is not None:
                 told = goal.object_pos[0].numpy()[list(order)]
-                value = float(true_of(sentence, np.where(np.isnan(told), sentence.before, told)))
+                now = np.where(np.isnan(told), sentence.before, told)
+                value = float(true_of(sentence, now) and are_apart(now))
             found.setdefault(kind, []).append(value)
     figures: dict[str, float | int] = {}
     for kind, values in found.items():

@@ -15,8 +15,9 @@ from robo_dream.models.text import NUM_TEXT, TextEncoder, Tokens
 
 _TYPICAL = 12.0  # length of the vector of a word that says something
 _SHARP, _NAMED = 20.0, 0.4  # of the cosine above which a token names a thing
-_STD_MIN, _STD_MAX = -1.2, 1.0  # logarithms, in decimetres: a Gaussian narrower than 3 cm would keep what it has not yet found from the others
+_STD_MIN, _STD_MAX = -1.2, 1.0  # logarithms, in decimetres: narrower than 3 cm, the first to fit the height would be the only one to learn
 _DECIMETRE = 0.1  # m
+_TABLE = 0.33  # m, unit of where things are: a wide one, so that it changes little of what the text says
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Placement:
     log_stds: Float[Tensor, "row thing mode 3"]  # in decimetres
 
     def likeliest(self) -> Float[Tensor, "row thing 3"]:
-        """The mean of the heaviest Gaussian of what is to be moved; NaN for what stays."""
-        heaviest = self.logits.argmax(-1)[..., None, None].expand(*self.logits.shape[:2], 1, 3)
-        return torch.where(self.moved[..., None] > 0, self.means.gather(2, heaviest).squeeze(2), torch.nan)
+        """The mean of the Gaussian with the highest peak, of what is to be moved; NaN for what stays."""
+        highest = (self.logits - self.log_stds.sum(-1)).argmax(-1)[..., None, None].expand(*self.logits.shape[:2], 1, 3)
+        return torch.where(self.moved[..., None] > 0, self.means.gather(2, highest).squeeze(2), torch.nan)
 
     def loss(self, ends: Float[Tensor, "row thing 3"], is_moved: Bool[Tensor, "row thing"]) -> dict[str, Tensor]:
         """Nats: of what is moved, and of where that ends (mixture density network, Bishop 1994)."""
@@ -94,8 +95,7 @@ class GoalWords(nn.Module):
         mentioned = named.amax(1)[:, None] * others + 1e-3 * others  # (row, thing, other)
         weights = mentioned / mentioned.sum(-1, keepdim=True).clamp(min=1e-6)
         there = weights @ here if things > 1 else here
-        import os
-        scene = float(os.environ.get("SC", "1")) * torch.cat([here - self.middle, there - self.middle, here - there], -1) / _DECIMETRE
+        scene = torch.cat([here - self.middle, there - self.middle, here - there], -1) / _TABLE
         numbers = self.body(torch.cat([said, scene], -1))
         moved, logits, parts = numbers.split([1, self.size.modes, 6 * self.size.modes], -1)
         offset, log_stds = parts.unflatten(-1, (self.size.modes, 6)).split(3, -1)

@@ -233,7 +233,7 @@ class VideoStage(Schedule):
 class WordsStage(Schedule):
     """After all else: goals in words (`GoalWords`), told from what was moved in recordings while everything else lay still."""
 
-    steps: Steps = 800
+    steps: Steps = 500
     batch: Batch = 128
     learning_rate: LearningRate = 5e-3
     weight_decay: Weight = 1e-2
