@@ -183,6 +183,26 @@ def far_goals() -> list[Row]:
     return rows
 
 
+_WORDS = {
+    "seen/picture": ("pairs of colour and verb that were said", "the goal's picture"),
+    "seen/known": ("the same", "a known sentence"),
+    "seen/paraphrased": ("the same", "a paraphrase"),
+    "unsaid/picture": ("pairs that never were said", "the goal's picture"),
+    "unsaid/unsaid": ("the same", "a sentence"),
+    "swapped": ("both, judged by another instruction", "a sentence"),
+    "chance": ("both, judged by another pair's outcome", "nobody acts"),
+    "nothing": ("pairs that were said", "no instruction"),
+}
+_WORDS_HEAD = {
+    "known": "known sentences",
+    "known/others": 'known sentences, "on" left out',
+    "known/on": 'known sentences, "on" alone',
+    "paraphrased": "paraphrases",
+    "unsaid": "pairs of colour and verb that never were said",
+    "unknown": "about something else",
+}
+
+
 def video_success() -> list[Row]:
     """Success of planners that imagine videos, beside the policy alone and, where it was run, the search as released."""
     figures = results("video_planner")
@@ -203,9 +223,36 @@ def video_errors() -> list[Row]:
     return rows
 
 
+def words_success() -> list[Row]:
+    """Goals in words beside the goal's picture, with Wilson's intervals."""
+    figures = results("words")
+    rows: list[Row] = [("what is asked for", "how", "trials", "came true, %")]
+    for key, (asked, how) in _WORDS.items():
+        if f"success/{key}_percent" in figures:
+            rows.append((asked, how, plain(figures[f"success/{key}_n"]), _share_of(figures, f"success/{key}")))
+    return rows
+
+
+def words_head() -> list[Row]:
+    """What the goals of texts are, without acting."""
+    figures = results("words")
+    rows: list[Row] = [("texts", "tried", "refused, %", "goal is right, %")]
+    for key, label in _WORDS_HEAD.items():
+        if f"head/{key}/refused_percent" in figures:
+            true = _share_of(figures, f"head/{key}/true") if f"head/{key}/true_percent" in figures else ""
+            rows.append((label, plain(figures[f"head/{key}/refused_n"]), plain(figures[f"head/{key}/refused_percent"]), true))
+    return rows
+
+
+def _share_of(figures: Mapping[str, float], key: str) -> str:
+    return f"{figures[f'{key}_percent']:.1f} ({figures[f'{key}_low']:.0f} to {figures[f'{key}_high']:.0f})"
+
+
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "imagination": imagination,
     "imagination-peaks": imagination_peaks,
+    "words-success": words_success,
+    "words-head": words_head,
     "video-success": video_success,
     "video-errors": video_errors,
     "picture-goals": picture_goals,

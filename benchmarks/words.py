@@ -1,15 +1,17 @@
-"""Goals in words on OGBench's cube-double: known and new sentences, new pairs of colour and verb, another sentence, none, and the goal picture.
+"""Goals in words on OGBench's cube-double: known and new sentences, new pairs of colour and verb, another one, none, and the goal picture.
 
     python benchmarks/words.py runs/train/ogbench_words/model.safetensors
 
-The checkpoint is `configs/train/ogbench_words.yaml`'s. Whether what was asked came true is judged by the simulator's own poses, which nothing
-else reads: both cubes let go, lying still for 3 control steps, and the relation true of them (`JUDGE`).
+The checkpoint is `configs/train/ogbench_words.yaml`'s. Whether what was asked came true is judged by the simulator's own poses, which
+nothing else reads: both cubes let go, lying still for 3 control steps, and the relation true of them (`JUDGE`).
 
 **Pairs** are two times of calm scripted play of held-out seeds at which both cubes lie, between which one was moved; what is asked is
 something that came true of it. `seen` pairs are of colours and verbs that were said in training, of which `known` and `paraphrased`
 sentences are tried; `unsaid` pairs are of those that never were. `picture` is the goal's picture, arm included, with the same planner.
 **Head**: at whose goal what was asked is true, of all pairs, without acting. **Swapped**: another sentence's outcome, judged by
 this one's; `chance` is how often what is asked of one pair came true in another. **Nothing**: the goal is how things are believed to be.
+
+**Strip** (`--runs FOLDER ...`, of `robo-dream plan goal.text=...`): what happened above what the first decision imagined.
 
 Outcomes are kept in `--work`; an interrupted run goes on.
 """
@@ -39,11 +41,12 @@ from robo_dream.evaluation.manifest import Pair
 from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.recording.record import find_record, read_run
 from robo_dream.runtime.attempt import Prepared, goal_of, prepare, simulated_devices
 from robo_dream.runtime.planner import build_planner, planning_for
 from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.words import goal_in_words
-from robo_dream.training.instructions import RELATIONS, Asked, InstructionConfig, asked_in_hindsight, holds, said
+from robo_dream.training.instructions import Asked, InstructionConfig, asked_in_hindsight, holds, said
 from robo_dream.viewer.pictures import contact_sheet, stacked, write_png
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
 from sim.environment import Environment, observation_of
@@ -102,7 +105,7 @@ def positions(environment: Environment) -> Float[np.ndarray, "thing 3"]:
 def lie(now: Float[np.ndarray, "thing 3"]) -> bool:
     """Each on the table, or on another that is."""
     low = now[:, 2] < LYING
-    return bool(low.any()) and all(low[i] or np.linalg.norm(now[i, :2] - now[1 - i, :2]) < 0.04 and now[i, 2] < 0.07 for i in (0, 1))
+    return bool(low.any()) and all(low[i] or (np.linalg.norm(now[i, :2] - now[1 - i, :2]) < 0.04 and now[i, 2] < 0.07) for i in (0, 1))
 
 
 def are_apart(now: Float[np.ndarray, "thing 3"]) -> bool:
@@ -192,7 +195,8 @@ def head(environment: Environment, model: LatentVideoModel, order: Sequence[int]
                 told = goal.object_pos[0].numpy()[list(order)]
                 now = np.where(np.isnan(told), sentence.before, told)
                 value = float(true_of(sentence, now) and are_apart(now))
-            found.setdefault(kind, []).append(value)
+            for name in (kind, f"{kind}/on" if sentence.asked.relation == "on" else f"{kind}/others"):
+                found.setdefault(name, []).append(value)
     figures: dict[str, float | int] = {}
     for kind, values in found.items():
         taken = np.array(values)[~np.isnan(values)]
@@ -210,7 +214,9 @@ def _is_refused(model: LatentVideoModel, text: str, latent: torch.Tensor) -> boo
     return False
 
 
-def attempt(environment: Environment, model: LatentVideoModel, kind: str, sentence: Sentence, args: argparse.Namespace) -> dict[str, object]:
+def attempt(
+    environment: Environment, model: LatentVideoModel, kind: str, sentence: Sentence, args: argparse.Namespace
+) -> dict[str, object]:
     """What came of one trial."""
     prepared = prepared_at(environment, sentence, args.steps)
     goal, judge = goal_for(kind, prepared, sentence, model), Judge(environment, sentence)
@@ -255,7 +261,7 @@ def success_of(some: Sequence[Sentence], done: Mapping[tuple[int, str], Mapping[
         for kind in kinds if mine else ():
             name = f"success/{group}/{kind}"
             figures |= _share(name, np.array([done[i, kind]["success"] for i in mine]))
-            timed = [done[i, kind]["decision_ms"] for i in mine if "decision_ms" in done[i, kind]]
+            timed = [float(str(done[i, kind]["decision_ms"])) for i in mine if "decision_ms" in done[i, kind]]
             figures[f"{name}/decision_ms"] = round(float(np.median(timed)), 1) if timed else 0
     quiet = [one["success"] for (_, kind), one in done.items() if kind == "nothing"]
     figures |= _share("success/nothing", np.array(quiet)) if quiet else {}
@@ -276,7 +282,27 @@ def success_of(some: Sequence[Sentence], done: Mapping[tuple[int, str], Mapping[
 def _share(name: str, values: np.ndarray) -> dict[str, float | int]:
     low, high = wilson(int(values.sum()), len(values))
     percent = 100 * float(values.mean()) if len(values) else 0.0
-    return {f"{name}_percent": round(percent, 1), f"{name}_low": round(100 * low, 1), f"{name}_high": round(100 * high, 1), f"{name}_n": len(values)}
+    return {
+        f"{name}_percent": round(percent, 1),
+        f"{name}_low": round(100 * low, 1),
+        f"{name}_high": round(100 * high, 1),
+        f"{name}_n": len(values),
+    }
+
+
+def strip(model: LatentVideoModel, folder: Path) -> tuple[str, np.ndarray]:
+    """What was seen from the start to the end of a run, above what its first decision imagined for the same times."""
+    run = read_run(find_record(folder))
+    camera, first = model.cameras[0], run.decisions[0]
+    drawn = model.decode(torch.from_numpy(first.latents))[camera].numpy()
+    steps = [round(share * len(drawn)) * model.action_block for share in (0.25, 0.5, 0.75, 1.0)]
+    seen = [run.steps[min(step, len(run.steps) - 1)].observation.frames[camera].image for step in (0, *steps, len(run.steps) - 1)]
+    blank = np.full_like(seen[0], 255)
+    imagined = [blank, *(drawn[step // model.action_block - 1] for step in steps), blank]
+    seconds = " ".join(f"{step * model.action_spec.control_dt:.2g}" for step in (*steps, len(run.steps) - 1))
+    return f"{run.about['goal']}: now, after {seconds} s; below, imagined", stacked(
+        [np.concatenate(seen, 1), np.concatenate(imagined, 1)], 2
+    )
 
 
 def order_of(model: LatentVideoModel) -> tuple[int, ...]:
@@ -291,13 +317,17 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20, help="of each group that are tried")
     parser.add_argument("--told", type=int, default=100, help="of each group that the head is asked of")
     parser.add_argument("--nothing", type=int, default=10, help="trials without instruction")
-    parser.add_argument("--steps", type=int, default=150, help="control steps that a trial is allowed")
+    parser.add_argument("--steps", type=int, default=250, help="control steps that a trial is allowed")
     parser.add_argument("--parts", nargs="+", choices=("head", "success"), default=["head", "success"])
     parser.add_argument("--work", type=Path, default=Path("runs/words"))
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="of `robo-dream plan`, whose strip is drawn; nothing is measured")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = checkpoint.load(args.checkpoint)
+    if args.runs:
+        print(write_png(STRIPS, contact_sheet([strip(model, folder) for folder in args.runs], 1)))
+        return
     order = order_of(model)
     figures: dict[str, float | int | str | None] = json.loads(args.out.read_text()) if args.out.exists() else {}
 
@@ -305,10 +335,11 @@ def main() -> None:
         figures.update(some)
         write_figures(args.out, {key: figures[key] for key in sorted(figures) if not key.startswith("_")})
 
-    with Ogbench(OgbenchConfig(env="cube-double", picture=None)) as blind:
+    blind, environment = (Ogbench(OgbenchConfig(env="cube-double", picture=picture)) for picture in (None, OgbenchConfig().picture))
+    with blind:
         told = sentences(blind, max(args.told if "head" in args.parts else 0, args.pairs))
     half = len(told) // 2
-    with Ogbench(OgbenchConfig(env="cube-double")) as environment:
+    with environment:
         if "head" in args.parts:
             note(head(environment, model, order, told))
             print(json.dumps(figures, indent=1), flush=True)

@@ -288,7 +288,8 @@ def _require_words(data: Any) -> WordsSize | None:
 
 
 def _texts(data: Any) -> tuple[str, ...]:
-    if not isinstance(data, list | tuple) or len(data) > MAX_TEXTS or not all(isinstance(one, str) and 0 < len(one) <= MAX_TEXT for one in data):
+    is_list = isinstance(data, list | tuple) and len(data) <= MAX_TEXTS
+    if not is_list or not all(isinstance(one, str) and 0 < len(one) <= MAX_TEXT for one in data):
         raise ConfigError(f"the model's words name {shown(data)}; expected up to {MAX_TEXTS} texts of up to {MAX_TEXT} letters")
     return tuple(data)
 

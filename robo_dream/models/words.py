@@ -29,10 +29,19 @@ class Placement:
     means: Float[Tensor, "row thing mode 3"]
     log_stds: Float[Tensor, "row thing mode 3"]  # in decimetres
 
-    def likeliest(self) -> Float[Tensor, "row thing 3"]:
-        """The mean of the Gaussian with the highest peak, of what is to be moved; NaN for what stays."""
+    def likeliest(self, here: Float[Tensor, "row thing 3"], gap: Float[Tensor, ""]) -> Float[Tensor, "row thing 3"]:
+        """The mean of the Gaussian with the highest peak, of what is to be moved; NaN for what stays.
+
+        Things are `here`; what would lie less than `gap` from another one is moved out of it, as the mean of a ring is in its middle.
+        """
         highest = (self.logits - self.log_stds.sum(-1)).argmax(-1)[..., None, None].expand(*self.logits.shape[:2], 1, 3)
-        return torch.where(self.moved[..., None] > 0, self.means.gather(2, highest).squeeze(2), torch.nan)
+        ends = self.means.gather(2, highest).squeeze(2)
+        for other in range(here.shape[1]):
+            apart = ends - here[:, other : other + 1]
+            near = apart.norm(dim=-1, keepdim=True)
+            is_in = (near < gap) & (torch.arange(here.shape[1], device=here.device) != other)[:, None]
+            ends = torch.where(is_in, here[:, other : other + 1] + apart * gap / near.clamp(min=1e-4), ends)
+        return torch.where(self.moved[..., None] > 0, ends, torch.nan)
 
     def loss(self, ends: Float[Tensor, "row thing 3"], is_moved: Bool[Tensor, "row thing"]) -> dict[str, Tensor]:
         """Nats: of what is moved, and of where that ends (mixture density network, Bishop 1994)."""
@@ -60,12 +69,16 @@ class GoalWords(nn.Module):
         self.this, self.that = (nn.Parameter(0.1 * torch.randn(width)) for _ in range(2))
         self.read = nn.GRU(width, width, batch_first=True, bidirectional=True)
         self.body = mlp(2 * width + 9, 2 * width, 1 + 7 * modes)
+        last = self.body[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():  # Gaussians begin apart
-            self.body[-1].bias[1 + modes :].unflatten(0, (modes, 6))[:, :2].normal_()
+            last.bias[1 + modes :].unflatten(0, (modes, 6))[:, :2].normal_()
         self.names: Tensor
         self.register_buffer("names", torch.zeros(len(self.size.things), NUM_TEXT))  # unit vectors of what tells each thing from the others
         self.strangest: Tensor
         self.register_buffer("strangest", torch.tensor(torch.inf))  # beyond which a word is not known: see `strangeness`
+        self.gap: Tensor
+        self.register_buffer("gap", torch.tensor(0.0))  # m, that things keep from each other
         self.middle: Tensor
         self.register_buffer("middle", objects(torch.tensor(spec.pose.mean))[..., OBJECT_POS].mean(0), persistent=False)
 

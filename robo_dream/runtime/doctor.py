@@ -287,6 +287,7 @@ EXTRAS = (
     Extra("rerun", ("rerun-sdk",), "recorded runs as Rerun recordings"),
     Extra("serve", ("websockets", "msgpack"), "planning over a network, on either side"),
     Extra("ray", ("ray",), "evaluation on a cluster"),
+    Extra("words", ("wordllama", "tokenizers"), "goals in words"),
     Extra("page-tests", ("playwright",), "tests of the replay page in a real browser"),
 )
 _LEROBOT = (

@@ -27,7 +27,7 @@ from jaxtyping import Float
 from robo_dream.config import parse
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError
 from robo_dream.files import packaged, replace_file
-from robo_dream.imagination import Goal, Plan, Planner
+from robo_dream.imagination import Plan, Planner
 from robo_dream.models import checkpoint as checkpoints
 from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
@@ -43,6 +43,8 @@ from robo_dream.runtime.model import load_checkpoint_model
 from robo_dream.runtime.perception import perception_again
 from robo_dream.runtime.pictures import load_dreams
 from robo_dream.runtime.planner import PlanningConfig, ProposalConfig, aimed_cost, build_planner
+from robo_dream.runtime.run import TextGoal
+from robo_dream.runtime.words import goal_in_words, goal_of_run
 from robo_dream.schema import Seed, configuration
 from robo_dream.viewer.again import TOLERANCE, Comparison, Question, answer, compared, fitted, question_of, recomputed
 from robo_dream.viewer.dreams import ModelDreams
@@ -200,7 +202,7 @@ class Asked:
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     futures: FuturesConfig | None = None
     seed: Seed = 0
-    goal: Path | None = None  # another recorded run, whose goal is taken
+    goal: Path | TextGoal | None = None  # another recorded run, whose goal is taken, or what is asked for: goal.text=...
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,8 @@ class WhatIf:
 def what_if(run: RunRecord, step: int, changes: Sequence[str], *, out: Path | None = None, checkpoint: Path | None = None) -> WhatIf:
     """The decision in force at control step `step` of `run`, planned with `changes`.
 
-    A change is `key=value` of any key of the planning configuration (planner.*, cost.*, proposals.*), `seed=N`, or `goal=FOLDER`, the
-    goal of another run. The picture goes to `out`, by default into `what_if/` beside the record. Raises as `replanned` does.
+    A change is `key=value` of any key of the planning configuration (planner.*, cost.*, proposals.*), `seed=N`, `goal=FOLDER`, the goal of
+    another run, or `goal.text=...`. The picture goes to `out`, by default into `what_if/` beside the record. Raises as `replanned` does.
     """
     decision = decision_in_force(run, step)
     asked_for(run.about, run.root, decision, changes)  # what is misspelt is told before the model is loaded
@@ -351,13 +353,10 @@ def _changed(question: Question, asked: Asked, model: LatentVideoModel) -> Quest
     num_steps = asked.planner.horizon * model.action_block
     previous = fitted(question.previous, num_steps, bounds_of(model.action_spec, question.belief.latent))
     goal = question.goal
-    if asked.goal is not None:
-        other = read_run(find_record(asked.goal)).goal
-        if other.latent.shape != question.belief.latent.shape[1:]:
-            channels = question.belief.latent.shape[1]
-            raise DataError(f"the goal of {asked.goal} has {len(other.latent)} numbers, this model's have {channels}; take one of its own")
-        object_pos, tool_pos = (p if p is None else torch.tensor(p, device=model.device)[None] for p in (other.object_pos, other.tool_pos))
-        goal = Goal(torch.tensor(other.latent, device=model.device)[None], object_pos, tool_pos)
+    if isinstance(asked.goal, TextGoal):
+        goal = goal_in_words(model, asked.goal.text, question.belief.latent)
+    elif asked.goal is not None:
+        goal = goal_of_run(asked.goal, question.belief.latent)
     return replace(question, seed=asked.seed, previous=previous, goal=goal)
 
 

@@ -51,9 +51,10 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
-    stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video", "words"] = (
-        "all"  # from local_goals on: added to `init`
-    )
+    # from local_goals on: added to `init`
+    stage: Literal[
+        "all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video", "words"
+    ] = "all"  # fmt: skip
     init: Path | None = None  # to begin from, where weights fit; stage=dream keeps its encoder (else the one in `out`)
     release: Path | None = None  # where a copy of the finished checkpoint goes
     strips: Annotated[int, Field(ge=0, le=10_000)] = 10  # held-out windows that are drawn

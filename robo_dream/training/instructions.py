@@ -80,7 +80,7 @@ def holds(
     apart = after[thing] - after[other]
     level = float(np.linalg.norm(apart[:2]))
     if relation == "on":
-        return apart[2] > config.height and level < config.overlap
+        return bool(apart[2] > config.height and level < config.overlap)
     if abs(apart[2]) > config.height:
         return False
     return level < config.beside if relation == "beside" else _lies(apart, np.array(ways[sides[relation]]), config.apart)
@@ -128,8 +128,8 @@ def said(names: Sequence[str], asked: Asked, held_out: bool = False) -> tuple[st
     texts = []
     for (frame, phrase), (number, noun) in itertools.product(pairs, enumerate(_NOUNS)):
         other = "" if asked.other is None else f" {_called(names[asked.other], _NOUNS[(number + 1) % len(_NOUNS)])}"
-        for verb in _VERBS if "{verb}" in frame else ("",):
-            texts.append(frame.format(verb=verb, a=_called(names[asked.thing], noun), phrase=phrase + other))
+        verbs = _VERBS if "{verb}" in frame else ("",)
+        texts += [frame.format(verb=verb, a=_called(names[asked.thing], noun), phrase=phrase + other) for verb in verbs]
     return tuple(dict.fromkeys(texts))
 
 

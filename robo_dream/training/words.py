@@ -20,7 +20,7 @@ from robo_dream.models import checkpoint
 from robo_dream.models.config import WordsSize, require_words
 from robo_dream.models.heads import GRIPPER
 from robo_dream.models.text import TextEncoder, plain, text_encoder
-from robo_dream.models.words import GoalWords, strangeness
+from robo_dream.models.words import strangeness
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import TrainingConfig, WordsStage
 from robo_dream.training.frames import Frames
@@ -33,6 +33,7 @@ STAGE = "words"
 MODEL_FILE = "model.safetensors"
 _CHANGED, _REFUSED = 2000, 0.95  # texts in which one word was replaced, and the share of them that is refused
 _SAYS_SOMETHING = 6.0  # length of the vector of such a word
+_GAP = 0.02  # quantile of how far apart things lay, nearer than which none is put
 _TRIED = 8  # texts of each kind, of each thing that was asked for in held-out episodes
 
 
@@ -57,7 +58,7 @@ def scenes_at_rest(
     for first, end in itertools.pairwise(np.asarray(cache.episode_starts, np.int64)):
         looks = np.arange(first, end, cache.picture_every)
         steps = np.linalg.norm(np.diff(pos[looks], axis=0), axis=-1).max(-1)
-        calm = (closure[looks] < stage.open_below) & (np.append(steps, 0.0) < stage.says.still) & (np.insert(steps, 0, 0.0) < stage.says.still)
+        calm = (closure[looks] < stage.open_below) & (np.maximum(np.append(steps, 0.0), np.insert(steps, 0, 0.0)) < stage.says.still)
         spans = np.flatnonzero(np.diff(calm, prepend=False, append=False)).reshape(-1, 2)
         scenes: list[np.ndarray] = []
         for begin, stop in spans[spans[:, 1] - spans[:, 0] > 1]:
@@ -81,8 +82,8 @@ def heard_in(scenes: Sequence[Sequence[np.ndarray]], tasks: Sequence[str], stage
             rows += [(kinds.setdefault(one, len(kinds)), before, after) for one in meant if not _is_unsaid(one, stage)]
     if not rows:
         raise DataError(
-            f"in {len(scenes)} episodes nothing was moved from rest to rest that could have been asked for; record play in which things are "
-            "picked up and set down, or set training.words.open_below and training.words.says otherwise"
+            f"in {len(scenes)} episodes nothing was moved from rest to rest that could have been asked for; record play in which things "
+            "are picked up and set down, or set training.words.open_below and training.words.says otherwise"
         )
     texts = tuple(said(stage.things, one) if isinstance(one, Asked) else (one,) for one in kinds)
     number, before, after = (np.array(part) for part in zip(*rows, strict=True))
@@ -127,14 +128,13 @@ def train_words(
     require_words_stage(stage, model.spec.num_objects)
     require_fitting(model, cache)
     scenes = scenes_at_rest(model, cache, encode_frames(model, cache, progress=progress), stage)
-    parts = {
-        name: ([one for one, chosen in zip(scenes, which, strict=True) if chosen], [one for one, chosen in zip(tasks, which, strict=True) if chosen])
-        for name, which in (("train", np.asarray(cache.is_train, bool)), ("test", ~np.asarray(cache.is_train, bool)))
-    }  # fmt: skip
+    is_train = np.asarray(cache.is_train, bool)
+    learned, held_out = ([number for number in range(len(is_train)) if is_train[number] == kept] for kept in (True, False))
+    heard = heard_in([scenes[number] for number in learned], [tasks[number] for number in learned], stage)
     with MetricsLog(run_dir, config.tensorboard) as log:
         run = TrainingRun(config, run_dir, log, progress, resume)
-        model = learn_words(run, model, heard_in(*parts["train"], stage), encoder, cache.dataset_id, checkpoint.sha256(init))
-        metrics = {**about.metrics, STAGE: understood(model, encoder, parts["test"][0], stage, config.seed)}
+        model = learn_words(run, model, heard, encoder, cache.dataset_id, checkpoint.sha256(init))
+        metrics = {**about.metrics, STAGE: understood(model, encoder, [scenes[number] for number in held_out], stage, config.seed)}
         log.write("held_out", stage.steps, metrics[STAGE])
     checkpoint.save(model, run_dir / MODEL_FILE, about.recipe, about.dataset_id, metrics, settings=about.settings)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)
@@ -153,6 +153,8 @@ def learn_words(
     assert words is not None
     words.requires_grad_(True)
     words.name_things(encoder)
+    if heard.after.shape[1] > 1:
+        words.gap.copy_(torch.from_numpy(_apart(heard.after)).quantile(_GAP))
     words.strangest.copy_(_strangest(encoder, known, config.seed))
     meant = heard.asked or (None,) * len(heard.kinds)
     by_kind = [np.flatnonzero(heard.kind == kind) for kind in range(len(heard.kinds))]
@@ -198,9 +200,12 @@ def understood(
         if some:
             before, texts = np.stack([one for _, one, _ in some]), [text for *_, text in some]
             refused = (strangeness(encoder, texts, words.size.texts) > words.strangest).numpy()
-            told = words(encoder.tokens(texts), torch.from_numpy(before).float()).likeliest().numpy()
+            here = torch.from_numpy(before).float()
+            told = words(encoder.tokens(texts), here).likeliest(here, words.gap).numpy()
             after = np.where(np.isnan(told), before, told)
-            true = np.array([holds(stage.says, one.relation, one.thing, one.other, was, now) for (one, was, _), now in zip(some, after, strict=True)])
+            true = np.array([
+                holds(stage.says, one.relation, one.thing, one.other, was, now) for (one, was, _), now in zip(some, after, strict=True)
+            ])  # fmt: skip
             found[name] |= {"refused_percent": _percent(refused), "true_percent": _percent(true[~refused])}
     return found
 
@@ -212,6 +217,12 @@ def in_words(found: Mapping[str, Any]) -> str:
         for name, some in found.items() if isinstance(some, Mapping) and some["tried"]
     ]  # fmt: skip
     return f"Held out, goals at which what was asked is true, as the model believes: {', '.join(parts) or 'none was tried'}."
+
+
+def _apart(scenes: Float[np.ndarray, "scene thing 3"]) -> Float[np.ndarray, " scene"]:
+    """How far the two nearest things of each scene are apart."""
+    apart = np.linalg.norm(scenes[:, :, None] - scenes[:, None], axis=-1)
+    return (apart + np.where(np.eye(scenes.shape[1]), np.inf, 0.0)).min((1, 2))
 
 
 def _percent(values: np.ndarray) -> float | None:
