@@ -29,7 +29,7 @@ from robo_dream.recording.record import GoalRecord
 from robo_dream.runtime.connect import CameraSetup, Connected
 from robo_dream.runtime.goals import goal_seen, pictures_of
 from robo_dream.runtime.mover import Aimed, Mover
-from robo_dream.runtime.run import PoseGoal, RemotePlanner, RunConfig
+from robo_dream.runtime.run import PoseGoal, RemotePlanner, RunConfig, TextGoal
 from robo_dream.runtime.wire import array_in, decision_in, extra, map_in, number_in, observation_message, pack, unpack, whole_in
 from robo_dream.safety.limits import SafetyLimits, belief_reasons, perception_reasons
 from robo_dream.schema import shown
@@ -311,6 +311,7 @@ def _told(told: Mapping[str, Any], planner: RemotePlanner, link: Link, config: R
 def _aimed(config: RunConfig, link: Link, policy: RemotePolicy, setup: CameraSetup, told: Mapping[str, Any], bench: Connected) -> Aimed:
     """The goal is encoded by the server, once; what it is made of is kept here."""
     seen = goal_seen(config.goal, setup, bench)
+    assert not isinstance(seen, TextGoal), "see `require_policy`"
     message: dict[str, Any] = {"ask": "goal", "task": config.task}
     if isinstance(seen, PoseGoal):
         goal: dict[str, Any] = {} if seen.tool_pos is None else {"tool_pos": np.asarray(seen.tool_pos, np.float32)}

@@ -171,6 +171,10 @@ def require_policy(config: RunConfig) -> None:
             raise ConfigError(
                 "planning or by_task is given, and planner is remote: it plans by its server's settings; give them to `robo-dream serve`"
             )
+        if isinstance(config.goal, TextGoal):
+            raise ConfigError(
+                "goal.kind is text, and planner is remote, which is asked for no goal in words; set planner.kind=local, or give another goal"
+            )
         return
     if config.policy == "imagination" and config.checkpoint is None:
         raise ConfigError(

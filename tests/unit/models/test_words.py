@@ -19,7 +19,7 @@ from robo_dream.models.words import GoalWords, Placement
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.plan import PlanConfig
 from robo_dream.runtime.planner import PlanningConfig
-from robo_dream.runtime.run import RunConfig, TextGoal
+from robo_dream.runtime.run import RunConfig, TextGoal, require_policy
 from robo_dream.runtime.words import goal_in_words, require_moves
 from robo_dream.training.config import TrainingConfig, WordsStage
 from robo_dream.training.instructions import RELATIONS, Asked, InstructionConfig, asked_in_hindsight, holds, said
@@ -137,6 +137,8 @@ def test_what_cannot_be_asked_is_said() -> None:
         goal_in_words(model, "put it left", torch.zeros(1, 16))
     with pytest.raises(ConfigError, match=r"proposals\.moves"):
         require_moves(PlanningConfig(), model)
+    with pytest.raises(ConfigError, match="asked for no goal in words"):
+        require_policy(load(RunConfig, None, ["goal.kind=text", "planner.kind=remote"]))
     with pytest.raises(ConfigError, match=r"tells poses of 2; name each"):
         require_words_stage(WordsStage(things=("red cube",)), 2)
     with pytest.raises(ConfigError, match=r"unsaid names 'red cube: under'"):
