@@ -125,9 +125,7 @@ def plan_episode(
     return Planned(attempt.is_reached, attempt.is_held, _sentence(prepared, episode, text, video, sheet))
 
 
-def _goal(
-    prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig, config: PlanConfig
-) -> tuple[Goal, dict[str, np.ndarray]]:
+def _goal(prepared: Prepared, model: LatentVideoModel, planning: PlanningConfig, config: PlanConfig) -> tuple[Goal, dict[str, np.ndarray]]:
     """The goal, and the pictures that it is shown in; in words there are none."""
     if isinstance(config.goal, TextGoal):
         require_moves(planning, model)

@@ -173,7 +173,7 @@ def require_policy(config: RunConfig) -> None:
             )
         if isinstance(config.goal, TextGoal):
             raise ConfigError(
-                "goal.kind is text, and planner is remote, which is asked for no goal in words; set planner.kind=local, or give another goal"
+                "goal.kind is text, and planner is remote, which is asked for no goal in words; set planner.kind=local, or another goal"
             )
         return
     if config.policy == "imagination" and config.checkpoint is None:
