@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
+from robo_dream import store
 from robo_dream.data import layout
 from robo_dream.data.episode import Episode
 from robo_dream.data.joints import JointReading
@@ -47,7 +48,7 @@ Roots = Path | str | Sequence[Path | str]
 
 
 def shard_root(root: Path | str, shard: int) -> Path:
-    return Path(root) / f"shard-{shard:02d}"
+    return store.place(root) / f"shard-{shard:02d}"
 
 
 @dataclass(frozen=True)
@@ -144,16 +145,16 @@ def joined(parts: Sequence[Dataset]) -> Datasets:
 def dataset_folders(roots: Roots) -> list[Path]:
     """The folders of the datasets in `roots`; raises `DataError` where none is given."""
     roots = [roots] if isinstance(roots, (str, Path)) else roots
-    folders = [folder for root in roots for folder in _shards(Path(root))]
+    folders = [folder for root in roots for folder in _shards(store.place(root))]
     if not folders:
         raise DataError("no dataset folder given; give at least one")
     return folders
 
 
 def _shards(root: Path) -> list[Path]:
-    if (root / layout.INFO).exists():
+    if store.exists(root / layout.INFO):
         return [root]
-    return [folder for folder in sorted(root.glob("shard-*")) if (folder / layout.INFO).exists()] or [root]
+    return [folder for folder in store.listed(root, "shard-*") if store.exists(folder / layout.INFO)] or [root]
 
 
 CACHE_VERSION = 2

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from robo_dream import store
 from robo_dream.config import dump
 from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, open_dataset, shard_root
@@ -73,6 +74,10 @@ class CollectConfig:
             raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
         if self.arm is not None and isinstance(self.runner, RayRunner):
             raise ConfigError("runner.kind is ray, and an arm is played by its own machine; leave out arm or set runner.kind=local")
+        if self.arm is not None and store.is_remote(self.out):
+            raise ConfigError(
+                f"out is {store.url(self.out)}, and what an arm plays is written to its own machine; give a folder with out=..."
+            )
         if self.redrawn is not None:
             if not isinstance(self.world, SceneConfig):
                 raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
@@ -204,7 +209,7 @@ def _differing(name: str, one: Any, other: Any) -> Iterator[str]:
 
 def shards(out: Path) -> list[Path]:
     """The shards in `out` that hold a dataset."""
-    return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
+    return [root for root in store.listed(store.place(out), "shard-*") if store.exists(root / layout.INFO)]
 
 
 def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say: Callable[[str], None] = _log.info) -> Iterator[int]:

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from robo_dream import store
 from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, FrameCache, build_cache, dataset_folders, open_dataset
 from robo_dream.data.reader import Dataset
@@ -125,7 +126,7 @@ def _require_learnable(play: FrameCache, shown: FrameCache | None, training: Tra
 
 
 def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
-    if all((folder / layout.SPEC).exists() for folder in dataset_folders(datasets)):
+    if all(store.exists(folder / layout.SPEC) for folder in dataset_folders(datasets)):
         opened = open_dataset(datasets, action_spec=action_spec, pictures=pictures)
         if opened.spec.action_spec.kind == "choice":
             raise DataError(f"{datasets[0]} is of a game, with a choice of {opened.spec.action_spec.names}; use robo-dream dream-train")
