@@ -1,6 +1,6 @@
 """Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does.
 
-On a Ray cluster workers only play: this process writes what they send, so that an episode is there once, whoever is lost. An arm on a bench,
+On a Ray cluster workers only play: this process writes what they send, so each episode is there once, whoever is lost. An arm on a bench,
 or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
 """
 

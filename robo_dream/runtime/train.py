@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
+from robo_dream.data.streamed import GIB
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
@@ -46,6 +47,7 @@ class TrainConfig:
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
+    cache_gib: Annotated[float, Field(gt=0)] | None = None  # of pictures in it at most: more are decoded again when they are looked at
     stage: Literal["all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video"] = (
         "all"  # from local_goals on: added to `init`
     )
@@ -125,6 +127,11 @@ class TrainConfig:
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     @property
+    def most(self) -> int | None:
+        """Bytes of decoded pictures in a cache."""
+        return None if self.cache_gib is None else int(self.cache_gib * GIB)
+
+    @property
     def settings_json(self) -> dict[str, Any]:
         """The planning settings that the checkpoint will carry."""
         own = {task: typed_again(changes.of(self.planning), changes.typed, planning_keys(task)) for task, changes in self.by_task.items()}
@@ -149,7 +156,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes
         return _train_on_recordings(config, say, bars)
     with bars("frames into the cache", {}, "episode") as bar, processes.in_turn():
         data = open_training_data(
-            config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
+            config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, config.regime, config.most
         )
     say(data.described())
     if config.stage in ("memory", "futures"):
@@ -270,9 +277,9 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     assert config.init is not None and stage is not None
     about = checkpoint.read_info(config.init)
     with bars("frames into the cache", {}, "episode") as bar:
-        usual = open_recording(config.datasets, config.cache, training, config.workers, bar)
+        usual = open_recording(config.datasets, config.cache, training, config.workers, bar, most=config.most)
     with bars("redrawn frames into the cache", {}, "episode") as bar:
-        seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar)
+        seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar, most=config.most)
     say(f"{usual.described()}\nRedrawn: {seen.described()}")
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / redrawn.MODEL_FILE).parent}:
@@ -306,7 +313,7 @@ def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: 
     stage = training.video if is_video else training.labeller
     assert config.init is not None and stage is not None
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=is_video)
+        data = open_recording(config.datasets, config.cache, training, config.workers, bar, is_video, config.most)
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:

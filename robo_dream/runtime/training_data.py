@@ -58,10 +58,12 @@ def open_training_data(
     workers: int,
     progress: Progress | None = None,
     regime: Regime = "privileged",
+    most: int | None = None,
 ) -> TrainingData:
     """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages.
 
-    In the recorded regime, what is handed on is `recorded`: what joints tell, until it is `looked_at`.
+    Of decoded pictures at most `most` bytes are kept, see `build_cache`. In the recorded regime, what is handed on is `recorded`: what
+    joints tell, until it is `looked_at`.
     """
     sources = {"data": _opened(datasets, training)}
     if not sources["data"].spec.cameras:
@@ -74,7 +76,7 @@ def open_training_data(
             f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
             f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
         )
-    play, held = build_cache(sources["data"], cache, progress, workers), ()
+    play, held = build_cache(sources["data"], cache, progress, workers, most), ()
     is_same = regime == "recorded" and tuple(demonstrations) == tuple(datasets)
     shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations and not is_same else None
     if regime == "recorded":
@@ -105,15 +107,17 @@ def open_recording(
     workers: int,
     progress: Progress | None = None,
     with_cycles: bool = False,
+    most: int | None = None,
 ) -> TrainingData:
     """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read.
 
-    `with_cycles`: and what was under way, where things are picked up, as joints tell it (`training.grasps`).
+    `most` is that of `build_cache`. `with_cycles`: and what was under way, where things are picked up, as joints tell it
+    (`training.grasps`).
     """
     source = _opened(datasets, training)
     if not source.spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, and nothing else is learned from here; name a dataset with cameras")
-    play, grasps = build_cache(source, cache, progress, workers), training.grasps if with_cycles else None
+    play, grasps = build_cache(source, cache, progress, workers, most), training.grasps if with_cycles else None
     held = () if grasps is None else tuple(told(play, grasps))
     return TrainingData(recorded(play, grasps, held, training.num_objects), None, {"data": _made(source)}, held)
 

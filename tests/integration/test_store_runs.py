@@ -1,4 +1,4 @@
-"""The real `robo-dream collect` to a store that speaks S3: killed, resumed, and the episodes of a folder."""
+"""The real `robo-dream collect` and `train` with a store that speaks S3: killed, resumed, and equal to what folders give."""
 
 import os
 import signal
@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
-from robo_dream.data.cache import open_dataset
+from robo_dream.data.cache import open_dataset, picture_bytes
+from robo_dream.data.streamed import GIB
 from robo_dream.errors import DataError
 from tests.integration.test_apps_collect import ROOT, by_seed, collect
+from tests.integration.test_apps_train_plan import COLLECT, TRAIN, robo_dream
 from tests.unit.data.s3_server import BUCKET, s3_server
 
 
@@ -43,3 +46,24 @@ def _num_episodes(root: str) -> int:
         return open_dataset(root).num_episodes
     except DataError:  # nothing is there yet
         return 0
+
+
+def test_a_training_from_a_store_within_a_bound_learns_what_one_from_a_folder_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(monkeypatch):
+        there, here, learned = f"s3://{BUCKET}/play", tmp_path / "here", {}
+        for name, root in (("there", there), ("here", str(here))):
+            done = robo_dream("collect", *COLLECT, f"out={root}")
+            assert done.returncode == 0, done.stderr
+            bound = 0.4 * picture_bytes(open_dataset(root)) / GIB
+            folders = (f'datasets=["{root}"]', f"cache={tmp_path}/cache_{name}", f"out={tmp_path}/{name}")
+            done = robo_dream("train", *TRAIN, *folders, f"cache_gib={bound:.9f}")
+            assert done.returncode == 0, done.stderr
+            kept = sum(np.load(path).nbytes for path in (tmp_path / f"cache_{name}").rglob("pictures/*/*.npy"))
+            assert 0 < kept <= bound * GIB
+            with safe_open(tmp_path / name / "model.safetensors", framework="np") as file:
+                learned[name] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+        assert learned["there"].keys() == learned["here"].keys()
+        for key, value in learned["here"].items():
+            np.testing.assert_array_equal(learned["there"][key], value, err_msg=key)
