@@ -1,12 +1,17 @@
 """What planning reaches in each world: tables of success, their differences, and what training cost."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from table_cells import METHODS, TABLETOP, Row, both_rates, decision_times, facts, gains, plain, rate, rates, results, success
 
 _POLICY_ALONE = "cube-double-other-pairs/privileged/policy_alone"
 
 _NAMES = "cube-single-skill-names"
+
+
+CHECKPOINTS = Path(__file__).parents[1] / "configs/checkpoints"
 
 
 def published(world: str) -> list[Row]:
@@ -47,6 +52,9 @@ def readme() -> list[Row]:
 
 def _training_cost() -> Iterator[Row]:
     jaco, ogbench, meta, control = results("training"), results("ogbench"), results("metaworld"), results("dm_control")
+    recipe = json.loads((CHECKPOINTS / "jaco_recorded_s.json").read_text())["recipe"]
+    episodes = sum(part["num_episodes"] for part in recipe["data"]["parts"])
+    yield ("tabletop (Jaco), recorded", f"{plain(episodes)} episodes", "not recorded", f"{recipe['training_minutes']:.0f}")
     data = "{} episodes, {} demonstrations without pictures"
     yield (
         "tabletop (Jaco)",

@@ -17,10 +17,10 @@ everything is encrypted. Needs the extra `serve`: pip install --constraint confi
 
 _EPILOG = """\
 example:
-  robo-dream serve configs/checkpoints/jaco_s.safetensors
-  robo-dream serve configs/checkpoints/jaco_s.safetensors port=9000 max_together=1
-  robo-dream serve configs/checkpoints/jaco_s.safetensors planning.planner.num_samples=64
-  robo-dream serve configs/checkpoints/jaco_s.safetensors host=192.0.2.7 token_file=token.txt certificate=server.pem key=server.key
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors port=9000 max_together=1
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors planning.planner.num_samples=64
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors host=192.0.2.7 token_file=token.txt certificate=server.pem key=server.key
 
 Nothing is kept: records are written on the robot's side. Ctrl-C ends it."""
 

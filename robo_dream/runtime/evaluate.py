@@ -72,7 +72,7 @@ class EvaluateConfig:
     What is not said, the checkpoint says: world, frozen pairs, tasks, what is shown of goals, and how each task is planned.
     """
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] | None = None  # without, those that the world has frozen pairs of

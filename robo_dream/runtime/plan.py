@@ -36,7 +36,7 @@ from sim.tabletop.environment import Tabletop
 class PlanConfig:
     """What is tried, with which model, and how decisions are made. What is not said, the checkpoint says."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     out: Path = Path("runs/plan")
     task: str | tuple[str, ...] | None = None  # one name or several; without, those that the world has frozen pairs of
     goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely

@@ -123,7 +123,7 @@ class StartPose:
 class RunConfig:
     """Which arm and cameras, towards what, with which model, and how carefully."""
 
-    checkpoint: Path | None = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path | None = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     policy: Policy = "imagination"
     refuse_unfit: bool = True  # by the verdict of `robo-dream inspect`, before the first motion; false only says it
     planner: LocalPlanner | RemotePlanner = field(default_factory=LocalPlanner)  # of a remote one, checkpoint and planning are the server's

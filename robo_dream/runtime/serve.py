@@ -43,7 +43,7 @@ _TOO_MANY = 1013  # websocket's "try again later"
 class ServeConfig:
     """Which checkpoint serves, where, to whom, and how much of it."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     host: str = "127.0.0.1"  # this machine alone; any other address needs a token
     port: Annotated[int, Field(ge=0, le=65535)] = 8765  # 0: any free one
     token_file: Path | None = None  # whose text clients must show

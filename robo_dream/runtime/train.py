@@ -41,7 +41,7 @@ Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 class TrainConfig:
     """What is learned from, where results go, and how it is trained."""
 
-    out: Path = Path("runs/train/jaco_s")
+    out: Path = Path("runs/train/jaco_recorded")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
