@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from types import MethodType
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import Precision
+from robo_dream.models.config import Precision, PrecisionChoice
 
 RowFunction = Callable[..., tuple[Tensor, ...]]  # of tensors with rows in front, to such tensors
 
@@ -42,7 +43,7 @@ def row_runner(compiled: bool = False, precision: Precision = "float32") -> RowR
     return Compiled(precision) if compiled else Plain(precision)
 
 
-def precision_here(asked: Precision | Literal["auto"], device: torch.device) -> Precision:
+def precision_here(asked: PrecisionChoice, device: torch.device) -> Precision:
     """`asked`; for "auto", bfloat16 where a layer of a small search is seen to take `WORTH_ROUNDING` times less than in float32.
 
     It is measured in turns for some ten milliseconds, the least of each counts: a busy machine slows both. A record should keep the answer,
@@ -114,7 +115,7 @@ class Compiled:
                 f"compiled code cannot be kept in {self._cache} ({error}); "
                 "set TORCHINDUCTOR_CACHE_DIR to a folder that you can write, or compiled=false"
             ) from error
-        self._codes: dict[tuple[RowFunction, tuple[torch.Size, ...]], RowFunction] = {}
+        self._codes: dict[tuple[object, tuple[torch.Size, ...]], RowFunction] = {}
 
     @property
     def compiles(self) -> bool:
@@ -128,7 +129,7 @@ class Compiled:
             values if num == desired else torch.cat([values, values[-1:].expand(desired - num, *values.shape[1:])]) for values in rows
         ]
         filled = [values.contiguous() for values in filled]
-        key = function, tuple(values.shape for values in filled)
+        key = _named(function), tuple(values.shape for values in filled)
         if key not in self._codes:
             self._codes[key] = self._compile(in_precision(function, self._precision), *filled)
         out = self._codes[key](*filled)
@@ -160,7 +161,12 @@ class Compiled:
         return made[0]
 
 
+def _named(function: RowFunction) -> object:
+    """Equal for methods of equal owners, where Python asks for the same owner: each episode makes its planner anew, and not its code."""
+    return (function.__func__, function.__self__) if isinstance(function, MethodType) else function
+
+
 def padded_rows(num: int) -> int:
-    """The next number of rows that code is compiled for: steps of 8 to 64, of 32 to 256, of 64 to 1024, of 128 to 2048, then of 512."""
-    step = 8 if num <= 64 else 32 if num <= 256 else 64 if num <= 1024 else 128 if num <= 2048 else 512
+    """The next number of rows that code is compiled for: steps of 8 to 64, of 32 to 1024, of 64 to 2048, then of 512."""
+    step = 8 if num <= 64 else 32 if num <= 1024 else 64 if num <= 2048 else 512
     return -(-num // step) * step
