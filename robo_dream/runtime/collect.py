@@ -1,6 +1,7 @@
 """Datasets played in any world, or drawn again, by processes that each write a shard of their own and end the moment their parent does.
 
-An arm on a bench, or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
+On a Ray cluster workers only play: this process writes what they send, so that an episode is there once, whoever is lost. An arm on a bench,
+or its twin, is played by this process itself: there is one of it, and its keys are this terminal's.
 """
 
 import logging
@@ -9,7 +10,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import field, replace
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,12 +26,13 @@ from robo_dream.data.cache import Datasets, open_dataset, shard_root
 from robo_dream.data.episode import Episode
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
-from robo_dream.data.writer import DatasetWriter, encode
+from robo_dream.data.writer import DatasetWriter, EncodedEpisode, encode
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.arm_world import ArmWorld
 from robo_dream.runtime.collect_arm import ArmPlayConfig, arm_episodes, arm_stage, cut_short
 from robo_dream.runtime.environment import GameConfig, WorldConfig, build_environment, build_game, name_of
+from robo_dream.runtime.ray_cluster import LocalRunner, RayRunner, Runner, spread
 from robo_dream.schema import Seed, Unit, configuration
 from sim.environment import Environment, Game
 from sim.games import random_game
@@ -55,6 +59,7 @@ class CollectConfig:
     num_episodes: Annotated[int, Field(ge=1, le=10_000_000)] = 1200
     seed: Seed = 0
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2
+    runner: Runner = field(default_factory=LocalRunner)  # where these are; kind=ray: on a cluster, with the same episodes
     storage: Storage = "image"
     test_fraction: Annotated[float, Field(gt=0, le=0.5), Unit("1")] = 0.1  # of the episodes are held out
     world: WorldConfig | GameConfig = field(default_factory=SceneConfig)
@@ -66,6 +71,8 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if self.redrawn is not None and self.arm is not None:
             raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
+        if self.arm is not None and isinstance(self.runner, RayRunner):
+            raise ConfigError("runner.kind is ray, and an arm is played by its own machine; leave out arm or set runner.kind=local")
         if self.redrawn is not None:
             if not isinstance(self.world, SceneConfig):
                 raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
@@ -209,8 +216,10 @@ def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say:
         committed = set(range(config.seed, config.seed + config.num_episodes)) - set(seeds)
         cut_short(config.out, committed, say)
         episodes = arm_episodes(arm_stage(config.arm), config.out, seeds, say) if seeds else iter(())
-        split = spec.split_rule.is_train
-        yield from _committed(shard_root(config.out, 0), spec, ((episode, split(episode.seed - config.seed)) for episode in episodes))
+        yield from _committed(shard_root(config.out, 0), spec, (_encoded(episode, config, spec) for episode in episodes))
+        return
+    if isinstance(config.runner, RayRunner):
+        yield from _on_cluster(config.runner, config, spec, seeds)
         return
     context = mp.get_context("spawn")  # a forked GL context is broken
     crew: dict[connection.Connection, BaseProcess] = {}
@@ -247,12 +256,27 @@ def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say:
             process.join()
 
 
+def _on_cluster(runner: RayRunner, config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]) -> Iterator[int]:
+    """As `collect`, to as many shards as there are workers, in turn."""
+    with ExitStack() as open_shards:
+        roots = [shard_root(config.out, number) for number in range(min(config.workers, len(seeds)))]
+        writers = [open_shards.enter_context(DatasetWriter(root, spec)) for root in roots]
+        for number, episode in enumerate(spread(runner, partial(_started, config, spec), seeds, config.workers)):
+            writers[number % len(writers)].append_encoded(episode)
+            yield episode.seed
+
+
+def _started(config: CollectConfig, spec: DatasetSpec) -> Callable[[int], EncodedEpisode]:
+    """What a worker of a cluster plays with; its world ends with it."""
+    return _player(_world(config).__enter__(), config, spec)
+
+
 def _work(channel: connection.Connection, root: Path, config: CollectConfig, spec: DatasetSpec, seeds: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world) as world:
-            for seed in _committed(root, spec, _episodes(world, config, spec, seeds)):
+        with _world(config) as world:
+            for seed in _committed(root, spec, map(_player(world, config, spec), seeds)):
                 channel.send(seed)
         channel.send(None)
     except RoboDreamError as error:
@@ -261,32 +285,42 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
         return
 
 
-def _committed(root: Path, spec: DatasetSpec, episodes: Iterable[tuple[Episode, bool]]) -> Iterator[int]:
+def _world(config: CollectConfig) -> Environment | Game:
+    return build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world)
+
+
+def _committed(root: Path, spec: DatasetSpec, episodes: Iterable[EncodedEpisode]) -> Iterator[int]:
     """Writes the dataset in `root`, and gives the seed of every episode that is there for good."""
     with DatasetWriter(root, spec) as writer:
-        for episode, is_train in episodes:
-            writer.append_encoded(replace(encode(episode, spec), is_train=is_train))
+        for episode in episodes:
+            writer.append_encoded(episode)
             yield episode.seed
 
 
-def _episodes(
-    environment: Environment | Game, config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int]
-) -> Iterator[tuple[Episode, bool]]:
-    """The episode of each seed, and whether it is learned from."""
+def _player(environment: Environment | Game, config: CollectConfig, spec: DatasetSpec) -> Callable[[int], EncodedEpisode]:
+    """What gives the episode of a seed."""
     if config.redrawn is None:
-        for seed in seeds:
-            if isinstance(environment, Game):
-                episode = random_game(environment, seed, min(config.script.num_steps, environment.longest_steps))
-            else:
-                episode = scripted_episode(environment, seed, config.played)
-            # by the seed and not by the place in the shard, so that the split does not depend on the number of workers
-            yield episode, spec.split_rule.is_train(seed - config.seed)
-        return
+        return lambda seed: _encoded(_played(environment, config, seed), config, spec)
     assert isinstance(environment, World)
-    places = _places(open_dataset(config.redrawn.dataset))
-    for seed in seeds:
+    world, redrawn, places = environment, config.redrawn, _places(open_dataset(config.redrawn.dataset))
+
+    def shown_again(seed: int) -> EncodedEpisode:
         part, place = places[seed]
-        yield redrawn_episode(environment, part.episode(place), config.redrawn, config.seed), part.is_train(place)
+        episode = redrawn_episode(world, part.episode(place), redrawn, config.seed)
+        return replace(encode(episode, spec), is_train=part.is_train(place))
+
+    return shown_again
+
+
+def _played(environment: Environment | Game, config: CollectConfig, seed: int) -> Episode:
+    if isinstance(environment, Game):
+        return random_game(environment, seed, min(config.script.num_steps, environment.longest_steps))
+    return scripted_episode(environment, seed, config.played)
+
+
+def _encoded(episode: Episode, config: CollectConfig, spec: DatasetSpec) -> EncodedEpisode:
+    """Learned from or not by its seed and not by its place in a shard, so that the split does not depend on the number of workers."""
+    return replace(encode(episode, spec), is_train=spec.split_rule.is_train(episode.seed - config.seed))
 
 
 def _end_with_parent() -> None:
