@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{file.path} has {file.num_other} results of other settings, code or libraries; they are kept there and left out here.")
     left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
     with Bars({}, "evaluating", unit="pair") as bars:
-        for done, result in enumerate(attempts(config, left), start=len(jobs) - len(left) + 1):
+        for done, result in enumerate(attempts(evaluation.config, left), start=len(jobs) - len(left) + 1):
             file.add(result)
             bars(done, len(jobs))
             rates = [other.moderate for other in file.results.values() if (other.task, other.method) == (result.task, result.method)]
