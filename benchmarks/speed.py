@@ -1,15 +1,18 @@
 """Decision times before and after, side by side: `python benchmarks/speed.py` (some twenty minutes; with --pairs 40 an hour and a half).
 
-Before is the code of `--before`, taken out of git into a folder that is removed at the end, with its own defaults: float32, not compiled.
-After is this code with `compiled=true precision=auto`. `same_settings` is the older code with what it could be set to by hand, and `plain` is
-this code with the old defaults. Each runs in a process of its own; they take turns of a few decisions, so that whatever else the machine
-does meets all of them alike, and a ratio is of the medians of one round. Figures: the median over rounds, and its 95 % bootstrap interval.
+Before is the code of `--before`, taken out of git into a folder that is removed at the end, with its own defaults: float32, not
+compiled. After is this code with `compiled=true precision=auto`. `same_settings` is the older code with what it could be set to by
+hand, and `plain` is this code with the old defaults. Each runs in a process of its own; they take turns of a few decisions, so that
+whatever else the machine does meets all of them alike, and a ratio is of the medians of one round. Figures: the median over rounds,
+and its 95 % bootstrap interval.
 
-It is done on the processor as it is and as one without AVX-512 (`avx2/`: torch, MKL and oneDNN are told so), with one thread and with two
-(`threads_1`, `threads_2`). The ratios named without either are the lower of both on the processor as it is. `compile_seconds` is what a first start costs,
-with an empty cache: the first two decisions of the slower plan, in a process of its own, torch's compiler imported.
+It is done on the processor as it is and as one without AVX-512 (`avx2/`: torch, MKL and oneDNN are told so), with one thread and with
+two (`threads_1`, `threads_2`). The ratios named without either are the lower of both on the processor as it is. `compile_seconds` is
+what a first start costs, with an empty cache: the first two decisions of the slower plan, in a process of its own, torch's compiler
+imported.
 
-With `--pairs` both codes also plan that many held-out pushes, each the same pairs with the same seeds, and success is compared pair by pair.
+With `--pairs` both codes also plan that many held-out pushes, each the same pairs with the same seeds, and success is compared pair
+by pair.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python benchmarks/speed_side.py CHECKPOINT COMPILED PRECISION THREADS
 
-Prints a line of JSON once it has decided for the first time, and one for each line that it reads, `PLAN COUNT`: milliseconds of as many
-decisions, and the sum of what was planned, by which two sides see whether they plan the same. Beliefs are of noise, as in `robo-dream bench`.
+Prints a line of JSON once it has decided for the first time, and one for each line that it reads, `PLAN COUNT`: milliseconds of as
+many decisions, and a digest of what was planned, by which two sides see whether they plan the same. Beliefs are of noise, as in
+`robo-dream bench`.
 """
 
 import hashlib
