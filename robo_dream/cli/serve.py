@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
-from robo_dream.runtime.serve import ServeConfig, serve_forever
+from robo_dream.runtime.serving.server import ServeConfig, serve_forever
 
 _DESCRIPTION = """\
 Loads a checkpoint and plans for whoever asks: robots that run `robo-dream run` with a remote planner and need no torch, or any client that

@@ -26,12 +26,12 @@ from robo_dream.config import Changes
 from robo_dream.errors import ConfigError, NoAnswerError, RoboDreamError, one_line
 from robo_dream.models.compiled import precision_here
 from robo_dream.models.config import PrecisionChoice
-from robo_dream.runtime.answers import Answer, Answers, Asked, DecisionAsked, GoalAsked, answers_of
 from robo_dream.runtime.inspect import require_fit
-from robo_dream.runtime.metrics import Metrics
 from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, planning_for
-from robo_dream.runtime.wire import extra, number_in, pack, unpack
+from robo_dream.runtime.serving.answers import Answer, Answers, Asked, DecisionAsked, GoalAsked, answers_of
+from robo_dream.runtime.serving.metrics import Metrics
+from robo_dream.runtime.serving.wire import extra, number_in, pack, unpack
 from robo_dream.schema import Device, Unit, configuration
 
 _log = logging.getLogger(__name__)
