@@ -19,7 +19,7 @@ from robo_dream.config import dump
 from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Manifest, Pair, read_manifest
-from robo_dream.evaluation.results import Result
+from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.files import packaged
 from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models import checkpoint
@@ -307,6 +307,12 @@ def attempt_pair(
         job.task, job.method, job.pair, job.settings, attempt.is_reached, attempt.is_held, len(episode.sent), attempt.distance,
         tuple(episode.decision_seconds), str(episode.end),
     )  # fmt: skip
+
+
+def results_file(evaluation: Evaluation) -> tuple[ResultFile, list[Job]]:
+    """The outcomes that `out` holds of these settings, and the attempts that are left. Raises as `Evaluation.jobs` does."""
+    file = ResultFile(evaluation.config.out / "results.jsonl", evaluation.settings_of())
+    return file, [job for job in evaluation.jobs() if (job.task, job.method, job.pair) not in file.results]
 
 
 def attempts(config: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:
