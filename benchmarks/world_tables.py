@@ -45,7 +45,8 @@ def readme() -> list[Row]:
     ):
         figures, key = results(file), world if world.endswith("/plain") else f"{world}/{regime}"
         both = (both_rates(figures, f"{key}/{method}") for method in ("planner", "policy_alone"))
-        taken = decision_times(figures, f"{key}/planner") or "not recorded"
+        wired = f"{key.removesuffix('/plain')}/twin/imagination"  # through the arm's own wire
+        taken = decision_times(figures, f"{key}/planner") or decision_times(figures, wired) or "not recorded"
         rows.append((task, regime, plain(figures[f"{key}/planner/pairs"]), *both, taken))
     return rows
 

@@ -46,7 +46,7 @@ class PlanConfig:
     goal: GoalShown | None = None  # what is shown of a goal: the arm's own word too, or not; without, as the checkpoint learned it
     seed: Seed = 3  # which pair, or what is drawn; and of every search
     device: Device = "cpu"
-    compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
+    compiled: bool = False  # imagine with code made for this machine: faster decisions; a minute at the first start ever, seconds later
     precision: PrecisionChoice = "float32"  # of matrix products while imagining; bfloat16 rounds; auto: it where it is faster here
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
