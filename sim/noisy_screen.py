@@ -1,6 +1,7 @@
 """A noisy television: a table with a block that can be pushed, and a screen that shows something new at random while one stands before it.
 
-The test of what curiosity is about (Burda et al. 2018, arXiv 1808.04355): the screen is never predicted, and there is nothing to learn of it.
+The test of what curiosity is about (Burda et al. 2018, arXiv 1808.04355): nobody can predict the screen, and there is
+nothing to learn of it.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ _CAMERA = "above"
 
 
 class NoisyScreen:
-    """The tool (red) moves at most 0.1 a step in x and y, pushes the block (green), and switches the screen (blue) by standing at the pad."""
+    """The tool (red) moves at most 0.1 a step in x and y, pushes the block (green), and at the pad switches the screen (blue)."""
 
     def __init__(self) -> None:
         self.action_spec = ActionSpec("command", ("x", "y"), ("1", "1"), np.full(2, -0.1), np.full(2, 0.1), 0.1)

@@ -64,8 +64,8 @@ class DisagreementCost:
 class CuriosityCost:
     """Minus the spread of the model's heads at each imagined step, so that a search seeks out what they do not agree on.
 
-    Plan2Explore (Sekar et al. 2020, arXiv 2005.05960): what heads disagree on can still be learned, while what is random by nature they come
-    to predict alike. The goal is not looked at.
+    Plan2Explore (Sekar et al. 2020, arXiv 2005.05960): what heads disagree on can still be learned, while what is random by nature they
+    come to predict alike. The goal is not looked at.
     """
 
     def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:

@@ -31,7 +31,7 @@ def test_curious_play_goes_on_where_it_stopped_with_the_episodes_of_one_go(tmp_p
     parts, whole = collected(tmp_path / "parts", 2), collected(tmp_path / "whole", 2)
     assert len(first) == 1 and len(parts) == len(whole) == 2
     assert all(np.array_equal(one, other) for one, other in zip(parts, whole, strict=True))
-    assert len(whole[0]) == 7 and not np.array_equal(*whole)
+    assert len(whole[0]) == 7 and not np.array_equal(whole[0], whole[1])
     with pytest.raises(DataError, match=r"curious\.planner"):
         collected(tmp_path / "parts", 2, "curious.planner.horizon=3")
 
