@@ -18,9 +18,21 @@ def doom() -> list[Row]:
     return rows
 
 
+def curiosity() -> list[Row]:
+    """Before a noisy television: means over seeds, in percent, with bootstrap intervals."""
+    figures = results("curiosity")
+    kinds = {"random": "random play", "error": "curiosity by prediction error", "disagreement": "curiosity by disagreement"}
+    keys = ("at_screen", "at_screen_last_third", "places", "block_moved", "push_error")
+    rows: list[Row] = [("collected by", "before the screen", "in the last third", "places seen", "steps moving the block", "push error")]
+    for name, label in kinds.items():
+        stems = [f"{name}/{key}" for key in keys]
+        rows.append((label, *(f"{figures[stem]:.1f} ({figures[f'{stem}_low']:.1f} to {figures[f'{stem}_high']:.1f})" for stem in stems)))
+    return rows
+
+
 def _spread(figures: Figures, stem: str, kind: str) -> str:
     joint = f"{stem}{kind}" if kind else stem
     return f"{figures[f'{joint}_mean_frames']:.0f} ± {figures[f'{joint}_std_frames']:.0f}"
 
 
-TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {"doom": doom}
+TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {"doom": doom, "curiosity": curiosity}
