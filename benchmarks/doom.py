@@ -18,7 +18,7 @@ from results_file import write_figures
 
 from robo_dream import config
 from robo_dream.data.cache import open_dataset
-from robo_dream.models import recurrent
+from robo_dream.games import model as recurrent
 from robo_dream.runtime.dream_train import FIRST_SEED, MODEL, DreamTrainConfig, dream_train, game_of, train_model
 from robo_dream.runtime.environment import build_game
 from sim.environment import Game

@@ -15,16 +15,16 @@ from robo_dream.config import dump, parse, to_yaml
 from robo_dream.data.cache import open_dataset
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import replace_file
-from robo_dream.models import recurrent
+from robo_dream.games import controller
+from robo_dream.games import model as recurrent
+from robo_dream.games.controller import ControllerConfig, LinearControllers, dreamed, train_controller
+from robo_dream.games.model import NUM_STARTS, RecurrentConfig, RecurrentModel
+from robo_dream.games.training import MemoryStage, VisionStage, games_in, held_out, see_all, train_memory, train_vision
 from robo_dream.models.checkpoint import sha256
-from robo_dream.models.recurrent import NUM_STARTS, RecurrentConfig, RecurrentModel
 from robo_dream.runtime.environment import GameConfig, build_game
 from robo_dream.runtime.game_pictures import draw_scores, draw_strips
 from robo_dream.runtime.progress import Bars
 from robo_dream.schema import Device, Seed, configuration
-from robo_dream.training import controller
-from robo_dream.training.controller import ControllerConfig, LinearControllers, dreamed, train_controller
-from robo_dream.training.recurrent import MemoryStage, VisionStage, games_in, held_out, see_all, train_memory, train_vision
 from robo_dream.training.stage import MetricsLog
 from sim.environment import Game
 

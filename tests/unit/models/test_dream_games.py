@@ -15,17 +15,11 @@ from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError, ConfigError, ContractError, DataError
-from robo_dream.models import recurrent
-from robo_dream.models.checkpoint import load as load_world_model
-from robo_dream.models.recurrent import RecurrentConfig, RecurrentModel
-from robo_dream.planning.candidates import bounds_of
-from robo_dream.runtime.dream_train import DreamTrainConfig
-from robo_dream.runtime.plan import PlanConfig
-from robo_dream.runtime.training_data import open_recording
-from robo_dream.training import controller
-from robo_dream.training.config import TrainingConfig
-from robo_dream.training.controller import ControllerConfig, LinearControllers, controllers, dream, num_numbers, train_controller
-from robo_dream.training.recurrent import (
+from robo_dream.games import controller
+from robo_dream.games import model as recurrent
+from robo_dream.games.controller import ControllerConfig, LinearControllers, controllers, dream, num_numbers, train_controller
+from robo_dream.games.model import RecurrentConfig, RecurrentModel
+from robo_dream.games.training import (
     Games,
     MemoryStage,
     VisionStage,
@@ -37,6 +31,12 @@ from robo_dream.training.recurrent import (
     train_vision,
     windows,
 )
+from robo_dream.models.checkpoint import load as load_world_model
+from robo_dream.planning.candidates import bounds_of
+from robo_dream.runtime.dream_train import DreamTrainConfig
+from robo_dream.runtime.plan import PlanConfig
+from robo_dream.runtime.training_data import open_recording
+from robo_dream.training.config import TrainingConfig
 from robo_dream.training.stage import MetricsLog
 
 SPEC = ActionSpec.choices(("left", "stay", "right"), 0.1)

@@ -22,9 +22,9 @@ from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError
 from robo_dream.files import replace_file
 from robo_dream.foreign import parse_object, read_bytes
-from robo_dream.models.recurrent import RecurrentModel, read_weights, write_weights
+from robo_dream.games.model import RecurrentModel, read_weights, write_weights
+from robo_dream.games.training import Count
 from robo_dream.schema import Positive, configuration
-from robo_dream.training.recurrent import Count
 from robo_dream.training.stage import MetricsLog, OnProgress
 
 FORMAT, VERSION = "robo_dream.linear_controller", 1

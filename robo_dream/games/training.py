@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robo_dream.data.cache import Datasets
 from robo_dream.errors import DataError, RoboDreamError
-from robo_dream.models.recurrent import RecurrentModel
+from robo_dream.games.model import RecurrentModel
 from robo_dream.schema import NotNegative, Positive, configuration
 from robo_dream.training.optimiser import optimisers
 from robo_dream.training.stage import MetricsLog, OnProgress, learn, load_state, save_state
