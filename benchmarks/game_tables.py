@@ -9,9 +9,9 @@ def doom() -> list[Row]:
     """By the temperature that the controller learned at, lowest first, with random play above."""
     figures = results("doom")
     rows: list[Row] = [("controller learned at", "real game, frames", "dream, frames")]
-    for name, label in (("random", "random play, as recorded"), ("random_each_step", "random play, a choice each step")):
-        rows.append((label, _spread(figures, name, ""), ""))
-    for name, label in (("held_random", "as recorded, again"), *((f"always_{one}", f"always {one}") for one in ("left", "stay", "right"))):
+    rows.append(("random play, a choice each step", _spread(figures, "random_each_step", ""), ""))
+    fixed = (("held_random", "random play, as recorded"), *((f"always_{one}", f"always {one}") for one in ("left", "stay", "right")))
+    for name, label in fixed:
         rows += [(label, _spread(figures, f"fixed/{name}", "/real"), _spread(figures, f"fixed/{name}", "/dream"))]
     stems = {key.split("/")[0] for key in figures if key.startswith("temperature_") and key.endswith("/real_mean_frames")}
     for stem in sorted(stems, key=lambda name: float(name.removeprefix("temperature_"))):

@@ -94,7 +94,7 @@ def train_actor_critic(
             }
             learn(parameters, adam, losses)
         done = generation + 1
-        said = {"dream": float(survived), **{name: float(value) for name, value in losses.items()}}
+        said = {"dream": float(survived), **{name: value.item() for name, value in losses.items()}}
         if done % config.evaluate_every == 0 or done == config.generations:
             if look is not None:
                 said |= look(done, both.playing(model))

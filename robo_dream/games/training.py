@@ -1,6 +1,6 @@
 """Trains `RecurrentModel`: V on pictures, then M on what V saw of whole games, with what they were worth and how they ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -75,18 +75,20 @@ class Seen:
     log_stds: Float[Tensor, "frame channel"]
 
 
-def games_in(data: Datasets, progress: OnProgress | None = None) -> Games:
-    """All of `data`, decoded into memory; raises `DataError` for a dataset without rewards, or with more than one camera."""
+def games_in(data: Datasets, progress: OnProgress | None = None, numbers: Sequence[int] | None = None) -> Games:
+    """All of `data`, or the games `numbers` of it, decoded into memory.
+
+    Raises `DataError` for a dataset without rewards, or with more than one camera."""
     spec = data.spec
     if not spec.has_rewards:
         raise DataError(f"{data.parts[0].root} has no next.reward; collect a game, such as configs/collect/doom.yaml")
     if len(spec.camera_names) != 1:
         raise DataError(f"{data.parts[0].root} has cameras {list(spec.camera_names)}; a game is seen by one")
-    episodes = []
-    for number in range(len(data)):
+    numbers, episodes = range(len(data)) if numbers is None else numbers, []
+    for number in numbers:
         episodes.append(data.episode(number))
         if progress is not None:
-            progress(number + 1, len(data))
+            progress(len(episodes), len(numbers))
     over = [np.zeros(one.num_frames, bool) for one in episodes]
     for flags, one in zip(over, episodes, strict=True):
         flags[-2] = one.terminated
@@ -97,7 +99,7 @@ def games_in(data: Datasets, progress: OnProgress | None = None) -> Games:
         np.concatenate([np.append(one.rewards if one.rewards is not None else [], np.float32(0)) for one in episodes]).astype(np.float32),
         np.concatenate(over),
         np.cumsum([0, *(one.num_frames for one in episodes)], dtype=np.int64),
-        np.array([data.is_train(number) for number in range(len(data))]),
+        np.array([data.is_train(number) for number in numbers]),
         data.fingerprint,
     )
 
