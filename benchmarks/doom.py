@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from doom_checks import dreamed_ticks, fixed, hazard
+from doom_checks import HELD, dreamed_ticks, fixed, hazard
 from results_file import write_figures
 
 from robo_dream import config
@@ -91,8 +91,8 @@ def spread(stem: str, ticks: np.ndarray) -> dict[str, float]:
 
 
 def random_ticks(game: Game, count: int) -> np.ndarray:
-    """As the recordings were played: each choice for 1 to 3 control steps."""
-    games = [random_game(game, FIRST_SEED + number, game.longest_steps) for number in range(count)]
+    """Each choice for 1 to 3 control steps: of ways to hold choices the one that lives longest."""
+    games = [random_game(game, FIRST_SEED + number, game.longest_steps, (HELD,)) for number in range(count)]
     return np.array([one.rewards.sum() for one in games if one.rewards is not None])
 
 

@@ -12,9 +12,9 @@ from robo_dream.evaluation.intervals import auroc
 from robo_dream.games.controller import Player, controllers, dream, num_numbers
 from robo_dream.games.model import RecurrentModel, State
 from robo_dream.games.training import Games, Seen
-from sim.games import HELD
 
 AHEAD = (1, 5, 10)  # control steps
+HELD = 3  # control steps that the strongest random play holds a choice at most
 _FUTURES, _BINS = 8, (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -63,7 +63,7 @@ def _states(model: RecurrentModel, latents: Float[Tensor, "step channel"], actio
 
 
 class Held:
-    """Plays at random as the recordings were played, whatever is seen: each choice for 1 to `HELD` control steps."""
+    """Plays at random whatever is seen: each choice for 1 to `HELD` control steps."""
 
     def __init__(self, choices: int, seed: int) -> None:
         self.choices, self.rng = choices, np.random.default_rng(seed)
