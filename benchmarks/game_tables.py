@@ -10,7 +10,10 @@ def doom() -> list[Row]:
     figures = results("doom")
     rows: list[Row] = [("controller learned at", "real game, frames", "dream, frames")]
     rows.append(("random play, a choice each step", _spread(figures, "random_each_step", ""), ""))
-    fixed = (("held_random", "random play, choices held for 1 to 3 steps"), *((f"always_{one}", f"always {one}") for one in ("left", "stay", "right")))
+    fixed = (
+        ("held_random", "random play, choices held for 1 to 3 steps"),
+        *((f"always_{one}", f"always {one}") for one in ("left", "stay", "right")),
+    )
     for name, label in fixed:
         rows += [(label, _spread(figures, f"fixed/{name}", "/real"), _spread(figures, f"fixed/{name}", "/dream"))]
     stems = {key.split("/")[0] for key in figures if key.startswith("temperature_") and key.endswith("/real_mean_frames")}
