@@ -20,7 +20,7 @@ from pydantic import Field
 
 from robo_dream.config import dump, load
 from robo_dream.errors import ConfigError
-from robo_dream.files import replace_file
+from robo_dream.files import packaged, replace_file
 from robo_dream.models import checkpoint
 from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts, results_file
 from robo_dream.runtime.ray_cluster import LocalRunner, RayRunner, Runner, spread
@@ -30,7 +30,7 @@ from robo_dream.schema import configuration
 Figures = Mapping[str, float | int]
 _MOST_CELLS = 10_000
 _LONGEST = 100  # letters of a folder's name
-_OWN = ("out", "runner")  # of every cell, given by the sweep
+_OWN = ("out", "runner", "release")  # of every cell, given by the sweep; two cells would write one release
 
 
 @configuration
@@ -88,15 +88,20 @@ def cells_of(config: SweepConfig) -> tuple[Cell, ...]:
     for settings in _settings_of(config):
         name = _named(settings)
         overrides = [f"{key}={json.dumps(value)}" for key, value in (*config.same.items(), *settings.items())]
-        found = load(cls, config.config, [*overrides, f"out={json.dumps(str(config.out / name))}"])
-        said = json.dumps(dump(replace(found, out=Path())), sort_keys=True)
+        own = [f"out={json.dumps(str(config.out / name))}", *(["release=null"] if config.verb == "train" else [])]
+        found = load(cls, config.config, [*overrides, *own])
+        said = json.dumps(dump(replace(found, out=Path(), workers=1)), sort_keys=True)
         if said in made:
             raise ConfigError(f"the cells {made[said].name} and {name} have the same settings; leave one of them out")
         made[said] = Cell(name, settings, found)
     for cell in made.values():
         _require_own(cell)
         if isinstance(cell.config, EvaluateConfig):
-            Evaluation.of(cell.config).require()
+            evaluation = Evaluation.of(cell.config)
+            evaluation.require()
+            list(evaluation.jobs())  # are there as many pairs?
+        else:
+            _require_there(cell, cell.config)
     return tuple(made.values())
 
 
@@ -124,6 +129,13 @@ def _require_own(cell: Cell) -> None:
             f"{cell.folder} has a cell of another sweep: {path} says how it differs from what is asked for now. Give another folder with "
             f"out=..., or remove that one"
         )
+
+
+def _require_there(cell: Cell, config: TrainConfig) -> None:
+    """Raises `ConfigError` for a dataset or a checkpoint that a training would look for in vain."""
+    for path in (*config.datasets, *config.demonstrations, *config.redrawn, *([] if config.init is None else [config.init])):
+        if not packaged(path).exists():
+            raise ConfigError(f"the cell {cell.name} needs {path}, which is not there; make it first, or name another")
 
 
 def _said(cell: Cell) -> bytes:

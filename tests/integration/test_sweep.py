@@ -52,6 +52,7 @@ def test_bad_sweeps_are_refused_before_anything_is_done(tmp_path: Path) -> None:
         ({"grid": {"seed": ()}}, "grid.seed is empty; give at least one value"),
         ({"grid": {"out": ("a", "b")}}, "out is set by the sweep itself"),
         ({"cells": ({"runner.kind": "ray"},)}, "runner.kind is set by the sweep itself"),
+        ({"grid": {"release": ("a", "b")}}, "release is set by the sweep itself"),
         ({"grid": {"seed": tuple(range(101)), "num_pairs": tuple(range(1, 101))}}, "make 10,100 cells; at most 10,000"),
     ):
         with pytest.raises(ConfigError, match=said):
@@ -59,6 +60,12 @@ def test_bad_sweeps_are_refused_before_anything_is_done(tmp_path: Path) -> None:
     for changes, said in (
         ({"grid": {"num_pair": (1, 2)}}, "num_pairs"),
         ({"grid": {"seed": (0, 0)}}, "the cells seed=0 and seed=0 have the same settings"),
+        ({"grid": {"workers": (1, 2)}}, "the cells workers=1 and workers=2 have the same settings"),
+        ({"grid": {"num_pairs": (1, 5000)}}, "5000 pairs were asked for; the manifest of reach has 200"),
+        (
+            {"verb": "train", "same": {}, "config": Path("configs/train/jaco_recorded.yaml"), "grid": {"datasets": (["/no/such"],)}},
+            "needs /no/such",
+        ),
         ({"cells": ({"num_pairs": 2},)}, "the cells seed=0 and num_pairs=2 have the same settings"),
         ({"cells": ({"planning.planner.num_samples": 4, "methods": ["planner"]},)}, "num_samples|num_elites|num_proposals"),
         ({"config": Path("configs/evaluate/no.yaml")}, "no.yaml"),
@@ -113,7 +120,9 @@ def test_a_training_is_a_cell_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return Path("configs/checkpoints/jaco_recorded_s.safetensors")
 
     monkeypatch.setattr(sweep, "train", trained)
-    config = SweepConfig(verb="train", config=Path("configs/train/jaco_recorded.yaml"), grid={"training.seed": (0, 5)}, out=tmp_path)
+    there = {"datasets": [str(tmp_path)], "demonstrations": [str(tmp_path)]}
+    file = Path("configs/train/jaco_recorded.yaml")
+    config = SweepConfig(verb="train", config=file, same=there, grid={"training.seed": (0, 5)}, out=tmp_path)
     found = figures_of(config)
     assert [(one.training.seed, one.out) for one in asked] == [(0, tmp_path / "training.seed=0"), (5, tmp_path / "training.seed=5")]
     assert (
