@@ -112,7 +112,7 @@ def timed(before: Path, args: argparse.Namespace, more: Mapping[str, str], threa
             return stack.enter_context(Side(way, args.checkpoint, threads, more, cache))
 
         after = side(Way(ROOT, True, "auto"))
-        figures["precision_auto"] = after.first["precision"]
+        figures["auto_is_half"] = int(after.first["precision"] == "bfloat16")
         sides = {
             "before": side(Way(before, False, "float32")),
             "same_settings": side(Way(before, True, after.first["precision"])),
@@ -191,11 +191,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "docs/results/speed.json")
     args = parser.parse_args()
     known = json.loads(args.results.read_text()) if args.results.exists() else {}
-    figures: Figures = {name: value for name, value in known.items() if not name.startswith("_")}
+    figures: Figures = {name: value for name, value in known.items() if not name.startswith("_") or name == "_before"}
     with code_of(args.before) as before, tempfile.TemporaryDirectory(prefix="speed-cache-") as cache:
         if not args.only_pairs:
             figures = {name: value for name, value in figures.items() if name.startswith("outcomes/")} | {
-                "before": args.before,
+                "_before": args.before,
                 "rounds": args.rounds,
             }
             figures["decisions_a_round"] = args.decisions
@@ -205,7 +205,7 @@ def main() -> None:
                     figures |= {
                         f"{kind}threads_{threads}/{name}": value for name, value in timed(before, args, more, threads, there).items()
                     }
-            args.precision = figures["threads_1/precision_auto"]
+            args.precision = "bfloat16" if figures["threads_1/auto_is_half"] else "float32"
             figures |= started(before, args)
             for plan, name in zip(PLANS, ("released_push_ratio", "policy_guided_128x3x5_ratio"), strict=True):
                 for kind in ("", "avx2/"):
