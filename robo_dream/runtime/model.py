@@ -16,7 +16,7 @@ def load_checkpoint_model(
 ) -> LatentVideoModel:
     """The model in a checkpoint, ready to use; raises `CheckpointError`, or `ConfigError` for a device or a compiler that is not here.
 
-    `compiled` imagines with code made for this machine: some ten seconds at the first decision ever, some seconds at later starts. A
+    `compiled` imagines with code made for this machine: about a minute at the first decision ever, some seconds at later starts. A
     `precision` of bfloat16 halves the time of matrix products where the processor has them, and rounds what is imagined; auto takes it
     where it is seen to be faster.
     """
