@@ -160,7 +160,7 @@ def outcomes(before: Path, args: argparse.Namespace) -> Figures:
     """Success of both on the same held-out pushes."""
     args.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[int, Result]] = {}
-    for name, code, settings in (("before", before, ()), ("after", ROOT, ("compiled=true", "precision=auto"))):
+    for name, code, settings in (("before", before, ()), ("after", ROOT, ("compiled=true", "precision=bfloat16"))):
         out = args.out / name
         command = [
             sys.executable, "-W", "ignore", "-m", "robo_dream.cli.main", "evaluate", f"checkpoint={args.checkpoint}", "tasks=[push]",

@@ -2,12 +2,16 @@
 
 A ROS topic `/joint_states` is the DDS topic `rt/joint_states`, and a message `sensor_msgs/msg/JointState` the DDS type
 `sensor_msgs::msg::dds_::JointState_`, in the plain CDR encoding (https://design.ros2.org/articles/topic_and_service_names.html). Only
-programs on the interface that is named hear and are heard: the loopback unless another is asked for.
+programs of this computer hear and are heard, unless an interface other than the loopback is asked for. DDS itself listens at every
+address; its sockets are therefore bound to the loopback device, which the kernel holds them to.
 """
 
 import math
+import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, no_type_check
 
@@ -120,6 +124,8 @@ class Node:
     def __init__(self, number: int, interface: str = LOOPBACK) -> None:
         _enter(number, interface)
         self._participant = DomainParticipant(number)
+        if interface == LOOPBACK:
+            _keep_to_loopback(number)
         self._publications = BuiltinDataReader(self._participant, BuiltinTopicDcpsPublication)
 
     def writer(self, topic: str, kind: type) -> Any:
@@ -165,6 +171,32 @@ def _enter(number: int, interface: str) -> None:
             f"{'<Peers><Peer Address=' + chr(34) + '127.0.0.1' + chr(34) + '/></Peers>' if alone else ''}</Discovery></Domain></CycloneDDS>"
         )
         _entered[number] = Domain(number, settings), interface
+
+
+def sockets(number: int) -> list[tuple[int, str]]:
+    """The UDP sockets of this process at the ports of a domain: (file descriptor, device that it is bound to, empty for all)."""
+    ports = range(7400 + 250 * number, 7400 + 250 * (number + 1))
+    rows = [row.split() for row in Path("/proc/self/net/udp").read_text().splitlines()[1:]]
+    wanted = {f"socket:[{row[9]}]" for row in rows if int(row[1].split(":")[1], 16) in ports}
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") not in wanted:
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as one:
+                device = one.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
+        except OSError:  # another thread's, closed meanwhile
+            continue
+        found.append((int(name), device.rstrip(b"\0").decode()))
+    return found
+
+
+def _keep_to_loopback(number: int) -> None:
+    """Raises `OSError` where the kernel does not (Linux does since 5.7)."""
+    for descriptor, device in sockets(number):
+        if device != LOOPBACK:
+            with socket.socket(fileno=os.dup(descriptor)) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, LOOPBACK.encode())
 
 
 def messages(reader: Any, seconds: float) -> Iterator[Any]:

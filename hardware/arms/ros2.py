@@ -57,7 +57,7 @@ class Ros2Config:
     states: str = "/joint_states"
     commands: str = "/joint_trajectory_controller/joint_trajectory"
     domain: Annotated[int, Field(ge=0, le=101)] = 0  # ROS_DOMAIN_ID
-    interface: str = "lo"  # this computer alone; else a network interface's name, such as eth0
+    interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:@-]{1,15}$")] = "lo"  # this computer alone; else such as eth0
     control_dt: Annotated[float, Field(ge=0.004, le=0.1), Unit("s")] = 0.02
     time_from_start: Annotated[float, Field(ge=0.004, le=1), Unit("s")] = 0.04
     timeout: Annotated[float, Field(gt=0, le=5), Unit("s")] = 0.1  # without a joint state
@@ -206,11 +206,12 @@ class Ros2Arm(StoppedOnLeaving):
     def _require_alone(self) -> None:
         """Raises `ArmError` where another program may command the arm."""
         assert self._node is not None
-        if num := self._node.others_publish(self._commands):
-            raise ArmError(
-                f"{self._commands} has {num} other publishers; end them first, or wait ten seconds for those that were killed to be "
-                "forgotten: two commanders on one arm fight"
-            )
+        for topic in self._controllers():
+            if num := self._node.others_publish(self._config.namespace + topic):
+                raise ArmError(
+                    f"{self._config.namespace}{topic} has {num} other publishers; end them first, or wait ten seconds for those that were "
+                    "killed to be forgotten: two commanders on one arm fight"
+                )
 
     def _listen(self, reader: Any) -> None:
         from robo_dream.ros2 import messages
@@ -224,6 +225,8 @@ class Ros2Arm(StoppedOnLeaving):
     def _hear(self, state: Any) -> None:
         config, now = self._config, self._clock()
         missing = [name for name in config.names if name not in state.name]
+        if len(missing) == len(config.names):  # another broadcaster's
+            return
         problem = ""
         if missing:
             problem = f"joint states are of {list(state.name)[:20]}, without {missing[0]!r}"

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -24,8 +24,7 @@ from robo_dream.files import packaged
 from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.compiled import precision_here
-from robo_dream.models.config import PrecisionChoice
+from robo_dream.models.config import Precision
 from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
@@ -84,7 +83,7 @@ class EvaluateConfig:
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # processes, one thread each; they change no outcome
     runner: Runner = field(default_factory=LocalRunner)  # where these are; kind=ray: on a cluster, with the same outcomes
     compiled: bool = False  # as in plan; it changes rounding and decision times
-    precision: PrecisionChoice = "float32"  # of matrix products while imagining; bfloat16 rounds; auto: it where it is faster here
+    precision: Precision = "float32"  # of matrix products while imagining; said outright, so that an evaluation goes on as it began
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
     goal: GoalShown | None = None  # what learned methods are shown of it: a picture alone, or what of the arm beside; else as learned
@@ -143,7 +142,6 @@ class Evaluation:
         world = config.world or world_of(info, config.checkpoint)
         manifests = config.manifests or manifests_of(world)
         tasks = config.tasks or usual_tasks(world, manifests)
-        config = replace(config, precision=precision_here(config.precision, torch.device("cpu")))
         return cls(config, info, world, manifests, tasks, goal_shown(config.goal, info, config.checkpoint))
 
     def path(self, task: str) -> Path:

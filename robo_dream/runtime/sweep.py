@@ -28,6 +28,7 @@ from robo_dream.runtime.train import TrainConfig, train
 from robo_dream.schema import configuration
 
 Figures = Mapping[str, float | int]
+_KINDS = ("moderate", "strict")  # of success
 _MOST_CELLS = 10_000
 _LONGEST = 100  # letters of a folder's name
 _OWN = ("out", "runner", "release")  # of every cell, given by the sweep; two cells would write one release
@@ -189,9 +190,6 @@ def _evaluated(config: EvaluateConfig) -> Figures:
         figures[f"{task}/{method}/pairs"] = len(some)
         figures |= {f"{task}/{method}/{kind}": round(100 * sum(getattr(one, kind) for one in some) / len(some), 2) for kind in _KINDS}
     return figures
-
-
-_KINDS = ("moderate", "strict")
 
 
 def swept(config: SweepConfig, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("cyclonedds")
 
 from hardware.arms.ros2 import Ros2Arm, Ros2Config, Ros2GripperConfig
-from robo_dream.config import dump
+from robo_dream.config import dump, parse
 from robo_dream.embodiment import RobotArm
 from robo_dream.errors import ArmError, ConfigError, ContractError
-from robo_dream.ros2 import Header, JointState, JointTrajectory, Node
+from robo_dream.ros2 import Header, JointState, JointTrajectory, Node, sockets
 from sim.emulators.plant import Plant
 from sim.emulators.ros2_controller import Ros2Controller
 from sim.tabletop.world import World
@@ -161,6 +161,13 @@ def test_joint_states_that_cannot_be_true_are_named_and_never_believed(config: R
                 with lock:
                     told.update(good)
                 until(lambda: not silent(arm))
+            with lock:  # another broadcaster's: neither believed nor a fault, but silence of ours is noticed
+                told.update(names=["wheel"], pos=[7.0], vel=[])
+            time.sleep(0.2)
+            arm.state()
+            until(lambda: silent(arm))
+            with pytest.raises(ArmError, match="the last joint state came"):
+                arm.state()
             with lock:  # in another order, among others, without speeds: as a broadcaster may have it
                 told.update(names=["wheel", *reversed(names)], pos=[7.0, *[0.01] * num], vel=[])
             until(lambda: not silent(arm) and np.allclose(arm.state().joint_pos, 0.01))
@@ -187,8 +194,35 @@ def test_who_is_not_there_and_who_is_told_by_others_is_named(config: Ros2Config,
                 Ros2Arm(config).__enter__()
         finally:
             other.close()
+        apart = replace(config, gripper=replace(GRIPPER, commands="/gripper"))
+        ours, other = Node(DOMAIN), Node(DOMAIN)
+        heeds, writer = ours.reader(NAMESPACE + "/gripper", JointTrajectory), other.writer(NAMESPACE + "/gripper", JointTrajectory)
+        try:
+            until(lambda: bool(heeds.get_matched_publications()) and bool(writer.get_matched_subscriptions()))
+            with pytest.raises(ArmError, match=r"/gripper has 1 other publishers"):
+                Ros2Arm(apart).__enter__()
+        finally:
+            ours.close()
+            other.close()
         with Ros2Arm(config), pytest.raises(ArmError, match="is driven already"):
             Ros2Arm(config).__enter__()
+
+
+def test_on_the_loopback_no_socket_hears_another_device() -> None:
+    node = Node(DOMAIN)
+    try:
+        assert node.writer(NAMESPACE + "/x", JointState) is not None
+        devices = [device for _, device in sockets(DOMAIN)]
+        assert len(devices) >= 2 and set(devices) == {"lo"}
+    finally:
+        node.close()
+
+
+def test_an_interface_is_a_name_of_one_that_is_there(config: Ros2Config) -> None:
+    with pytest.raises(ConfigError, match="interface"):
+        parse(Ros2Config, {**dump(config), "interface": 'lo"/><x'}, "the test")
+    with pytest.raises(ArmError, match=r"domain 43 cannot be entered on nowhere0 \(.*\); name an interface that is up"):
+        Ros2Arm(replace(config, domain=43, interface="nowhere0")).__enter__()
 
 
 def test_an_arm_whose_driver_is_killed_is_held_by_another(plant: Plant, config: Ros2Config, controller: Ros2Controller) -> None:
@@ -235,6 +269,7 @@ def test_a_controller_refuses_what_it_cannot_follow(plant: Plant, config: Ros2Co
         ({"joint_low": (9.0,) * 6}, "must lie below"),
         ({"namespace": "left"}, "'left' is no ROS name"),
         ({"states": "/states/"}, "'/states/' is no ROS name"),
+        ({"gripper": replace(GRIPPER, commands="grip")}, "'grip' is no ROS name"),
     ],
 )
 def test_a_bad_configuration_is_refused(config: Ros2Config, changes: dict, said: str) -> None:
