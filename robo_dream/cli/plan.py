@@ -20,7 +20,7 @@ _EPILOG = """\
 example:
   robo-dream plan --config configs/plan/demo.yaml
   robo-dream plan task=push seed=3
-  robo-dream plan checkpoint=configs/checkpoints/ogbench_cube_single_s.safetensors task=cube
+  robo-dream plan checkpoint=configs/checkpoints/ogbench_cube_single_recorded_s.safetensors task=cube
   robo-dream plan task=push planning.planner.num_samples=512
 
 Each run leaves a new folder in `out`, with video.mp4 (goal, reality and imagination side by side), decisions.png, and record/, from

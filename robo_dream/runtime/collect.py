@@ -29,9 +29,11 @@ from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, EncodedEpisode, encode
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
+from robo_dream.models.checkpoint import sha256
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.arm_world import ArmWorld
 from robo_dream.runtime.collect_arm import ArmPlayConfig, arm_episodes, arm_stage, cut_short
+from robo_dream.runtime.curious import CuriousConfig
 from robo_dream.runtime.environment import GameConfig, WorldConfig, build_environment, build_game, name_of
 from robo_dream.runtime.ray_cluster import LocalRunner, RayRunner, Runner, spread
 from robo_dream.schema import Seed, Unit, configuration
@@ -53,7 +55,8 @@ class CollectConfig:
     Games are played at random, for `script.num_steps` at most; their datasets have rewards.
 
     With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides. With `arm` an arm on
-    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file.
+    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file. With `curious` play in a simulated world is planned
+    by a checkpoint for what its heads disagree on.
     """
 
     out: Path = Path("datasets/jaco")
@@ -68,8 +71,11 @@ class CollectConfig:
     script: ScriptConfig = field(default_factory=ScriptConfig)
     redrawn: RedrawnConfig | None = None
     arm: ArmPlayConfig | None = None
+    curious: CuriousConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.curious is not None and (self.redrawn is not None or self.arm is not None or isinstance(self.world, GameConfig)):
+            raise ConfigError("curious plans play in a simulated world with an arm; leave out redrawn, arm and games, or leave out curious")
         if self.redrawn is not None and self.arm is not None:
             raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
         if self.arm is not None and isinstance(self.runner, RayRunner):
@@ -92,6 +98,8 @@ class CollectConfig:
     def played(self) -> Play:
         if self.arm is not None:
             return self.arm.script
+        if self.curious is not None:
+            return self.curious
         return self.play if isinstance(self.world, SceneConfig) else self.script
 
 
@@ -159,15 +167,15 @@ def seeds_of(config: CollectConfig) -> list[int]:
     """By their seeds, the episodes that `config` asks for. Raises `DataError` where there are fewer to show again."""
     if config.redrawn is None:
         return list(range(config.seed, config.seed + config.num_episodes))
-    seeds = list(_places(open_dataset(config.redrawn.dataset)))
+    seeds = list(_rows(open_dataset(config.redrawn.dataset)))
     if len(seeds) < config.num_episodes:
         raise DataError(f"{config.redrawn.dataset} has {len(seeds)} episodes with seeds of their own; set num_episodes to at most that")
     return seeds[: config.num_episodes]
 
 
-def _places(source: Datasets) -> dict[int, tuple[Dataset, int]]:
+def _rows(source: Datasets) -> dict[int, tuple[Dataset, int]]:
     """By an episode's seed, where it is."""
-    return {int(row["robo_dream/seed"]): (part, place) for part in source.parts for place, row in enumerate(part.rows)}
+    return {int(row["robo_dream/seed"]): (part, number) for part in source.parts for number, row in enumerate(part.rows)}
 
 
 def _recipe(config: CollectConfig, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +183,9 @@ def _recipe(config: CollectConfig, about: Mapping[str, Any]) -> dict[str, Any]:
     settings = dump(config)
     if isinstance(config.world, SceneConfig) and config.world.randomization is None:
         del settings["world"]["randomization"]  # as recipes were before anything could be; datasets of then can go on
-    how = "play" if config.played is config.play else "script"
+    if config.curious is not None:
+        settings["curious"]["checkpoint"] = sha256(config.curious.checkpoint)  # wherever it lies
+    how = "curious" if config.curious is not None else "play" if config.played is config.play else "script"
     stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", how, "world")}
     return {"command": "robo-dream collect", **stored, "about": dict(about)}
 
@@ -307,12 +317,12 @@ def _player(environment: Environment | Game, config: CollectConfig, spec: Datase
     if config.redrawn is None:
         return lambda seed: _encoded(_played(environment, config, seed), config, spec)
     assert isinstance(environment, World)
-    world, redrawn, places = environment, config.redrawn, _places(open_dataset(config.redrawn.dataset))
+    world, redrawn, rows = environment, config.redrawn, _rows(open_dataset(config.redrawn.dataset))
 
     def shown_again(seed: int) -> EncodedEpisode:
-        part, place = places[seed]
-        episode = redrawn_episode(world, part.episode(place), redrawn, config.seed)
-        return replace(encode(episode, spec), is_train=part.is_train(place))
+        part, row = rows[seed]
+        episode = redrawn_episode(world, part.episode(row), redrawn, config.seed)
+        return replace(encode(episode, spec), is_train=part.is_train(row))
 
     return shown_again
 

@@ -42,7 +42,7 @@ Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 class TrainConfig:
     """What is learned from, where results go, and how it is trained."""
 
-    out: Path = Path("runs/train/jaco_s")
+    out: Path = Path("runs/train/jaco_recorded")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
@@ -375,7 +375,7 @@ def _world_of(recipes: Mapping[str, Any]) -> Mapping[str, Any]:
 def release(
     model: LatentVideoModel, written: Path, released: Path, recipe: Mapping[str, Any], settings: checkpoint.Settings
 ) -> Mapping[str, Any]:
-    """Writes the finished checkpoint `written` again with its whole `recipe` and `settings`, to both places; gives its held-out metrics.
+    """Writes the finished checkpoint `written` again with its whole `recipe` and `settings`, at both paths; gives its held-out metrics.
 
     Beside each lies a JSON file of the same name with all this and its hash, for people.
     """

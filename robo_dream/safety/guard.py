@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """What to do, why the arm may not move freely (empty when it may), what happened, and whether commands have come to rest."""
 
     act: Act
@@ -156,7 +156,7 @@ class Guard:
         self._events.clear()
         return events
 
-    def tick(self, now: float, state: ArmState | None, requested: Request | None) -> tuple[Target, Verdict]:
+    def tick(self, now: float, state: ArmState | None, requested: Request | None) -> tuple[Target, Ruling]:
         """The next command. `state` is the newest, None when the arm did not answer; `requested` the newest target, None before the first.
 
         Ages are counted from `now`, so `state.time`, `requested.time` and `now` are of one clock. Raises `ContractError` for a state of
@@ -181,7 +181,7 @@ class Guard:
             self._note(now, self._motion.command)
             act = act or Act.SEND
         is_at_rest = self._motion is None or self._motion.is_at_rest
-        return command, Verdict(act or Act.NOTHING, self.reasons, self.take_events(), is_at_rest)
+        return command, Ruling(act or Act.NOTHING, self.reasons, self.take_events(), is_at_rest)
 
     def _notice_clock(self, now: float) -> None:
         """A clock that goes back is another one: what was timed by the old one is moved along, and the arm comes to rest."""

@@ -23,7 +23,7 @@ from robo_dream.errors import ArmError, ContractError, RoboDreamError, SafetySto
 from robo_dream.recording.events import SafetyEvent
 from robo_dream.safety import guard_memory
 from robo_dream.safety.ending import ENDING
-from robo_dream.safety.guard import Guard, Verdict
+from robo_dream.safety.guard import Guard, Ruling
 from robo_dream.safety.guard_thread import GuardFor, GuardThread
 from robo_dream.safety.keys import Keys
 from robo_dream.safety.promises import promise_lines, promises
@@ -210,7 +210,7 @@ class _Served:
         if silent > _HUNG:
             self._emergency(f"the guard has not ticked for {silent:.2f} s; allowed {_HUNG} s")
 
-    def _publish(self, arm: GuardThread, verdict: Verdict) -> None:
+    def _publish(self, arm: GuardThread, ruling: Ruling) -> None:
         try:
             state = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(arm.state()).items()}
         except ArmError:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from robo_dream.embodiment import ActionSpec, ArmState, Clock, RobotArm, WallClock
 from robo_dream.errors import ArmError, ContractError, SafetyStopError
 from robo_dream.recording.events import SafetyEvent
-from robo_dream.safety.guard import Act, Guard, Request, Verdict
+from robo_dream.safety.guard import Act, Guard, Request, Ruling
 from robo_dream.safety.motion import braking_seconds
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class GuardThread:
         command_dt: float,
         clock: Clock | None = None,
         on_event: Callable[[SafetyEvent], None] | None = None,
-        on_tick: "Callable[[GuardThread, Verdict], None] | None" = None,
+        on_tick: "Callable[[GuardThread, Ruling], None] | None" = None,
     ) -> None:
         self._driver, self._given = driver, guard
         self._clock: Clock = clock or WallClock()
@@ -52,7 +52,7 @@ class GuardThread:
         self.command_dt = command_dt
         self._requested: Request | None = None
         self._state: ArmState | None = None
-        self._verdict: Verdict | None = None
+        self._ruling: Ruling | None = None
         self._halted_for = ""  # why, by an emergency stop, until reset: nothing is sent even if a tick is under way
         self._fault = ""
         self._num_refused = 0  # commands in a row that the arm did not take
@@ -189,7 +189,7 @@ class GuardThread:
         """Why the arm is stopped."""
         return self.guard.reasons
 
-    def tick(self) -> Verdict:
+    def tick(self) -> Ruling:
         """Reads the arm, asks the guard, and does what it says: what the thread does every `control_dt` of the driver."""
         try:
             self._state = self._driver.state()
@@ -197,11 +197,11 @@ class GuardThread:
         except Exception as error:  # of whatever kind: the guard counts how long the arm has been silent, and stops it
             self._fault = f"{type(error).__name__}: {error}"
         with self._wire:
-            command, verdict = self.guard.tick(self._clock.now(), self._state, self._requested)
+            command, ruling = self.guard.tick(self._clock.now(), self._state, self._requested)
             try:
-                if verdict.act == Act.STOP:
+                if ruling.act == Act.STOP:
                     self._driver.stop()
-                elif verdict.act == Act.SEND and not self._halted_for:
+                elif ruling.act == Act.SEND and not self._halted_for:
                     self._driver.send(command)
                 self._num_refused = 0
             except Exception as error:
@@ -212,13 +212,13 @@ class GuardThread:
                     self.guard.stop(reason)
                 else:
                     self.guard.emergency_stop(reason)
-        self._tell(verdict.events)
+        self._tell(ruling.events)
         with self._ticked:
-            self._verdict, self.last_tick = verdict, time.monotonic()
+            self._ruling, self.last_tick = ruling, time.monotonic()
             self._ticked.notify_all()
         if self._on_tick is not None:
-            self._on_tick(self, verdict)
-        return verdict
+            self._on_tick(self, ruling)
+        return ruling
 
     def _work(self) -> None:
         period = self._driver.action_spec.control_dt
@@ -271,7 +271,7 @@ class GuardThread:
         self._stop_asked.set()
 
     def _has_stopped(self) -> bool:
-        return self._verdict is not None and self._verdict.is_at_rest and self.guard.is_still
+        return self._ruling is not None and self._ruling.is_at_rest and self.guard.is_still
 
     def _await(self, condition: Callable[[], bool], seconds: float) -> bool:
         with self._ticked:

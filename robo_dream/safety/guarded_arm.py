@@ -43,14 +43,14 @@ class GuardedArm:
         except ContractError:
             self._tell(self._guard.take_events())
             raise
-        command, verdict = self._guard.tick(now, self._driver.state(), requested)
-        self._tell(verdict.events)
-        if verdict.act == Act.STOP:
+        command, ruling = self._guard.tick(now, self._driver.state(), requested)
+        self._tell(ruling.events)
+        if ruling.act == Act.STOP:
             self._driver.stop()
-        elif verdict.act == Act.SEND:
+        elif ruling.act == Act.SEND:
             command = self._driver.send(command)
-        if verdict.reasons:
-            raise SafetyStopError("; ".join(verdict.reasons))
+        if ruling.reasons:
+            raise SafetyStopError("; ".join(ruling.reasons))
         return command
 
     def stop(self) -> None:

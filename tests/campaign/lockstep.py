@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import TracebackType
 
-from robo_dream.safety.guard import Verdict
+from robo_dream.safety.guard import Ruling
 from robo_dream.safety.guard_thread import GuardThread
 from sim.emulators.plant import Plant
 
@@ -83,7 +83,7 @@ class Beat:
         self._lockstep, self._arm, self._period = lockstep, arm, period
         self._next = lockstep.time + period
         self._planned: list[tuple[float, Callable[[], None]]] = []
-        self.verdict: Verdict | None = None
+        self.ruling: Ruling | None = None
 
     def now(self) -> float:
         return self._lockstep.time
@@ -99,7 +99,7 @@ class Beat:
             if planned <= due:
                 self._planned.pop(0)[1]()
             elif self._next <= due:
-                self.verdict = self._arm.tick()
+                self.ruling = self._arm.tick()
                 self._next = max(self._next + self._period, self._lockstep.time)  # commands that were missed are not sent in a burst
             else:
                 return

@@ -6,7 +6,7 @@ import numpy as np
 
 from robo_dream.embodiment import ActionSpec, ArmState
 from robo_dream.errors import ArmError
-from robo_dream.safety.guard import Guard, Request, Verdict, motion_limits
+from robo_dream.safety.guard import Guard, Request, Ruling, motion_limits
 from robo_dream.safety.limits import SafetyLimits
 
 DT = 0.02  # s between two ticks
@@ -42,30 +42,30 @@ class Bench:
     follows: bool = True
     state_age: float = 0.0
     commands: list[np.ndarray] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
+    rulings: list[Ruling] = field(default_factory=list)
 
     def want(self, *target: float, duration: float = 0.1) -> None:
         self.wanted = Request(self.guard.checked(self.now, np.array(target)), self.now, duration)
 
-    def tick(self, num: int = 1, state: ArmState | None = None) -> Verdict:
+    def tick(self, num: int = 1, state: ArmState | None = None) -> Ruling:
         for _ in range(num):
             seen = joint_state(self.at, self.now - self.state_age) if state is None else replace(state, time=self.now)
-            command, verdict = self.guard.tick(self.now, seen, self.wanted)
-            self.verdicts.append(verdict)
-            if verdict.act == "SEND":
+            command, ruling = self.guard.tick(self.now, seen, self.wanted)
+            self.rulings.append(ruling)
+            if ruling.act == "SEND":
                 self.commands.append(command)
                 if self.follows:
                     self.at = command
             self.now += DT
-        return self.verdicts[-1]
+        return self.rulings[-1]
 
     @property
     def kinds(self) -> list[str]:
-        return [event.kind for verdict in self.verdicts for event in verdict.events]
+        return [event.kind for ruling in self.rulings for event in ruling.events]
 
     @property
     def reasons(self) -> str:
-        return " ".join(event.reason for verdict in self.verdicts for event in verdict.events)
+        return " ".join(event.reason for ruling in self.rulings for event in ruling.events)
 
     def speeds(self) -> np.ndarray:
         return np.diff(np.stack(self.commands), axis=0) / DT

@@ -42,7 +42,7 @@ def test_target_that_is_within_the_limits_is_reached_to_the_bit() -> None:
     bench = moving(Bench(), 1)
     bench.tick(15)  # what braking took: an end at speed v is passed by v^2 / 2a
     np.testing.assert_array_equal(bench.commands[-1], [0.08, 0.45, 0.0])
-    assert not bench.verdicts[-1].reasons
+    assert not bench.rulings[-1].reasons
 
 
 def test_commands_stay_a_margin_inside_the_joint_limits_and_the_clip_is_told() -> None:
@@ -101,8 +101,8 @@ def test_commands_resume_after_a_gap() -> None:
 def test_old_joint_state_stops_the_arm_within_the_acceleration_limit() -> None:
     bench = moving(Bench())
     bench.state_age = 0.06
-    verdict = bench.tick(8)
-    assert verdict.is_at_rest and "stop" in bench.kinds and "arm state is 0.060 s old; allowed 0.05 s" in bench.reasons
+    ruling = bench.tick(8)
+    assert ruling.is_at_rest and "stop" in bench.kinds and "arm state is 0.060 s old; allowed 0.05 s" in bench.reasons
     assert np.abs(np.diff(bench.speeds(), axis=0)[:, :2]).max() <= LIMITS.joint_acceleration * DT + ROUNDING
 
 
@@ -129,8 +129,8 @@ def test_after_such_a_stop_only_a_new_target_moves_the_arm() -> None:
 def test_arm_that_never_answered_gets_no_command() -> None:
     bench = Bench()
     bench.want(0.01, 0.0, 0.0)
-    command, verdict = bench.guard.tick(bench.now, None, bench.wanted)
-    assert verdict.act == "NOTHING" and "did not answer" in verdict.reasons[0] and np.isnan(command).all()
+    command, ruling = bench.guard.tick(bench.now, None, bench.wanted)
+    assert ruling.act == "NOTHING" and "did not answer" in ruling.reasons[0] and np.isnan(command).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -149,7 +149,7 @@ def test_arm_that_does_not_follow_is_stopped_for_good_before_it_is_told_to_go_fu
             break
     assert bench.kinds.count("latched stop") == 1 and "a was told to go 0.19" in bench.reasons
     assert np.abs(bench.commands[-1])[0] <= LIMITS.max_tracking_error
-    assert [verdict.act for verdict in bench.verdicts].count("STOP") == 1  # the driver's own: where it is, not where it was told to be
+    assert [ruling.act for ruling in bench.rulings].count("STOP") == 1  # the driver's own: where it is, not where it was told to be
 
 
 def test_lag_alone_is_no_loss_of_tracking() -> None:
@@ -194,8 +194,8 @@ def test_target_given_before_a_stop_is_not_gone_for_after_it() -> None:
 def test_first_target_must_be_where_the_arm_is() -> None:
     bench = Bench(at=np.array([0.5, 0.0, 0.0]))
     bench.want(0.0, 0.0, 0.0)
-    verdict = bench.tick()
-    assert bench.commands == [] and "from the present pose; allowed 0.05 rad" in bench.reasons and verdict.act == "NOTHING"
+    ruling = bench.tick()
+    assert bench.commands == [] and "from the present pose; allowed 0.05 rad" in bench.reasons and ruling.act == "NOTHING"
     bench.tick()
     bench.want(0.52, 0.0, 0.0)
     bench.tick(10)
@@ -222,7 +222,7 @@ def test_stop_that_is_asked_for_decelerates_and_holds() -> None:
 def test_guard_is_a_function_of_what_it_is_told() -> None:
     first, second = moving(Bench()), moving(Bench())
     np.testing.assert_array_equal(first.commands, second.commands)
-    assert first.verdicts == second.verdicts
+    assert first.rulings == second.rulings
 
 
 def test_state_of_another_arm_is_an_error() -> None:
@@ -245,7 +245,7 @@ def test_arm_that_was_told_nothing_for_long_is_at_rest_and_is_not_dragged_on() -
     bench.guard.stop("asked")
     bench.tick()
     np.testing.assert_array_equal(bench.commands[-1], last)
-    assert bench.verdicts[-1].is_at_rest and "no tick for 1.0" in bench.reasons
+    assert bench.rulings[-1].is_at_rest and "no tick for 1.0" in bench.reasons
 
 
 def test_slack_of_the_collision_check_does_not_add_up() -> None:
