@@ -34,10 +34,10 @@ from robo_dream.control.episode import Bench, LoopConfig
 from robo_dream.embodiment import Observation
 from robo_dream.errors import NoAnswerError
 from robo_dream.runtime.attempt import prepare, simulated_devices
-from robo_dream.runtime.remote import Link
 from robo_dream.runtime.run import RemotePlanner
-from robo_dream.runtime.serve import ServeConfig, answers_for
-from robo_dream.runtime.wire import observation_message, pack
+from robo_dream.runtime.serving.remote import Link
+from robo_dream.runtime.serving.server import ServeConfig, answers_for
+from robo_dream.runtime.serving.wire import observation_message, pack
 from sim.pairs import drawn_pair
 from sim.tabletop.environment import Tabletop
 from sim.tabletop.scene import SceneConfig

@@ -1,12 +1,17 @@
 """What planning reaches in each world: tables of success, their differences, and what training cost."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from table_cells import METHODS, TABLETOP, Row, both_rates, decision_times, facts, gains, plain, rate, rates, results, success
 
 _POLICY_ALONE = "cube-double-other-pairs/privileged/policy_alone"
 
 _NAMES = "cube-single-skill-names"
+
+
+CHECKPOINTS = Path(__file__).parents[1] / "configs/checkpoints"
 
 
 def published(world: str) -> list[Row]:
@@ -40,13 +45,17 @@ def readme() -> list[Row]:
     ):
         figures, key = results(file), world if world.endswith("/plain") else f"{world}/{regime}"
         both = (both_rates(figures, f"{key}/{method}") for method in ("planner", "policy_alone"))
-        taken = decision_times(figures, f"{key}/planner") or "not recorded"
+        wired = f"{key.removesuffix('/plain')}/twin/imagination"  # through the arm's own wire
+        taken = decision_times(figures, f"{key}/planner") or decision_times(figures, wired) or "not recorded"
         rows.append((task, regime, plain(figures[f"{key}/planner/pairs"]), *both, taken))
     return rows
 
 
 def _training_cost() -> Iterator[Row]:
     jaco, ogbench, meta, control = results("training"), results("ogbench"), results("metaworld"), results("dm_control")
+    recipe = json.loads((CHECKPOINTS / "jaco_recorded_s.json").read_text())["recipe"]
+    episodes = sum(part["num_episodes"] for part in recipe["data"]["parts"])
+    yield ("tabletop (Jaco), recorded", f"{plain(episodes)} episodes", "not recorded", f"{recipe['training_minutes']:.0f}")
     data = "{} episodes, {} demonstrations without pictures"
     yield (
         "tabletop (Jaco)",

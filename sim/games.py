@@ -1,6 +1,6 @@
 """Episodes of games: played at random, each choice for some steps, until the game is over or broken off."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -9,24 +9,25 @@ from robo_dream.data.episode import Episode
 from robo_dream.embodiment import ActionSpec
 from sim.environment import Game
 
-HELD = 3  # control steps that a random choice is held at most: one alone hardly moves the player
+HELD = (3, 8, 24)  # control steps that a random choice is held at most, drawn for each game: held briefly, a player never sees the corners
 
 
-def random_choices(spec: ActionSpec, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-    """Without end: one of the choices, for 1 to `HELD` control steps."""
+def random_choices(spec: ActionSpec, rng: np.random.Generator, held: Sequence[int] = HELD) -> Iterator[Float[np.ndarray, " action"]]:
+    """Without end: one of the choices, for 1 to at most as many control steps as one of `held` says for the whole game."""
+    longest = int(rng.choice(held)) if len(held) > 1 else held[0]
     while True:
         action = spec.chosen(int(rng.integers(spec.size)))
-        for _ in range(int(rng.integers(1, HELD + 1))):
+        for _ in range(int(rng.integers(1, longest + 1))):
             yield action
 
 
-def random_game(game: Game, seed: int, most_steps: int) -> Episode:
+def random_game(game: Game, seed: int, most_steps: int, held: Sequence[int] = HELD) -> Episode:
     """One game of at most `most_steps` control steps; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     game.reset(rng)
     images, times = {camera.name: [game.image(camera.name)] for camera in game.cameras}, [game.time]
     actions, rewards, terminated = [], [], False
-    for action in random_choices(game.action_spec, rng):
+    for action in random_choices(game.action_spec, rng, held):
         outcome = game.play(action)
         for name, seen in images.items():
             seen.append(game.image(name))

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from robo_dream import store
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.data.reader import Dataset
 from robo_dream.errors import SafetyStopError
@@ -61,7 +62,7 @@ def _collected(config: CollectConfig) -> int:
     done = committed_seeds(config.out, spec)
     seeds = [seed for seed in seeds_of(config) if seed not in done]
     if done:
-        print(f"{config.out} has {len(done)} episodes already; {len(seeds)} to go.")
+        print(f"{store.url(config.out)} has {len(done)} episodes already; {len(seeds)} to go.")
     start = first = time.monotonic()
     workers = 1 if config.arm is not None else config.workers
     with Bars({}, "collecting", unit="episode") as bars:
@@ -76,7 +77,7 @@ def _collected(config: CollectConfig) -> int:
     frames = sum(data.num_frames for data in datasets)
     counts = f"{sum(map(len, datasets))} episodes, {num_test} of them held out, {frames} frames"
     took = f" in {time.monotonic() - start:.0f} s" if seeds else ""
-    print(f"{config.out}: {counts}{' of ' * bool(spec.cameras)}{' and '.join(spec.camera_names)}{took}.")
+    print(f"{store.url(config.out)}: {counts}{' of ' * bool(spec.cameras)}{' and '.join(spec.camera_names)}{took}.")
     return 0
 
 

@@ -7,10 +7,9 @@ from datetime import date
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
 from robo_dream.evaluation.manifest import write_manifest
-from robo_dream.evaluation.results import ResultFile
 from robo_dream.evaluation.table import markdown_table
 from robo_dream.runtime.environment import build_environment
-from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts
+from robo_dream.runtime.evaluate import EvaluateConfig, Evaluation, attempts, results_file
 from robo_dream.runtime.planner import rollouts_a_decision
 from robo_dream.runtime.progress import Bars
 from sim.environment import task_named
@@ -45,15 +44,14 @@ def run(args: argparse.Namespace) -> int:
     if args.make_manifests:
         return _make_manifests(evaluation)
     evaluation.require()
-    jobs = list(evaluation.jobs())
-    file = ResultFile(config.out / "results.jsonl", evaluation.settings_of())
+    file, left = results_file(evaluation)
+    num = sum(1 for _ in evaluation.jobs())
     if file.num_other:
         print(f"{file.path} has {file.num_other} results of other settings, code or libraries; they are kept there and left out here.")
-    left = [job for job in jobs if (job.task, job.method, job.pair) not in file.results]
     with Bars({}, "evaluating", unit="pair") as bars:
-        for done, result in enumerate(attempts(config, left), start=len(jobs) - len(left) + 1):
+        for done, result in enumerate(attempts(evaluation.config, left), start=num - len(left) + 1):
             file.add(result)
-            bars(done, len(jobs))
+            bars(done, num)
             rates = [other.moderate for other in file.results.values() if (other.task, other.method) == (result.task, result.method)]
             bars.note(f"{result.task} {result.method} {100 * sum(rates) / len(rates):.0f} %")
     results, methods = sorted(file.results.values(), key=lambda one: (evaluation.tasks.index(one.task), one.key)), config.known_methods

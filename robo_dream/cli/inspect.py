@@ -20,9 +20,9 @@ in another order, other units of actions or statistics of other data are found a
 
 _EPILOG = """\
 example:
-  robo-dream inspect configs/checkpoints/jaco_s.safetensors
-  robo-dream inspect runs/train/jaco_s/model.safetensors --dataset datasets/jaco
-  robo-dream inspect runs/train/jaco_s/model.safetensors --dataset datasets/bench --json bench.json --html bench.html
+  robo-dream inspect configs/checkpoints/jaco_recorded_s.safetensors
+  robo-dream inspect runs/train/jaco_recorded/model.safetensors --dataset datasets/jaco
+  robo-dream inspect runs/train/jaco_recorded/model.safetensors --dataset datasets/bench --json bench.json --html bench.html
 
 The verdict goes to stdout, and as JSON to NAME.inspect.json beside the checkpoint (or to --json FILE), where `robo-dream run` reads it
 before the first motion: an unfit model is refused. Pictures and curves go to runs/inspect/NAME.html (or to --html FILE), one file that

@@ -14,7 +14,7 @@ the files that are missing."""
 
 _EPILOG = """\
 example:
-  robo-dream train stage=labeller init=runs/train/jaco_s/model.safetensors training.labeller={} out=runs/train/labeller
+  robo-dream train stage=labeller init=runs/train/jaco_recorded/model.safetensors training.labeller={} out=runs/train/labeller
   robo-dream label datasets/video --checkpoint runs/train/labeller/model.safetensors --out datasets/video_labelled
 
 The copy is written beside as OUT.unfinished and becomes OUT when it is whole; name it in `datasets` of `robo-dream train` beside labelled

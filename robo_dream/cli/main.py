@@ -38,6 +38,7 @@ VERBS = (
     Verb("replay", "look at a run afterwards or while it lasts, make its decisions again, or ask what if"),
     Verb("diff", "find the decision at which two recorded runs part, and why"),
     Verb("evaluate", "measure success on frozen held-out pairs, beside honest baselines"),
+    Verb("sweep", "train or evaluate with many settings, and compare them in a table"),
     Verb("calibrate", "find where the cameras stand, whether joints count right, and how late pictures and motions are"),
     Verb("bench", "time decisions on this machine, and what they cost in work and memory"),
     Verb("doctor", "say what works on this machine and how to fix what does not"),

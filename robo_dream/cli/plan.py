@@ -21,7 +21,7 @@ _EPILOG = """\
 example:
   robo-dream plan --config configs/plan/demo.yaml
   robo-dream plan task=push seed=3
-  robo-dream plan checkpoint=configs/checkpoints/ogbench_cube_single_s.safetensors task=cube
+  robo-dream plan checkpoint=configs/checkpoints/ogbench_cube_single_recorded_s.safetensors task=cube
   robo-dream plan task=push planning.planner.num_samples=512
   robo-dream plan checkpoint=runs/train/ogbench_words/model.safetensors task=five_tasks goal.text="put the red cube left of the blue one"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robo_dream.cli.config_arguments import add_config_arguments, load_config
-from robo_dream.runtime.serve import ServeConfig, serve_forever
+from robo_dream.runtime.serving.server import ServeConfig, serve_forever
 
 _DESCRIPTION = """\
 Loads a checkpoint and plans for whoever asks: robots that run `robo-dream run` with a remote planner and need no torch, or any client that
@@ -17,10 +17,10 @@ everything is encrypted. Needs the extra `serve`: pip install --constraint confi
 
 _EPILOG = """\
 example:
-  robo-dream serve configs/checkpoints/jaco_s.safetensors
-  robo-dream serve configs/checkpoints/jaco_s.safetensors port=9000 max_together=1
-  robo-dream serve configs/checkpoints/jaco_s.safetensors planning.planner.num_samples=64
-  robo-dream serve configs/checkpoints/jaco_s.safetensors host=192.0.2.7 token_file=token.txt certificate=server.pem key=server.key
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors port=9000 max_together=1
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors planning.planner.num_samples=64
+  robo-dream serve configs/checkpoints/jaco_recorded_s.safetensors host=192.0.2.7 token_file=token.txt certificate=server.pem key=server.key
 
 Nothing is kept: records are written on the robot's side. Ctrl-C ends it."""
 

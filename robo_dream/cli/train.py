@@ -16,13 +16,13 @@ checkpoint file with everything needed to use it."""
 
 _EPILOG = """\
 example:
-  robo-dream train --config configs/train/jaco_s.yaml
-  robo-dream train --config configs/train/jaco_s.yaml training.device=cuda out=runs/train/gpu
-  robo-dream train --config configs/train/jaco_s.yaml stage=dream init=runs/train/jaco_s/representation.safetensors out=runs/train/again
+  robo-dream train --config configs/train/jaco_recorded.yaml
+  robo-dream train --config configs/train/jaco_recorded.yaml training.device=cuda out=runs/train/gpu
+  robo-dream train --config configs/train/jaco_recorded.yaml stage=dream init=runs/first/representation.safetensors out=runs/again
   robo-dream train --config configs/train/ogbench_scene.yaml init=configs/checkpoints/ogbench_cube_single_s.safetensors
-  robo-dream train --config configs/train/jaco_s.yaml stage=local_goals init=configs/checkpoints/jaco_s.safetensors training.local_goals={}
-  robo-dream train --config configs/train/jaco_s.yaml stage=labeller init=configs/checkpoints/jaco_s.safetensors training.labeller={}
-  robo-dream train --config configs/train/jaco_s.yaml stage=video init=configs/checkpoints/jaco_s.safetensors training.video={}
+  robo-dream train stage=local_goals init=configs/checkpoints/jaco_recorded_s.safetensors training.local_goals={} out=runs/train/local_goals
+  robo-dream train stage=labeller init=configs/checkpoints/jaco_recorded_s.safetensors training.labeller={} out=runs/train/labeller
+  robo-dream train stage=video init=configs/checkpoints/jaco_recorded_s.safetensors training.video={} out=runs/train/video
 
 Results go to the folder `out`: model.safetensors, metrics.jsonl, config.yaml and strips/ (what happened above what was imagined)."""
 

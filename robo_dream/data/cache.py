@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
+from robo_dream import store
 from robo_dream.data import layout
 from robo_dream.data.episode import Episode
 from robo_dream.data.joints import JointReading
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec
+from robo_dream.data.streamed import PictureShards, StreamedPictures, shards_of
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import DataError, one_line
 from robo_dream.files import clear_leftovers, replace_file
@@ -47,7 +49,7 @@ Roots = Path | str | Sequence[Path | str]
 
 
 def shard_root(root: Path | str, shard: int) -> Path:
-    return Path(root) / f"shard-{shard:02d}"
+    return store.place(root) / f"shard-{shard:02d}"
 
 
 @dataclass(frozen=True)
@@ -149,16 +151,16 @@ def joined(parts: Sequence[Dataset]) -> Datasets:
 def dataset_folders(roots: Roots) -> list[Path]:
     """The folders of the datasets in `roots`; raises `DataError` where none is given."""
     roots = [roots] if isinstance(roots, (str, Path)) else roots
-    folders = [folder for root in roots for folder in _shards(Path(root))]
+    folders = [folder for root in roots for folder in _shards(store.place(root))]
     if not folders:
         raise DataError("no dataset folder given; give at least one")
     return folders
 
 
 def _shards(root: Path) -> list[Path]:
-    if (root / layout.INFO).exists():
+    if store.exists(root / layout.INFO):
         return [root]
-    return [folder for folder in sorted(root.glob("shard-*")) if (folder / layout.INFO).exists()] or [root]
+    return [folder for folder in store.listed(root, "shard-*") if store.exists(folder / layout.INFO)] or [root]
 
 
 CACHE_VERSION = 2
@@ -177,7 +179,7 @@ class FrameCache:
     """
 
     cameras: tuple[str, ...]
-    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"] | HeldPictures]
+    images: Mapping[str, UInt8[np.ndarray, "frame height width 3"] | HeldPictures | StreamedPictures]
     proprio: Float32[np.ndarray, "frame proprio"]
     actions: Float32[np.ndarray, "frame action"]
     object_pose: Float32[np.ndarray, "frame pose"]
@@ -206,15 +208,19 @@ def build_cache(
     cache_dir: Path | str,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
+    most: int | None = None,
 ) -> FrameCache:
     """The cache of `data` in `cache_dir`: the one that is there when the data has not changed, else a new one.
 
     A new cache is built beside and renamed, with `workers` decoding threads; older ones are then removed (processes that
     have them open keep them). `progress(done, total)` counts episodes. Raises `DataError` when the data does not read.
+
+    Where pictures need more than `most` bytes, they are not decoded now but when they are looked at, and that much of them is kept.
     """
     source = Datasets((data,)) if isinstance(data, Dataset) else data if isinstance(data, Datasets) else open_dataset(data)
     fingerprint = source.fingerprint
-    folder = Path(cache_dir) / f"frames-v{CACHE_VERSION}-{fingerprint[:16]}"
+    is_streamed = most is not None and picture_bytes(source) > most
+    folder = Path(cache_dir) / f"frames-v{CACHE_VERSION}-{fingerprint[:16]}{'-streamed' * is_streamed}"
     if not (folder / "cache.json").exists():
         if not source.num_episodes:
             raise DataError(f"{source.parts[0].root} has no episodes yet; collect some first")
@@ -223,15 +229,49 @@ def build_cache(
         clear_leftovers(folder.parent)
         beside.mkdir(parents=True)
         try:
-            _build(source, beside, progress, workers)
-            replace_file(beside / "cache.json", layout.json_bytes(_header(source, fingerprint)))
+            stored = _without_pictures(source) if is_streamed else source
+            _build(stored, beside, progress, workers)
+            replace_file(beside / "cache.json", layout.json_bytes(_header(stored, fingerprint)))
             _publish(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         for other in folder.parent.glob("frames-*"):
             if other != folder and ".tmp-" not in other.name:
                 shutil.rmtree(other, ignore_errors=True)
-    return load_cache(folder)
+    cache = load_cache(folder)
+    return cache if most is None or not is_streamed else _streamed(source, cache, folder / "pictures", most, workers)
+
+
+def picture_bytes(data: Datasets) -> int:
+    """That the pictures of `data` need, decoded."""
+    every = data.spec.picture_every
+    count = sum(-(-data.length(i) // every) for i in range(data.num_episodes))
+    return count * _bytes_a_picture(data.spec)
+
+
+def _bytes_a_picture(spec: DatasetSpec) -> int:
+    return sum(3 * camera.height * camera.width for camera in spec.cameras)
+
+
+def _without_pictures(data: Datasets) -> Datasets:
+    return Datasets(tuple(replace(part, spec=replace(part.spec, cameras=())) for part in data.parts))
+
+
+def _streamed(source: Datasets, cache: FrameCache, folder: Path, most: int, workers: int) -> FrameCache:
+    """`cache`, which has no pictures, with those of `source`."""
+    spec, every = source.spec, source.spec.picture_every
+    picture_of = _picture_of(cache.episode_starts, every)
+    starts = np.append(picture_of[cache.episode_starts[:-1]], picture_of[-1] + 1)
+
+    def decode(index: int) -> Mapping[str, np.ndarray]:
+        return {name: pictures[::every] for name, pictures in source.episode(index).images.items()}
+
+    shards: PictureShards = shards_of(folder, decode, starts, _bytes_a_picture(spec), most, workers)
+    images = {
+        camera.name: StreamedPictures(shards, camera.name, (camera.height, camera.width), picture_of, cache.dataset_id)
+        for camera in spec.cameras
+    }
+    return replace(cache, cameras=spec.camera_names, images=images)
 
 
 def frames_of(data: Datasets, episodes: Sequence[int], progress: Callable[[int, int], None] | None = None) -> FrameCache:

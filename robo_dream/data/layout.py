@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from robo_dream import foreign
+from robo_dream import foreign, store
 from robo_dream.errors import DataError
 
 CODEBASE_VERSION = "v3.0"
@@ -34,9 +34,12 @@ def json_bytes(value: Any) -> bytes:
 def read_file(path: Path) -> bytes:
     """The bytes of `path`; raises `DataError` when it is missing, no regular file, or larger than anything that is read."""
     try:
+        if store.is_remote(path):
+            foreign.require_budget(store.size(path), foreign.BUDGET.file, store.url(path), "bytes")
+            return store.read_bytes(path)
         return foreign.read_bytes(path)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; the dataset was copied incompletely or damaged: copy it again") from None
+        raise DataError(f"{store.url(path)} is missing; the dataset was copied incompletely or damaged: copy it again") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

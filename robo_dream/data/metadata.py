@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robo_dream import store
 from robo_dream.data import layout
 from robo_dream.data.features import lerobot_features
 from robo_dream.data.spec import DatasetSpec, split_ranges
@@ -60,7 +61,7 @@ def read_tasks(root: Path) -> list[str]:
 
 def read_episode_rows(root: Path, num_episodes: int, with_stats: bool = False) -> pa.Table:
     """The rows of the first `num_episodes` episodes, in order; raises `DataError` when there are fewer."""
-    paths = sorted((root / "meta/episodes").glob("chunk-*/file-*.parquet"))
+    paths = store.listed(root / "meta/episodes", "chunk-*/file-*.parquet")
     require_budget(len(paths), BUDGET.files, str(root / "meta/episodes"), "files")
     tables = []
     for path in paths:
@@ -85,8 +86,10 @@ def read_episode_rows(root: Path, num_episodes: int, with_stats: bool = False) -
 def read_info(root: Path) -> dict[str, Any]:
     """meta/info.json; raises `DataError` when it is missing, damaged or of another version of the format."""
     path = root / layout.INFO
-    if not path.exists():
-        raise DataError(f"no dataset in {root}: {layout.INFO} is missing; give the folder that holds meta/, data/ and perhaps videos/")
+    if not store.exists(path):
+        raise DataError(
+            f"no dataset in {store.url(root)}: {layout.INFO} is missing; give the folder that holds meta/, data/ and perhaps videos/"
+        )
     info = layout.read_json(path)
     version = info.get("codebase_version")
     if version != layout.CODEBASE_VERSION:
@@ -159,7 +162,7 @@ def parquet_bytes(table: pa.Table, compress: bool = True, repeated: Sequence[str
 def num_rows(path: Path) -> int:
     """Of a Parquet file, by its end alone; raises `DataError`."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(store.opened(path), pre_buffer=False) as file:
             return file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
@@ -168,7 +171,7 @@ def num_rows(path: Path) -> int:
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
     """Those of the columns `names` that the Parquet file in `path` has, without reading its pictures; raises `DataError`."""
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pq.ParquetFile(store.opened(path), pre_buffer=False) as file:
             _unfolds(file.metadata, path)
             return file.read(columns=[name for name in file.schema_arrow.names if name in names], use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, UInt8
 
+from robo_dream import store
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
 from robo_dream.data.features import DONE, LABEL_STD, REWARD, camera_key, camera_names, column, decode_mp4, pictures
@@ -62,12 +63,12 @@ class Dataset:
         `action_spec`, since the format does not say what its actions mean, or with a `reading`, which says it of an arm's joints.
         With `is_video` it may be one that has no actions and says nothing of the arm, of which `video` alone is read.
         """
-        root = Path(root)
+        root = store.place(root)
         info = metadata.read_info(root)
         features = info["features"]
         if reading is not None:
             spec = reading.spec(root, info)
-        elif (root / layout.SPEC).exists():
+        elif store.exists(root / layout.SPEC):
             spec = metadata.read_spec(root)
         elif action_spec is not None:
             spec = _foreign_spec(root, info, action_spec, is_video)
@@ -133,8 +134,8 @@ class Dataset:
             path = self._data_path(row)
             claimed[path] = claimed.get(path, 0) + int(row["length"])
         for path, length in claimed.items():
-            if not path.exists() or (found := metadata.num_rows(path)) < length:
-                has = f"{found} rows" if path.exists() else "no file"
+            if not store.exists(path) or (found := metadata.num_rows(path)) < length:
+                has = f"{found} rows" if store.exists(path) else "no file"
                 raise DataError(f"{path}: there are {has} where the metadata say {length}; restore the dataset")
 
     @property

@@ -8,19 +8,21 @@ killed writer; readers ignore them and the next writer removes them.
 import fcntl
 import hashlib
 import json
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from robo_dream import store
 from robo_dream.data import layout, metadata
 from robo_dream.data.episode import Episode
 from robo_dream.data.features import encode_mp4, episode_table, with_indices
 from robo_dream.data.spec import DatasetSpec
 from robo_dream.data.stats import Stats, combine, episode_stats, index_stats, stats_columns, stats_from_row, stats_json
 from robo_dream.errors import DataError
-from robo_dream.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,26 @@ def encode(episode: Episode, spec: DatasetSpec) -> EncodedEpisode:
     return EncodedEpisode(episode_table(episode, spec), videos, stats, episode.task, episode.seed, episode.behavior, dict(episode.info))
 
 
+def _lock_of(root: Path) -> Path:
+    """The file that its writer holds: beside a local dataset, and for one in a store in this machine's folder of temporary files."""
+    if store.is_remote(root):
+        return Path(tempfile.gettempdir()) / f"robo_dream-{os.getuid()}-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.lock"
+    (root / "meta").mkdir(parents=True, exist_ok=True)
+    return root / layout.LOCK
+
+
 class DatasetWriter:
     """Appends episodes to the dataset in `root`, which is created when there is none; one writer a dataset at a time.
 
+    `root` may be a URL, see `store`: what `append` has returned for is in the store. Of its writers only those of this machine are noticed.
     Raises `DataError` when a dataset is there and `resume` is false, when it was made with another spec, or when another
     process is writing it.
     """
 
     def __init__(self, root: Path | str, spec: DatasetSpec, resume: bool = True) -> None:
-        self.root = Path(root)
+        self.root = store.place(root)
         self.spec = spec
-        (self.root / "meta").mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.root / layout.LOCK, "w")  # noqa: SIM115 (held until close; a killed process lets go of it)
+        self._lock = open(_lock_of(self.root), "w")  # noqa: SIM115 (held until close; a killed process lets go of it)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._start(resume)
@@ -106,15 +116,15 @@ class DatasetWriter:
         slow = self.spec.storage == "image" and self.spec.picture_every > 1
         repeated = [f"observation.images.{name}.bytes" for name in self.spec.camera_names] if slow else []
         data = metadata.parquet_bytes(table, self.spec.storage == "video", repeated)
-        replace_file(self.root / layout.DATA_PATH.format(**place), data)
+        store.replace_file(self.root / layout.DATA_PATH.format(**place), data)
         for key, video in encoded.videos.items():
-            replace_file(self.root / layout.VIDEO_PATH.format(video_key=key, **place), video)
+            store.replace_file(self.root / layout.VIDEO_PATH.format(video_key=key, **place), video)
 
         stats = encoded.stats | index_stats(length, index, first_frame, task_index, self.spec.fps)
         total = combine(self._stats, stats)
         if tasks != self._tasks:
-            replace_file(self.root / layout.TASKS, metadata.tasks_bytes(tasks))
-        replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(total)))
+            store.replace_file(self.root / layout.TASKS, metadata.tasks_bytes(tasks))
+        store.replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(total)))
 
         digest = hashlib.sha256(self._digest.encode())
         row: dict[str, Any] = {
@@ -137,11 +147,11 @@ class DatasetWriter:
             "meta/episodes/chunk_index": rows_place["chunk_index"], "meta/episodes/file_index": rows_place["file_index"],
         }  # fmt: skip
         rows = self._with_row(row | stats_columns(stats))
-        replace_file(self.root / layout.EPISODES_PATH.format(**rows_place), metadata.parquet_bytes(rows))
+        store.replace_file(self.root / layout.EPISODES_PATH.format(**rows_place), metadata.parquet_bytes(rows))
 
         all_train = [*self._is_train, is_train]
         info = metadata.info_json(self.spec, first_frame + length, len(tasks), all_train)
-        replace_file(self.root / layout.INFO, layout.json_bytes(info))
+        store.replace_file(self.root / layout.INFO, layout.json_bytes(info))
         self._rows, self._tasks, self._stats, self._is_train = rows, tasks, total, all_train
         self._num_frames, self._digest = first_frame + length, digest.hexdigest()
         return index
@@ -159,20 +169,20 @@ class DatasetWriter:
         self._is_train: list[bool] = []
         self._num_frames = 0
         self._digest = ""
-        if (self.root / layout.INFO).exists():
+        if store.exists(self.root / layout.INFO):
             if not resume:
                 raise DataError(f"{self.root} already holds a dataset; choose another folder, delete it, or pass resume=True")
             self._resume()
         else:
-            if (self.root / "data").exists():
+            if store.exists(self.root / "data"):
                 raise DataError(f"{self.root} has data/ but no {layout.INFO}; it is a damaged or older dataset: choose another folder")
-            replace_file(self.root / layout.SPEC, layout.json_bytes(self.spec.to_json()))
-            replace_file(self.root / layout.TASKS, metadata.tasks_bytes([]))
-            replace_file(self.root / layout.INFO, layout.json_bytes(metadata.info_json(self.spec, 0, 0, [])))
+            store.replace_file(self.root / layout.SPEC, layout.json_bytes(self.spec.to_json()))
+            store.replace_file(self.root / layout.TASKS, metadata.tasks_bytes([]))
+            store.replace_file(self.root / layout.INFO, layout.json_bytes(metadata.info_json(self.spec, 0, 0, [])))
 
     def _resume(self) -> None:
         info = metadata.read_info(self.root)
-        if not (self.root / layout.SPEC).exists():
+        if not store.exists(self.root / layout.SPEC):
             raise DataError(f"{self.root} was not written by robo_dream ({layout.SPEC} is missing); write to a new folder")
         recorded = metadata.read_spec(self.root)
         differences = recorded.differences(self.spec)
@@ -193,19 +203,20 @@ class DatasetWriter:
         self._digest = rows[-1]["robo_dream/digest"]
         self._rows = table.slice((count - 1) // layout.EPISODE_ROWS_PER_FILE * layout.EPISODE_ROWS_PER_FILE)
         path = layout.EPISODES_PATH.format(**layout.chunk_file((count - 1) // layout.EPISODE_ROWS_PER_FILE))
-        replace_file(self.root / path, metadata.parquet_bytes(self._rows))
+        store.replace_file(self.root / path, metadata.parquet_bytes(self._rows))
         assert self._stats is not None
-        replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(self._stats)))
+        store.replace_file(self.root / layout.STATS, layout.json_bytes(stats_json(self._stats)))
 
     def _remove_leftovers(self, num_episodes: int) -> None:
         """Removes what a killed writer left: half-written files, and the files of an episode that was not committed."""
-        for path in self.root.rglob("*.tmp-*"):
-            path.unlink(missing_ok=True)
+        if not store.is_remote(self.root):  # a store shows nothing half-written
+            for path in self.root.rglob("*.tmp-*"):
+                path.unlink(missing_ok=True)
         place = layout.chunk_file(num_episodes)
-        (self.root / layout.DATA_PATH.format(**place)).unlink(missing_ok=True)
+        store.remove(self.root / layout.DATA_PATH.format(**place))
         for name in self.spec.camera_names:
             video = layout.VIDEO_PATH.format(video_key=f"observation.images.{name}", **place)
-            (self.root / video).unlink(missing_ok=True)
+            store.remove(self.root / video)
         if num_episodes % layout.EPISODE_ROWS_PER_FILE == 0:
             rows_place = layout.chunk_file(num_episodes // layout.EPISODE_ROWS_PER_FILE)
-            (self.root / layout.EPISODES_PATH.format(**rows_place)).unlink(missing_ok=True)
+            store.remove(self.root / layout.EPISODES_PATH.format(**rows_place))

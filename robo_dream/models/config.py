@@ -15,6 +15,7 @@ from robo_dream.schema import Unit, configuration, shown
 
 Size = Literal["S", "B", "L"]
 Precision = Literal["float32", "bfloat16"]  # of matrix products
+PrecisionChoice = Literal["float32", "bfloat16", "auto"]  # auto: the faster of them here
 NUM_TOOL, NUM_OBJECT = 6, 5  # numbers of a pose: of the tool and of each object, see `pose_head.pose_names`
 
 

@@ -60,6 +60,18 @@ class DisagreementCost:
         return StepCosts({"disagreement": imagination.disagreement}, imagination.disagreement.sum(dim=-1))
 
 
+@dataclass(frozen=True)
+class CuriosityCost:
+    """Minus the spread of the model's heads at each imagined step, so that a search seeks out what they do not agree on.
+
+    Plan2Explore (Sekar et al. 2020, arXiv 2005.05960): what heads disagree on can still be learned, while what is random by nature they
+    come to predict alike. The goal is not looked at.
+    """
+
+    def __call__(self, imagination: Imagination, goal: Goal) -> StepCosts:
+        return StepCosts({"curiosity": -imagination.disagreement}, -imagination.disagreement.sum(dim=-1))
+
+
 @configuration
 class PoseCostConfig:
     """Weights: what one metre, one unit of turn or one full closure costs. A part with weight 0 is not computed.
@@ -216,19 +228,29 @@ class WeightedSum:
 
 @configuration
 class CostConfig:
-    """Weights of the parts; 0 leaves a part out. `distance` is per control step to the goal, `pose` scales `pose_parts`."""
+    """Weights of the parts; 0 leaves a part out. `distance` is per control step to the goal, `pose` scales `pose_parts`.
+
+    `disagreement` keeps away from what the model's heads do not agree on, `curiosity` seeks it out and needs no goal.
+    """
 
     distance: Weight = 1.0
     latent: Weight = 0.0
     pose: Weight = 0.0
     disagreement: Weight = 0.0
+    curiosity: Weight = 0.0
     pose_parts: PoseCostConfig = field(default_factory=PoseCostConfig)
     steps: StepWeights = field(default_factory=StepWeights)
     local_goal: LocalGoalConfig | None = None  # how far futures are from where things should be shortly; `steps` is not about it
 
     def __post_init__(self) -> None:
-        if not (self.distance or self.latent or self.pose or self.local_goal):
-            raise ConfigError("CostConfig has distance, latent and pose at 0, so no future is nearer to the goal; set one above 0")
+        if self.curiosity and self.disagreement:
+            raise ConfigError(
+                f"CostConfig has curiosity {self.curiosity} and disagreement {self.disagreement}, which ask for the opposite; set one to 0"
+            )
+        if not (self.distance or self.latent or self.pose or self.local_goal or self.curiosity):
+            raise ConfigError(
+                "CostConfig has distance, latent, pose and curiosity at 0, so no future is better than another; set one above 0"
+            )
 
     def final(self) -> "CostConfig":
         """The same without local goals, for who asks about the final goal alone; by latents where nothing else is left."""
@@ -248,6 +270,7 @@ def build_cost(
         "latent": WeightedCost(LatentCost(), config.latent),
         "pose": WeightedCost(PoseCost(model, config.pose_parts), config.pose),
         "disagreement": WeightedCost(DisagreementCost(), config.disagreement),
+        "curiosity": WeightedCost(CuriosityCost(), config.curiosity),
     }
     if config.distance:
         if distance is None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hardware.arms.arm_lock import usb_serial
 from hardware.arms.franka import FrankaConfig
+from hardware.arms.ros2 import Ros2Config
 from hardware.arms.servo_arm import GripperServo, JointServo
 from hardware.arms.ur import UrConfig
 from hardware.arms.xarm import XarmConfig
@@ -51,7 +52,7 @@ class DynamixelKind:
     port: str = ""  # such as /dev/ttyUSB0; a twin brings its own
 
 
-ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaConfig
+ArmKind = LineKind | So101Kind | DynamixelKind | UrConfig | XarmConfig | FrankaConfig | Ros2Config
 """An arm that is added gets its config here, its case in `build_driver`, and for a twin its wire in twin.py."""
 
 
@@ -72,7 +73,7 @@ def build_driver(arm: ArmKind, rest: Rest | None = None) -> Driver:
     """Not yet connected. Only arms of servos on a bus (`lets_go`) do without torque in `rest`; the others' controllers hold them."""
     rest = rest or Rest()
     where = _where(arm)
-    if not getattr(arm, where):
+    if not getattr(arm, where) and not isinstance(arm, Ros2Config):  # whose topics may be those of no namespace
         raise ConfigError(f"arm.{where} is not given for the arm of kind {arm.kind!r}; give it, or run its twin with --twin")
     match arm:
         case LineKind():
@@ -101,6 +102,10 @@ def build_driver(arm: ArmKind, rest: Rest | None = None) -> Driver:
             from hardware.arms.franka import FrankaArm
 
             return FrankaArm(arm)
+        case Ros2Config():
+            from hardware.arms.ros2 import Ros2Arm
+
+            return Ros2Arm(arm)
 
 
 def last_resort(arm: ArmKind) -> str:
@@ -122,6 +127,8 @@ def identity_of(arm: ArmKind) -> str:
             name, serial = "serial", arm.serial
         case So101Kind() | DynamixelKind():  # the servos have no serial number, the adapter on the bus may; a port can be another tomorrow
             name, serial = "port", usb_serial(arm.port) or arm.port
+        case Ros2Config():
+            name, serial = "commands", f"{arm.domain} {arm.namespace}{arm.commands}"
         case _:
             name, serial = _where(arm), str(getattr(arm, _where(arm)))
     if not serial:
@@ -136,6 +143,8 @@ def at_address(arm: ArmKind, address: str | int) -> ArmKind:
 
 def _where(arm: ArmKind) -> str:
     """What says where the arm is."""
+    if isinstance(arm, Ros2Config):
+        return "namespace"
     return "host" if isinstance(arm, UrConfig | XarmConfig | FrankaConfig) else "port"
 
 

@@ -34,7 +34,7 @@ _SCALES = {"candidates": (64, 128, 256, 512, 1024, 2048), "horizon": (2, 4, 6, 8
 class BenchConfig:
     """Which decisions are timed, and how often."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     device: Device = "cpu"
     decisions: Annotated[int, Field(ge=2, le=1_000_000)] = 30  # of each planner
     compiled: tuple[bool, ...] = (False, True)  # plain, compiled, or both one after the other

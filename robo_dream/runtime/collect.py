@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from robo_dream import store
 from robo_dream.config import dump
 from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, open_dataset, shard_root
@@ -28,9 +29,11 @@ from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, EncodedEpisode, encode
 from robo_dream.errors import ConfigError, DataError, RoboDreamError
+from robo_dream.models.checkpoint import sha256
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.arm_world import ArmWorld
 from robo_dream.runtime.collect_arm import ArmPlayConfig, arm_episodes, arm_stage, cut_short
+from robo_dream.runtime.curious import CuriousConfig
 from robo_dream.runtime.environment import GameConfig, WorldConfig, build_environment, build_game, name_of
 from robo_dream.runtime.ray_cluster import LocalRunner, RayRunner, Runner, spread
 from robo_dream.schema import Seed, Unit, configuration
@@ -52,7 +55,8 @@ class CollectConfig:
     Games are played at random, for `script.num_steps` at most; their datasets have rewards.
 
     With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides. With `arm` an arm on
-    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file.
+    a bench, or its twin, is played, as `arm` says; its world is that of the arm's file. With `curious` play in a simulated world is planned
+    by a checkpoint for what its heads disagree on.
     """
 
     out: Path = Path("datasets/jaco")
@@ -67,12 +71,19 @@ class CollectConfig:
     script: ScriptConfig = field(default_factory=ScriptConfig)
     redrawn: RedrawnConfig | None = None
     arm: ArmPlayConfig | None = None
+    curious: CuriousConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.curious is not None and (self.redrawn is not None or self.arm is not None or isinstance(self.world, GameConfig)):
+            raise ConfigError("curious plans play in a simulated world with an arm; leave out redrawn, arm and games, or leave out curious")
         if self.redrawn is not None and self.arm is not None:
             raise ConfigError("redrawn shows recorded episodes and arm plays new ones; give one of them")
         if self.arm is not None and isinstance(self.runner, RayRunner):
             raise ConfigError("runner.kind is ray, and an arm is played by its own machine; leave out arm or set runner.kind=local")
+        if self.arm is not None and store.is_remote(self.out):
+            raise ConfigError(
+                f"out is {store.url(self.out)}, and what an arm plays is written to its own machine; give a folder with out=..."
+            )
         if self.redrawn is not None:
             if not isinstance(self.world, SceneConfig):
                 raise ConfigError("redrawn shows episodes of the tabletop, but world is another; give the dataset's world, or leave it out")
@@ -87,6 +98,8 @@ class CollectConfig:
     def played(self) -> Play:
         if self.arm is not None:
             return self.arm.script
+        if self.curious is not None:
+            return self.curious
         return self.play if isinstance(self.world, SceneConfig) else self.script
 
 
@@ -170,7 +183,9 @@ def _recipe(config: CollectConfig, about: Mapping[str, Any]) -> dict[str, Any]:
     settings = dump(config)
     if isinstance(config.world, SceneConfig) and config.world.randomization is None:
         del settings["world"]["randomization"]  # as recipes were before anything could be; datasets of then can go on
-    how = "play" if config.played is config.play else "script"
+    if config.curious is not None:
+        settings["curious"]["checkpoint"] = sha256(config.curious.checkpoint)  # wherever it lies
+    how = "curious" if config.curious is not None else "play" if config.played is config.play else "script"
     stored = {name: settings[name] for name in ("seed", "storage", "test_fraction", how, "world")}
     return {"command": "robo-dream collect", **stored, "about": dict(about)}
 
@@ -204,7 +219,7 @@ def _differing(name: str, one: Any, other: Any) -> Iterator[str]:
 
 def shards(out: Path) -> list[Path]:
     """The shards in `out` that hold a dataset."""
-    return [root for root in sorted(out.glob("shard-*")) if (root / layout.INFO).exists()]
+    return [root for root in store.listed(store.place(out), "shard-*") if store.exists(root / layout.INFO)]
 
 
 def collect(config: CollectConfig, spec: DatasetSpec, seeds: Sequence[int], say: Callable[[str], None] = _log.info) -> Iterator[int]:

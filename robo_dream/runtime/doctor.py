@@ -284,6 +284,7 @@ EXTRAS = (
     Extra("ur", ("ur-rtde",), "Universal Robots e-Series"),
     Extra("xarm", ("xarm-python-sdk",), "uFactory xArm"),
     Extra("franka", ("franky-control",), "Franka arms; experimental, never run with one"),
+    Extra("ros2", ("cyclonedds",), "arms under ros2_control, by topics"),
     Extra("rerun", ("rerun-sdk",), "recorded runs as Rerun recordings"),
     Extra("serve", ("websockets", "msgpack"), "planning over a network, on either side"),
     Extra("ray", ("ray",), "evaluation on a cluster"),

@@ -15,16 +15,17 @@ from robo_dream.config import dump, parse, to_yaml
 from robo_dream.data.cache import open_dataset
 from robo_dream.errors import ConfigError, RoboDreamError
 from robo_dream.files import replace_file
-from robo_dream.models import recurrent
+from robo_dream.games import controller
+from robo_dream.games import model as recurrent
+from robo_dream.games.actor_critic import ActorCriticConfig, train_actor_critic
+from robo_dream.games.controller import ControllerConfig, LinearControllers, Player, dreamed, train_controller
+from robo_dream.games.model import NUM_STARTS, RecurrentConfig, RecurrentModel
+from robo_dream.games.training import MemoryStage, VisionStage, games_in, held_out, see_all, train_memory, train_vision
 from robo_dream.models.checkpoint import sha256
-from robo_dream.models.recurrent import NUM_STARTS, RecurrentConfig, RecurrentModel
 from robo_dream.runtime.environment import GameConfig, build_game
 from robo_dream.runtime.game_pictures import draw_scores, draw_strips
 from robo_dream.runtime.progress import Bars
 from robo_dream.schema import Device, Seed, configuration
-from robo_dream.training import controller
-from robo_dream.training.controller import ControllerConfig, LinearControllers, dreamed, train_controller
-from robo_dream.training.recurrent import MemoryStage, VisionStage, games_in, held_out, see_all, train_memory, train_vision
 from robo_dream.training.stage import MetricsLog
 from sim.environment import Game
 
@@ -49,7 +50,7 @@ class DreamTrainConfig:
     model: RecurrentConfig = field(default_factory=RecurrentConfig)
     vision: VisionStage = field(default_factory=VisionStage)
     memory: MemoryStage = field(default_factory=MemoryStage)
-    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    controller: ControllerConfig | ActorCriticConfig = field(default_factory=ActorCriticConfig)
     games: Annotated[int, Field(ge=1, le=100_000)] = 100  # real ones that are counted at the end
 
     def __post_init__(self) -> None:
@@ -164,7 +165,10 @@ def _learn_to_play(config: DreamTrainConfig, model: RecurrentModel, game: Game, 
         return said
 
     with MetricsLog(config.out) as log:
-        playing = train_controller(model, config.controller, config.out, log, config.seed, made_with, bars, look)
+        if isinstance(config.controller, ActorCriticConfig):
+            playing = train_actor_critic(model, config.controller, config.out, log, config.seed, made_with, bars, look)
+        else:
+            playing = train_controller(model, config.controller, config.out, log, config.seed, made_with, bars, look)
     controller.save(playing, config.out / CONTROLLER, made_with, {**about, "generation": config.controller.generations})
     draw_scores(config.out / "metrics.jsonl", config.out / "scores.png")
     return playing
@@ -178,7 +182,7 @@ def measure(model: RecurrentModel, playing: LinearControllers, game: Game, confi
 
 
 @torch.no_grad()
-def play_games(model: RecurrentModel, playing: LinearControllers, game: Game, seed: int, count: int) -> Float[np.ndarray, " game"]:
+def play_games(model: RecurrentModel, playing: Player, game: Game, seed: int, count: int) -> Float[np.ndarray, " game"]:
     """What each of `count` real games was worth. Raises `RoboDreamError` where the game takes other actions than the model."""
     if odd := model.action_spec.differences(game.action_spec):
         raise RoboDreamError(f"the model was trained in another game: {'; '.join(odd)}")

@@ -19,12 +19,12 @@ from robo_dream.config import dump
 from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
 from robo_dream.evaluation.manifest import Manifest, Pair, read_manifest
-from robo_dream.evaluation.results import Result
+from robo_dream.evaluation.results import Result, ResultFile
 from robo_dream.files import packaged
 from robo_dream.imagination import Planner, WorldModel
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.compiled import Precision
+from robo_dream.models.config import Precision
 from robo_dream.models.perception_check import PerceptionCheck
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
@@ -72,7 +72,7 @@ class EvaluateConfig:
     What is not said, the checkpoint says: world, frozen pairs, tasks, what is shown of goals, and how each task is planned.
     """
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     manifests: Path | None = None  # the folder of held-out pairs; without, the world's own
     out: Path = Path("runs/evaluate")
     tasks: tuple[str, ...] | None = None  # without, those that the world has frozen pairs of
@@ -83,7 +83,7 @@ class EvaluateConfig:
     workers: Annotated[int, Field(ge=1, le=1_024)] = 2  # processes, one thread each; they change no outcome
     runner: Runner = field(default_factory=LocalRunner)  # where these are; kind=ray: on a cluster, with the same outcomes
     compiled: bool = False  # as in plan; it changes rounding and decision times
-    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
+    precision: Precision = "float32"  # of matrix products while imagining; said outright, so that an evaluation goes on as it began
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
     goal: GoalShown | None = None  # what learned methods are shown of it: a picture alone, or what of the arm beside; else as learned
@@ -305,6 +305,12 @@ def attempt_pair(
         job.task, job.method, job.pair, job.settings, attempt.is_reached, attempt.is_held, len(episode.sent), attempt.distance,
         tuple(episode.decision_seconds), str(episode.end),
     )  # fmt: skip
+
+
+def results_file(evaluation: Evaluation) -> tuple[ResultFile, list[Job]]:
+    """The outcomes that `out` holds of these settings, and the attempts that are left. Raises as `Evaluation.jobs` does."""
+    file = ResultFile(evaluation.config.out / "results.jsonl", evaluation.settings_of())
+    return file, [job for job in evaluation.jobs() if (job.task, job.method, job.pair) not in file.results]
 
 
 def attempts(config: EvaluateConfig, jobs: list[Job]) -> Iterator[Result]:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from robo_dream.files import replace_file
-from robo_dream.models.recurrent import RecurrentModel
-from robo_dream.training.controller import LinearControllers
+from robo_dream.games.controller import LinearControllers
+from robo_dream.games.model import RecurrentModel
 from sim.environment import Game
 
 _FRAMES, _EVERY, _SIZE, _GAP = 12, 3, 128, 4  # pictures of a strip, control steps between them, pixels

@@ -10,6 +10,7 @@ from robo_dream.control.episode import Bench
 from robo_dream.control.policies import PlannerPolicy
 from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
+from robo_dream.models.compiled import precision_here
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation, goal_from_positions
 from robo_dream.runtime.connect import CameraSetup, Connected
@@ -17,7 +18,7 @@ from robo_dream.runtime.environment import require_same_cameras, require_same_wo
 from robo_dream.runtime.goals import Pictures, goal_seen, pictures_of
 from robo_dream.runtime.inspect import require_fit
 from robo_dream.runtime.made_with import made_with
-from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.mover import Aimed, Mover
 from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing
@@ -32,7 +33,8 @@ def imagining_mover(config: RunConfig, say: Callable[[str], None]) -> Mover:
     require_known_tasks(config.by_task, (*TASKS, *GOALS_WITHOUT_TASK))
     path = config.checkpoint
     assert path is not None  # see `require_policy`
-    model = load_checkpoint_model(path, config.device, config.compiled, config.precision)
+    precision = precision_here(config.precision, device_named(config.device))
+    model = load_checkpoint_model(path, config.device, config.compiled, precision)
     planning = planning_for(checkpoint.read_info(path), config.task, config.planning, config.by_task)
     if isinstance(config.goal, TextGoal):
         require_moves(planning, model)
@@ -50,7 +52,9 @@ def imagining_mover(config: RunConfig, say: Callable[[str], None]) -> Mover:
             "policy": config.policy, "planning": dump(planning), "checkpoint": str(path), "checkpoint_sha256": checkpoint.sha256(path),
             "made_with": made_with(model.device),
         }  # fmt: skip
-        return Aimed(PlannerPolicy(model, planner, goal, config.seed, check=check), goal_record(goal, pictures), made_by)
+        return Aimed(
+            PlannerPolicy(model, planner, goal, config.seed, check=check), goal_record(goal, pictures), made_by, {"precision": precision}
+        )
 
     return Mover(model_cameras(model), require, aimed, drawing(model))
 

@@ -17,7 +17,7 @@ class Aimed:
     policy: Policy
     goal: GoalRecord
     made_by: Mapping[str, Any]
-    model_config: Mapping[str, Any] = field(default_factory=dict)  # device, compiled and precision of a model that is elsewhere
+    model_config: Mapping[str, Any] = field(default_factory=dict)  # device, compiled and precision, where `RunConfig` does not say it
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,15 @@ from robo_dream.files import packaged
 from robo_dream.imagination import Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.checkpoint import CheckpointInfo
-from robo_dream.models.compiled import Precision
+from robo_dream.models.compiled import precision_here
+from robo_dream.models.config import PrecisionChoice
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.recording.record import read_run
 from robo_dream.recording.writer import RunWriter
 from robo_dream.runtime.attempt import GoalShown, Prepared, carry_out, goal_of, goal_shown, prepare, simulated_devices
 from robo_dream.runtime.environment import WorldConfig, manifests_of, require_fitting_cost, usual_tasks, world_of
 from robo_dream.runtime.made_with import made_with
+from robo_dream.runtime.model import device_named
 from robo_dream.runtime.perception import check_of
 from robo_dream.runtime.pictures import drawing, write_pictures
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for, require_known_tasks
@@ -39,7 +41,7 @@ from sim.tabletop.environment import Tabletop
 class PlanConfig:
     """What is tried, with which model, and how decisions are made. What is not said, the checkpoint says."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     out: Path = Path("runs/plan")
     task: str | tuple[str, ...] | None = None  # one name or several; without, those that the world has frozen pairs of
     goals: Literal["manifest", "drawn"] = "manifest"  # held-out pairs of start and goal as in evaluate, or drawn freely
@@ -48,8 +50,8 @@ class PlanConfig:
     goal: GoalShown | TextGoal | None = None
     seed: Seed = 3  # which pair, or what is drawn; and of every search
     device: Device = "cpu"
-    compiled: bool = False  # imagine with code made for this machine: minutes at the first start ever, seconds later, faster decisions
-    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
+    compiled: bool = False  # imagine with code made for this machine: faster decisions; a minute at the first start ever, seconds later
+    precision: PrecisionChoice = "float32"  # of matrix products while imagining; bfloat16 rounds; auto: it where it is faster here
     planning: PlanningChanges = field(default_factory=PlanningChanges)  # what is changed of the checkpoint's own settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of a task's, after that
     loop: LoopConfig = field(default_factory=LoopConfig)  # a pair of a manifest brings its own max_steps
@@ -75,11 +77,13 @@ class Planned:
 
 
 def completed(config: PlanConfig, info: CheckpointInfo) -> PlanConfig:
-    """`config` with what it leaves to the checkpoint: world, manifests, tasks, what is shown of goals."""
+    """`config` with what it leaves to the checkpoint: world, manifests, tasks, what is shown of goals; and to this machine: precision."""
     world = config.world or world_of(info, config.checkpoint)
     manifests = config.manifests or manifests_of(world)
     shown = config.goal if isinstance(config.goal, TextGoal) else goal_shown(config.goal, info, config.checkpoint)
-    return replace(config, world=world, manifests=manifests, task=config.task or usual_tasks(world, manifests), goal=shown)
+    precision = precision_here(config.precision, device_named(config.device))
+    tasks = config.task or usual_tasks(world, manifests)
+    return replace(config, world=world, manifests=manifests, task=tasks, goal=shown, precision=precision)
 
 
 def planning_of(config: PlanConfig, info: CheckpointInfo, environment: Environment) -> dict[str, PlanningConfig]:

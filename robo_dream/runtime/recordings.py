@@ -9,6 +9,7 @@ from threading import Lock
 import numpy as np
 
 from hardware.arms.so101 import RANGES
+from robo_dream import store
 from robo_dream.control.cartesian import most_joint_move, with_tool
 from robo_dream.control.kinematics import Kinematics
 from robo_dream.data import layout, metadata
@@ -29,7 +30,7 @@ ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 def is_recording(folder: Path) -> bool:
     """Whether the dataset in `folder` is one of joints that robo_dream did not write."""
-    if (folder / layout.SPEC).exists() or not (folder / layout.INFO).exists():
+    if store.exists(folder / layout.SPEC) or not store.exists(folder / layout.INFO):
         return False
     info = metadata.read_info(folder)
     return is_of_joints(info) or str(info.get("robot_type")) in ARMS

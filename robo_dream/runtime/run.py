@@ -11,7 +11,7 @@ from robo_dream.calibration.file import CalibrationLimits
 from robo_dream.config import Changes
 from robo_dream.control.episode import LoopConfig
 from robo_dream.errors import ConfigError
-from robo_dream.models.config import Precision
+from robo_dream.models.config import PrecisionChoice
 from robo_dream.runtime.arms import ArmKind, LineKind
 from robo_dream.runtime.cameras import CameraKind
 from robo_dream.runtime.twin import RenderedKind, TwinCameraKind
@@ -132,7 +132,7 @@ class StartPose:
 class RunConfig:
     """Which arm and cameras, towards what, with which model, and how carefully."""
 
-    checkpoint: Path | None = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path | None = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     policy: Policy = "imagination"
     refuse_unfit: bool = True  # by the verdict of `robo-dream inspect`, before the first motion; false only says it
     planner: LocalPlanner | RemotePlanner = field(default_factory=LocalPlanner)  # of a remote one, checkpoint and planning are the server's
@@ -150,7 +150,7 @@ class RunConfig:
     seed: Seed = 3
     device: Device = "cpu"
     compiled: bool = False
-    precision: Precision = "float32"  # of matrix products while imagining; bfloat16 is faster where the processor has it
+    precision: PrecisionChoice = "float32"  # of matrix products while imagining; bfloat16 rounds; auto: it where it is faster here
     planning: PlanningChanges = field(default_factory=Changes)  # what is changed of the checkpoint's settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of those for a task, after that
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(max_steps=100, asynchronous=False))

@@ -38,7 +38,7 @@ def run_session(config: RunConfig, dry: bool, say: Callable[[str], None]) -> int
 def mover_of(config: RunConfig, say: Callable[[str], None]) -> Iterator[Mover]:
     """Who chooses the moves. What is imagined elsewhere, or by nobody, takes no torch."""
     if isinstance(config.planner, RemotePlanner):
-        from robo_dream.runtime.remote import remote_mover
+        from robo_dream.runtime.serving.remote import remote_mover
 
         with remote_mover(config, config.planner) as mover:
             yield mover

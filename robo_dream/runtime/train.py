@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from robo_dream.config import dump, to_yaml, typed_again
+from robo_dream.data.streamed import GIB
 from robo_dream.errors import CheckpointError, ConfigError
 from robo_dream.files import clear_leftovers, replacing
 from robo_dream.models import checkpoint
@@ -46,11 +47,12 @@ Bars = Callable[[str, Mapping[int, str], str], AbstractContextManager[Progress]]
 class TrainConfig:
     """What is learned from, where results go, and how it is trained."""
 
-    out: Path = Path("runs/train/jaco_s")
+    out: Path = Path("runs/train/jaco_recorded")
     datasets: tuple[Path, ...] = (Path("datasets/jaco"),)
     demonstrations: tuple[Path, ...] = ()  # datasets, also without pictures, that the policy imitates; none: `datasets`
     redrawn: tuple[Path, ...] = ()  # with stage=redrawn: the same episodes in other looks (`redrawn` of `robo-dream collect`)
     cache: Path = Path("datasets/cache")  # decoded frames; rebuilt when the data has changed
+    cache_gib: Annotated[float, Field(gt=0)] | None = None  # of pictures in it at most: more are decoded again when they are looked at
     # from local_goals on: added to `init`
     stage: Literal[
         "all", "representation", "dream", "local_goals", "moves", "memory", "futures", "redrawn", "labeller", "video", "words"
@@ -131,6 +133,11 @@ class TrainConfig:
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     @property
+    def most(self) -> int | None:
+        """Bytes of decoded pictures in a cache."""
+        return None if self.cache_gib is None else int(self.cache_gib * GIB)
+
+    @property
     def settings_json(self) -> dict[str, Any]:
         """The planning settings that the checkpoint will carry."""
         own = {task: typed_again(changes.of(self.planning), changes.typed, planning_keys(task)) for task, changes in self.by_task.items()}
@@ -155,7 +162,7 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes
         return _train_on_recordings(config, say, bars)
     with bars("frames into the cache", {}, "episode") as bar, processes.in_turn():
         data = open_training_data(
-            config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, regime=config.regime
+            config.datasets, config.demonstrations, config.cache, config.training, config.workers, bar, config.regime, config.most
         )
     say(data.described())
     if config.stage in ("memory", "futures"):
@@ -276,9 +283,9 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     assert config.init is not None and stage is not None
     about = checkpoint.read_info(config.init)
     with bars("frames into the cache", {}, "episode") as bar:
-        usual = open_recording(config.datasets, config.cache, training, config.workers, bar)
+        usual = open_recording(config.datasets, config.cache, training, config.workers, bar, most=config.most)
     with bars("redrawn frames into the cache", {}, "episode") as bar:
-        seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar)
+        seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar, most=config.most)
     say(f"{usual.described()}\nRedrawn: {seen.described()}")
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / redrawn.MODEL_FILE).parent}:
@@ -312,7 +319,7 @@ def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: 
     stage, taught = getattr(training, name), {"labeller": labeller, "video": video, "words": words}[name]
     assert config.init is not None and stage is not None
     with bars("frames into the cache", {}, "episode") as bar:
-        data = open_recording(config.datasets, config.cache, training, config.workers, bar, with_cycles=name == "video")
+        data = open_recording(config.datasets, config.cache, training, config.workers, bar, name == "video", config.most)
     say(data.described())
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from robo_dream import store
 from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, FrameCache, build_cache, dataset_folders, open_dataset
 from robo_dream.data.reader import Dataset
@@ -58,10 +59,12 @@ def open_training_data(
     workers: int,
     progress: Progress | None = None,
     regime: Regime = "privileged",
+    most: int | None = None,
 ) -> TrainingData:
     """Reads everything and raises `DataError` for what training could not learn from: now, not after the first stages.
 
-    In the recorded regime, what is handed on is `recorded`: what joints tell, until it is `looked_at`.
+    Of decoded pictures at most `most` bytes are kept, see `build_cache`. In the recorded regime, what is handed on is `recorded`: what
+    joints tell, until it is `looked_at`.
     """
     sources = {"data": _opened(datasets, training)}
     if not sources["data"].spec.cameras:
@@ -74,7 +77,7 @@ def open_training_data(
             f"{datasets[0]} has a new picture at every {every}th control step, and one is needed after each block of {block}; set "
             f"training.model.action_block to a multiple of {every}, or collect with script.picture_every={block}"
         )
-    play, held = build_cache(sources["data"], cache, progress, workers), ()
+    play, held = build_cache(sources["data"], cache, progress, workers, most), ()
     is_same = regime == "recorded" and tuple(demonstrations) == tuple(datasets)
     shown = build_cache(sources["demonstrations"], cache / "demonstrations", progress, workers) if demonstrations and not is_same else None
     if regime == "recorded":
@@ -105,15 +108,17 @@ def open_recording(
     workers: int,
     progress: Progress | None = None,
     with_cycles: bool = False,
+    most: int | None = None,
 ) -> TrainingData:
     """Pictures, joints and actions alone, for a stage that learns from nothing else. Raises `DataError` for what does not read.
 
-    `with_cycles`: and what was under way, where things are picked up, as joints tell it (`training.grasps`).
+    `most` is that of `build_cache`. `with_cycles`: and what was under way, where things are picked up, as joints tell it
+    (`training.grasps`).
     """
     source = _opened(datasets, training)
     if not source.spec.cameras:
         raise DataError(f"{datasets[0]} has no pictures, and nothing else is learned from here; name a dataset with cameras")
-    play, grasps = build_cache(source, cache, progress, workers), training.grasps if with_cycles else None
+    play, grasps = build_cache(source, cache, progress, workers, most), training.grasps if with_cycles else None
     held = () if grasps is None else tuple(told(play, grasps))
     return TrainingData(recorded(play, grasps, held, training.num_objects), None, {"data": _made(source)}, held, source.tasks)
 
@@ -126,7 +131,7 @@ def _require_learnable(play: FrameCache, shown: FrameCache | None, training: Tra
 
 
 def _opened(datasets: Sequence[Path], training: TrainingConfig, action_spec: ActionSpec | None = None, pictures: bool = True) -> Datasets:
-    if all((folder / layout.SPEC).exists() for folder in dataset_folders(datasets)):
+    if all(store.exists(folder / layout.SPEC) for folder in dataset_folders(datasets)):
         opened = open_dataset(datasets, action_spec=action_spec, pictures=pictures)
         if opened.spec.action_spec.kind == "choice":
             raise DataError(f"{datasets[0]} is of a game, with a choice of {opened.spec.action_spec.names}; use robo-dream dream-train")

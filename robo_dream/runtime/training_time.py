@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from robo_dream.data.cache import FrameCache, HeldPictures
+from robo_dream.data.streamed import StreamedPictures
 from robo_dream.training import dream, representation
 from robo_dream.training.config import TrainingConfig
 
@@ -96,7 +97,9 @@ def _some(cache: FrameCache, num_frames: int) -> FrameCache:
     last = int(cache.episode_starts[min(count, cache.num_episodes)])
 
     def first(pictures: Any) -> Any:
-        return replace(pictures, picture_of=pictures.picture_of[:last]) if isinstance(pictures, HeldPictures) else pictures[:last]
+        if isinstance(pictures, HeldPictures | StreamedPictures):
+            return replace(pictures, picture_of=pictures.picture_of[:last])
+        return pictures[:last]
 
     starts = cache.episode_starts[cache.episode_starts <= last]
     arrays = {name: getattr(cache, name)[:last] for name in ("proprio", "actions", "object_pose", "skill", "sim_state")}

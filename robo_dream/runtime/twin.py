@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from hardware.arms.ros2 import Ros2Config
 from hardware.arms.ur import UrConfig
 from hardware.cameras.newest import LiveCamera, WatchConfig
 from hardware.cameras.realsense import RealSenseExposures
@@ -80,7 +81,19 @@ def _xarm(plant: Plant, arm: ArmKind):
         yield controller.address
 
 
-WIRES: dict[str, Serve] = {"line": _line, "so101": _so101, "dynamixel": _dynamixel, "ur": _ur, "xarm": _xarm}
+@contextmanager
+def _ros2(plant: Plant, arm: Ros2Config):
+    from sim.emulators.ros2_controller import Ros2Controller
+
+    if arm.gripper is None or arm.gripper.commands not in ("", arm.commands):
+        raise ConfigError("the twin's gripper is a joint of the arm's own controller; give arm.gripper, and leave out arm.gripper.commands")
+    namespace = f"/twin_{os.getpid()}"  # that no other process has
+    states, commands = namespace + arm.states, namespace + arm.commands
+    with Ros2Controller(plant, arm.names, arm.gripper.open, arm.gripper.closed, states, commands, arm.domain):
+        yield namespace
+
+
+WIRES: dict[str, Serve] = {"line": _line, "so101": _so101, "dynamixel": _dynamixel, "ur": _ur, "xarm": _xarm, "ros2": _ros2}
 """How the arm of each `kind` is emulated: what serves its plant, and gives the port or address for the driver."""
 
 

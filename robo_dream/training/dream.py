@@ -18,6 +18,7 @@ from robo_dream.training.bridge_targets import BridgeTargets, bridge_loss, bridg
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import (
     Frames,
+    Turns,
     blocks_after,
     bootstrap_weights,
     frame_index,
@@ -177,8 +178,10 @@ def train_dream(
     def losses(step: int) -> Mapping[str, Tensor]:
         return dream_losses(model, target, batches(step), config)
 
+    turns = Turns(cache, batches.index.starts, config.dream.decoder_batch, config.seed)
+
     def decoder_losses(step: int) -> Mapping[str, Tensor]:
-        return _decoder_losses(model, cache, batches, config, variances, step)
+        return _decoder_losses(model, cache, batches, turns(step), config, variances, step)
 
     with MetricsLog(run_dir, config.tensorboard, processes.is_first) as log:
         run = TrainingRun(config, run_dir, log, progress, resume, processes)
@@ -309,11 +312,17 @@ def policy_losses(model: LatentVideoModel, batch: InverseBatch) -> dict[str, Ten
 
 
 def _decoder_losses(
-    model: LatentVideoModel, cache: Frames, batches: DreamBatches, config: TrainingConfig, variances: list[float], step: int
+    model: LatentVideoModel,
+    cache: Frames,
+    batches: DreamBatches,
+    starts: Int[np.ndarray, " window"],
+    config: TrainingConfig,
+    variances: list[float],
+    step: int,
 ) -> dict[str, Tensor]:
     """Pictures of real latents and of latents imagined some steps ahead, half and half."""
     rng = np.random.default_rng((config.seed, 4, step))
-    first = rng.choice(batches.index.starts, config.dream.decoder_batch)
+    first = rng.choice(starts, config.dream.decoder_batch)
     ahead, mine = int(rng.integers(config.dream.unroll)) + 1, batches.among.rows(len(first))
     half = min(max(len(first) // 2 - mine.start, 0), mine.stop - mine.start)
     first = first[mine]

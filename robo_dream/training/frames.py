@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from robo_dream.data.streamed import StreamedPictures
 from robo_dream.embodiment import ActionSpec, upright_turn
 from robo_dream.errors import DataError
 from robo_dream.models.config import NUM_OBJECT, ModelConfig, ModelSpec, Normaliser
@@ -98,6 +99,34 @@ def frame_index(cache: Frames, num_frames: int, split: Split = "train") -> Frame
             f"the longest of {longest} frames; record longer or more episodes, or shorten the unroll"
         )
     return FrameIndex(starts, frames[inside], last - (last - begin) % every, every)
+
+
+class Turns:
+    """The windows that the batch of a step is drawn from: all, or where pictures are streamed those of the shards that are kept at once.
+
+    These take turns of about as many steps as draw each window once, in an order that is another in every round: a function of `seed` and
+    the step alone, whoever asks.
+    """
+
+    def __init__(self, cache: Frames, starts: Int[np.ndarray, " window"], num: int, seed: int) -> None:
+        """`num` are drawn for a batch."""
+        self.starts, self.seed, self.shards, self.kept, self.round = starts, seed, None, 1, (-1, np.zeros(0, np.int64))
+        images = next(iter(cache.images.values()), None)
+        if isinstance(images, StreamedPictures):
+            self.shard_of = images.shards.of(images.picture_of[starts])
+            self.shards, self.kept = np.unique(self.shard_of), images.shards.kept_at_once
+            self.turns = -(-len(self.shards) // self.kept)
+            self.steps = -(-len(starts) // (num * self.turns))
+
+    def __call__(self, step: int) -> Int[np.ndarray, " window"]:
+        if self.shards is None:
+            return self.starts
+        turn = step // self.steps
+        if self.round[0] != turn:
+            order = np.random.default_rng((self.seed, 20, turn // self.turns)).permutation(self.shards)
+            some = order[self.kept * (turn % self.turns) :][: self.kept]
+            self.round = turn, self.starts[np.isin(self.shard_of, some)]
+        return self.round[1]
 
 
 def splits_of(cache: Frames) -> list[Split]:

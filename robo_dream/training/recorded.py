@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from robo_dream.data.cache import FrameCache, HeldPictures
+from robo_dream.data.streamed import StreamedPictures
 from robo_dream.embodiment import ActionSpec
 from robo_dream.training.grasps import GraspConfig, Held, held_poses
 
@@ -99,6 +100,9 @@ def fingerprint(recording: Recording) -> str:
         digest.update(np.ascontiguousarray(recording.action_std).tobytes())
     for name in recording.cameras:
         images = recording.images[name]
+        if isinstance(images, StreamedPictures):
+            digest.update(images.fingerprint.encode())
+            continue
         kept = images.kept if isinstance(images, HeldPictures) else images
         for some in range(0, len(kept), 1024):
             digest.update(np.ascontiguousarray(kept[some : some + 1024]).tobytes())

@@ -16,6 +16,7 @@ from robo_dream.training.bridge_targets import BridgeTargets, bridge_consistency
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import (
     Frames,
+    Turns,
     blocks_after,
     bootstrap_weights,
     frame_index,
@@ -98,6 +99,7 @@ class Batches:
     def __init__(self, cache: Frames, config: TrainingConfig, among: Processes = ALONE) -> None:
         self.cache, self.config, self.among = cache, config, among
         self.index = frame_index(cache, config.representation.unroll * config.model.action_block + 1)
+        self.turns = Turns(cache, self.index.starts, config.representation.batch_windows, config.seed)
         self.poses = pose_labels(cache, config.model.object_symmetry)
         self.actions = normalised_actions(cache)
         self.weights = action_weights(cache, config.pseudo_actions)
@@ -105,7 +107,7 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         stage, block, dream = self.config.representation, self.config.model.action_block, self.config.dream
         rng = np.random.default_rng((self.config.seed, 1, step))
-        first = rng.choice(self.index.starts, stage.batch_windows)
+        first = rng.choice(self.turns(step), stage.batch_windows)
         goals = goal_frames(rng, first, self.index.last[first], max(block, dream.shortest_goal), dream.longest_goal, self.index.every)
         frames = np.concatenate([first[:, None] + block * np.arange(stage.unroll + 1), goals[:, None]], 1)
         shifts = rng.integers(-stage.shift, stage.shift + 1, (len(self.cache.cameras), len(first), 1, 2)) if stage.shift else None

@@ -86,7 +86,7 @@ def test_no_module_leads_back_to_itself() -> None:
         "robo_dream.config",
         "robo_dream.recording",
         "robo_dream.cli.main",
-        "robo_dream.runtime.wire",
+        "robo_dream.runtime.serving.wire",
     ],
 )
 def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) -> None:
@@ -96,7 +96,7 @@ def test_a_robots_computer_can_import_it_without_torch_jax_or_mujoco(name: str) 
 
 def test_a_run_whose_planner_is_elsewhere_needs_no_torch() -> None:
     done = python(
-        "import sys; sys.modules['torch'] = None; import robo_dream.cli.run, robo_dream.runtime.session, robo_dream.runtime.remote"
+        "import sys; sys.modules['torch'] = None; import robo_dream.cli.run, robo_dream.runtime.session, robo_dream.runtime.serving.remote"
     )
     assert done.returncode == 0, done.stderr
 

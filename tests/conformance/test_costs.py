@@ -7,6 +7,7 @@ import torch
 from robo_dream.imagination import Cost, Goal, Imagination, LocalGoal
 from robo_dream.planning.costs import (
     CostConfig,
+    CuriosityCost,
     DisagreementCost,
     DistanceCost,
     LatentCost,
@@ -47,6 +48,11 @@ class TestDistanceCost(OnRandomFutures):
 class TestDisagreementCost(OnRandomFutures):
     def make(self) -> Cost:
         return DisagreementCost()
+
+
+class TestCuriosityCost(OnRandomFutures):
+    def make(self) -> Cost:
+        return CuriosityCost()
 
 
 class TestPoseCost(OnRandomFutures):

@@ -28,7 +28,7 @@ class TestVizdoom(GameSuite):
         assert len(stayed) == 4 and np.abs(game.image("player") - before).mean() < 3
 
     def test_random_games_end_by_themselves_and_last_as_long_as_the_source_says(self, game: Game) -> None:
-        games = [random_game(game, seed, game.longest_steps) for seed in range(12)]
+        games = [random_game(game, seed, game.longest_steps, (3,)) for seed in range(12)]
         assert all(one.terminated for one in games)
         ticks = [float(one.rewards.sum()) for one in games if one.rewards is not None]
         assert 100 < np.mean(ticks) < 600

@@ -63,6 +63,16 @@ def test_a_record_gives_its_decisions_again_and_says_so(record: Path, capsys: py
     assert capsys.readouterr().out.startswith("control step 5: the very same plan")
 
 
+def test_what_was_planned_with_auto_is_made_again_in_the_precision_that_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("precision=auto", "planning.planner.num_samples=16", "planning.planner.num_elites=4")
+    settings = (*settings, "planning.planner.num_proposals=4", "planning.planner.horizon=3", f"out={tmp_path}")
+    assert main.main(["plan", "task=reach", *settings]) == 0
+    (record,) = tmp_path.glob("*/*/record")
+    assert json.loads((record / "run.json").read_text())["config"]["precision"] in ("float32", "bfloat16")
+    assert main.main(["replay", str(record), "--recompute"]) == 0
+    assert "decisions are exactly the same" in capsys.readouterr().out
+
+
 def test_a_decision_that_was_tampered_with_is_told_and_exits_with_1(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arrays, about = read_archive(record / "decisions" / "000005.npz")
     arrays["actions"] = np.nextafter(arrays["actions"], np.float32(1))  # by the last bit

@@ -21,6 +21,11 @@ ARMS = {  # twin: the client, the arm's model, and more patience
     "so101": ("scservo_sdk", "so101", ("policy=oracle",)),
     "ur5e": ("rtde_control", "ur5e_shapes", ("arm.watchdog=1", "arm.max_age=1")),
     "xarm": ("xarm", "xarm6", ("arm.reply_timeout=1",)),
+    "ros2": (
+        "cyclonedds",
+        "jaco",
+        ("arm.timeout=1", "policy=oracle", "checkpoint=null", "twin_cameras.kind=realsense", "goal={kind: drawn, task: reach, seed: 3}"),
+    ),
 }
 STEPS = 8
 RunTwin = Callable[..., RunRecord]

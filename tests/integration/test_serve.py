@@ -27,14 +27,14 @@ from robo_dream.embodiment import Observation  # noqa: E402
 from robo_dream.errors import ConfigError, NoAnswerError  # noqa: E402
 from robo_dream.imagination import Goal  # noqa: E402
 from robo_dream.recording.decision import Decision  # noqa: E402
-from robo_dream.runtime.answers import Answer, Answers, DecisionAsked  # noqa: E402
 from robo_dream.runtime.attempt import prepare, simulated_devices  # noqa: E402
-from robo_dream.runtime.metrics import open_descriptors  # noqa: E402
 from robo_dream.runtime.planner import build_planner, planning_for  # noqa: E402
-from robo_dream.runtime.remote import Link, RemoteDecider  # noqa: E402
 from robo_dream.runtime.run import RemotePlanner  # noqa: E402
-from robo_dream.runtime.serve import PlannerServer, ServeConfig, answers_for, serving  # noqa: E402
-from robo_dream.runtime.wire import observation_message, pack, unpack  # noqa: E402
+from robo_dream.runtime.serving.answers import Answer, Answers, DecisionAsked  # noqa: E402
+from robo_dream.runtime.serving.metrics import open_descriptors  # noqa: E402
+from robo_dream.runtime.serving.remote import Link, RemoteDecider  # noqa: E402
+from robo_dream.runtime.serving.server import PlannerServer, ServeConfig, answers_for, serving  # noqa: E402
+from robo_dream.runtime.serving.wire import observation_message, pack, unpack  # noqa: E402
 from robo_dream.safety.limits import SafetyLimits  # noqa: E402
 from robo_dream.testing.clocks import ManualClock  # noqa: E402
 from sim.pairs import drawn_pair  # noqa: E402

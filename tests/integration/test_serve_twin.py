@@ -14,9 +14,9 @@ pytest.importorskip("msgpack")
 pytest.importorskip("websockets")
 
 from robo_dream.recording.record import RunRecord, read_run
-from robo_dream.runtime.answers import Answer, Answers, DecisionAsked
 from robo_dream.runtime.replay import recompute
-from robo_dream.runtime.serve import PlannerServer, ServeConfig, answers_for, serving
+from robo_dream.runtime.serving.answers import Answer, Answers, DecisionAsked
+from robo_dream.runtime.serving.server import PlannerServer, ServeConfig, answers_for, serving
 
 ROOT = Path(__file__).parents[2]
 NO_TORCH = "import sys; sys.modules['torch'] = None; from robo_dream.cli.main import main; sys.exit(main(sys.argv[1:]))"

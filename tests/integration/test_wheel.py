@@ -56,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_demo_and_no_other_weights_and_is_small(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     weights = {name for name in names if name.startswith("robo_dream/configs/checkpoints/") and name.endswith(".safetensors")}
-    assert weights == {"robo_dream/configs/checkpoints/jaco_s.safetensors"}
+    assert weights == {"robo_dream/configs/checkpoints/jaco_recorded_s.safetensors"}
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"robo_dream", "sim", "hardware"}
     assert {f"{package}/py.typed" for package in ("robo_dream", "sim", "hardware")} <= names
     assert wheel.stat().st_size < MAX_SIZE

@@ -4,13 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from small import small_model
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.compiled import Compiled, padded_rows, row_runner
+from robo_dream.imagination import Belief
+from robo_dream.models import compiled
+from robo_dream.models.compiled import Compiled, Plain, RowFunction, padded_rows, precision_here, row_runner
+from robo_dream.models.config import Precision
 
 TOLERANCE = 1e-4  # other kernels add in another order
 ROUNDING = 0.03  # of what moves, in half precision: 8 bits
@@ -96,11 +101,66 @@ def test_where_gradients_are_asked_for_nothing_is_compiled() -> None:
     assert out.requires_grad and not runner._codes
 
 
+def test_equal_owners_share_the_code_of_a_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Scaled:
+        by: float
+
+        def of(self, rows: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self.by * rows,)
+
+    runner, made = Compiled(), []
+    monkeypatch.setattr(runner, "_compile", lambda function, *rows: made.append(function) or function)
+    with torch.inference_mode():
+        outs = [runner(Scaled(by).of, torch.ones(8, 2))[0][0, 0].item() for by in (2.0, 2.0, 3.0)]
+    assert outs == [2.0, 2.0, 3.0] and len(made) == 2
+
+
+@pytest.mark.parametrize(("times_faster", "chosen"), [(0.1, "float32"), (1.0, "float32"), (1.1, "float32"), (3.0, "bfloat16")])
+def test_auto_takes_half_precision_only_where_it_is_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, times_faster: float, chosen: str
+) -> None:
+    now = [0.0]
+
+    def slowed(function: RowFunction, precision: Precision) -> RowFunction:
+        def run(*rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            now[0] += 1.0 if precision == "float32" else 1.0 / times_faster
+            return function(*rows)
+
+        return run
+
+    monkeypatch.setattr(compiled.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(compiled, "in_precision", slowed)
+    device = torch.device("cpu")
+    assert precision_here("auto", device) == chosen
+    assert precision_here("float32", device) == "float32" and precision_here("bfloat16", device) == "bfloat16"
+
+
+def test_steps_that_are_compiled_one_by_one_are_those_of_one_call() -> None:
+    """Every number of one unrolled call, in steps whose code another horizon shares."""
+
+    class Stepwise(Plain):
+        compiles = True
+
+        def __call__(self, function: RowFunction, *rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            assert rows[1].shape[1] == 1
+            return function(*rows)
+
+    plain, generator = small_model(), torch.Generator().manual_seed(0)
+    belief = Belief(torch.randn(2, 256, generator=generator), disagreement=torch.rand(2, generator=generator))
+    actions = 0.01 * torch.randn(2, 3, 20, 5, generator=generator)
+    with torch.inference_mode():
+        at_once, stepwise = plain.imagine(belief, actions), plain.running(Stepwise()).imagine(belief, actions)
+    assert stepwise.latents.shape == at_once.latents.shape == (2, 3, 4, 256)
+    torch.testing.assert_close(stepwise.latents, at_once.latents, atol=TOLERANCE, rtol=TOLERANCE)
+    torch.testing.assert_close(stepwise.disagreement, at_once.disagreement, atol=TOLERANCE, rtol=TOLERANCE)
+
+
 def test_rows_are_filled_up_to_few_sizes_and_never_by_much() -> None:
     sizes = [padded_rows(num) for num in range(1, 20_000)]
     assert all(num <= size for num, size in enumerate(sizes, 1))
     assert all(size - num < max(8, 0.5 * num) for num, size in enumerate(sizes, 1))
-    assert len({size for size in sizes if size <= 1024}) == 8 + 6 + 12
+    assert len({size for size in sizes if size <= 1024}) == 8 + 30
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

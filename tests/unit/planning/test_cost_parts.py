@@ -69,5 +69,5 @@ def test_distance_weight_without_a_learned_distance_is_an_error() -> None:
 
 
 def test_cost_that_prefers_no_goal_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="nearer to the goal"):
+    with pytest.raises(ConfigError, match="no future is better than another"):
         CostConfig(distance=0.0, disagreement=1.0)

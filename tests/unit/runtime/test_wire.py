@@ -10,7 +10,7 @@ msgpack = pytest.importorskip("msgpack")
 
 from robo_dream.embodiment import ArmState, Frame, Observation  # noqa: E402
 from robo_dream.errors import DataError, MissingExtraError  # noqa: E402
-from robo_dream.runtime.wire import DTYPES, MAX_PARTS, observation_in, observation_message, pack, unpack  # noqa: E402
+from robo_dream.runtime.serving.wire import DTYPES, MAX_PARTS, observation_in, observation_message, pack, unpack  # noqa: E402
 
 
 def header(**changes: Any) -> dict[Any, Any]:

@@ -30,7 +30,7 @@ from robo_dream.runtime.connect import CameraSetup, Connected
 from robo_dream.runtime.goals import goal_seen, pictures_of
 from robo_dream.runtime.mover import Aimed, Mover
 from robo_dream.runtime.run import PoseGoal, RemotePlanner, RunConfig, TextGoal
-from robo_dream.runtime.wire import array_in, decision_in, extra, map_in, number_in, observation_message, pack, unpack, whole_in
+from robo_dream.runtime.serving.wire import array_in, decision_in, extra, map_in, number_in, observation_message, pack, unpack, whole_in
 from robo_dream.safety.limits import SafetyLimits, belief_reasons, perception_reasons
 from robo_dream.schema import shown
 from robo_dream.status import PlanStatus

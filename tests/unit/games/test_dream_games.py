@@ -15,28 +15,27 @@ from robo_dream.data.spec import CameraSpec, DatasetSpec
 from robo_dream.data.writer import DatasetWriter
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError, ConfigError, ContractError, DataError
-from robo_dream.models import recurrent
-from robo_dream.models.checkpoint import load as load_world_model
-from robo_dream.models.recurrent import RecurrentConfig, RecurrentModel
-from robo_dream.planning.candidates import bounds_of
-from robo_dream.runtime.dream_train import DreamTrainConfig
-from robo_dream.runtime.plan import PlanConfig
-from robo_dream.runtime.training_data import open_recording
-from robo_dream.training import controller
-from robo_dream.training.config import TrainingConfig
-from robo_dream.training.controller import ControllerConfig, LinearControllers, controllers, dream, num_numbers, train_controller
-from robo_dream.training.recurrent import (
+from robo_dream.games import controller
+from robo_dream.games import model as recurrent
+from robo_dream.games.actor_critic import ActorCriticConfig, train_actor_critic
+from robo_dream.games.controller import ControllerConfig, LinearControllers, controllers, dream, num_numbers, train_controller
+from robo_dream.games.model import RecurrentConfig, RecurrentModel
+from robo_dream.games.training import (
     Games,
     MemoryStage,
     VisionStage,
     games_in,
     held_out,
-    memory_losses,
     see_all,
     train_memory,
     train_vision,
-    windows,
 )
+from robo_dream.models.checkpoint import load as load_world_model
+from robo_dream.planning.candidates import bounds_of
+from robo_dream.runtime.dream_train import DreamTrainConfig
+from robo_dream.runtime.plan import PlanConfig
+from robo_dream.runtime.training_data import open_recording
+from robo_dream.training.config import TrainingConfig
 from robo_dream.training.stage import MetricsLog
 
 SPEC = ActionSpec.choices(("left", "stay", "right"), 0.1)
@@ -87,7 +86,7 @@ def learned(games: Games, tmp_path_factory: pytest.TempPathFactory) -> Recurrent
     with MetricsLog(folder) as log:
         train_vision(model, games, VisionStage(steps=150, batch=16, learning_rate=3e-3), folder, log, 0)
         seen = see_all(model, games)
-        train_memory(model, games, seen, MemoryStage(steps=300, batch=16, window=12, learning_rate=1e-2), folder, log, 0)
+        train_memory(model, games, seen, MemoryStage(steps=600, batch=24, learning_rate=1e-2), folder, log, 0)
     model.starts.copy_(seen.means[torch.from_numpy(np.resize(games.starts[:-1], recurrent.NUM_STARTS))])
     return model.eval().requires_grad_(False)
 
@@ -122,19 +121,45 @@ def test_heads_learn_a_planted_reward_and_end(learned: RecurrentModel, games: Ga
     for case in (("dark", 0), ("dark", 2), ("lit", 0)):
         assert told[case][0] == pytest.approx(1, abs=0.4) and told[case][1] < 0.3, case
     seen = see_all(learned, games)
-    told_held_out = held_out(learned, games, seen, MemoryStage(batch=16, window=12))
+    told_held_out = held_out(learned, games, seen, MemoryStage(batch=16))
     assert told_held_out["over_nats"] < 0.6 * told_held_out["over_nats_of_the_rate"]
 
 
-def test_every_action_is_as_likely_in_a_window_as_any_other(games: Games) -> None:
-    stage, counts = MemoryStage(batch=64, window=6), np.zeros(len(games.pictures))
-    for number in range(200):
-        frames, mask = windows(games, np.ones(len(games.is_train), bool), stage, np.random.default_rng(number))
-        np.add.at(counts, frames[mask], 1)
-    lasts = games.starts[1:] - 1
-    assert not counts[lasts].any()  # nothing is done after the last frame
-    ends = counts[lasts - 1].mean()
-    assert ends == pytest.approx(np.delete(counts, lasts).mean(), rel=0.1)
+def test_a_game_remembers_nothing_of_the_game_before(learned: RecurrentModel) -> None:
+    latents, actions = torch.randn(9, SMALL.latent, generator=torch.Generator().manual_seed(0)), torch.eye(3).repeat(3, 1)
+    together = learned.remembered(latents, actions, [2, 4, 3])
+    state = learned.start(1)
+    for step in range(2, 6):
+        state = learned.step(latents[step][None], actions[step][None], state)
+        assert torch.allclose(together[step], state[0][0], atol=1e-6)
+
+
+def test_an_actor_learns_in_the_dream_to_leave_the_lamp_alone_and_goes_on_when_killed(learned: RecurrentModel, tmp_path: Path) -> None:
+    settings = ActorCriticConfig(generations=30, horizon=15, dreams=32, steps=16, learning_rate=0.03, evaluate_every=10)
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        if done == 25:
+            raise Killed
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    with MetricsLog(whole) as log:
+        found = train_actor_critic(learned, settings, whole, log, 0, "a model")
+    with MetricsLog(killed) as log:
+        with pytest.raises(Killed):
+            train_actor_critic(learned, settings, killed, log, 0, "a model", kill)
+        again = train_actor_critic(learned, settings, killed, log, 0, "a model")
+        with pytest.raises(CheckpointError, match="discount"):
+            train_actor_critic(learned, replace(settings, discount=0.5), killed, log, 0, "a model")
+    assert torch.equal(found.numbers, again.numbers)
+    always_right = controllers(learned, np.eye(1, num_numbers(learned), num_numbers(learned) - 1))
+    starts = learned.starts[:40][None]
+    worth, untaught = (
+        float(dream(learned, one, starts, 1.0, 15, torch.Generator().manual_seed(1)).mean()) for one in (found, always_right)
+    )
+    assert worth > 12 and untaught < 8
 
 
 def test_a_controller_learns_in_the_dream_to_leave_the_lamp_alone(learned: RecurrentModel, tmp_path: Path) -> None:
@@ -201,10 +226,10 @@ def test_temperature_evens_odds_and_widens_the_spread(learned: RecurrentModel) -
     assert spread[0] < spread[1] < spread[2]
 
 
-def test_a_dial_is_cut_into_equal_parts_and_other_actions_fill_their_limits() -> None:
+def test_the_highest_choice_is_taken_and_other_actions_fill_their_limits() -> None:
     features = torch.ones(1, 1, 1)
-    for number, chosen in ((-2.0, 0), (0.0, 1), (2.0, 2)):
-        action = LinearControllers(SPEC, torch.tensor([[[number, 0.0]]])).act(features)
+    for chosen in range(3):
+        action = LinearControllers(SPEC, torch.eye(3)[chosen].reshape(1, 3, 1).repeat(1, 1, 2)).act(features)
         assert action.argmax() == chosen and np.array_equal(SPEC.check(action[0, 0].numpy()), SPEC.chosen(chosen))
     torques = ActionSpec("command", ("a", "b"), ("N", "N"), np.array([-1.0, 0.0]), np.array([1.0, 4.0]), 0.1)
     action = LinearControllers(torques, torch.tensor([[[9.0, 0.0], [0.0, 0.0]]])).act(features)
@@ -229,12 +254,3 @@ def test_games_without_rewards_are_refused(tmp_path: Path) -> None:
         games_in(open_dataset(tmp_path))
     with pytest.raises(DataError, match="is of a game"):
         open_recording([tmp_path], tmp_path / "cache", TrainingConfig(), 1)
-
-
-def test_losses_count_no_step_after_the_end(learned: RecurrentModel, games: Games) -> None:
-    seen, stage = see_all(learned, games), MemoryStage(batch=8, window=12)
-    frames, mask = windows(games, games.is_train, stage, np.random.default_rng(0))
-    one = memory_losses(learned, games, seen, stage, frames, mask, np.random.default_rng(1))
-    moved = np.where(mask, frames, 0)  # what lies outside is something else
-    other = memory_losses(learned, games, seen, stage, moved, mask, np.random.default_rng(1))
-    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)

@@ -1,6 +1,6 @@
 """Trains `RecurrentModel`: V on pictures, then M on what V saw of whole games, with what they were worth and how they ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robo_dream.data.cache import Datasets
 from robo_dream.errors import DataError, RoboDreamError
-from robo_dream.models.recurrent import RecurrentModel
+from robo_dream.games.model import RecurrentModel
 from robo_dream.schema import NotNegative, Positive, configuration
 from robo_dream.training.optimiser import optimisers
 from robo_dream.training.stage import MetricsLog, OnProgress, learn, load_state, save_state
@@ -39,11 +39,12 @@ class VisionStage:
 
 @configuration
 class MemoryStage:
-    """M. `over_weight`: of the termination's cross entropy, which one step in about 75 tells something of."""
+    """M. `batch`: whole games from their start, as dreams begin there too. `over_weight`: of the termination's cross entropy, which one
+    step in about 75 tells something of; all its terms alike, so that what is told is a probability.
+    """
 
     steps: Count = 1500
-    batch: Count = 64  # windows
-    window: Count = 64  # control steps
+    batch: Count = 16  # games
     learning_rate: Positive = 1e-3
     reward_weight: NotNegative = 1.0
     over_weight: NotNegative = 10.0
@@ -74,18 +75,20 @@ class Seen:
     log_stds: Float[Tensor, "frame channel"]
 
 
-def games_in(data: Datasets, progress: OnProgress | None = None) -> Games:
-    """All of `data`, decoded into memory; raises `DataError` for a dataset without rewards, or with more than one camera."""
+def games_in(data: Datasets, progress: OnProgress | None = None, numbers: Sequence[int] | None = None) -> Games:
+    """All of `data`, or the games `numbers` of it, decoded into memory.
+
+    Raises `DataError` for a dataset without rewards, or with more than one camera."""
     spec = data.spec
     if not spec.has_rewards:
         raise DataError(f"{data.parts[0].root} has no next.reward; collect a game, such as configs/collect/doom.yaml")
     if len(spec.camera_names) != 1:
         raise DataError(f"{data.parts[0].root} has cameras {list(spec.camera_names)}; a game is seen by one")
-    episodes = []
-    for number in range(len(data)):
+    numbers, episodes = range(len(data)) if numbers is None else numbers, []
+    for number in numbers:
         episodes.append(data.episode(number))
         if progress is not None:
-            progress(number + 1, len(data))
+            progress(len(episodes), len(numbers))
     over = [np.zeros(one.num_frames, bool) for one in episodes]
     for flags, one in zip(over, episodes, strict=True):
         flags[-2] = one.terminated
@@ -96,7 +99,7 @@ def games_in(data: Datasets, progress: OnProgress | None = None) -> Games:
         np.concatenate([np.append(one.rewards if one.rewards is not None else [], np.float32(0)) for one in episodes]).astype(np.float32),
         np.concatenate(over),
         np.cumsum([0, *(one.num_frames for one in episodes)], dtype=np.int64),
-        np.array([data.is_train(number) for number in range(len(data))]),
+        np.array([data.is_train(number) for number in numbers]),
         data.fingerprint,
     )
 
@@ -146,58 +149,42 @@ def train_memory(
     trained = [model.memory, model.tell, model.worth]
 
     def losses(step: int) -> Mapping[str, Tensor]:
-        frames, counts = windows(games, games.is_train, stage, np.random.default_rng((seed, 3, step)))
-        return memory_losses(model, games, seen, stage, frames, counts, np.random.default_rng((seed, 4, step)))
+        chosen = np.random.default_rng((seed, 3, step)).choice(np.flatnonzero(games.is_train), stage.batch)
+        return memory_losses(model, games, seen, stage, chosen, np.random.default_rng((seed, 4, step)))
 
     _learn("recurrent", model, trained, losses, stage.steps, stage.learning_rate, folder, log, games.dataset_id, progress)
 
 
-def windows(
-    games: Games, among: Bool[np.ndarray, " game"], stage: MemoryStage, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, "window time"], Bool[np.ndarray, "window time"]]:
-    """Frames of windows, and which of them count: every action of every game is as likely as any other, those next to an end too."""
-    starts, lengths = games.starts[:-1], np.diff(games.starts) - 1
-    odds = np.where(among, lengths + stage.window - 1, 0)
-    chosen = rng.choice(len(lengths), stage.batch, p=odds / odds.sum())
-    first = np.floor(rng.random(stage.batch) * (lengths[chosen] + stage.window - 1)).astype(np.int64) - (stage.window - 1)
-    begin = np.maximum(first, 0)
-    count = np.minimum(first + stage.window, lengths[chosen]) - begin
-    steps = np.arange(stage.window)
-    within = np.minimum(begin[:, None] + steps, lengths[chosen][:, None] - 1)
-    return starts[chosen][:, None] + within, steps < count[:, None]
-
-
 def memory_losses(
-    model: RecurrentModel, games: Games, seen: Seen, stage: MemoryStage, frames: Int64[np.ndarray, "window time"],
-    counts: Bool[np.ndarray, "window time"], rng: np.random.Generator,
-) -> dict[str, Tensor]:  # fmt: skip
-    """Nats of z for each channel; the reward's square error; cross entropy of being over, of `counts` alone."""
-    device = seen.means.device
-    at, mask = torch.from_numpy(frames).to(device), torch.from_numpy(counts).to(device)
-    noise = torch.from_numpy(rng.standard_normal((2, *frames.shape, seen.means.shape[-1]), np.float32)).to(device)
+    model: RecurrentModel, games: Games, seen: Seen, stage: MemoryStage, chosen: Int64[np.ndarray, " game"], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Of the `chosen` games: nats of z a channel; the reward's square error; cross entropy of being over."""
+    device, lengths = seen.means.device, np.diff(games.starts)[chosen] - 1
+    frames = np.concatenate([first + np.arange(length) for first, length in zip(games.starts[chosen], lengths, strict=True)])
+    at = torch.from_numpy(frames).to(device)
+    noise = torch.from_numpy(rng.standard_normal((2, len(frames), seen.means.shape[-1]), np.float32)).to(device)
     latents, following = (seen.means[where] + seen.log_stds[where].exp() * noise[i] for i, where in enumerate((at, at + 1)))
     actions, rewards = (torch.from_numpy(values[frames]).to(device) for values in (games.actions, games.rewards))
     over = torch.from_numpy(games.over[frames]).to(device)
-    told = model.following(model.remembered(latents, actions))
-    goes_on = mask & ~over  # of a game that is over nothing new is seen
-    total = mask.sum()
+    told = model.following(model.remembered(latents, actions, lengths.tolist()))
+    goes_on = ~over  # of a game that is over nothing new is seen
     nats = -(told.log_likelihood(following).mean(-1) * goes_on).sum() / goes_on.sum().clamp(min=1)
-    reward = ((told.reward - rewards).square() * mask).sum() / total
-    ended = (nn.functional.binary_cross_entropy_with_logits(told.over, over.float(), reduction="none") * mask).sum() / total
+    reward = (told.reward - rewards).square().mean()
+    ended = nn.functional.binary_cross_entropy_with_logits(told.over, over.float())
     return {
         "latents": nats, "reward": stage.reward_weight * reward, "over": stage.over_weight * ended, "_reward_error": reward,
-        "_over_nats": ended, "_over_rate": (over & mask).sum() / total, "_over_told": (told.over.sigmoid() * mask).sum() / total,
+        "_over_nats": ended, "_over_rate": over.float().mean(), "_over_told": told.over.sigmoid().mean(),
     }  # fmt: skip
 
 
 @torch.no_grad()
 def held_out(model: RecurrentModel, games: Games, seen: Seen, stage: MemoryStage, num_batches: int = 8) -> dict[str, float]:
     """Of held-out games: nats of z a channel, of being over, and what knowing no more than how often games end would cost."""
-    among = ~games.is_train if (~games.is_train).any() else games.is_train
+    among = np.flatnonzero(~games.is_train if (~games.is_train).any() else games.is_train)
     found = []
     for number in range(num_batches):
         rng = np.random.default_rng((0, 5, number))
-        found.append(memory_losses(model, games, seen, stage, *windows(games, among, stage, rng), rng))
+        found.append(memory_losses(model, games, seen, stage, rng.choice(among, stage.batch), rng))
     means = {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}
     rate = min(max(means["_over_rate"], 1e-6), 1 - 1e-6)
     knowing_nothing = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))

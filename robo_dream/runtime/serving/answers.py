@@ -1,4 +1,4 @@
-"""What a planner that serves says to a question: one decision for each robot that asks, several in one search. See `runtime.wire`."""
+"""What a planner that serves says to a question: one decision for each robot that asks, several in one search. See `serving.wire`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_observation, goal_from_positions
 from robo_dream.runtime.made_with import made_with
 from robo_dream.runtime.planner import PlanningChanges, PlanningConfig, build_planner, planning_for
-from robo_dream.runtime.wire import (
+from robo_dream.runtime.serving.wire import (
     array_in,
     decision_message,
     map_in,

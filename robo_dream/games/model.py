@@ -7,7 +7,7 @@ word and for goals, of which a game has none. On disk: safetensors, with what is
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError, DataError, RoboDreamError, one_line
@@ -112,10 +113,12 @@ class RecurrentModel(nn.Module):
         return hidden[0], cell[0]
 
     def remembered(
-        self, latents: Float[Tensor, "row time channel"], actions: Float[Tensor, "row time action"]
-    ) -> Float[Tensor, "row time hidden"]:
-        """h after each action, from the start on."""
-        return self.memory(torch.cat([latents, actions], -1))[0]
+        self, latents: Float[Tensor, "step channel"], actions: Float[Tensor, "step action"], lengths: Sequence[int]
+    ) -> Float[Tensor, "step hidden"]:
+        """h after each action of whole games, one after the other, of `lengths` steps; nothing is remembered from one to the next."""
+        games = torch.cat([latents, actions], -1).split(list(lengths))
+        remembered, _ = self.memory(pad_sequence(list(games), batch_first=True))  # packed, a CPU takes seven times as long
+        return torch.cat([one[:length] for one, length in zip(remembered, lengths, strict=True)])
 
     def following(self, hidden: Float[Tensor, "*batch hidden"]) -> Next:
         log_odds, means, log_stds = self.tell(hidden).float().unflatten(-1, (self.config.latent, -1)).chunk(3, -1)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import CheckpointError, DataError, MissingExtraError
 from robo_dream.files import replace_file
 from robo_dream.foreign import parse_object, read_bytes
-from robo_dream.models.recurrent import RecurrentModel, read_weights, write_weights
+from robo_dream.games.model import RecurrentModel, read_weights, write_weights
+from robo_dream.games.training import Count
 from robo_dream.schema import Positive, configuration
-from robo_dream.training.recurrent import Count
 from robo_dream.training.stage import MetricsLog, OnProgress
 
 FORMAT, VERSION = "robo_dream.linear_controller", 1
@@ -32,39 +32,51 @@ STATE_FILE = "controller.state.json"
 
 
 @configuration
-class ControllerConfig:
+class DreamSettings:
     """`temperature` of the dream: at a low one a controller finds where the dream is wrong and stays there; a high one is a harder game."""
 
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
-    population: Annotated[int, Field(ge=4, le=100_000)] = 32
-    rollouts: Annotated[int, Field(ge=1, le=10_000)] = 8  # dreamed games for each candidate
     generations: Count = 120
-    horizon: Count = 300  # control steps of a dreamed game at most
-    std: Positive = 0.3  # of the first candidates' numbers
+    horizon: Count = 525  # control steps of a dreamed game at most
     evaluate_every: Count = 20  # generations between looks at the real game
     real_games: Annotated[int, Field(ge=0, le=100_000)] = 20  # of each look; nothing is learned from them
 
 
+@configuration
+class ControllerConfig(DreamSettings):
+    """CMA-ES."""
+
+    kind: Literal["cma"] = "cma"
+    population: Annotated[int, Field(ge=4, le=100_000)] = 32
+    rollouts: Annotated[int, Field(ge=1, le=10_000)] = 8  # dreamed games for each candidate
+    std: Positive = 0.3  # of the first candidates' numbers
+
+
+@runtime_checkable
+class Player(Protocol):
+    """What chooses, from [z, h], for one candidate or many at once."""
+
+    def act(self, features: Float[Tensor, "candidate rollout feature"]) -> Float[Tensor, "candidate rollout action"]: ...
+
+
 @dataclass(frozen=True)
 class LinearControllers:
-    """One controller or many at once. A `choice` is one number, cut into equal parts: left, stay, right are in the order of a dial."""
+    """One controller or many at once. Of choices, that with the highest output is taken; other actions lie between their limits."""
 
     spec: ActionSpec
     numbers: Float[Tensor, "candidate output feature"]  # the last feature is 1
 
     def act(self, features: Float[Tensor, "candidate rollout feature"]) -> Float[Tensor, "candidate rollout action"]:
-        outputs = torch.tanh(torch.einsum("crf,cof->cro", features, self.numbers[..., :-1]) + self.numbers[:, None, :, -1])
+        outputs = torch.einsum("crf,cof->cro", features, self.numbers[..., :-1]) + self.numbers[:, None, :, -1]
         if self.spec.kind == "choice":
-            part = ((outputs[..., 0] + 1) / 2 * self.spec.size).long().clamp(0, self.spec.size - 1)
-            return torch.nn.functional.one_hot(part, self.spec.size).to(features)
+            return torch.nn.functional.one_hot(outputs.argmax(-1), self.spec.size).to(features)
         low, high = (torch.from_numpy(limit).to(features) for limit in (self.spec.low, self.spec.high))
-        return low + (outputs + 1) / 2 * (high - low)
+        return low + (torch.tanh(outputs) + 1) / 2 * (high - low)
 
 
 def num_numbers(model: RecurrentModel) -> int:
     """Of a controller of `model`."""
-    outputs = 1 if model.action_spec.kind == "choice" else model.action_spec.size
-    return outputs * (model.config.latent + model.config.hidden + 1)
+    return model.action_spec.size * (model.config.latent + model.config.hidden + 1)
 
 
 def controllers(model: RecurrentModel, numbers: Float[np.ndarray, "candidate number"]) -> LinearControllers:
@@ -74,7 +86,7 @@ def controllers(model: RecurrentModel, numbers: Float[np.ndarray, "candidate num
 
 @torch.no_grad()
 def dream(
-    model: RecurrentModel, playing: LinearControllers, starts: Float[Tensor, "candidate rollout channel"], temperature: float, horizon: int,
+    model: RecurrentModel, playing: Player, starts: Float[Tensor, "candidate rollout channel"], temperature: float, horizon: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "candidate rollout"]:  # fmt: skip
     """What each dreamed game is expected to be worth."""
@@ -112,7 +124,7 @@ def train_controller(
         if generation < len(scores):
             search.tell(list(asked), [-score for score in scores[generation]])
             continue
-        generator = torch.Generator(device).manual_seed(_mixed(seed, generation))
+        generator = torch.Generator(device).manual_seed(mixed(seed, generation))
         drawn = torch.randint(len(model.starts), (config.rollouts,), generator=generator, device=device)
         first = model.starts[drawn].expand(config.population, -1, -1)  # the same for all candidates
         worth = dream(model, controllers(model, asked), first, config.temperature, config.horizon, generator).mean(1)
@@ -129,12 +141,10 @@ def train_controller(
     return controllers(model, search.result.xfavorite[None])
 
 
-def dreamed(
-    model: RecurrentModel, playing: LinearControllers, config: ControllerConfig, games: int, horizon: int
-) -> Float[Tensor, " game"]:
+def dreamed(model: RecurrentModel, playing: Player, config: DreamSettings, games: int, horizon: int) -> Float[Tensor, " game"]:
     """What one controller's games in the dream are worth, by numbers of their own."""
     device = model.starts.device
-    generator = torch.Generator(device).manual_seed(_mixed(games, -1))
+    generator = torch.Generator(device).manual_seed(mixed(games, -1))
     drawn = torch.randint(len(model.starts), (games,), generator=generator, device=device)
     return dream(model, playing, model.starts[drawn][None], config.temperature, horizon, generator)[0]
 
@@ -180,5 +190,5 @@ def _kept(path: Path, about: Mapping[str, Any]) -> list[list[float]]:
     return scores
 
 
-def _mixed(seed: int, generation: int) -> int:
+def mixed(seed: int, generation: int) -> int:
     return int(np.random.SeedSequence((seed, generation + 1)).generate_state(1)[0])

@@ -24,13 +24,14 @@ from pydantic import Field
 
 from robo_dream.config import Changes
 from robo_dream.errors import ConfigError, NoAnswerError, RoboDreamError, one_line
-from robo_dream.models.config import Precision
-from robo_dream.runtime.answers import Answer, Answers, Asked, DecisionAsked, GoalAsked, answers_of
+from robo_dream.models.compiled import precision_here
+from robo_dream.models.config import PrecisionChoice
 from robo_dream.runtime.inspect import require_fit
-from robo_dream.runtime.metrics import Metrics
-from robo_dream.runtime.model import load_checkpoint_model
+from robo_dream.runtime.model import device_named, load_checkpoint_model
 from robo_dream.runtime.planner import PlanningChanges, planning_for
-from robo_dream.runtime.wire import extra, number_in, pack, unpack
+from robo_dream.runtime.serving.answers import Answer, Answers, Asked, DecisionAsked, GoalAsked, answers_of
+from robo_dream.runtime.serving.metrics import Metrics
+from robo_dream.runtime.serving.wire import extra, number_in, pack, unpack
 from robo_dream.schema import Device, Unit, configuration
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ _TOO_MANY = 1013  # websocket's "try again later"
 class ServeConfig:
     """Which checkpoint serves, where, to whom, and how much of it."""
 
-    checkpoint: Path = Path("configs/checkpoints/jaco_s.safetensors")
+    checkpoint: Path = Path("configs/checkpoints/jaco_recorded_s.safetensors")
     host: str = "127.0.0.1"  # this machine alone; any other address needs a token
     port: Annotated[int, Field(ge=0, le=65535)] = 8765  # 0: any free one
     token_file: Path | None = None  # whose text clients must show
@@ -56,7 +57,7 @@ class ServeConfig:
     refuse_unfit: bool = True  # by the verdict of `robo-dream inspect`; false only says it
     device: Device = "cpu"
     compiled: bool = False
-    precision: Precision = "float32"
+    precision: PrecisionChoice = "float32"
     planning: PlanningChanges = field(default_factory=Changes)  # what is changed of the checkpoint's settings
     by_task: Mapping[str, PlanningChanges] = field(default_factory=dict)  # and of those for a task, after that
 
@@ -90,8 +91,9 @@ def read_token(path: Path) -> str:
 
 def answers_for(config: ServeConfig, say: Callable[[str], None]) -> Answers:
     """The model of `config`, ready to answer; raises as `load_checkpoint_model` and `require_fit` do."""
-    model = load_checkpoint_model(config.checkpoint, config.device, config.compiled, config.precision)
-    how = {"device": config.device, "compiled": config.compiled, "precision": config.precision}
+    precision = precision_here(config.precision, device_named(config.device))
+    model = load_checkpoint_model(config.checkpoint, config.device, config.compiled, precision)
+    how = {"device": config.device, "compiled": config.compiled, "precision": precision}
     answers = answers_of(config.checkpoint, model, how, config.planning, config.by_task)
     require_fit(config.checkpoint, model, planning_for(answers.info, "", config.planning), config.refuse_unfit, say)
     return answers

@@ -1,0 +1,1 @@
+"""Games learned in a dream: a world model of pictures, and a controller that plays."""

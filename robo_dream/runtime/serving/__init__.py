@@ -1,0 +1,1 @@
+"""A planner for robots elsewhere: the server, what travels, and the robot's side of it."""
