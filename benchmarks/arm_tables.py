@@ -107,8 +107,23 @@ def kills() -> list[Row]:
     return rows
 
 
+def speed() -> list[Row]:
+    """Each ratio: the code before, as it was, and set the same by hand."""
+    figures, rows = results("speed"), [("decision", "threads", "before, ms", "now, ms", "times less", "than the same set by hand")]
+    for kind, where in (("", ""), ("avx2/", ", without AVX-512")):
+        for plan, label in (("released_push", "push as released"), ("policy_guided_128x3x5", "policy_guided 128x3x5")):
+            for threads in (1, 2):
+                stem = f"{kind}threads_{threads}/{plan}/"
+                low, high = figures[f"{stem}before_ratio_low"], figures[f"{stem}before_ratio_high"]
+                times = f"{figures[f'{stem}before_ratio']:.2f} ({low:.2f} to {high:.2f})"
+                spent = (plain(figures[f"{stem}{when}_p50_ms"]) for when in ("before", "after"))
+                rows.append((f"{label}{where}", f"{threads}", *spent, times, f"{figures[f'{stem}same_settings_ratio']:.2f}"))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "latency": latency,
+    "speed": speed,
     "serve": serve,
     "lerobot_policy": lerobot_policy,
     "latency-growth": lambda: facts(
