@@ -62,6 +62,7 @@ UNKNOWN = (
     "pour some water into the glass", "put the red cube in the basket", "hello", "move the yellow block to the right",
     "throw the blue cube out of the window", "paint the red cube black", "put the banana next to the red cube",
 )  # fmt: skip
+UNTUNED = FIRST_SEED + 100_000  # pairs from FIRST_SEED on were looked at while the reader of words was made
 HELD, STILL, LYING, OPEN = 3, 0.002, 0.03, 0.25  # control steps; metres a step; metres above the table; closure
 
 
@@ -118,11 +119,11 @@ def true_of(sentence: Sentence, now: Float[np.ndarray, "thing 3"], asked: Asked 
     return holds(JUDGE, asked.relation, asked.thing, asked.other, sentence.before, now)
 
 
-def sentences(environment: Environment, num: int) -> list[Sentence]:
-    """`num` of each group, the relations in turn as far as play has them."""
+def sentences(environment: Environment, num: int, first_seed: int) -> list[Sentence]:
+    """`num` of each group, of play from `first_seed` on, the relations in turn as far as play has them."""
     found: dict[str, list[Sentence]] = {"seen": [], "unsaid": []}
     counts: dict[tuple[str, int], int] = {}
-    for seed in itertools.count(FIRST_SEED):
+    for seed in itertools.count(first_seed):
         rng = np.random.default_rng(seed)
         environment.reset(rng)
         options = list(_pairs_of(environment, seed, rng))
@@ -235,7 +236,7 @@ def attempt(
 
 def success(environment: Environment, model: LatentVideoModel, some: Sequence[Sentence], args: argparse.Namespace, note: Callable) -> None:
     """Kind by kind on each sentence in turn, so that whenever it is stopped all have been tried on the same ones."""
-    path = args.work / f"{checkpoint.sha256(args.checkpoint)[:12]}-{args.steps}.jsonl"
+    path = args.work / f"{checkpoint.sha256(args.checkpoint)[:12]}-{args.steps}-{args.first_seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(one["number"], one["kind"]): one for one in lines}
@@ -318,6 +319,7 @@ def main() -> None:
     parser.add_argument("--told", type=int, default=100, help="of each group that the head is asked of")
     parser.add_argument("--nothing", type=int, default=10, help="trials without instruction")
     parser.add_argument("--steps", type=int, default=250, help="control steps that a trial is allowed")
+    parser.add_argument("--first-seed", type=int, default=UNTUNED, help="of play that pairs are taken from")
     parser.add_argument("--parts", nargs="+", choices=("head", "success"), default=["head", "success"])
     parser.add_argument("--work", type=Path, default=Path("runs/words"))
     parser.add_argument("--out", type=Path, default=OUT)
@@ -337,7 +339,7 @@ def main() -> None:
 
     blind, environment = (Ogbench(OgbenchConfig(env="cube-double", picture=picture)) for picture in (None, OgbenchConfig().picture))
     with blind:
-        told = sentences(blind, max(args.told if "head" in args.parts else 0, args.pairs))
+        told = sentences(blind, max(args.told if "head" in args.parts else 0, args.pairs), args.first_seed)
     half = len(told) // 2
     with environment:
         if "head" in args.parts:
