@@ -32,7 +32,7 @@ from robo_dream.data.cache import FrameCache, build_cache, open_dataset
 from robo_dream.evaluation.manifest import read_manifest, write_manifest
 from robo_dream.imagination import Belief
 from robo_dream.models.checkpoint import read_info
-from robo_dream.models.memory import times_of
+from robo_dream.models.dynamics import times_of
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.environment import build_environment, world_of
 from robo_dream.runtime.model import load_checkpoint_model

@@ -177,11 +177,11 @@ def sockets(number: int) -> list[tuple[int, str]]:
     """The UDP sockets of this process at the ports of a domain: (file descriptor, device that it is bound to, empty for all)."""
     ports = range(7400 + 250 * number, 7400 + 250 * (number + 1))
     rows = [row.split() for row in Path("/proc/self/net/udp").read_text().splitlines()[1:]]
-    wanted = {f"socket:[{row[9]}]" for row in rows if int(row[1].split(":")[1], 16) in ports}
+    ours = {f"socket:[{row[9]}]" for row in rows if int(row[1].split(":")[1], 16) in ports}
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
-            if os.readlink(f"/proc/self/fd/{name}") not in wanted:
+            if os.readlink(f"/proc/self/fd/{name}") not in ours:
                 continue
             with socket.socket(fileno=os.dup(int(name))) as one:
                 device = one.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)

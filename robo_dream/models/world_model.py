@@ -14,10 +14,9 @@ from robo_dream.errors import ContractError
 from robo_dream.imagination import Belief, Chance, Imagination, ScenePose
 from robo_dream.models.compiled import Plain, RowRunner
 from robo_dream.models.config import ModelSpec, require_local_goals
-from robo_dream.models.dynamics import Dynamics, Outcomes
+from robo_dream.models.dynamics import MAX_LATE, Dynamics, Memory, Outcomes, times_of
 from robo_dream.models.encoder import Decoder, Encoder, to_float, to_uint8
 from robo_dream.models.heads import Affordances, PoseHead, TemporalDistance, scene_pose
-from robo_dream.models.memory import MAX_LATE, Memory, times_of
 from robo_dream.models.policy import ActionLabeller, GoalConditionedPolicy, InverseDynamics, LocalGoals
 from robo_dream.models.video import VideoFlow
 from robo_dream.models.words import GoalWords

@@ -88,6 +88,19 @@ class TrainConfig:
                 f"training.policy.perception_noise is {self.training.policy.perception_noise}, and no demonstrations are given: "
                 f"what is imitated in datasets is seen as pictures show it anyway; set it to 0, or name demonstrations"
             )
+        if self.goal == "picture" and not self.training.model.picture_goals:
+            raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
+        if self.regime == "privileged" and self.training.grasps is not None:
+            raise ConfigError(
+                "training.grasps tells poses from joints, but regime is privileged, which reads true ones; set regime to recorded"
+            )
+        if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
+            raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
+        self._require_stage()
+        _ = self.settings_json  # changes that cannot be made are told now, not after the training
+
+    def _require_stage(self) -> None:
+        """Raises `ConfigError` where what a later stage is added to, or looks at, is not given, or is given to another."""
         model = self.training.model
         for stage, name, size, usual in (("memory", "memory", model.memory, 128), ("futures", "outcomes", model.outcomes, 4)):
             if self.stage == stage and (self.init is None or not size):
@@ -116,21 +129,12 @@ class TrainConfig:
                 f"stage is {self.stage}, which teaches a finished checkpoint to tell {_OF_RECORDINGS[self.stage]}, and {missing} is null; "
                 f"give init=CHECKPOINT 'training.{self.stage}={{}}'"
             )
-        if self.goal == "picture" and not self.training.model.picture_goals:
-            raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
-        if self.regime == "privileged" and self.training.grasps is not None:
-            raise ConfigError(
-                "training.grasps tells poses from joints, but regime is privileged, which reads true ones; set regime to recorded"
-            )
-        if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
-            raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
         if self.stage in ADDED and (self.init is None or getattr(self.training, self.stage) is None):
             missing = "init" if self.init is None else f"training.{self.stage}"
             raise ConfigError(
                 f"stage is {self.stage}, which adds them to a finished checkpoint, and {missing} is null; give init=CHECKPOINT "
                 f"'training.{self.stage}={{}}'"
             )
-        _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     @property
     def most(self) -> int | None:
@@ -184,15 +188,19 @@ def train(config: TrainConfig, say: Callable[[str], None], bars: Bars, processes
     if config.stage != "dream" and not is_begun and processes.count == 1:  # what a step takes several, one does not know
         say(in_words(estimated(data.play, config.training)))
 
-    training, steps = config.training, config.training.dream
     if config.stage != "dream":
         with bars("representation", {}, "step") as bar:
             representation.train_representation(
-                data.play, training, config.out, init=config.init, progress=bar, resume=config.resume, processes=processes
+                data.play, config.training, config.out, init=config.init, progress=bar, resume=config.resume, processes=processes
             )
         if config.stage == "representation":
             return config.out / representation.MODEL_FILE
-    written = config.out / dream.MODEL_FILE
+    return _dreaming(config, data, say, bars, processes)
+
+
+def _dreaming(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars, processes: Processes) -> Path:
+    """The checkpoint, on the representation that is there."""
+    training, steps, written = config.training, config.training.dream, config.out / dream.MODEL_FILE
     with processes.in_turn():
         _begin_dream(config, config.out / representation.MODEL_FILE, config.out / f"{dream.STAGE}.state.safetensors")
         written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
@@ -255,15 +263,21 @@ def _with_more(config: TrainConfig, data: TrainingData, say: Callable[[str], Non
     return released
 
 
-def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
-    """The checkpoint `init` with a memory, or with several futures. How it is planned with, its world and its goals stay as they are."""
-    assert config.init is not None
-    about, training, written = checkpoint.read_info(config.init), config.training, config.out / dream.MODEL_FILE
+def _begun(config: TrainConfig, name: str) -> Path:
+    """Where a later stage leaves its checkpoint; what a training before left half-written there is gone."""
+    written = config.out / name
     config.out.mkdir(parents=True, exist_ok=True)
     for folder in {config.out, (config.release or written).parent}:
         clear_leftovers(folder)
     (config.out / "config.yaml").write_text(to_yaml(config))
     written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    return written
+
+
+def _with_part(config: TrainConfig, data: TrainingData, say: Callable[[str], None], bars: Bars) -> Path:
+    """The checkpoint `init` with a memory, or with several futures. How it is planned with, its world and its goals stay as they are."""
+    assert config.init is not None
+    about, training, written = checkpoint.read_info(config.init), config.training, _begun(config, dream.MODEL_FILE)
     is_memory = config.stage == "memory"
     learn, steps = (memory.train_memory, training.memory) if is_memory else (futures.train_futures, training.futures)
     with bars("frames into latents", {steps.steps: config.stage}, "step") as bar:
@@ -287,12 +301,7 @@ def _train_redrawn(config: TrainConfig, say: Callable[[str], None], bars: Bars) 
     with bars("redrawn frames into the cache", {}, "episode") as bar:
         seen = open_recording(config.redrawn, config.cache / "redrawn", training, config.workers, bar, most=config.most)
     say(f"{usual.described()}\nRedrawn: {seen.described()}")
-    config.out.mkdir(parents=True, exist_ok=True)
-    for folder in {config.out, (config.release or config.out / redrawn.MODEL_FILE).parent}:
-        clear_leftovers(folder)
-    (config.out / "config.yaml").write_text(to_yaml(config))
-    written = config.out / redrawn.MODEL_FILE
-    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    written = _begun(config, redrawn.MODEL_FILE)
     with bars("frames into latents", {stage.steps: "redrawn"}, "step") as bar:
         model = redrawn.train_redrawn(usual.play, seen.play, training, config.out, config.init, progress=bar, resume=config.resume)
     released, seconds = config.release or written, training_seconds(config.out / "metrics.jsonl")
@@ -321,12 +330,7 @@ def _train_on_recordings(config: TrainConfig, say: Callable[[str], None], bars: 
     with bars("frames into the cache", {}, "episode") as bar:
         data = open_recording(config.datasets, config.cache, training, config.workers, bar, name == "video", config.most)
     say(data.described())
-    config.out.mkdir(parents=True, exist_ok=True)
-    for folder in {config.out, (config.release or config.out / labeller.MODEL_FILE).parent}:
-        clear_leftovers(folder)
-    (config.out / "config.yaml").write_text(to_yaml(config))
-    written = config.out / labeller.MODEL_FILE
-    written.with_suffix(".json").unlink(missing_ok=True)  # of a training before: it describes another file
+    written = _begun(config, labeller.MODEL_FILE)
     given = (data.play, data.tasks) if name == "words" else (data.play,)
     with bars("frames into latents", {stage.steps: name}, "step") as bar:
         model = getattr(taught, f"train_{name}")(*given, training, config.out, config.init, progress=bar, resume=config.resume)

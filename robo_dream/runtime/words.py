@@ -6,8 +6,7 @@ import torch
 
 from robo_dream.errors import ConfigError, DataError
 from robo_dream.imagination import Goal
-from robo_dream.models.text import text_encoder
-from robo_dream.models.words import nearest_texts, strangeness
+from robo_dream.models.words import nearest_texts, strangeness, text_encoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.goals import goal_from_positions
 from robo_dream.recording.record import find_record, read_run

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from robo_dream.errors import DataError
 from robo_dream.files import replacing
 from robo_dream.models import checkpoint
+from robo_dream.models.dynamics import times_of
 from robo_dream.models.encoder import to_float
 from robo_dream.models.heads import OBJECT_POS, objects
-from robo_dream.models.memory import times_of
 from robo_dream.models.world_model import NOT_SEEN, LatentVideoModel
 from robo_dream.training.config import TrainingConfig
 from robo_dream.training.frames import Frames, Split, frame_index, last_pictures, pictures, pose_labels

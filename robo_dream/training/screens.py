@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import Field
 
 from robo_dream.errors import ConfigError
-from robo_dream.models.memory import MAX_LATE
+from robo_dream.models.dynamics import MAX_LATE
 from robo_dream.models.world_model import NOT_SEEN
 from robo_dream.schema import Fraction, Unit, configuration
 

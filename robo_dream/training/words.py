@@ -19,8 +19,7 @@ from robo_dream.errors import ConfigError, DataError
 from robo_dream.models import checkpoint
 from robo_dream.models.config import WordsSize, require_words
 from robo_dream.models.heads import GRIPPER
-from robo_dream.models.text import TextEncoder, plain, text_encoder
-from robo_dream.models.words import strangeness
+from robo_dream.models.words import TextEncoder, plain, strangeness, text_encoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.training.config import TrainingConfig, WordsStage
 from robo_dream.training.frames import Frames
@@ -249,9 +248,9 @@ def _strangest(encoder: TextEncoder, known: Sequence[str], seed: int) -> Float[T
     changed = []
     for text in rng.choice(np.array(known), _CHANGED):
         words = plain(text).split()
-        places = [place for place, word in enumerate(words) if word in telling]
-        if places:
-            words[rng.choice(places)] = str(rng.choice(others))
+        found = [number for number, word in enumerate(words) if word in telling]
+        if found:
+            words[rng.choice(found)] = str(rng.choice(others))
             changed.append(" ".join(words))
     if not changed:
         return torch.tensor(torch.inf)

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from robo_dream.config import load
 from robo_dream.errors import ConfigError, DataError, MissingExtraError
-from robo_dream.models import checkpoint, text
+from robo_dream.models import checkpoint, words
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser, WordsSize
-from robo_dream.models.text import Tokens, text_encoder
-from robo_dream.models.words import GoalWords, Placement
+from robo_dream.models.words import GoalWords, Placement, Tokens, text_encoder
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.runtime.plan import PlanConfig
 from robo_dream.runtime.planner import PlanningConfig
@@ -117,7 +116,7 @@ def test_a_checkpoint_keeps_its_words(tmp_path: Path) -> None:
 
 
 def test_without_word_vectors_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "find_spec", lambda name: None)
+    monkeypatch.setattr(words, "find_spec", lambda name: None)
     text_encoder.cache_clear()
     with pytest.raises(MissingExtraError, match=r"robo-dream\[words\]"):
         text_encoder()
