@@ -12,6 +12,7 @@ from torch import Tensor
 from robo_dream.imagination import Belief, Goal, ScenePose
 from robo_dream.schema import Unit, configuration
 
+CLOSED = 0.25  # closure from which a hand may hold something
 MAX_ARRANGEMENTS = 10_000  # of things at all places that count for them
 
 
@@ -23,6 +24,7 @@ class MoveConfig:
     rarity: Annotated[float, Field(ge=0, le=100)] = 2.0  # what each nat counts by which a move was seen less than by chance
     allowed: Annotated[float, Field(ge=0, le=100)] = 0.5  # nats below chance that count nothing
     nearness: Annotated[float, Field(ge=0, le=100)] = 0.5  # what a metre counts from the hand to the thing that is moved first
+    held: Annotated[float, Field(ge=0, le=1), Unit("m")] = 0.06  # from the tool, within which a closed hand holds a thing; 0: it never does
 
 
 @runtime_checkable
@@ -89,7 +91,7 @@ class NextMove:
         scene = ScenePose(**{name: values.clone() for name, values in vars(there).items()})
         for row in range(count):
             desired = there.object_pos[row]
-            move = next_move(self.model, self.config, here.object_pos[row], desired, here.tool_pos[row])
+            move = next_move(self.model, self.config, here.object_pos[row], desired, here.tool_pos[row], float(here.gripper[row]))
             if move is None:
                 continue
             scene.object_pos[row], scene.object_yaw[row] = here.object_pos[row], here.object_yaw[row]
@@ -102,9 +104,18 @@ class NextMove:
 
 
 def next_move(
-    model: MoveModel, config: MoveConfig, here: Float[Tensor, "thing 3"], goal: Float[Tensor, "thing 3"], tool: Float[Tensor, " 3"]
+    model: MoveModel,
+    config: MoveConfig,
+    here: Float[Tensor, "thing 3"],
+    goal: Float[Tensor, "thing 3"],
+    tool: Float[Tensor, " 3"],
+    gripper: float = 0.0,
 ) -> Move | None:
-    """The first move of the cheapest way from `here` to `goal`; None where everything is there."""
+    """The first move of the cheapest way from `here` to `goal`; None where everything is there.
+
+    Moves were seen from where things lay to where they were left. What a closed `gripper` holds is under way and lies nowhere: of it
+    no move is taken for a rare one, or the hand would turn back in mid-air.
+    """
     stands = [_apart([here[i], goal[i], *model.waypoints[i].to(here)], config.there) for i in range(len(here))]
     desired = [min(1, len(one) - 1) if (here[i] - goal[i]).norm() > config.there else 0 for i, one in enumerate(stands)]
     if not any(desired):
@@ -120,7 +131,12 @@ def next_move(
     logits = model(
         things.repeat_interleave(len(moves), 0), asked[:, 0].repeat(rows).to(here.device), ends.repeat(rows, 1)
     ).cpu().unflatten(0, (rows, len(moves)))  # fmt: skip
-    costs = 1.0 + config.rarity * (-logits - config.allowed).clamp(min=0)
+    rare = (-logits - config.allowed).clamp(min=0)
+    away = (here - tool).norm(dim=-1).cpu()
+    if gripper > CLOSED and float(away.min()) < config.held:
+        thing = int(away.argmin())
+        rare[(stand[:, thing] == 0)[:, None] & (asked[:, 0] == thing)] = 0.0
+    costs = 1.0 + config.rarity * rare
     costs = costs.masked_fill(stand[:, asked[:, 0]] == asked[:, 1], torch.inf)  # nothing moves
     following = torch.arange(rows)[:, None] + (asked[:, 1] - stand[:, asked[:, 0]]) * strides[asked[:, 0]]
     left = torch.full((rows,), torch.inf)
@@ -130,8 +146,7 @@ def next_move(
         if torch.equal(shorter, left):
             break
         left = shorter
-    away = (here - tool).norm(dim=-1).cpu()[asked[:, 0]]
-    first = int((costs[0] + config.nearness * away + left[following[0]]).argmin())
+    first = int((costs[0] + config.nearness * away[asked[:, 0]] + left[following[0]]).argmin())
     return Move(moves[first][0], ends[first])
 
 

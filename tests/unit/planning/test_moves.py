@@ -158,3 +158,30 @@ def test_a_planner_is_told_it_at_each_decision_and_each_problem_alone() -> None:
     assert isinstance(plan, Plan) and torch.equal(plan.actions[1], alone.actions[0]) and goal.next is None
     with pytest.raises(ContractError, match="3 beliefs, 3 goals and 1 seeds"):
         planner.plan(belief, goal, [0])
+
+
+@dataclass(frozen=True)
+class FromRest(Known):
+    """Things were brought to the table only from there or from the shelf, and to the shelf from anywhere."""
+
+    def __call__(
+        self, things: Float[Tensor, "move thing 3"], which: Int[Tensor, " move"], to: Float[Tensor, "move 3"]
+    ) -> Float[Tensor, " move"]:
+        height = things[torch.arange(len(which)), which, 2]
+        return torch.where((height - 0.2).abs().less(0.05) & (to[:, 2] < 0.05), -5.0, 0.0)
+
+
+def test_what_the_hand_holds_goes_on_to_where_it_was_brought_and_an_open_hand_holds_nothing() -> None:
+    shelf, table, goal = [0.0, 0.3, 0.3], [0.0, 0.0, 0.02], torch.tensor([[0.3, 0.0, 0.02]])
+    model = FromRest(torch.tensor([[table, shelf]]))
+    carried, tool = torch.tensor([[0.1, 0.1, 0.2]]), torch.tensor([0.1, 0.1, 0.22])
+    for closure, config, to in (
+        (0.6, CONFIG, goal[0]),
+        (0.0, CONFIG, torch.tensor(shelf)),
+        (0.6, replace(CONFIG, held=0.0), torch.tensor(shelf)),
+    ):
+        move = next_move(model, config, carried, goal, tool, closure)
+        assert move is not None and move.thing == 0
+        torch.testing.assert_close(move.to, to)
+    far = next_move(model, CONFIG, carried, goal, tool + 0.2, 0.6)
+    assert far is not None and torch.equal(far.to, torch.tensor(shelf))
