@@ -25,9 +25,14 @@ def random_game(game: Game, seed: int, most_steps: int, held: Sequence[int] = HE
     """One game of at most `most_steps` control steps; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     game.reset(rng)
+    return game_of_choices(game, seed, most_steps, random_choices(game.action_spec, rng, held), "random")
+
+
+def game_of_choices(game: Game, seed: int, most_steps: int, choices: Iterator[Float[np.ndarray, " action"]], behavior: str) -> Episode:
+    """What is seen from where `game` stands while `choices` are played, each asked for when it is needed."""
     images, times = {camera.name: [game.image(camera.name)] for camera in game.cameras}, [game.time]
     actions, rewards, terminated = [], [], False
-    for action in random_choices(game.action_spec, rng, held):
+    for action in choices:
         outcome = game.play(action)
         for name, seen in images.items():
             seen.append(game.image(name))
@@ -46,9 +51,9 @@ def random_game(game: Game, seed: int, most_steps: int, held: Sequence[int] = HE
         sim_state=np.zeros((frames, 0)),
         times=np.array(times),
         skill=np.zeros(frames, np.int64),
-        task="stay alive",
+        task=f"as many {game.counts} as can be had",
         seed=seed,
-        behavior="random",
+        behavior=behavior,
         rewards=np.array(rewards, np.float32),
         terminated=terminated,
     )

@@ -42,6 +42,7 @@ class DreamTrainConfig:
     """
 
     dataset: Path = Path("datasets/doom")
+    more: tuple[Path, ...] = ()  # further recordings of the same game, such as of a controller that played it
     out: Path = Path("runs/dream_train/doom")
     init: Path | None = None
     play: Path | None = None
@@ -74,15 +75,17 @@ class DreamTrainConfig:
 
 @dataclass(frozen=True)
 class Scores:
-    """Ticks survived: of every real game, and what is expected of the dreamed ones."""
+    """What every real game was worth, and what is expected of the dreamed ones; in what players count."""
 
     real: Float[np.ndarray, " game"]
     dream: Float[np.ndarray, " game"]
+    counts: str
 
     @property
     def in_words(self) -> str:
         return (
-            f"{self.real.mean():.0f} ± {self.real.std():.0f} frames over {len(self.real)} real games, at most {self.real.max():.0f}; "
+            f"{self.real.mean():.0f} ± {self.real.std():.0f} {self.counts} over {len(self.real)} real games, "
+            f"at most {self.real.max():.0f}; "
             f"{self.dream.mean():.0f} ± {self.dream.std():.0f} in the dream"
         )
 
@@ -125,7 +128,7 @@ def dream_train(config: DreamTrainConfig, say: Callable[[str], None]) -> Scores:
 
 def train_model(config: DreamTrainConfig, say: Callable[[str], None]) -> None:
     """V, then M, each going on where it was; then `model.safetensors`."""
-    data = open_dataset(config.dataset)
+    data = open_dataset((config.dataset, *config.more))
     game_of(data.spec.recipe.get("world", {}), f"{config.dataset}")
     side = data.spec.cameras[0].height if data.spec.cameras else 0
     if side != config.model.image_size:
@@ -170,7 +173,7 @@ def _learn_to_play(config: DreamTrainConfig, model: RecurrentModel, game: Game, 
         else:
             playing = train_controller(model, config.controller, config.out, log, config.seed, made_with, bars, look)
     controller.save(playing, config.out / CONTROLLER, made_with, {**about, "generation": config.controller.generations})
-    draw_scores(config.out / "metrics.jsonl", config.out / "scores.png")
+    draw_scores(config.out / "metrics.jsonl", config.out / "scores.png", game.counts)
     return playing
 
 
@@ -178,7 +181,7 @@ def measure(model: RecurrentModel, playing: LinearControllers, game: Game, confi
     """`config.games` games of seeds that nothing was learned from, and as many dreamed ones."""
     real = play_games(model, playing, game, FIRST_SEED, config.games)
     dream = dreamed(model, playing, config.controller, config.games, game.longest_steps)
-    return Scores(real, dream.cpu().numpy())
+    return Scores(real, dream.cpu().numpy(), game.counts)
 
 
 @torch.no_grad()

@@ -18,8 +18,8 @@ from sim.environment import Game
 _FRAMES, _EVERY, _SIZE, _GAP = 12, 3, 128, 4  # pictures of a strip, control steps between them, pixels
 
 
-def draw_scores(metrics: Path, path: Path) -> None:
-    """Of the controller, as `metrics` has them: what the dream says, and what the real game said at intervals."""
+def draw_scores(metrics: Path, path: Path, counts: str) -> None:
+    """Of the controller, as `metrics` has them: what the dream says, and what the real game said at intervals; in what players count."""
     said = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     said = {one["step"]: one for one in said if one["stage"] == "controller"}
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -29,7 +29,7 @@ def draw_scores(metrics: Path, path: Path) -> None:
         points = {step: one[key] for step, one in said.items() if key in one}
         if points:
             axes.plot(list(points), list(points.values()), marker="o", label=label)
-    axes.set(xlabel="generation", ylabel="frames survived", ylim=(0, None))
+    axes.set(xlabel="generation", ylabel=counts)
     axes.legend()
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
