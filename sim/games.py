@@ -1,6 +1,6 @@
-"""Episodes of games: played at random, each choice for some steps, until the game is over or broken off."""
+"""Episodes of games: played at random, looking at nothing, until the game is over or broken off."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,10 @@ from robo_dream.embodiment import ActionSpec
 from sim.environment import Game
 
 HELD = (3, 8, 24)  # control steps that a random choice is held at most, drawn for each game: held briefly, a player never sees the corners
+SWEPT = (8, 16, 24)  # control steps that a sweep takes at least, drawn for each game, and at most as many and `_LONGER`
+ASIDES = (0.0, 0.1, 0.3)  # chance at each control step of a sweep of another choice between, drawn for each game
+_LONGER, _ASIDE = 8, 6  # control steps that a sweep may last longer, and that a choice between is held at most
+Choices = Callable[[ActionSpec, np.random.Generator], Iterator[Float[np.ndarray, " action"]]]
 
 
 def random_choices(spec: ActionSpec, rng: np.random.Generator, held: Sequence[int] = HELD) -> Iterator[Float[np.ndarray, " action"]]:
@@ -21,13 +25,35 @@ def random_choices(spec: ActionSpec, rng: np.random.Generator, held: Sequence[in
             yield action
 
 
-def random_game(game: Game, seed: int, most_steps: int, held: Sequence[int] = HELD) -> Episode:
+def random_sweeps(
+    spec: ActionSpec, rng: np.random.Generator, swept: Sequence[int] = SWEPT, asides: Sequence[float] = ASIDES
+) -> Iterator[Float[np.ndarray, " action"]]:
+    """Without end: the first choice and the last in turn, as from wall to wall, with other choices between. Who always moves lives longer,
+    and shows what a game is like later."""
+    least, aside = int(rng.choice(swept)), float(rng.choice(asides))
+    side = int(rng.integers(2))
+    while True:
+        for _ in range(int(rng.integers(least, least + _LONGER + 1))):
+            if rng.random() < aside:
+                between = spec.chosen(int(rng.integers(spec.size)))
+                for _ in range(int(rng.integers(1, _ASIDE + 1))):
+                    yield between
+            yield spec.chosen(side * (spec.size - 1))
+        side = 1 - side
+
+
+def random_play(spec: ActionSpec, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
+    """As games are recorded: every other one, by chance, in sweeps."""
+    yield from (random_sweeps if rng.random() < 0.5 else random_choices)(spec, rng)
+
+
+def random_game(game: Game, seed: int, most_steps: int, choices: Choices = random_play) -> Episode:
     """One game of at most `most_steps` control steps; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     game.reset(rng)
     images, times = {camera.name: [game.image(camera.name)] for camera in game.cameras}, [game.time]
     actions, rewards, terminated = [], [], False
-    for action in random_choices(game.action_spec, rng, held):
+    for action in choices(game.action_spec, rng):
         outcome = game.play(action)
         for name, seen in images.items():
             seen.append(game.image(name))
