@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -31,12 +32,22 @@ from robo_dream.games import controller
 from robo_dream.games import model as recurrent
 from robo_dream.games.training import games_in, see_all
 from robo_dream.models.checkpoint import sha256
-from robo_dream.runtime.dream_train import CONTROLLER, FIRST_SEED, MODEL, DreamTrainConfig, dream_train, game_of, play_games, train_model
+from robo_dream.runtime.dream_train import (
+    CONTROLLER,
+    FIRST_SEED,
+    MODEL,
+    DreamTrainConfig,
+    dream_train,
+    game_of,
+    open_games,
+    play_games,
+    train_model,
+)
 from robo_dream.runtime.environment import build_game
 from sim.environment import Game
 from sim.games import Choices
 
-_TUNING_SEED, _TUNING_GAMES = 600_000, 40
+_TUNING_SEED, _TUNING_GAMES = 600_000, 20
 Figures = dict[str, float]
 
 
@@ -44,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.1, 0.5, 1.0, 1.15, 1.3])
+    parser.add_argument("--one_model", action="store_true", help="V and M of the first seed for all: then only controllers differ")
     parser.add_argument("--out", type=Path, default=Path("docs/results/doom.json"))
     parser.add_argument("--stem", default="", help="before every figure's name, such as second_round/; then other figures of the file stay")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of configs/dream_train/doom.yaml")
@@ -53,13 +65,15 @@ def main() -> None:
     figures: Figures = {}
     for seed in args.seeds:
         own = replace(base, seed=seed, out=base.out / f"seed_{seed}")
+        trained = replace(base, seed=args.seeds[0], out=base.out / f"seed_{args.seeds[0]}") if args.one_model else own
         own.out.mkdir(parents=True, exist_ok=True)
-        figures |= prefixed(f"seed_{seed}", kept(own.out / "model.json", partial(learn_model, own)))
+        if trained == own:
+            figures |= prefixed(f"seed_{seed}", kept(own.out / "model.json", partial(learn_model, own)))
         if seed == args.seeds[0]:
             figures |= kept(own.out / "checks.json", partial(checks, own))
         for temperature in args.temperatures:
             stem = f"temperature_{temperature:g}"
-            learned = partial(learn_controller, own, temperature, own.out / stem)
+            learned = partial(learn_controller, own, trained.out / MODEL, temperature, own.out / stem)
             figures |= prefixed(f"seed_{seed}/{stem}", kept(own.out / stem / "figures.json", learned))
             write(args.out, args.stem, figures | over_seeds(figures))
 
@@ -118,16 +132,17 @@ def checks(own: DreamTrainConfig) -> Figures:
     return figures
 
 
-def learn_controller(own: DreamTrainConfig, temperature: float, out: Path) -> Figures:
+def learn_controller(own: DreamTrainConfig, path: Path, temperature: float, out: Path) -> Figures:
     began = time.process_time()
-    asked = replace(own, init=own.out / MODEL, out=out, controller=replace(own.controller, temperature=temperature))
+    asked = replace(own, init=path, out=out, controller=replace(own.controller, temperature=temperature))
     scores = dream_train(asked, print)
     print(f"seed {own.seed}, temperature {temperature:g}: {scores.in_words}")
     figures = {**spread("real", scores.real), **spread("dream", scores.dream), "cpu_minutes": (time.process_time() - began) / 60}
-    model, info = recurrent.load(own.out / MODEL)
-    playing = controller.load(out / CONTROLLER, model, sha256(own.out / MODEL))
-    with build_game(game_of(info.world, f"{own.out}")) as game:
-        figures["tuning_mean_frames"] = float(play_games(model, playing, game, _TUNING_SEED, _TUNING_GAMES).mean())
+    model, info = recurrent.load(path)
+    playing = controller.load(out / CONTROLLER, model, sha256(path))
+    with ExitStack() as stack:
+        games = open_games(stack, game_of(info.world, f"{own.out}"))
+        figures["tuning_mean_frames"] = float(play_games(model, playing, games, _TUNING_SEED, _TUNING_GAMES).mean())
     return figures
 
 

@@ -14,7 +14,7 @@ from robo_dream.evaluation.intervals import auroc
 from robo_dream.games.controller import Player, dream
 from robo_dream.games.model import RecurrentModel, State
 from robo_dream.games.training import Games, Seen
-from sim.games import Choices, random_choices, random_play, random_sweeps
+from sim.games import Choices, random_choices, random_sweeps
 
 AHEAD = (1, 5, 10)  # control steps
 HELD = 3  # control steps that random play holds a choice at most
@@ -83,11 +83,11 @@ class Blind:
 
 def blind_ways(spec: ActionSpec) -> Mapping[str, Choices]:
     """Ways to play that look at nothing: at random, always the same, and from wall to wall."""
-    held, swept = partial(random_choices, held=(HELD,)), partial(random_sweeps, swept=(SWEPT,), asides=(0.0,))
+    held, swept = partial(random_choices, held=(HELD,)), partial(random_sweeps, least=SWEPT)
     found: dict[str, Choices] = {"each_step": partial(random_choices, held=(1,)), "held_random": held}
     return {
         **found,
-        "recorded": random_play,
+        "recorded": random_choices,
         "swept_random": swept,
         **{f"always_{name}": partial(_always, n) for n, name in enumerate(spec.names)},
     }

@@ -6,20 +6,39 @@ from table_cells import Figures, Row, results
 
 
 def doom() -> list[Row]:
-    """By the temperature that the controller learned at, lowest first, with random play above."""
+    """Ways to play that look at nothing, then controllers by the temperature they learned at, over games of all seeds."""
     figures = results("doom")
-    rows: list[Row] = [("controller learned at", "real game, frames", "dream, frames")]
-    rows.append(("random play, a choice each step", _spread(figures, "random_each_step", ""), ""))
+    rows: list[Row] = [("played by", "real game, frames", "means of the seeds", "dream, frames")]
     fixed = (
+        ("each_step", "random play, a choice each step"),
         ("held_random", "random play, choices held for 1 to 3 steps"),
+        ("recorded", "random play as recorded, for up to 3, 8 or 24"),
+        ("swept_random", "blind sweeps of 24 to 32 steps, left and right in turn"),
         *((f"always_{one}", f"always {one}") for one in ("left", "stay", "right")),
     )
     for name, label in fixed:
-        rows += [(label, _spread(figures, f"fixed/{name}", "/real"), _spread(figures, f"fixed/{name}", "/dream"))]
+        rows += [(label, _spread(figures, f"fixed/{name}", "/real"), "", _spread(figures, f"fixed/{name}", "/dream"))]
     stems = {key.split("/")[0] for key in figures if key.startswith("temperature_") and key.endswith("/real_mean_frames")}
     for stem in sorted(stems, key=lambda name: float(name.removeprefix("temperature_"))):
-        heat = stem.removeprefix("temperature_")
-        rows.append((f"temperature {heat}", _spread(figures, stem, "/real"), _spread(figures, stem, "/dream")))
+        means = sorted(figures[key] for key in figures if key.startswith("seed_") and key.endswith(f"/{stem}/real_mean_frames"))
+        heat, seeds = stem.removeprefix("temperature_"), ", ".join(f"{mean:.0f}" for mean in means)
+        rows.append(
+            (f"a controller learned at temperature {heat}", _spread(figures, stem, "/real"), seeds, _spread(figures, stem, "/dream"))
+        )
+    return rows
+
+
+def doom_late() -> list[Row]:
+    """By the tick: how often real games of a controller ended with the next step, and how often M told that they would."""
+    figures = results("doom")
+    rows: list[Row] = [("ticks", "told, 2,500 games", "happened", "told, 5,000 games", "happened")]
+    for key in figures:
+        if key.startswith("late/held_only/") and key.endswith("/told"):
+            ticks = key.split("/")[2]
+            cells = [
+                f"{figures[f'late/{name}/{ticks}/{kind}']:.2%}" for name in ("held_only", "more_games") for kind in ("told", "happened")
+            ]
+            rows.append((ticks.removeprefix("ticks_").replace("_", " "), *cells))
     return rows
 
 
@@ -53,4 +72,9 @@ def doom_hazard() -> list[Row]:
     return rows
 
 
-TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {"doom": doom, "doom_hazard": doom_hazard, "curiosity": curiosity}
+TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
+    "doom": doom,
+    "doom_late": doom_late,
+    "doom_hazard": doom_hazard,
+    "curiosity": curiosity,
+}

@@ -10,9 +10,7 @@ from robo_dream.embodiment import ActionSpec
 from sim.environment import Game
 
 HELD = (3, 8, 24)  # control steps that a random choice is held at most, drawn for each game: held briefly, a player never sees the corners
-SWEPT = (8, 16, 24)  # control steps that a sweep takes at least, drawn for each game, and at most as many and `_LONGER`
-ASIDES = (0.0, 0.1, 0.3)  # chance at each control step of a sweep of another choice between, drawn for each game
-_LONGER, _ASIDE = 8, 6  # control steps that a sweep may last longer, and that a choice between is held at most
+_LONGER = 8  # control steps that a sweep may last beyond the least
 Choices = Callable[[ActionSpec, np.random.Generator], Iterator[Float[np.ndarray, " action"]]]
 
 
@@ -25,29 +23,16 @@ def random_choices(spec: ActionSpec, rng: np.random.Generator, held: Sequence[in
             yield action
 
 
-def random_sweeps(
-    spec: ActionSpec, rng: np.random.Generator, swept: Sequence[int] = SWEPT, asides: Sequence[float] = ASIDES
-) -> Iterator[Float[np.ndarray, " action"]]:
-    """Without end: the first choice and the last in turn, as from wall to wall, with other choices between. Who always moves lives longer,
-    and shows what a game is like later."""
-    least, aside = int(rng.choice(swept)), float(rng.choice(asides))
+def random_sweeps(spec: ActionSpec, rng: np.random.Generator, least: int) -> Iterator[Float[np.ndarray, " action"]]:
+    """Without end: the first choice and the last in turn, as from wall to wall, each for `least` control steps or up to 8 more."""
     side = int(rng.integers(2))
     while True:
         for _ in range(int(rng.integers(least, least + _LONGER + 1))):
-            if rng.random() < aside:
-                between = spec.chosen(int(rng.integers(spec.size)))
-                for _ in range(int(rng.integers(1, _ASIDE + 1))):
-                    yield between
             yield spec.chosen(side * (spec.size - 1))
         side = 1 - side
 
 
-def random_play(spec: ActionSpec, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " action"]]:
-    """As games are recorded: every other one, by chance, in sweeps."""
-    yield from (random_sweeps if rng.random() < 0.5 else random_choices)(spec, rng)
-
-
-def random_game(game: Game, seed: int, most_steps: int, choices: Choices = random_play) -> Episode:
+def random_game(game: Game, seed: int, most_steps: int, choices: Choices = random_choices) -> Episode:
     """One game of at most `most_steps` control steps; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     game.reset(rng)
