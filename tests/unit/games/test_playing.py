@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import groupby, islice
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Guess:
     def __enter__(self) -> "Guess":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None: ...
