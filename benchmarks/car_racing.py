@@ -73,7 +73,7 @@ def main() -> None:
 
 def spread(stem: str, real: np.ndarray, dream: np.ndarray) -> dict[str, float]:
     return {
-        f"{stem}/real_mean_points": float(real.mean()), f"{stem}/real_std_points": float(real.std()),
+        f"{stem}/tracks": len(real), f"{stem}/real_mean_points": float(real.mean()), f"{stem}/real_std_points": float(real.std()),
         f"{stem}/dream_mean_points": float(dream.mean()), f"{stem}/dream_std_points": float(dream.std()),
     }  # fmt: skip
 
