@@ -1,6 +1,7 @@
 """Every game that others wrote keeps the contract of games. `make setup-all`, as CI runs it, installs ViZDoom; without it they skip."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from robo_dream.errors import MissingExtraError
 from sim.adapters.vizdoom import Vizdoom, VizdoomConfig
 from sim.environment import Game
-from sim.games import random_game
+from sim.games import random_choices, random_game
 from sim.testing.game_suite import GameSuite
 
 
@@ -28,7 +29,7 @@ class TestVizdoom(GameSuite):
         assert len(stayed) == 4 and np.abs(game.image("player") - before).mean() < 3
 
     def test_random_games_end_by_themselves_and_last_as_long_as_the_source_says(self, game: Game) -> None:
-        games = [random_game(game, seed, game.longest_steps, (3,)) for seed in range(12)]
+        games = [random_game(game, seed, game.longest_steps, partial(random_choices, held=(3,))) for seed in range(12)]
         assert all(one.terminated for one in games)
         ticks = [float(one.rewards.sum()) for one in games if one.rewards is not None]
         assert 100 < np.mean(ticks) < 600
