@@ -24,7 +24,7 @@ SPEC = ActionSpec.choices(("left", "stay", "right"), 0.1)
 class Guess:
     """Ends after a while, sooner where the choice is not what its picture, all of one grey, asks for."""
 
-    action_spec, cameras, ticks_per_step, longest_steps = SPEC, (CameraSpec("player", 32, 32),), 1, 30
+    action_spec, cameras, counts, ticks_per_step, longest_steps = SPEC, (CameraSpec("player", 32, 32),), "points", 1, 30
 
     def __init__(self) -> None:
         self.rng, self.steps, self.grey = np.random.default_rng(0), 0, 0
