@@ -1,20 +1,24 @@
 """What M knows of the game: does it see an end coming in held-out games, and does the dream rank fixed ways to play as the game does?"""
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import pairwise, repeat
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robo_dream.embodiment import ActionSpec
 from robo_dream.evaluation.intervals import auroc
-from robo_dream.games.controller import Player, controllers, dream, num_numbers
+from robo_dream.games.controller import Player, dream
 from robo_dream.games.model import RecurrentModel, State
 from robo_dream.games.training import Games, Seen
+from sim.games import Choices, random_choices, random_sweeps
 
 AHEAD = (1, 5, 10)  # control steps
-HELD = 3  # control steps that the strongest random play holds a choice at most
+HELD = 3  # control steps that random play holds a choice at most
+SWEPT = 24  # control steps of the shortest sweep of the blind play that lives longest
 _FUTURES, _BINS = 8, (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -62,32 +66,35 @@ def _states(model: RecurrentModel, latents: Float[Tensor, "step channel"], actio
     return found
 
 
-class Held:
-    """Plays at random whatever is seen: each choice for 1 to `HELD` control steps."""
+class Blind:
+    """Plays in a way that looks at nothing, each game by numbers of its own."""
 
-    def __init__(self, choices: int, seed: int) -> None:
-        self.choices, self.rng = choices, np.random.default_rng(seed)
-        self.now, self.left = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    def __init__(self, way: Choices, spec: ActionSpec) -> None:
+        self.way, self.spec = way, spec
+        self.playing: list[Iterator[np.ndarray]] = []
 
     def act(self, features: Float[Tensor, "candidate rollout feature"]) -> Float[Tensor, "candidate rollout action"]:
         rows = features.shape[0] * features.shape[1]
-        if len(self.now) != rows:
-            self.now, self.left = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-        begin = self.left == 0
-        self.now = np.where(begin, self.rng.integers(self.choices, size=rows), self.now)
-        self.left = np.where(begin, self.rng.integers(1, HELD + 1, size=rows), self.left) - 1
-        return torch.nn.functional.one_hot(torch.from_numpy(self.now), self.choices).float().reshape(*features.shape[:2], -1)
+        if len(self.playing) != rows:
+            self.playing = [self.way(self.spec, np.random.default_rng(number)) for number in range(rows)]
+        actions = np.stack([next(one) for one in self.playing]).astype(np.float32)
+        return torch.from_numpy(actions).reshape(*features.shape[:2], -1)
 
 
-def fixed(model: RecurrentModel) -> Mapping[str, Player]:
-    """Ways to play that look at nothing."""
-    size, width = model.action_spec.size, num_numbers(model) // model.action_spec.size
-    found: dict[str, Player] = {}
-    for number, name in enumerate(model.action_spec.names):
-        numbers = np.zeros((1, size, width), np.float32)
-        numbers[0, number, -1] = 1
-        found[f"always_{name}"] = controllers(model, numbers.reshape(1, -1))
-    return {**found, "held_random": Held(size, 0)}
+def blind_ways(spec: ActionSpec) -> Mapping[str, Choices]:
+    """Ways to play that look at nothing: at random, always the same, and from wall to wall."""
+    held, swept = partial(random_choices, held=(HELD,)), partial(random_sweeps, least=SWEPT)
+    found: dict[str, Choices] = {"each_step": partial(random_choices, held=(1,)), "held_random": held}
+    return {
+        **found,
+        "recorded": random_choices,
+        "swept_random": swept,
+        **{f"always_{name}": partial(_always, n) for n, name in enumerate(spec.names)},
+    }
+
+
+def _always(choice: int, spec: ActionSpec, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    return repeat(spec.chosen(choice))
 
 
 @torch.no_grad()

@@ -96,8 +96,13 @@ class Game(Playable, Protocol):
         ...
 
     @property
+    def counts(self) -> str:
+        """What rewards add up to, as its players call it."""
+        ...
+
+    @property
     def ticks_per_step(self) -> int:
-        """Ticks of the game's own clock in a control step: what its players count."""
+        """Ticks of the game's own clock in a control step."""
         ...
 
     @property

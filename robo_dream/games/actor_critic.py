@@ -36,6 +36,7 @@ class ActorCriticConfig(DreamSettings):
     discount: Annotated[float, Field(gt=0, lt=1)] = 0.98
     trace: Annotated[float, Field(ge=0, le=1)] = 0.95  # λ of the advantage
     entropy: NotNegative = 0.005
+    memory: bool = True  # the controller reads h beside z; without, it goes by the picture of now alone
 
 
 class ActorCritic(nn.Module):
@@ -54,11 +55,13 @@ class ActorCritic(nn.Module):
         self.register_buffer("hidden", torch.zeros(config.dreams, model.config.hidden))
         self.cell: Tensor
         self.register_buffer("cell", torch.zeros(config.dreams, model.config.hidden))
+        self.heeded: Tensor  # of [z, h], by the actor
+        self.register_buffer("heeded", torch.arange(features).less(model.config.latent + config.memory * model.config.hidden).float())
         self.left: Tensor  # control steps until a dream is broken off
         self.register_buffer("left", torch.zeros(config.dreams))
 
     def playing(self, model: RecurrentModel) -> LinearControllers:
-        numbers = torch.cat([self.actor.weight, self.actor.bias[:, None]], -1).detach().clone()
+        numbers = torch.cat([self.actor.weight * self.heeded, self.actor.bias[:, None]], -1).detach().clone()
         return LinearControllers(model.action_spec, numbers[None])
 
 
@@ -84,7 +87,7 @@ def train_actor_critic(
         features, chosen, odds, advantages, returns, survived = dream_on(model, both, config, generator)
         scale = 1 / advantages.std().clamp(min=1e-6)
         for part in torch.cat([torch.randperm(len(chosen), generator=generator) for _ in range(_PASSES)]).chunk(_PASSES * _PARTS):
-            told = torch.log_softmax(both.actor(features[part]), -1)
+            told = torch.log_softmax(both.actor(features[part] * both.heeded), -1)
             ratio = (told.gather(-1, chosen[part, None]).squeeze(-1) - odds[part]).exp()
             gain = scale * (advantages[part] - advantages.mean())
             losses = {
@@ -125,7 +128,7 @@ def dream_on(
         both.latents[begin], both.hidden[begin], both.cell[begin] = model.starts[drawn[begin]], 0.0, 0.0
         both.left[begin] = float(config.horizon)
         features = torch.cat([both.latents, both.hidden], -1)
-        told = torch.log_softmax(both.actor(features), -1)
+        told = torch.log_softmax(both.actor(features * both.heeded), -1)
         choice = torch.multinomial(told.exp(), 1, generator=generator).squeeze(-1)
         actions = nn.functional.one_hot(choice, model.action_spec.size).float()
         both.hidden, both.cell = model.step(both.latents, actions, (both.hidden, both.cell))

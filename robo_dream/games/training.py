@@ -84,24 +84,23 @@ def games_in(data: Datasets, progress: OnProgress | None = None, numbers: Sequen
         raise DataError(f"{data.parts[0].root} has no next.reward; collect a game, such as configs/collect/doom.yaml")
     if len(spec.camera_names) != 1:
         raise DataError(f"{data.parts[0].root} has cameras {list(spec.camera_names)}; a game is seen by one")
-    numbers, episodes = range(len(data)) if numbers is None else numbers, []
-    for number in numbers:
-        episodes.append(data.episode(number))
+    for part in data.parts:
+        part.require_lengths()  # before anything is allocated for them
+    numbers = range(len(data)) if numbers is None else numbers
+    starts = np.cumsum([0, *(data.length(number) for number in numbers)], dtype=np.int64)
+    camera, size = spec.cameras[0], spec.action_spec.size
+    pictures = np.empty((starts[-1], camera.height, camera.width, 3), np.uint8)  # filled one by one: held twice, it would be too much
+    actions, rewards, over = np.zeros((starts[-1], size), np.float32), np.zeros(starts[-1], np.float32), np.zeros(starts[-1], bool)
+    for place, number in enumerate(numbers):
+        episode, (first, end) = data.episode(number), starts[place : place + 2]
+        pictures[first:end] = episode.images[camera.name]
+        actions[first : end - 1], over[end - 2] = episode.actions, episode.terminated
+        if episode.rewards is not None:
+            rewards[first : end - 1] = episode.rewards
         if progress is not None:
-            progress(len(episodes), len(numbers))
-    over = [np.zeros(one.num_frames, bool) for one in episodes]
-    for flags, one in zip(over, episodes, strict=True):
-        flags[-2] = one.terminated
-    nothing = np.zeros((1, spec.action_spec.size), np.float32)
-    return Games(
-        np.concatenate([one.images[spec.camera_names[0]] for one in episodes]),
-        np.concatenate([part for one in episodes for part in (one.actions, nothing)]),
-        np.concatenate([np.append(one.rewards if one.rewards is not None else [], np.float32(0)) for one in episodes]).astype(np.float32),
-        np.concatenate(over),
-        np.cumsum([0, *(one.num_frames for one in episodes)], dtype=np.int64),
-        np.array([data.is_train(number) for number in numbers]),
-        data.fingerprint,
-    )
+            progress(place + 1, len(numbers))
+    is_train = np.array([data.is_train(number) for number in numbers])
+    return Games(pictures, actions, rewards, over, starts, is_train, data.fingerprint)
 
 
 def pictures_of(games: Games, frames: Int64[np.ndarray, " row"], device: torch.device) -> Float[Tensor, "row 3 height width"]:

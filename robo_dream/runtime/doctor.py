@@ -272,6 +272,7 @@ EXTRAS = (
     Extra("metaworld", ("gymnasium", "imageio", "packaging", "scipy", "fast-simplification"), "Meta-World's Sawyer worlds", ("metaworld",)),
     Extra("pusht", ("gym-pusht",), "Push-T"),
     Extra("vizdoom", ("vizdoom",), "Doom, to be learned in a dream"),
+    Extra("car_racing", ("gymnasium", "box2d", "pygame"), "CarRacing, to be learned in a dream"),
     Extra("cma", ("cma",), "controllers learned in a dream"),
     Extra("menagerie", ("mujoco-menagerie",), "25 more arms; downloads a model at first use"),
     Extra("mjx", ("mujoco-mjx", "jax"), "true-physics planning on a GPU"),

@@ -1,6 +1,7 @@
 """A game learned in a dream: recordings become a world model, the model a controller, and the controller plays the real game."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from sim.environment import Game
 
 MODEL, CONTROLLER = "model.safetensors", "controller.safetensors"
 FIRST_SEED = 1_000_000  # of games that are played to be counted; recorded ones count from 0
-_LOOKED_AT, _DREAMED = 500_000, 64  # seeds of games looked at meanwhile; games dreamed for a score
+_LOOKED_AT, _DREAMED, _SIDE_BY_SIDE = 500_000, 64, 6  # seeds of games looked at meanwhile; games dreamed for a score; played at once
 
 
 @configuration
@@ -42,6 +43,7 @@ class DreamTrainConfig:
     """
 
     dataset: Path = Path("datasets/doom")
+    more: tuple[Path, ...] = ()  # further recordings of the same game, such as of a controller that played it
     out: Path = Path("runs/dream_train/doom")
     init: Path | None = None
     play: Path | None = None
@@ -74,15 +76,17 @@ class DreamTrainConfig:
 
 @dataclass(frozen=True)
 class Scores:
-    """Ticks survived: of every real game, and what is expected of the dreamed ones."""
+    """What every real game was worth, and what is expected of the dreamed ones; in what players count."""
 
     real: Float[np.ndarray, " game"]
     dream: Float[np.ndarray, " game"]
+    counts: str
 
     @property
     def in_words(self) -> str:
         return (
-            f"{self.real.mean():.0f} ± {self.real.std():.0f} frames over {len(self.real)} real games, at most {self.real.max():.0f}; "
+            f"{self.real.mean():.0f} ± {self.real.std():.0f} {self.counts} over {len(self.real)} real games, "
+            f"at most {self.real.max():.0f}; "
             f"{self.dream.mean():.0f} ± {self.dream.std():.0f} in the dream"
         )
 
@@ -113,19 +117,25 @@ def dream_train(config: DreamTrainConfig, say: Callable[[str], None]) -> Scores:
     if config.init is None:
         config.require_recipe(info.recipe)
     made_with = sha256(path)
-    with build_game(game_of(info.world, f"{path}")) as game, Bars({}, "controller", unit="generation") as bars:
+    with ExitStack() as stack, Bars({}, "controller", unit="generation") as bars:
+        games = open_games(stack, game_of(info.world, f"{path}"))
         if config.play is not None:
             playing = controller.load(config.play, model, made_with)
         else:
-            playing = _learn_to_play(config, model, game, made_with, bars)
-        scores = measure(model, playing, game, config)
-        draw_strips(model, playing, game, config.controller.temperature, FIRST_SEED, config.out / "strips.png")
+            playing = _learn_to_play(config, model, games, made_with, bars)
+        scores = measure(model, playing, games, config)
+        draw_strips(model, playing, games[0], config.controller.temperature, FIRST_SEED, config.out / "strips.png")
     return scores
+
+
+def open_games(stack: ExitStack, config: GameConfig) -> list[Game]:
+    """As many of one game as are played side by side: V and M see six pictures in little more time than one."""
+    return [stack.enter_context(build_game(config)) for _ in range(_SIDE_BY_SIDE)]
 
 
 def train_model(config: DreamTrainConfig, say: Callable[[str], None]) -> None:
     """V, then M, each going on where it was; then `model.safetensors`."""
-    data = open_dataset(config.dataset)
+    data = open_dataset((config.dataset, *config.more))
     game_of(data.spec.recipe.get("world", {}), f"{config.dataset}")
     side = data.spec.cameras[0].height if data.spec.cameras else 0
     if side != config.model.image_size:
@@ -153,14 +163,14 @@ def train_model(config: DreamTrainConfig, say: Callable[[str], None]) -> None:
     say(f"Held out: termination costs {metrics['over_nats']:.4f} nats a step, {metrics['over_nats_of_the_rate']:.4f} by its rate alone.")
 
 
-def _learn_to_play(config: DreamTrainConfig, model: RecurrentModel, game: Game, made_with: str, bars: Bars) -> LinearControllers:
+def _learn_to_play(config: DreamTrainConfig, model: RecurrentModel, games: Sequence[Game], made_with: str, bars: Bars) -> LinearControllers:
     about = {"temperature": config.controller.temperature, "seed": config.seed}
 
     def look(generation: int, playing: LinearControllers) -> dict[str, float]:
         controller.save(playing, config.out / CONTROLLER, made_with, {**about, "generation": generation})
         said = {"dream_of_the_middle": float(dreamed(model, playing, config.controller, _DREAMED, config.controller.horizon).mean())}
         if config.controller.real_games:
-            said["real"] = float(play_games(model, playing, game, _LOOKED_AT, config.controller.real_games).mean())
+            said["real"] = float(play_games(model, playing, games, _LOOKED_AT, config.controller.real_games).mean())
         bars.note(", ".join(f"{name} {value:.0f}" for name, value in said.items()))
         return said
 
@@ -170,34 +180,42 @@ def _learn_to_play(config: DreamTrainConfig, model: RecurrentModel, game: Game, 
         else:
             playing = train_controller(model, config.controller, config.out, log, config.seed, made_with, bars, look)
     controller.save(playing, config.out / CONTROLLER, made_with, {**about, "generation": config.controller.generations})
-    draw_scores(config.out / "metrics.jsonl", config.out / "scores.png")
+    draw_scores(config.out / "metrics.jsonl", config.out / "scores.png", games[0].counts)
     return playing
 
 
-def measure(model: RecurrentModel, playing: LinearControllers, game: Game, config: DreamTrainConfig) -> Scores:
+def measure(model: RecurrentModel, playing: LinearControllers, games: Sequence[Game], config: DreamTrainConfig) -> Scores:
     """`config.games` games of seeds that nothing was learned from, and as many dreamed ones."""
-    real = play_games(model, playing, game, FIRST_SEED, config.games)
-    dream = dreamed(model, playing, config.controller, config.games, game.longest_steps)
-    return Scores(real, dream.cpu().numpy())
+    real = play_games(model, playing, games, FIRST_SEED, config.games)
+    dream = dreamed(model, playing, config.controller, config.games, games[0].longest_steps)
+    return Scores(real, dream.cpu().numpy(), games[0].counts)
 
 
 @torch.no_grad()
-def play_games(model: RecurrentModel, playing: Player, game: Game, seed: int, count: int) -> Float[np.ndarray, " game"]:
-    """What each of `count` real games was worth. Raises `RoboDreamError` where the game takes other actions than the model."""
-    if odd := model.action_spec.differences(game.action_spec):
+def play_games(model: RecurrentModel, playing: Player, games: Sequence[Game], seed: int, count: int) -> Float[np.ndarray, " game"]:
+    """What each of `count` real games was worth, `games` of them side by side. Raises `RoboDreamError` where a game takes other actions."""
+    if odd := model.action_spec.differences(games[0].action_spec):
         raise RoboDreamError(f"the model was trained in another game: {'; '.join(odd)}")
-    worth = np.zeros(count)
-    for number in range(count):
-        game.reset(np.random.default_rng(seed + number))
-        state = model.start(1)
-        for _ in range(game.longest_steps):
-            latents = model.encode(picture(game, model))[0]
-            action = playing.act(torch.cat([latents, state[0]], -1)[None])[0]
-            outcome = game.play(action[0].cpu().numpy())
-            state = model.step(latents, action, state)
+    worth, waiting = np.zeros(count), iter(range(count))
+    numbers, steps = [next(waiting, None) for _ in games], [0] * len(games)  # which game each of them plays, none when there are no more
+    for game, number in zip(games, numbers, strict=True):
+        game.reset(np.random.default_rng(seed + (number or 0)))
+    state = model.start(len(games))
+    while any(number is not None for number in numbers):
+        latents = model.encode(torch.cat([picture(game, model) for game in games]))[0]
+        actions = playing.act(torch.cat([latents, state[0]], -1)[None])[0]
+        state = model.step(latents, actions, state)
+        for row, (game, number) in enumerate(zip(games, numbers, strict=True)):
+            if number is None:
+                continue
+            outcome = game.play(actions[row].cpu().numpy())
             worth[number] += outcome.reward
-            if outcome.terminated:
-                break
+            steps[row] += 1
+            if outcome.terminated or steps[row] == game.longest_steps:
+                numbers[row], steps[row] = (following := next(waiting, None)), 0
+                state[0][row], state[1][row] = 0.0, 0.0  # nothing is remembered from one game to the next
+                if following is not None:
+                    game.reset(np.random.default_rng(seed + following))
     return worth
 
 

@@ -13,6 +13,7 @@ from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.baselines import PolicyAloneConfig, RandomConfig, ZeroActionConfig
 from robo_dream.renamed import with_new_blocks
 from robo_dream.runtime.planner import PlanningConfig
+from sim.adapters.car_racing import CarRacing, CarRacingConfig
 from sim.adapters.dm_control import DmControlConfig, Reacher
 from sim.adapters.metaworld import Metaworld, MetaworldConfig
 from sim.adapters.ogbench import Ogbench, OgbenchConfig
@@ -27,7 +28,7 @@ from sim.tabletop.scene import SceneConfig
 from sim.tabletop.tasks.catalogue import TASKS
 
 WorldConfig = SceneConfig | OgbenchConfig | DmControlConfig | MetaworldConfig | PushTConfig | CrossingConfig
-GameConfig = VizdoomConfig
+GameConfig = VizdoomConfig | CarRacingConfig
 MANIFESTS = Path("configs/manifests")
 
 
@@ -62,7 +63,7 @@ def build_environment(config: WorldConfig | None = None) -> Environment:
 
 def build_game(config: GameConfig) -> Game:
     """The game of `config`; close it when done. Raises `MissingExtraError` where a package that it needs is not installed."""
-    return Vizdoom(config)
+    return CarRacing(config) if isinstance(config, CarRacingConfig) else Vizdoom(config)
 
 
 def world_of(info: CheckpointInfo | None, path: Path) -> WorldConfig:

@@ -41,6 +41,8 @@ class VizdoomConfig:
 class Vizdoom:
     """A `Game`. The reward is a point for each tick survived. No weapon, no bar and no flashes are drawn."""
 
+    counts = "frames"
+
     def __init__(self, config: VizdoomConfig) -> None:
         doom = extra_module("vizdoom", "vizdoom")
         self._game, self._notes = doom.DoomGame(), TemporaryDirectory()

@@ -125,13 +125,16 @@ def test_heads_learn_a_planted_reward_and_end(learned: RecurrentModel, games: Ga
     assert told_held_out["over_nats"] < 0.6 * told_held_out["over_nats_of_the_rate"]
 
 
-def test_a_game_remembers_nothing_of_the_game_before(learned: RecurrentModel) -> None:
-    latents, actions = torch.randn(9, SMALL.latent, generator=torch.Generator().manual_seed(0)), torch.eye(3).repeat(3, 1)
-    together = learned.remembered(latents, actions, [2, 4, 3])
-    state = learned.start(1)
-    for step in range(2, 6):
-        state = learned.step(latents[step][None], actions[step][None], state)
-        assert torch.allclose(together[step], state[0][0], atol=1e-6)
+def test_a_game_remembers_nothing_of_games_beside_it_however_many_and_how_long(learned: RecurrentModel) -> None:
+    lengths = [int(length) for length in np.random.default_rng(0).integers(1, 9, 20)]
+    latents = torch.randn(sum(lengths), SMALL.latent, generator=torch.Generator().manual_seed(0))
+    actions = torch.eye(3)[torch.arange(sum(lengths)) % 3]
+    together = learned.remembered(latents, actions, lengths)
+    for game, first in enumerate(np.cumsum([0, *lengths[:-1]])):
+        state = learned.start(1)
+        for step in range(first, first + lengths[game]):
+            state = learned.step(latents[step][None], actions[step][None], state)
+            assert torch.allclose(together[step], state[0][0], atol=1e-6)
 
 
 def test_an_actor_learns_in_the_dream_to_leave_the_lamp_alone_and_goes_on_when_killed(learned: RecurrentModel, tmp_path: Path) -> None:
