@@ -1,4 +1,4 @@
-"""What was commanded, drawn into a strip below a camera's picture, and read off such a strip: as a player's keys are overlaid on a game's video.
+"""What was commanded, drawn into a strip below a camera's picture and read off it, as a player's keys are overlaid on a game's video.
 
 A strip has a row for each number of a command, and in it a bar for each of the last control steps, the newest on the right. A bar goes from
 its middle to the right, in red, for what is above the middle of the number's range, and to the left, in blue, for what is below; over half
@@ -72,9 +72,7 @@ def commands_in(rows: UInt8[Tensor, "*batch number width 3"], steps: int) -> Flo
     return (found[1] - found[0]).clamp(-1, 1).movedim(-1, -2)
 
 
-def commands_shown(
-    spec: ActionSpec, actions: Float[np.ndarray, "step number"], steps: int
-) -> Float[np.ndarray, "frame last number"]:
+def commands_shown(spec: ActionSpec, actions: Float[np.ndarray, "step number"], steps: int) -> Float[np.ndarray, "frame last number"]:
     """Of every observation of an episode the last `steps` commands that led to it, -1 and 1 at their limits; 0 before the first."""
     half, middle = 0.5 * (spec.high - spec.low), 0.5 * (spec.high + spec.low)
     normal = np.concatenate([np.zeros((steps, spec.size), np.float32), (actions - middle) / half]).astype(np.float32)
@@ -85,6 +83,8 @@ def _room(width: int, steps: int) -> tuple[int, np.ndarray]:
     """Pixels on either side of a bar's middle, and the columns of each bar."""
     half = (width // steps - 1) // 2
     if half < SHORTEST:
-        raise ContractError(f"a picture {width} px wide has no room for the bars of {steps} commands; it has for {width // (2 * SHORTEST + 1)}")
+        raise ContractError(
+            f"a picture {width} px wide has no room for the bars of {steps} commands; it has for {width // (2 * SHORTEST + 1)}"
+        )
     first = (width // steps) * np.arange(steps)
     return half, first[:, None] + np.arange(2 * half + 1)

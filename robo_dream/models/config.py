@@ -265,7 +265,8 @@ def _require_video(data: Any) -> VideoSize | None:
     if data is None:
         return None
     names = {field.name for field in fields(VideoSize)}
-    if not isinstance(data, Mapping) or set(data) | {"strip"} != names or any(type(value) is not int or value < 1 for value in data.values()):
+    is_whole = isinstance(data, Mapping) and set(data) | {"strip"} == names
+    if not is_whole or any(type(value) is not int or value < 1 for value in data.values()):
         raise ConfigError(f"the model's video is {shown(data)}; expected whole numbers from 1 named {', '.join(sorted(names))}")
     return require_video(VideoSize(**data))
 

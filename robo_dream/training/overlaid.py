@@ -1,4 +1,4 @@
-"""Frames with a strip of commands below the pictures of their first camera: the pictures as a model takes them, and the strips as pixels."""
+"""Frames with a strip of commands below the pictures of the first camera: pictures as a model takes them, and strips as pixels."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast

@@ -40,7 +40,8 @@ CONFIG = TrainingConfig(
     evaluation_windows=1,
     log_steps=1,
 )
-UNIT = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", "1"), -np.ones(5, np.float32), np.ones(5, np.float32), 0.1)
+ONE = np.ones(5, np.float32)
+UNIT = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", "1"), -ONE, ONE, 0.1)
 AMBIGUOUS, LENGTH = 10, 40  # frames in which nothing tells which way an episode will take, and all of them
 
 
@@ -205,7 +206,9 @@ def test_commands_are_drawn_by_a_model_that_was_told_none(tmp_path: Path) -> Non
     actions[:, :-1, :2] = np.diff(places, axis=1)
     shown = np.concatenate([commands_shown(UNIT, some[:-1], 5) for some in actions])
     strips = bars(shown, 32).reshape(len(shown), -1)
-    stage = VideoStage(steps=350, batch=96, learning_rate=2e-3, width=32, layers=2, heads=2, numbers=4, strip=12, looks=2, at_end=0.0, longest_goal=10)
+    stage = VideoStage(
+        steps=350, batch=96, learning_rate=2e-3, width=32, layers=2, heads=2, numbers=4, strip=12, looks=2, at_end=0.0, longest_goal=10
+    )  # fmt: skip
     with MetricsLog(tmp_path) as log:
         run = TrainingRun(replace(CONFIG, video=stage, seed=1), tmp_path, log)
         model = learn_video(run, small_model(latent_dim=16), frames, latents, strips=strips)
@@ -220,7 +223,8 @@ def test_commands_are_drawn_by_a_model_that_was_told_none(tmp_path: Path) -> Non
     drawn = prior.drawn(video[:1])
     assert drawn["front"].shape == (1, 2, 32 + 20, 32, 3) and drawn["side"].shape == (1, 2, 32, 32, 3)
     below = commands_in(torch.from_numpy(parted(drawn["front"], 5)[1]), 5)
-    assert torch.equal(model.block_actions(below.flatten(-2)).flatten(1, 2), prior.actions(latents[start], video)[:1]), "off the pixels drawn"
+    read = model.block_actions(below.flatten(-2)).flatten(1, 2)
+    assert torch.equal(read, prior.actions(latents[start], video)[:1]), "off the pixels that are drawn"
 
 
 def test_who_never_saw_a_strip_reads_none(telling: Path) -> None:
