@@ -83,8 +83,9 @@ def test_a_recording_with_strips_is_learned_from_and_its_strips_are_read(recordi
         for read in ("latents", "strip")
     ]
     assert plans[1].actions.shape == (1, 3 * BLOCK, model.action_spec.size) and not torch.equal(plans[0].actions, plans[1].actions)
+    without = replace(with_strips, datasets=(recordings,), out=tmp_path / "without")
     with pytest.raises(DataError, match=r"with a strip they are \(52, 32, 3\): collect with overlay"):
-        train(replace(with_strips, datasets=(recordings,), out=tmp_path / "b"), said.append, lambda name, names, unit: Bars(names, name, unit))
+        train(without, said.append, lambda name, names, unit: Bars(names, name, unit))
 
 
 def test_the_stage_says_what_is_missing(recordings: Path, finished: Path, tmp_path: Path) -> None:
