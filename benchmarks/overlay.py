@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--frames", type=Path, default=FRAMES)
     args = parser.parse_args()
-    args.video = parse(VideoPlannerConfig, {"kind": "video", "horizon": 4, **args.video}, "--video")
+    args.video = parse(VideoPlannerConfig, {"kind": "video", "horizon": 3, **args.video}, "--video")
     torch.set_num_threads(1)
     note, args.methods = Note(args.out), ["overlay", "inverse_dynamics"]
     methods = {"overlay": replace(args.video, read="strip"), "inverse_dynamics": args.video}
