@@ -216,9 +216,11 @@ def test_commands_are_drawn_by_a_model_that_was_told_none(tmp_path: Path) -> Non
     start = np.arange(60) * LENGTH + 10
     noise = torch.from_numpy(rng.standard_normal((60, 2, 16), np.float32))
     video = prior.imagined(latents[start], latents[start + 5], 0.3 * noise)
-    told = model.normalise_actions(prior.actions(latents[start], video)[:, :5, :2])
+    told = model.normalise_actions(prior.actions(latents[start], video))[:, :5, :2]
     done = torch.from_numpy(actions.reshape(-1, 5)[start[:, None] + np.arange(5), :2])
-    assert (told - done).square().mean() < 0.25 * done.square().mean()
+    variance = done.square().mean()
+    assert (told - done).square().mean() < 0.5 * variance, "one of several videos, half learned; who knows nothing is off by all of it"
+    assert (told.roll(1, 0) - done).square().mean() > variance, "it is of this moment and no other"
     assert video.shape == (60, 2, 16 + 5 * 32 * 3) and prior.latents(video).shape == (60, 2, 16)
     drawn = prior.drawn(video[:1])
     assert drawn["front"].shape == (1, 2, 32 + 20, 32, 3) and drawn["side"].shape == (1, 2, 32, 32, 3)
