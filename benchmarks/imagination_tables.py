@@ -26,6 +26,15 @@ _VIDEO_METHODS = {
     "policy_alone": "policy alone", "planner": "policy-guided search, as released", "video_1": "1 video", "video_4": "4 videos, agreed",
     "video_16": "16 videos, agreed", "video_16_best": "16 videos, best", "video_16_checked": "16 videos, agreed, checked",
 }  # fmt: skip
+_OVERLAY_METHODS = {
+    "overlay": "the strip of the next frame", "inverse_dynamics": "inverse dynamics, same video", "policy_alone": "policy alone"
+}  # fmt: skip
+_OVERLAY_ERRORS = {
+    "seen_strip": "the strip of the frame that came", "kept_strip": "the same, drawn by the model's directions",
+    "seen_inverse": "inverse dynamics, pictures that came", "strip_middle": "the strip, the middle of 16 videos",
+    "inverse_middle": "inverse dynamics, the middle of 16", "strip": "the strip of one video",
+    "inverse": "inverse dynamics, same video", "still": "nothing (no command)",
+}  # fmt: skip
 _VIDEO_ERRORS = {
     "seen": "the pictures that came", "open_loop": "the action-conditioned model, told the true actions",
     "middle": "the middle one of 16 videos",
@@ -223,6 +232,26 @@ def video_errors() -> list[Row]:
     return rows
 
 
+def overlay_success() -> list[Row]:
+    """Success of acting by drawing the next frame, beside inverse dynamics on the same video and the policy alone."""
+    figures = results("overlay")
+    rows: list[Row] = [("pairs", "actions from", "moderate %", "strict %", "decision p50 / p95, ms")]
+    for task, method in ((task, method) for task in ("reach", "push") for method in _OVERLAY_METHODS):
+        if f"{(key := f'{task}/{method}')}/pairs" in figures:
+            rates = (rate(figures, key, kind) for kind in ("moderate", "strict"))
+            rows.append((f"{task}, {figures[f'{key}/pairs']}", _OVERLAY_METHODS[method], *rates, decision_times(figures, key)))
+    return rows
+
+
+def overlay_errors() -> list[Row]:
+    """How far off the commands of the next action block are, by what they are read off."""
+    figures, units = results("overlay"), ("x_mm", "y_mm", "z_mm", "yaw_degrees", "gripper_percent")
+    rows: list[Row] = [("actions from", "x, mm", "y, mm", "z, mm", "yaw, degrees", "gripper, %")]
+    for name, words in _OVERLAY_ERRORS.items():
+        rows.append((words, *(plain(figures[f"errors/{name}_{unit}"]) for unit in units)))
+    return rows
+
+
 def words_success() -> list[Row]:
     """Goals in words beside the goal's picture, with Wilson's intervals."""
     figures = results("words")
@@ -255,6 +284,8 @@ TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "words-head": words_head,
     "video-success": video_success,
     "video-errors": video_errors,
+    "overlay-success": overlay_success,
+    "overlay-errors": overlay_errors,
     "picture-goals": picture_goals,
     "least-gain": least_gain,
     "local-goals": local_goals,

@@ -65,12 +65,11 @@ def methods_of(config: VideoPlannerConfig) -> Mapping[str, PlannerConfig]:
     return {**agreed, f"video_{MANY}_best": replace(most, choose="best"), f"video_{MANY}_checked": replace(most, check=True)}
 
 
-def success(args: argparse.Namespace, note: "Note") -> None:
-    """Of every task and method, as `imagination_pays` counts it.
+def success(args: argparse.Namespace, note: "Note", extra: Mapping[str, PlannerConfig]) -> None:
+    """Of every task and method, `extra` ones included, as `imagination_pays` counts it.
 
     Pair by pair, so that whenever it is stopped all methods have been tried on the same ones.
     """
-    extra = methods_of(args.video)
     named = ("policy_alone", "planner", *extra)
     methods = tuple(name for name in named if name == "policy_alone" or name in (args.methods or named))
     one_future = dict.fromkeys(extra, Changes[PlanningConfig]({"futures": None}))
@@ -250,7 +249,7 @@ def main() -> None:
     torch.set_num_threads(1)
     note = Note(args.out)
     for part in args.parts:
-        {"success": success, "errors": errors}[part](args, note)
+        errors(args, note) if part == "errors" else success(args, note, methods_of(args.video))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class LabelWindow:
         return asdict(self)
 
 
-MAX_VIDEO_STEPS, MAX_VIDEO_WIDTH, MAX_VIDEO_LAYERS = 64, 4096, 64
+MAX_VIDEO_STEPS, MAX_VIDEO_WIDTH, MAX_VIDEO_LAYERS, MAX_VIDEO_STRIP = 64, 4096, 64, 1024
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,11 @@ class VideoSize:
     width: int = 128
     layers: int = 4
     heads: int = 4
+    strip: int = 0  # principal directions in which the strip of commands below a picture is drawn; 0: pictures have none
 
     def to_json(self) -> dict[str, int]:
-        return asdict(self)
+        """Without a strip where there is none: as it was before there was any."""
+        return {name: value for name, value in asdict(self).items() if name != "strip" or value}
 
 
 MAX_WORDS_WIDTH, MAX_WORDS_MODES, MAX_TEXTS, MAX_TEXT = 1024, 32, 20_000, 400
@@ -263,7 +265,8 @@ def _require_video(data: Any) -> VideoSize | None:
     if data is None:
         return None
     names = {field.name for field in fields(VideoSize)}
-    if not isinstance(data, Mapping) or set(data) != names or any(type(value) is not int or value < 1 for value in data.values()):
+    is_whole = isinstance(data, Mapping) and set(data) | {"strip"} == names
+    if not is_whole or any(type(value) is not int or value < 1 for value in data.values()):
         raise ConfigError(f"the model's video is {shown(data)}; expected whole numbers from 1 named {', '.join(sorted(names))}")
     return require_video(VideoSize(**data))
 
@@ -271,10 +274,11 @@ def _require_video(data: Any) -> VideoSize | None:
 def require_video(size: VideoSize) -> VideoSize:
     """`size` as it is. Raises `ConfigError` for one that no network can have."""
     is_known = size.steps <= MAX_VIDEO_STEPS and size.width <= MAX_VIDEO_WIDTH and size.layers <= MAX_VIDEO_LAYERS
+    is_known = is_known and size.strip <= MAX_VIDEO_STRIP
     if not is_known or size.width % size.heads:
         raise ConfigError(
             f"a video network of {shown(size.to_json())} is asked for; allowed are up to {MAX_VIDEO_STEPS} steps, {MAX_VIDEO_LAYERS} "
-            f"layers and a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads"
+            f"layers, a width of {MAX_VIDEO_WIDTH}, which must be a multiple of heads, and a strip of {MAX_VIDEO_STRIP}"
         )
     return size
 

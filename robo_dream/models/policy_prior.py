@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from robo_dream.errors import ContractError
@@ -13,8 +14,10 @@ from robo_dream.models.heads import GRIPPER, OBJECT_POS, OBJECT_START, TOOL_POS,
 from robo_dream.models.policy import ActionMixture, LocalGoals
 from robo_dream.models.video import VideoFlow, VideoPrompt
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.overlay import with_strip
 
 GripperGoal = Literal["as_shown", "above_object"]
+ReadFrom = Literal["latents", "strip"]
 RETREAT = 0.07  # m above the object's middle
 
 
@@ -154,16 +157,24 @@ class VideoPrior:
     """Videos that `model` imagines, and what was done in them, read off neighbouring latents by its `InverseDynamics`.
 
     That one reads whole latents, in which proprioception tells of turns and of the gripper; an `ActionLabeller` reads latents of pictures
-    alone, and a video is told in whole ones. Raises `ContractError` for a model that has learned none.
+    alone, and a video is told in whole ones. With `read` "strip" they are read off the strips of commands that the video draws.
+
+    Raises `ContractError` for a model that has learned none, or none with strips.
     """
 
     model: LatentVideoModel
     flow_steps: int = 8
     guidance: float = 1.0
+    read: ReadFrom = "latents"
 
     def __post_init__(self) -> None:
         if self.model.video is None:
             raise ContractError("this checkpoint has learned no video; add it with stage=video init=CHECKPOINT 'training.video={}'")
+        if self.read == "strip" and not self._flow.size.strip:
+            raise ContractError(
+                "actions are to be read off a strip of commands, and the pictures that this checkpoint's video was learned from have none; "
+                "read latents, or learn it from pictures that were collected with overlay={}"
+            )
 
     @property
     def num_looks(self) -> int:
@@ -173,21 +184,36 @@ class VideoPrior:
     @property
     def num_numbers(self) -> int:
         """How many random numbers a look takes."""
-        return self._flow.size.numbers
+        return self._flow.size.numbers + self._flow.size.strip
 
     @torch.no_grad()
     def imagined(
         self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], noise: Float[Tensor, "row look number"]
-    ) -> Float[Tensor, "row look channel"]:
+    ) -> Float[Tensor, "row look seen"]:
         """How the video goes on from `latents` towards `goals`; standard normal `noise` says which of several."""
         (found,) = self.model.run(self._path, latents, goals, noise)
         return found
 
     @torch.no_grad()
-    def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"]) -> Float[Tensor, "row time action"]:
+    def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look seen"]) -> Float[Tensor, "row time action"]:
         """What leads from look to look, in physical units and within the limits."""
+        if self.read == "strip":
+            return self.model.block_actions(self._flow.commands(video)).flatten(1, 2)
+        video = self.latents(video)
         before = torch.cat([latents[:, None], video[:, :-1]], 1)
         return self.model.block_actions(self.model.inverse_dynamics(before, video)).flatten(1, 2)
+
+    def latents(self, video: Float[Tensor, "*batch look seen"]) -> Float[Tensor, "*batch look channel"]:
+        """Of the looks of a video, without strips."""
+        return video[..., : self.model.spec.config.latent]
+
+    def drawn(self, video: Float[Tensor, "row look seen"]) -> dict[str, UInt8[np.ndarray, "row look height width 3"]]:
+        """Pictures of every camera; the first one's with the strip of commands below, where there is one."""
+        pictures = {name: view.cpu().numpy() for name, view in self.model.decode(self.latents(video)).items()}
+        if self._flow.size.strip:
+            first = self.model.cameras[0]
+            pictures[first] = with_strip(pictures[first], self._flow.strips(video).cpu().numpy())
+        return pictures
 
     def apart(
         self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]

@@ -45,6 +45,7 @@ class VideoPlannerConfig:
     temperature: Annotated[float, Field(ge=0, le=10)] = 0.5  # of the noise that videos come from: lower, they are more alike
     guidance: Annotated[float, Field(ge=0, le=100)] = 1.5  # above 1 the goal counts more than it did in what was learned
     flow_steps: Annotated[int, Field(ge=1, le=1000)] = 8  # from noise to a video
+    read: Literal["latents", "strip"] = "latents"  # what tells the actions: neighbouring latents, or the strip of commands that is drawn
     check: bool = False
     unsure_above: Disagreement = 1.0
 
@@ -71,14 +72,18 @@ class VideoModel(Protocol):
 
     def imagined(
         self, latents: Float[Tensor, "row channel"], goals: Float[Tensor, "row channel"], noise: Float[Tensor, "row look number"], /
-    ) -> Float[Tensor, "row look channel"]:
+    ) -> Float[Tensor, "row look seen"]:
         """How the video goes on towards `goals`; standard normal `noise` says which of several."""
         ...
 
     def actions(
-        self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"], /
+        self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look seen"], /
     ) -> Float[Tensor, "row time action"]:
         """What leads from look to look, in physical units."""
+        ...
+
+    def latents(self, video: Float[Tensor, "*batch look seen"], /) -> Float[Tensor, "*batch look channel"]:
+        """Of the looks of a video, without what else is drawn."""
         ...
 
     def apart(
@@ -112,7 +117,7 @@ class VideoProposer:
         videos = self.video.imagined(here, there, noise)[:, :num_looks]
         actions = bounds_of(self.model.action_spec, belief.latent).clip(self.video.actions(here, videos).to(here))
         shape = (len(belief.latent), num_samples)
-        found, actions = videos.unflatten(0, shape), actions.unflatten(0, shape)
+        found, actions = self.video.latents(videos).unflatten(0, shape), actions.unflatten(0, shape)
         apart = found.new_zeros(found.shape[:3])
         if self.check:
             apart = self.video.apart(found, self.model.imagine(belief, actions).latents)

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import field, replace
 from functools import partial
 from multiprocessing import connection
@@ -25,6 +25,7 @@ from robo_dream.config import dump
 from robo_dream.data import layout
 from robo_dream.data.cache import Datasets, open_dataset, shard_root
 from robo_dream.data.episode import Episode
+from robo_dream.data.overlaid import OverlayConfig, overlaid, overlaid_spec
 from robo_dream.data.reader import Dataset
 from robo_dream.data.spec import DatasetSpec, Storage
 from robo_dream.data.writer import DatasetWriter, EncodedEpisode, encode
@@ -57,6 +58,8 @@ class CollectConfig:
     With `redrawn` nothing is played: recorded episodes of the tabletop are shown in other looks, which `seed` decides. With `arm` an arm on
     a bench, or its twin, is played, as `arm` says; its world is that of the arm's file. With `curious` play in a simulated world is planned
     by a checkpoint for what its heads disagree on.
+
+    With `overlay` a strip below the first camera's pictures shows what was commanded, whoever plays, or in the episodes that it names.
     """
 
     out: Path = Path("datasets/jaco")
@@ -72,8 +75,11 @@ class CollectConfig:
     redrawn: RedrawnConfig | None = None
     arm: ArmPlayConfig | None = None
     curious: CuriousConfig | None = None
+    overlay: OverlayConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.overlaid is not None and not (self.redrawn is self.arm is self.curious is None):
+            raise ConfigError("overlay.dataset shows recorded episodes, and nothing is played; leave out redrawn, arm and curious, or that")
         if self.curious is not None and (self.redrawn is not None or self.arm is not None or isinstance(self.world, GameConfig)):
             raise ConfigError("curious plans play in a simulated world with an arm; leave out redrawn, arm and games, or leave out curious")
         if self.redrawn is not None and self.arm is not None:
@@ -95,6 +101,11 @@ class CollectConfig:
             )
 
     @property
+    def overlaid(self) -> Path | None:
+        """The episodes that are shown again, with strips."""
+        return None if self.overlay is None else self.overlay.dataset
+
+    @property
     def played(self) -> Play:
         if self.arm is not None:
             return self.arm.script
@@ -108,6 +119,20 @@ def dataset_spec(config: CollectConfig) -> DatasetSpec:
 
     Raises `ConfigError` for what the world cannot be played by.
     """
+    spec = _seen_spec(config)
+    if config.overlay is None:
+        return spec
+    told = {"overlay": {"commands": config.overlay.commands}}
+    if config.overlaid is not None:
+        told = {"command": "robo-dream collect", "about": {}, "overlay": {**told["overlay"], "dataset": dict(spec.recipe)}}
+        return overlaid_spec(replace(spec, storage=config.storage, recipe=told), config.overlay)
+    return overlaid_spec(replace(spec, recipe={**spec.recipe, **told}), config.overlay)
+
+
+def _seen_spec(config: CollectConfig) -> DatasetSpec:
+    """Without a strip."""
+    if config.overlaid is not None:
+        return open_dataset(config.overlaid).spec
     if config.redrawn is not None:
         return _redrawn_spec(config, config.redrawn)
     if isinstance(config.world, GameConfig):
@@ -165,12 +190,17 @@ def _redrawn_spec(config: CollectConfig, redrawn: RedrawnConfig) -> DatasetSpec:
 
 def seeds_of(config: CollectConfig) -> list[int]:
     """By their seeds, the episodes that `config` asks for. Raises `DataError` where there are fewer to show again."""
-    if config.redrawn is None:
+    shown = _shown_again(config)
+    if shown is None:
         return list(range(config.seed, config.seed + config.num_episodes))
-    seeds = list(_rows(open_dataset(config.redrawn.dataset)))
+    seeds = list(_rows(open_dataset(shown)))
     if len(seeds) < config.num_episodes:
-        raise DataError(f"{config.redrawn.dataset} has {len(seeds)} episodes with seeds of their own; set num_episodes to at most that")
+        raise DataError(f"{shown} has {len(seeds)} episodes with seeds of their own; set num_episodes to at most that")
     return seeds[: config.num_episodes]
+
+
+def _shown_again(config: CollectConfig) -> Path | None:
+    return config.overlaid if config.redrawn is None else config.redrawn.dataset
 
 
 def _rows(source: Datasets) -> dict[int, tuple[Dataset, int]]:
@@ -300,7 +330,9 @@ def _work(channel: connection.Connection, root: Path, config: CollectConfig, spe
         return
 
 
-def _world(config: CollectConfig) -> Environment | Game:
+def _world(config: CollectConfig) -> AbstractContextManager[Environment | Game | None]:
+    if config.overlaid is not None:
+        return nullcontext()
     return build_game(config.world) if isinstance(config.world, GameConfig) else build_environment(config.world)
 
 
@@ -312,17 +344,21 @@ def _committed(root: Path, spec: DatasetSpec, episodes: Iterable[EncodedEpisode]
             yield episode.seed
 
 
-def _player(environment: Environment | Game, config: CollectConfig, spec: DatasetSpec) -> Callable[[int], EncodedEpisode]:
+def _player(environment: Environment | Game | None, config: CollectConfig, spec: DatasetSpec) -> Callable[[int], EncodedEpisode]:
     """What gives the episode of a seed."""
-    if config.redrawn is None:
+    source = _shown_again(config)
+    if source is None:
+        assert environment is not None
         return lambda seed: _encoded(_played(environment, config, seed), config, spec)
-    assert isinstance(environment, World)
-    world, redrawn, rows = environment, config.redrawn, _rows(open_dataset(config.redrawn.dataset))
+    rows = _rows(open_dataset(source))
 
     def shown_again(seed: int) -> EncodedEpisode:
         part, row = rows[seed]
-        episode = redrawn_episode(world, part.episode(row), redrawn, config.seed)
-        return replace(encode(episode, spec), is_train=part.is_train(row))
+        episode = part.episode(row)
+        if config.redrawn is not None:
+            assert isinstance(environment, World)
+            episode = redrawn_episode(environment, episode, config.redrawn, config.seed)
+        return replace(encode(_overlaid(episode, config, spec), spec), is_train=part.is_train(row))
 
     return shown_again
 
@@ -335,7 +371,11 @@ def _played(environment: Environment | Game, config: CollectConfig, seed: int) -
 
 def _encoded(episode: Episode, config: CollectConfig, spec: DatasetSpec) -> EncodedEpisode:
     """Learned from or not by its seed and not by its place in a shard, so that the split does not depend on the number of workers."""
-    return replace(encode(episode, spec), is_train=spec.split_rule.is_train(episode.seed - config.seed))
+    return replace(encode(_overlaid(episode, config, spec), spec), is_train=spec.split_rule.is_train(episode.seed - config.seed))
+
+
+def _overlaid(episode: Episode, config: CollectConfig, spec: DatasetSpec) -> Episode:
+    return episode if config.overlay is None else overlaid(episode, spec, config.overlay)
 
 
 def _end_with_parent() -> None:

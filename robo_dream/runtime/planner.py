@@ -280,12 +280,17 @@ def _video_proposer(
             f"planner.horizon is {planner.horizon} looks of a video, and this checkpoint tells {looks}; set it to at most that, or add "
             f"video again with training.video.looks={planner.horizon}"
         )
+    if planner.read == "strip" and not model.video.size.strip:
+        raise ConfigError(
+            "planner.read is strip, and this checkpoint's video was learned from pictures without a strip of commands; set it to latents, "
+            "or collect with overlay={} and add video again with training.video.strip=64"
+        )
     if futures is not None or proposals.moves is not None:
         given = "futures are" if futures is not None else "proposals.moves is"
         raise ConfigError(
             f"planner.kind is video, whose videos differ by themselves and lead to the whole goal, and {given} set; set to null"
         )
-    return VideoProposer(model, VideoPrior(model, planner.flow_steps, planner.guidance), planner.temperature, planner.check)
+    return VideoProposer(model, VideoPrior(model, planner.flow_steps, planner.guidance, planner.read), planner.temperature, planner.check)
 
 
 def _policy_proposer(model: WorldModel, policy: GoalPolicy, config: ProposalConfig) -> PolicyProposer:

@@ -11,6 +11,7 @@ from robo_dream.models.config import (
     MAX_LABEL_WINDOW,
     MAX_VIDEO_LAYERS,
     MAX_VIDEO_STEPS,
+    MAX_VIDEO_STRIP,
     MAX_VIDEO_WIDTH,
     MAX_WAYPOINTS,
     MAX_WORDS_MODES,
@@ -215,6 +216,7 @@ class VideoStage(Schedule):
     width: Annotated[int, Field(ge=1, le=MAX_VIDEO_WIDTH)] = 128
     layers: Annotated[int, Field(ge=1, le=MAX_VIDEO_LAYERS)] = 4
     heads: Annotated[int, Field(ge=1, le=256)] = 4  # of attention; width is a multiple of them
+    strip: Annotated[int, Field(ge=0, le=MAX_VIDEO_STRIP)] = 0  # of the strip below pictures (collect overlay={}); 0: none
     carried: Fraction = 0.8  # of the moments in which joints tell that a thing was being carried, whose goals are the end of that
     at_end: Fraction = 0.4  # fraction of the goals at the very end of what was under way
     longest_goal: GoalSteps = 100  # control steps

@@ -2,6 +2,8 @@
 
 Actions are not read while it learns: they are asked of the finished model's inverse dynamics afterwards, to measure how well a video tells
 what to do, and how far what these actions are imagined to lead to usually is from the video (`VideoFlow.usual`).
+
+Where pictures have a strip of commands below (`robo_dream.overlay`), the strip is learned as pixels, like the rest of the video.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ from robo_dream.training.config import TrainingConfig, VideoStage
 from robo_dream.training.frames import Frames, blocks_after, frame_index, goal_frames, normalised_actions, skill_ends, splits_of
 from robo_dream.training.inspection import require_fitting
 from robo_dream.training.latents import encode_frames
+from robo_dream.training.overlaid import Strips, strips_apart
 from robo_dream.training.recorded import CYCLES
 from robo_dream.training.stage import MetricsLog, OnProgress, TrainingRun, run_stage, stage_of
 
@@ -41,7 +44,7 @@ class VideoBatch:
     """Moments with what came after each, up to the goal, where it stays as it is; and what is drawn for the flow."""
 
     prompt: VideoPrompt
-    looks: Float[Tensor, "row look channel"]
+    looks: Float[Tensor, "row look seen"]
     noise: Float[Tensor, "row look number"]
     time: Float[Tensor, " row"]
 
@@ -53,8 +56,16 @@ class VideoBatches:
     where they do not, it is the whole episode.
     """
 
-    def __init__(self, cache: Frames, latents: Float[Tensor, "frame channel"], config: TrainingConfig, episodes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        cache: Frames,
+        latents: Float[Tensor, "frame channel"],
+        config: TrainingConfig,
+        episodes: Sequence[int],
+        strips: Strips | None = None,
+    ) -> None:
         assert config.video is not None
+        self.strips = strips
         self.latents, self.stage, self.seed, self.block = latents, config.video, config.seed, config.model.action_block
         bounds, chosen = np.asarray(cache.episode_starts, np.int64), np.zeros(len(cache.is_train), bool)
         chosen[list(episodes)] = True
@@ -71,9 +82,8 @@ class VideoBatches:
         rng = np.random.default_rng((self.seed, 50, step))
         start, goals = self.pairs(rng, self.stage.batch)
         prompt, looks = self.at(start, goals, rng.random(len(start)) >= self.stage.not_led)
-        like = looks.new_zeros(len(start), self.stage.looks, self.stage.numbers)
-        noise = torch.from_numpy(rng.standard_normal(like.shape, np.float32)).to(like.device)
-        logit = torch.from_numpy(rng.normal(_TIME_MEAN, _TIME_STD, len(start)).astype(np.float32)).to(like.device)
+        noise = _noise(rng, prompt, self.stage)
+        logit = torch.from_numpy(rng.normal(_TIME_MEAN, _TIME_STD, len(start)).astype(np.float32)).to(noise.device)
         if self.stage.latent_noise:
             here, there = (
                 values + self.stage.latent_noise * torch.from_numpy(rng.standard_normal(values.shape, np.float32)).to(values)
@@ -95,10 +105,12 @@ class VideoBatches:
 
     def at(
         self, start: Int[np.ndarray, " row"], goals: Int[np.ndarray, " row"], led: np.ndarray
-    ) -> tuple[VideoPrompt, Float[Tensor, "row look channel"]]:
-        """What is shown of these moments, and the looks that followed."""
+    ) -> tuple[VideoPrompt, Float[Tensor, "row look seen"]]:
+        """What is shown of these moments, and the looks that followed, with their strips where there are any."""
         looks = np.minimum(start[:, None] + self.block * np.arange(1, self.stage.looks + 1), goals[:, None])
         here, there, after = (self.latents[torch.from_numpy(some).to(self.latents.device)] for some in (start, goals, looks))
+        if self.strips is not None:
+            after = torch.cat([after, torch.from_numpy(self.strips[looks]).to(after.device) / 255.0], -1)
         return VideoPrompt(here, there, torch.from_numpy(led).to(here.device)), after
 
 
@@ -112,6 +124,7 @@ def train_video(
     training episodes.
     """
     about, model = checkpoint.read_info(init), checkpoint.load(init, config.device)
+    cache, strips = strips_apart(cache, model) if config.video is not None and config.video.strip else (cache, None)
     require_fitting(model, cache)
     _require_episodes(cache)
     if model.action_block % cache.picture_every:
@@ -122,17 +135,22 @@ def train_video(
     latents = encode_frames(model, cache, progress=progress)
     with MetricsLog(run_dir, config.tensorboard) as log:
         run = TrainingRun(config, run_dir, log, progress, resume)
-        model = learn_video(run, model, cache, latents, checkpoint.sha256(init))
+        model = learn_video(run, model, cache, latents, checkpoint.sha256(init), strips)
         metrics, held_out = dict(about.metrics), np.flatnonzero(~np.asarray(cache.is_train, bool)).tolist()
         if held_out:
-            metrics[STAGE] = imagined_videos(model, cache, VideoBatches(cache, latents, config, held_out))
+            metrics[STAGE] = imagined_videos(model, cache, VideoBatches(cache, latents, config, held_out, strips))
             log.write("held_out", (config.video or VideoStage()).steps, metrics[STAGE])
     checkpoint.save(model, run_dir / MODEL_FILE, about.recipe, about.dataset_id, metrics, settings=about.settings)
     return checkpoint.load(run_dir / MODEL_FILE, config.device)
 
 
 def learn_video(
-    run: TrainingRun, model: LatentVideoModel, cache: Frames, latents: Float[Tensor, "frame channel"], init: str | None = None
+    run: TrainingRun,
+    model: LatentVideoModel,
+    cache: Frames,
+    latents: Float[Tensor, "frame channel"],
+    init: str | None = None,
+    strips: Strips | None = None,
 ) -> LatentVideoModel:
     """A copy of `model` that tells how video goes on, learned and calibrated on training episodes; all else as it was.
 
@@ -144,9 +162,9 @@ def learn_video(
     assert stage is not None, "say how video is learned"
     order = np.random.default_rng((config.seed, 51)).permutation(_require_episodes(cache))
     num_kept = max(1, round(stage.calibration * len(order)))
-    pairs, kept = (VideoBatches(cache, latents, config, some.tolist()) for some in (order[num_kept:], order[:num_kept]))
+    pairs, kept = (VideoBatches(cache, latents, config, some.tolist(), strips) for some in (order[num_kept:], order[:num_kept]))
     numbers = min(stage.numbers, latents.shape[-1])
-    size = require_video(VideoSize(stage.looks, numbers, stage.width, stage.layers, stage.heads))
+    size = require_video(VideoSize(stage.looks, numbers, stage.width, stage.layers, stage.heads, stage.strip))
     if numbers < stage.numbers:
         raise DataError(f"training.video.numbers is {stage.numbers}, and latents of this checkpoint have {numbers} numbers; set it lower")
     model = model.extended(replace(model.spec, video=size), config.seed)
@@ -179,19 +197,22 @@ def imagined_videos(model: LatentVideoModel, cache: Frames, pairs: VideoBatches,
     assert flow is not None
     start, goals = pairs.pairs(rng, num)
     prompt, looks = pairs.at(start, goals, np.ones(num, bool))
-    prior = VideoPrior(model)
+    prior, latents = VideoPrior(model), looks[..., : prompt.latents.shape[-1]]
     some = [prior.imagined(prompt.latents, prompt.goals, _noise(rng, prompt, pairs.stage)) for _ in range(samples)]
     videos = torch.stack(some)
-    off, held = ((values - looks).square().mean(-1).sqrt() for values in (videos, prompt.latents[:, None]))
+    off, held = ((values - latents).square().mean(-1).sqrt() for values in (prior.latents(videos), prompt.latents[:, None]))
     done = torch.from_numpy(blocks_after(normalised_actions(cache), start, 1, pairs.block)[:, 0]).to(looks)
-    read = {"video": videos[0], "came": looks}
-    told = {name: model.normalise_actions(prior.actions(prompt.latents, some)[:, : pairs.block]) for name, some in read.items()}
+    read = {"video": (prior, videos[0]), "came": (prior, looks)}
+    if flow.size.strip:
+        by_strip = replace(prior, read="strip")
+        read |= {"strip": (by_strip, videos[0]), "strip_came": (by_strip, looks)}
+    told = {name: model.normalise_actions(one.actions(prompt.latents, some)[:, : pairs.block]) for name, (one, some) in read.items()}
     return {
         "moments": num,
         "one": _rounded(off[0].mean(0)),
         "nearest": _rounded(off.mean(-1).amin(0).mean()[None])[0],
         "copied": _rounded(held.mean(0)),
-        "spread": _rounded((videos[0] - videos[1]).square().mean(-1).sqrt().mean(0)),
+        "spread": _rounded((prior.latents(videos[0]) - prior.latents(videos[1])).square().mean(-1).sqrt().mean(0)),
         "apart": _rounded(flow.usual),
         **{f"r2_{name}": _r2(model.action_spec.names, some, done) for name, some in told.items()},
     }
@@ -212,24 +233,32 @@ def _measure(flow: VideoFlow, pairs: VideoBatches, seed: int) -> None:
     """Sets in which directions latents of these episodes lie, and how far they usually move along each of them."""
     rng = np.random.default_rng((seed, 54))
     frames = np.sort(rng.permutation(pairs.starts)[:_MEASURED])
-    shown = pairs.latents[torch.from_numpy(frames).to(pairs.latents.device)].double()
     if flow.ways.shape[1] < flow.ways.shape[0]:
-        _, vectors = torch.linalg.eigh(torch.cov(shown.T))
-        flow.ways.copy_(vectors.flip(1)[:, : flow.ways.shape[1]].float())
+        flow.ways.copy_(_ways(pairs.latents[torch.from_numpy(frames).to(pairs.latents.device)], flow.ways.shape[1]))
+    if pairs.strips is not None:
+        strips = torch.from_numpy(pairs.strips[frames]).to(pairs.latents.device) / 255.0
+        flow.strip_mean.copy_(strips.mean(0))
+        flow.strip_ways.copy_(_ways(strips, flow.size.strip))
     prompt, looks = pairs.at(*pairs.pairs(rng, _MEASURED), np.ones(_MEASURED, bool))
     flow.scale.copy_(flow.moved(looks, prompt.latents).square().mean(0).sqrt().clamp(min=_SMALLEST))
 
 
+def _ways(values: Float[Tensor, "row channel"], number: int) -> Float[Tensor, "channel number"]:
+    """Principal directions, those of most variance first."""
+    _, vectors = torch.linalg.eigh(torch.cov(values.double().T))
+    return vectors.flip(1)[:, :number].float()
+
+
 def _noise(rng: np.random.Generator, prompt: VideoPrompt, stage: VideoStage) -> Float[Tensor, "row look number"]:
-    drawn = rng.standard_normal((len(prompt.latents), stage.looks, stage.numbers), np.float32)
+    drawn = rng.standard_normal((len(prompt.latents), stage.looks, stage.numbers + stage.strip), np.float32)
     return torch.from_numpy(drawn).to(prompt.latents)
 
 
 @torch.no_grad()
-def _apart(prior: VideoPrior, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"]) -> Float[Tensor, "row look"]:
+def _apart(prior: VideoPrior, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look seen"]) -> Float[Tensor, "row look"]:
     """How far each look is from what the actions read off the video are imagined to lead to: root mean square over channels."""
     imagined = prior.model.imagine(Belief(latents), prior.actions(latents, video)[:, None]).latents[:, 0]
-    return (imagined - video).square().mean(-1).sqrt()
+    return (imagined - prior.latents(video)).square().mean(-1).sqrt()
 
 
 def _r2(names: Sequence[str], told: Float[Tensor, "row time action"], done: Float[Tensor, "row time action"]) -> dict[str, float]:

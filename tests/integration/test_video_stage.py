@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from robo_dream.data.overlaid import OverlayConfig
 from robo_dream.data.spec import CameraSpec
 from robo_dream.data.writer import DatasetWriter
-from robo_dream.errors import ConfigError
+from robo_dream.errors import ConfigError, DataError
 from robo_dream.imagination import Belief, Goal, PlanStatus
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig, ModelSpec, Normaliser
 from robo_dream.models.world_model import LatentVideoModel
 from robo_dream.planning.video import VideoPlannerConfig
+from robo_dream.runtime.collect import CollectConfig, collect, dataset_spec, seeds_of
 from robo_dream.runtime.planner import build_planner
 from robo_dream.runtime.progress import Bars
 from robo_dream.runtime.train import TrainConfig, train
@@ -62,6 +64,28 @@ def test_a_finished_checkpoint_learns_video_and_plans_with_it(recordings: Path, 
     latents = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
     plan = build_planner(VideoPlannerConfig(horizon=3, num_samples=4), after).plan(Belief(latents[:1]), Goal(latents[1:]), [0])
     assert plan.status == (PlanStatus.OK,) and plan.actions.shape == (1, 3 * BLOCK, after.action_spec.size)
+
+
+def test_a_recording_with_strips_is_learned_from_and_its_strips_are_read(recordings: Path, finished: Path, tmp_path: Path) -> None:
+    overlay = CollectConfig(out=tmp_path / "strips", num_episodes=5, workers=1, overlay=OverlayConfig(dataset=recordings))
+    list(collect(overlay, dataset_spec(overlay), seeds_of(overlay)))
+    config = config_of(tmp_path / "strips", finished, tmp_path)
+    with_strips = replace(config, training=replace(config.training, video=replace(STAGE, strip=6)))
+    said: list[str] = []
+    left = train(with_strips, said.append, lambda name, names, unit: Bars(names, name, unit))
+    model, info = checkpoint.load(left), checkpoint.read_info(left)
+    assert model.spec.video is not None and model.spec.video.strip == 6
+    assert {"r2_strip", "r2_strip_came"} <= set(info.metrics["video"])
+    assert min(info.metrics["video"]["r2_strip_came"].values()) > 0.999, "what was commanded stands in the frames"
+    latents = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    plans = [
+        build_planner(VideoPlannerConfig(horizon=3, num_samples=4, read=read), model).plan(Belief(latents[:1]), Goal(latents[1:]), [0])
+        for read in ("latents", "strip")
+    ]
+    assert plans[1].actions.shape == (1, 3 * BLOCK, model.action_spec.size) and not torch.equal(plans[0].actions, plans[1].actions)
+    without = replace(with_strips, datasets=(recordings,), out=tmp_path / "without")
+    with pytest.raises(DataError, match=r"with a strip they are \(52, 32, 3\): collect with overlay"):
+        train(without, said.append, lambda name, names, unit: Bars(names, name, unit))
 
 
 def test_the_stage_says_what_is_missing(recordings: Path, finished: Path, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from squares import SquareFrames, square_frames
 from torch import Tensor
 
 from robo_dream.control.decision import decision_of
+from robo_dream.embodiment import ActionSpec
 from robo_dream.errors import ConfigError, ContractError, DataError
 from robo_dream.imagination import Belief, Goal
 from robo_dream.models import checkpoint
 from robo_dream.models.config import ModelConfig, ModelSpec, VideoSize
 from robo_dream.models.policy_prior import VideoPrior
 from robo_dream.models.world_model import LatentVideoModel
+from robo_dream.overlay import bars, commands_in, commands_shown, parted
 from robo_dream.planning.costs import LatentCost
 from robo_dream.planning.moves import MoveConfig
 from robo_dream.planning.video import VideoPlanner, VideoPlannerConfig, VideoProposer
@@ -38,6 +40,8 @@ CONFIG = TrainingConfig(
     evaluation_windows=1,
     log_steps=1,
 )
+ONE = np.ones(5, np.float32)
+UNIT = ActionSpec("tool_move", ("x", "y", "z", "yaw", "gripper"), ("m", "m", "m", "rad", "1"), -ONE, ONE, 0.1)
 AMBIGUOUS, LENGTH = 10, 40  # frames in which nothing tells which way an episode will take, and all of them
 
 
@@ -88,6 +92,9 @@ class Walked:
     def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look channel"]) -> Float[Tensor, "row time action"]:
         moves = torch.cat([latents[:, None], video], 1)[..., :2].diff(dim=1) / 30
         return torch.nn.functional.pad(moves, (0, 3)).repeat_interleave(5, 1)
+
+    def latents(self, video: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch look channel"]:
+        return video
 
     def apart(
         self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]
@@ -187,3 +194,46 @@ def test_a_size_that_no_network_has_is_refused(video: object) -> None:
         ModelSpec.from_json({**small_spec().to_json(), "video": video})
     assert ModelSpec.from_json({**small_spec().to_json(), "video": VideoSize().to_json()}).video == VideoSize()
     assert LatentVideoModel(small_spec()).video is None
+
+
+def test_commands_are_drawn_by_a_model_that_was_told_none(tmp_path: Path) -> None:
+    """The strip shows which way the next block leads, and nothing but pixels says so."""
+    rng, frames = np.random.default_rng(4), square_frames(60, LENGTH)
+    places = np.cumsum(rng.uniform(-1, 1, (60, LENGTH // 5, 2)).repeat(5, 1), 1)  # straight on for a block
+    moves = np.diff(places, axis=1, prepend=places[:, :1])
+    latents = torch.from_numpy(np.concatenate([places, moves, np.zeros((60, LENGTH, 12))], -1).reshape(-1, 16).astype(np.float32))
+    actions = np.zeros((60, LENGTH, 5), np.float32)
+    actions[:, :-1, :2] = np.diff(places, axis=1)
+    shown = np.concatenate([commands_shown(UNIT, some[:-1], 5) for some in actions])
+    strips = bars(shown, 32).reshape(len(shown), -1)
+    stage = VideoStage(
+        steps=350, batch=96, learning_rate=2e-3, width=32, layers=2, heads=2, numbers=4, strip=12, looks=2, at_end=0.0, longest_goal=10
+    )  # fmt: skip
+    with MetricsLog(tmp_path) as log:
+        run = TrainingRun(replace(CONFIG, video=stage, seed=1), tmp_path, log)
+        model = learn_video(run, small_model(latent_dim=16), frames, latents, strips=strips)
+    prior = VideoPrior(model, read="strip")
+    start = np.arange(60) * LENGTH + 10
+    noise = torch.from_numpy(rng.standard_normal((60, 2, 16), np.float32))
+    video = prior.imagined(latents[start], latents[start + 5], 0.3 * noise)
+    told = model.normalise_actions(prior.actions(latents[start], video))[:, :5, :2]
+    done = torch.from_numpy(actions.reshape(-1, 5)[start[:, None] + np.arange(5), :2])
+    variance = done.square().mean()
+    assert (told - done).square().mean() < 0.5 * variance, "one of several videos, half learned; who knows nothing is off by all of it"
+    assert (told.roll(1, 0) - done).square().mean() > variance, "it is of this moment and no other"
+    assert video.shape == (60, 2, 16 + 5 * 32 * 3) and prior.latents(video).shape == (60, 2, 16)
+    drawn = prior.drawn(video[:1])
+    assert drawn["front"].shape == (1, 2, 32 + 20, 32, 3) and drawn["side"].shape == (1, 2, 32, 32, 3)
+    below = commands_in(torch.from_numpy(parted(drawn["front"], 5)[1]), 5)
+    read = model.block_actions(below.flatten(-2)).flatten(1, 2)
+    assert torch.equal(read, prior.actions(latents[start], video)[:1]), "off the pixels that are drawn"
+
+
+def test_who_never_saw_a_strip_reads_none(telling: Path) -> None:
+    model = checkpoint.load(telling)
+    with pytest.raises(ConfigError, match=r"learned from pictures without a strip.*training\.video\.strip"):
+        build_planner(VideoPlannerConfig(horizon=3, read="strip"), model)
+    with pytest.raises(ContractError, match="have none"):
+        VideoPrior(model, read="strip")
+    with pytest.raises(ConfigError, match="a strip of 1024"):
+        ModelSpec.from_json({**small_spec().to_json(), "video": {**VideoSize().to_json(), "strip": 100_000}})
