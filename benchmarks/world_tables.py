@@ -141,7 +141,7 @@ def double_moves() -> list[Row]:
 def hand_beside_cube() -> list[Row]:
     """What the policies of three checkpoints make good of an offset between hand and cube, and how often they close there."""
     figures, worlds = results("five_goal_faults"), ("cube-single", "cube-double", "scene")
-    rows: list[Row] = [("an open hand beside a cube, above the table", *worlds)]
+    rows: list[Row] = [("the hand above the table: makes good / closes over 3 cm beside", *worlds)]
     for height in (150, 80, 50, 30):
         made, closes = (
             [figures[f"{world}/recorded/policy/{height}_mm/{what}_percent"] for world in worlds] for what in ("makes_good", "closes_beside")
@@ -152,12 +152,17 @@ def hand_beside_cube() -> list[Row]:
 
 
 def five_goal_faults() -> list[Row]:
-    """What the missed ones of watched pairs of cube-double are laid to."""
-    figures, start = results("five_goal_faults"), "cube-double/recorded"
-    told = {f"{start}/fault/{name}": label for name, label in FAULTS.items()}
-    rows: list[Row] = [("what missed goals are laid to", f"of {plain(figures[f'{start}/pairs'])} pairs")]
-    rows += [(label, plain(figures[key])) for key, label in told.items() if figures[key]]
-    return [*rows, ("solved (moderate)", plain(figures[f"{start}/moderate_count"]))]
+    """What the missed ones of watched pairs are laid to."""
+    figures = results("five_goal_faults")
+    worlds = [world for world in ("cube-double", "scene") if f"{world}/recorded/pairs" in figures]
+    rows: list[Row] = [
+        ("missed far goals, recorded regime", *(f"{one}, of {plain(figures[f'{one}/recorded/pairs'])} pairs" for one in worlds))
+    ]
+    for name, label in {**{f"fault/{name}": label for name, label in FAULTS.items()}, "moderate_count": "solved (moderate)"}.items():
+        counts = [figures[f"{world}/recorded/{name}"] for world in worlds]
+        if any(counts):
+            rows.append((label, *map(plain, counts)))
+    return rows
 
 
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
