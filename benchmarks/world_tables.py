@@ -12,6 +12,15 @@ _NAMES = "cube-single-skill-names"
 
 
 CHECKPOINTS = Path(__file__).parents[1] / "configs/checkpoints"
+FAULTS = {
+    "closed_beside": "the hand closes beside a cube that it sees within 2.5 cm",
+    "cube_seen_elsewhere": "the hand closes where it sees the cube, over 2.5 cm from where it is",
+    "set_down_elsewhere": "the cube is carried, and is not where it should be",
+    "never_closed": "the hand never closes for the cube",
+    "goal_seen_elsewhere": "the goal is seen over 4 cm from where it is",
+    "taken_for_done": "it is taken for done",
+    "not_a_cube": "a handle or a button is not moved",
+}  # as `five_goal_faults.py` names them
 
 
 def published(world: str) -> list[Row]:
@@ -129,8 +138,37 @@ def double_moves() -> list[Row]:
     return rows
 
 
+def hand_beside_cube() -> list[Row]:
+    """What the policies of three checkpoints make good of an offset between hand and cube, and how often they close there."""
+    figures, worlds = results("five_goal_faults"), ("cube-single", "cube-double", "scene")
+    rows: list[Row] = [("the hand above the table: makes good / closes over 3 cm beside", *worlds)]
+    for height in (150, 80, 50, 30):
+        made, closes = (
+            [figures[f"{world}/recorded/policy/{height}_mm/{what}_percent"] for world in worlds] for what in ("makes_good", "closes_beside")
+        )
+        both = (f"{plain(one)} % / {plain(other)} %" for one, other in zip(made, closes, strict=True))
+        rows.append((f"{height / 10:g} cm", *both))
+    return rows
+
+
+def five_goal_faults() -> list[Row]:
+    """What the missed ones of watched pairs are laid to."""
+    figures = results("five_goal_faults")
+    worlds = [world for world in ("cube-double", "scene") if f"{world}/recorded/pairs" in figures]
+    rows: list[Row] = [
+        ("missed far goals, recorded regime", *(f"{one}, of {plain(figures[f'{one}/recorded/pairs'])} pairs" for one in worlds))
+    ]
+    for name, label in {**{f"fault/{name}": label for name, label in FAULTS.items()}, "moderate_count": "solved (moderate)"}.items():
+        counts = [figures[f"{world}/recorded/{name}"] for world in worlds]
+        if any(counts):
+            rows.append((label, *map(plain, counts)))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[], Sequence[Row]]] = {
     "readme": readme,
+    "five-goal-faults": five_goal_faults,
+    "hand-beside-cube": hand_beside_cube,
     **{f"tabletop-{task}": lambda task=task: success("tabletop", task) for task in TABLETOP},
     "tabletop-gains": lambda: gains("tabletop", {task: task for task in TABLETOP}),
     "tabletop-model": lambda: facts(
