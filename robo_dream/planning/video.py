@@ -76,9 +76,7 @@ class VideoModel(Protocol):
         """How the video goes on towards `goals`; standard normal `noise` says which of several."""
         ...
 
-    def actions(
-        self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look seen"], /
-    ) -> Float[Tensor, "row time action"]:
+    def actions(self, latents: Float[Tensor, "row channel"], video: Float[Tensor, "row look seen"], /) -> Float[Tensor, "row time action"]:
         """What leads from look to look, in physical units."""
         ...
 
