@@ -14,7 +14,7 @@ PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint configs/constraints.txt $(PIP_ARGS)
 # What the tests of other people's worlds, of the replay page, of exports and of MJX need beside the development tools; metaworld and openpi-client,
 # which declare an older MuJoCo and NumPy, stand apart, and vizdoom, whose pygame-ce would overwrite Push-T's pygame.
-TESTED_EXTRAS := dev,docs,gym,ogbench,metaworld,pusht,car_racing,cma,mjx,rerun,serve,ray,s3,s3-tests,words,page-tests
+TESTED_EXTRAS := dev,docs,gym,ogbench,metaworld,pusht,car-racing,cma,mjx,rerun,serve,ray,s3,s3-tests,words,page-tests
 TEST_ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest

@@ -85,6 +85,9 @@ class PointMassVideo:
         moves = torch.cat([latents[:, None], video], 1)[..., :5].diff(dim=1) / self.model.action_block
         return moves.repeat_interleave(self.model.action_block, 1)
 
+    def latents(self, video: Float[Tensor, "*batch look channel"]) -> Float[Tensor, "*batch look channel"]:
+        return video
+
     def apart(
         self, video: Float[Tensor, "*batch look channel"], imagined: Float[Tensor, "*batch look channel"]
     ) -> Float[Tensor, "*batch look"]:

@@ -47,9 +47,9 @@ class CarRacing:
 
     def __init__(self, config: CarRacingConfig) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws into memory, also where there is a screen
-        gymnasium = extra_module("gymnasium", "car_racing")
-        extra_module("Box2D", "car_racing")
-        self._game: Any = extra_module("gymnasium.envs.box2d.car_racing", "car_racing").CarRacing()
+        gymnasium = extra_module("gymnasium", "car-racing")
+        extra_module("Box2D", "car-racing")
+        self._game: Any = extra_module("gymnasium.envs.box2d.car_racing", "car-racing").CarRacing()
         self._draw, self._is_seen = self._game._render, True
         self._game._render = lambda mode: self._draw(mode) if self._is_seen else None
         self._config, self._last = config, np.zeros((config.size, config.size, 3), np.uint8)

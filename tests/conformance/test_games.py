@@ -38,7 +38,7 @@ class TestVizdoom(GameSuite):
 
 class TestCarRacing(GameSuite):
     def make(self) -> Game:
-        pytest.importorskip("Box2D", reason="no Box2D: make setup-all, or the extra car_racing")
+        pytest.importorskip("Box2D", reason="no Box2D: make setup-all, or the extra car-racing")
         return CarRacing(CarRacingConfig())
 
     def test_driving_on_earns_points_and_standing_still_costs_a_tenth_a_tick(self, game: Game) -> None:
@@ -73,5 +73,5 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingExtraError, match=r"robo-dream\[vizdoom\]"):
         Vizdoom(VizdoomConfig())
     monkeypatch.setitem(sys.modules, "Box2D", None)
-    with pytest.raises(MissingExtraError, match=r"robo-dream\[car_racing\]"):
+    with pytest.raises(MissingExtraError, match=r"robo-dream\[car-racing\]"):
         CarRacing(CarRacingConfig())
