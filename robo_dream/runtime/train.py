@@ -88,6 +88,7 @@ class TrainConfig:
                 f"training.policy.perception_noise is {self.training.policy.perception_noise}, and no demonstrations are given: "
                 f"what is imitated in datasets is seen as pictures show it anyway; set it to 0, or name demonstrations"
             )
+        self._require_stage()
         if self.goal == "picture" and not self.training.model.picture_goals:
             raise ConfigError("goal is picture, but training.model.picture_goals is false: set it to true, or goal to picture_and_arm")
         if self.regime == "privileged" and self.training.grasps is not None:
@@ -96,7 +97,6 @@ class TrainConfig:
             )
         if self.regime == "recorded" and (told := _told(self.training, bool(self.demonstrations))):
             raise ConfigError(f"regime is recorded, but {told}; set it otherwise, or regime to privileged")
-        self._require_stage()
         _ = self.settings_json  # changes that cannot be made are told now, not after the training
 
     def _require_stage(self) -> None:
