@@ -165,7 +165,9 @@ def num_rows(path: Path) -> int:
         with pq.ParquetFile(store.opened(path), pre_buffer=False) as file:
             return file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
+        raise DataError(
+            f"{store.url(path)} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it"
+        ) from None
 
 
 def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
@@ -175,7 +177,9 @@ def read_columns(path: Path, names: Sequence[str]) -> pa.Table:
             _unfolds(file.metadata, path)
             return file.read(columns=[name for name in file.schema_arrow.names if name in names], use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it") from None
+        raise DataError(
+            f"{store.url(path)} is not readable Parquet ({one_line(error, 200)}); it is truncated or damaged: restore it"
+        ) from None
 
 
 def _unfolds(about: pq.FileMetaData, path: Path) -> bool:

@@ -8,8 +8,6 @@ killed writer; readers ignore them and the next writer removes them.
 import fcntl
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +51,11 @@ def encode(episode: Episode, spec: DatasetSpec) -> EncodedEpisode:
 
 
 def _lock_of(root: Path) -> Path:
-    """The file that its writer holds: beside a local dataset, and for one in a store in this machine's folder of temporary files."""
+    """The file that its writer holds: beside a local dataset, and for one in a store in a folder that is this user's alone."""
     if store.is_remote(root):
-        return Path(tempfile.gettempdir()) / f"robo_dream-{os.getuid()}-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.lock"
+        folder = Path.home() / ".cache/robo_dream/locks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.lock"
     (root / "meta").mkdir(parents=True, exist_ok=True)
     return root / layout.LOCK
 
@@ -77,7 +77,9 @@ class DatasetWriter:
             self._start(resume)
         except BlockingIOError:
             self._lock.close()
-            raise DataError(f"another process is writing {self.root}; give each process its own shard (see data/shards.py)") from None
+            raise DataError(
+                f"another process is writing {store.url(self.root)}; give each process a shard of its own, such as shard-01 beside it"
+            ) from None
         except BaseException:
             self._lock.close()
             raise
@@ -171,11 +173,13 @@ class DatasetWriter:
         self._digest = ""
         if store.exists(self.root / layout.INFO):
             if not resume:
-                raise DataError(f"{self.root} already holds a dataset; choose another folder, delete it, or pass resume=True")
+                raise DataError(f"{store.url(self.root)} already holds a dataset; choose another folder, delete it, or pass resume=True")
             self._resume()
         else:
             if store.exists(self.root / "data"):
-                raise DataError(f"{self.root} has data/ but no {layout.INFO}; it is a damaged or older dataset: choose another folder")
+                raise DataError(
+                    f"{store.url(self.root)} has data/ but no {layout.INFO}; it is a damaged or older dataset: choose another folder"
+                )
             store.replace_file(self.root / layout.SPEC, layout.json_bytes(self.spec.to_json()))
             store.replace_file(self.root / layout.TASKS, metadata.tasks_bytes([]))
             store.replace_file(self.root / layout.INFO, layout.json_bytes(metadata.info_json(self.spec, 0, 0, [])))
@@ -183,11 +187,11 @@ class DatasetWriter:
     def _resume(self) -> None:
         info = metadata.read_info(self.root)
         if not store.exists(self.root / layout.SPEC):
-            raise DataError(f"{self.root} was not written by robo_dream ({layout.SPEC} is missing); write to a new folder")
+            raise DataError(f"{store.url(self.root)} was not written by robo_dream ({layout.SPEC} is missing); write to a new folder")
         recorded = metadata.read_spec(self.root)
         differences = recorded.differences(self.spec)
         if differences:
-            raise DataError(f"{self.root} was made otherwise: {'; '.join(differences)}; write to a new folder or use its spec")
+            raise DataError(f"{store.url(self.root)} was made otherwise: {'; '.join(differences)}; write to a new folder or use its spec")
         self.spec = recorded  # its seed and split rule go on
         count = info["total_episodes"]
         self._remove_leftovers(count)
